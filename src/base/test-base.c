@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Unit tests of base/: errors, buffers, codec, uuid, mailbox, executor, processes. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/codec.h"
+#include "base/exec.h"
+#include "base/mailbox.h"
+#include "base/proc.h"
+#include "base/uuid.h"
+
+static void test_err_wraps_outermost_first(void **s)
+{
+    (void)s;
+    struct vr_err e = VR_ERR_INIT;
+    assert_int_equal(vr_fail(&e, VR_E_NOSPACE, ENOSPC, "write %s", "vda"), -1);
+    vr_err_wrap(&e, "machine %s", "web01");
+    assert_string_equal(e.msg, "machine web01: write vda: No space left on device");
+    assert_int_equal(vr_kind_code(VR_E_STATE), 32775);
+    assert_int_equal(vr_kind_scope(e.kind), VR_SCOPE_XFER);
+    assert_int_equal(vr_kind_from_name("NOSPACE"), VR_E_NOSPACE);
+}
+
+static void test_buf_refuses_more_than_its_maximum(void **s)
+{
+    (void)s;
+    vr_autobuf struct vr_buf b = { .max = 8 };
+    struct vr_err e = VR_ERR_INIT;
+    assert_int_equal(vr_buf_add(&b, "12345678", 8, &e), 0);
+    assert_int_equal(vr_buf_add(&b, "9", 1, &e), -1);
+    assert_int_equal(e.kind, VR_E_LIMIT);
+    assert_string_equal((char *)b.data, "12345678");
+}
+
+static void test_codec_round_trip_and_truncation(void **s)
+{
+    (void)s;
+    vr_autobuf struct vr_buf b = VR_BUF_INIT;
+    struct vr_err e = VR_ERR_INIT;
+    assert_int_equal(vr_put_u16(&b, 0x1234, &e), 0);
+    assert_int_equal(vr_put_u64(&b, 0x1122334455667788, &e), 0);
+    assert_int_equal(vr_put_str(&b, "disk", &e), 0);
+    struct vr_rd r = { b.data, b.len };
+    uint16_t a;
+    uint64_t c;
+    vr_autofree char *str = NULL;
+    assert_int_equal(vr_get_u16(&r, &a, &e), 0);
+    assert_int_equal(vr_get_u64(&r, &c, &e), 0);
+    assert_int_equal(vr_get_str(&r, 4, &str, &e), 0);
+    assert_int_equal(vr_get_end(&r, &e), 0);
+    assert_int_equal(a, 0x1234);
+    assert_true(c == 0x1122334455667788);
+    assert_string_equal(str, "disk");
+    struct vr_rd cut = { b.data + 10, 7 };
+    char *none = NULL;
+    assert_int_equal(vr_get_str(&cut, 100, &none, &e), -1);
+    assert_int_equal(e.kind, VR_E_PROTO);
+    assert_null(none);
+}
+
+static void test_uuid_text(void **s)
+{
+    (void)s;
+    struct vr_uuid u = vr_uuid_new(), v;
+    char lo[VR_UUID_STR], up[VR_UUID_STR];
+    assert_int_equal(vr_uuid_parse(vr_uuid_fmt_upper(&u, up), &v, NULL), 0);
+    assert_true(vr_uuid_eq(&u, &v));
+    assert_int_equal(strcasecmp(vr_uuid_fmt(&u, lo), up), 0);
+    struct vr_err e = VR_ERR_INIT;
+    assert_int_equal(vr_uuid_parse("not-a-uuid", &v, &e), -1);
+    assert_int_equal(vr_uuid_parse("zz345678-1234-1234-1234-123456789012", &v, NULL), -1);
+}
+
+static void add_one(void *arg)
+{
+    (*(int *)arg)++;
+}
+
+struct relay {
+    struct vr_mailbox *m;
+    int *n;
+};
+
+static void post_back(void *arg)
+{
+    struct relay *r = arg;
+    vr_mailbox_post(r->m, add_one, r->n);
+}
+
+static void test_executor_and_mailbox(void **s)
+{
+    (void)s;
+    struct vr_mailbox *m = vr_mailbox_new();
+    struct vr_exec *x = vr_exec_new("test", 2);
+    int n = 0, called = 0;
+    struct relay r = { m, &n };
+    for (int i = 0; i < 100; i++)
+        vr_exec_post(x, post_back, &r);
+    vr_exec_call(x, add_one, &called);
+    assert_int_equal(called, 1);
+    while (n < 100) {
+        struct pollfd p = { .fd = vr_mailbox_fd(m), .events = POLLIN };
+        assert_int_equal(poll(&p, 1, 60000), 1);
+        vr_mailbox_run(m);
+    }
+    assert_int_equal(n, 100);
+    vr_exec_free(x);
+    vr_mailbox_free(m);
+}
+
+static void test_proc_reports_last_words(void **s)
+{
+    (void)s;
+    vr_autobuf struct vr_buf out = VR_BUF_INIT;
+    struct vr_err e = VR_ERR_INIT;
+    const char *ok[] = { "sh", "-c", "echo hello", NULL };
+    assert_int_equal(vr_proc_run(ok, 60, &out, &e), 0);
+    assert_string_equal((char *)out.data, "hello\n");
+    const char *bad[] = { "sh", "-c", "echo 'No space left on device' >&2; exit 3", NULL };
+    assert_int_equal(vr_proc_run(bad, 60, NULL, &e), -1);
+    assert_int_equal(e.kind, VR_E_NOSPACE);
+    assert_non_null(strstr(e.msg, "status 3"));
+    vr_err_clear(&e);
+    const char *none[] = { "vr-no-such-program", NULL };
+    assert_int_equal(vr_proc_run(none, 60, NULL, &e), -1);
+    assert_int_equal(e.kind, VR_E_NOFILE);
+    vr_err_clear(&e);
+    const char *slow[] = { "sleep", "600", NULL };
+    assert_int_equal(vr_proc_run(slow, 1, NULL, &e), -1);
+    assert_int_equal(e.kind, VR_E_TIMEOUT);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_err_wraps_outermost_first),
+        cmocka_unit_test(test_buf_refuses_more_than_its_maximum),
+        cmocka_unit_test(test_codec_round_trip_and_truncation),
+        cmocka_unit_test(test_uuid_text),
+        cmocka_unit_test(test_executor_and_mailbox),
+        cmocka_unit_test(test_proc_reports_last_words),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
