@@ -5,8 +5,8 @@
  * image.
  *
  * Tick N writes on every disk, first disk first: the slot file data/<N mod slots> whole, under
- * another name, fsynced and renamed; then one line "N sum" at the end of `log`, fsynced. A file's
- * bytes follow from (disk, N) alone. So at any instant, whenever the power fails:
+ * another name, fsynced and renamed; then one line "N slots size" at the end of `log`, fsynced. A
+ * file's bytes follow from (disk, N) alone. So at any instant, whenever the power fails:
  *   - the log's last complete line names the last finished tick of that disk;
  *   - each of the last `slots` ticks in it has its file, whole, save that the file of the tick
  * after the last may already stand in its slot;
@@ -35,7 +35,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_DISKS = 4, MAX_KIB = 16384, MAX_SLOTS = 100000 };
+enum { MAX_DISKS = 4, MAX_KIB = 16384, MAX_SLOTS = 100000, MAX_BUTTONS = 8 };
 
 struct settings {
     unsigned disks;
@@ -68,19 +68,6 @@ static void fill(unsigned disk, uint64_t tick, size_t size)
             word = 0x2020202020202020u | ((tick & 0x0f) << 8) | ((at >> 12) & 0x0f);
         memcpy(file_bytes + at, &word, 8);
     }
-}
-
-static uint64_t sum_of(const unsigned char *bytes, size_t size)
-{
-    uint64_t sum = size;
-
-    for (size_t at = 0; at + 8 <= size; at += 8) {
-        uint64_t word;
-
-        memcpy(&word, bytes + at, 8);
-        sum = mix(sum ^ word);
-    }
-    return sum;
 }
 
 static int write_whole(int fd, const void *bytes, size_t size)
@@ -123,8 +110,7 @@ static int write_tick(const char *root, unsigned disk, uint64_t tick, const stru
     snprintf(path, sizeof(path), "%s/data/%" PRIu64, root, tick % set->slots);
     if (write_durably(temporary, O_TRUNC, file_bytes, size) < 0 || rename(temporary, path) < 0)
         return -1;
-    snprintf(line, sizeof(line), "%" PRIu64 " %016" PRIx64 " %u %zu\n", tick,
-             sum_of(file_bytes, size), set->slots, size);
+    snprintf(line, sizeof(line), "%" PRIu64 " %u %zu\n", tick, set->slots, size);
     snprintf(path, sizeof(path), "%s/log", root);
     return write_durably(path, O_APPEND, line, strlen(line));
 }
@@ -173,14 +159,14 @@ static void read_log(const char *root, struct verdict *v)
     if (!log)
         return;
     while (fgets(line, sizeof(line), log)) {
-        uint64_t tick, sum;
+        uint64_t tick;
         unsigned slots;
         size_t size;
 
         if (!strchr(line, '\n'))
             break;
-        if (sscanf(line, "%" SCNu64 " %" SCNx64 " %u %zu", &tick, &sum, &slots, &size) != 4 ||
-            tick != v->last + 1 || slots == 0 || size > sizeof(file_bytes)) {
+        if (sscanf(line, "%" SCNu64 " %u %zu", &tick, &slots, &size) != 3 || tick != v->last + 1 ||
+            slots == 0 || size > sizeof(file_bytes)) {
             snprintf(v->why, sizeof(v->why), "log broken after tick %" PRIu64, v->last);
             break;
         }
@@ -303,12 +289,14 @@ static void power_off(char *const roots[], unsigned disks, const char *how)
         pause();
 }
 
-/* The power button's device; -1 while there is none. */
-static int open_button(void)
+/* Open every input device that has a power key: the ACPI button, but a keyboard may have one too.
+ */
+static unsigned open_buttons(struct pollfd fds[MAX_BUTTONS])
 {
+    unsigned n = 0;
     char path[64];
 
-    for (unsigned i = 0; i < 8; i++) {
+    for (unsigned i = 0; i < MAX_BUTTONS; i++) {
         unsigned long keys[KEY_CNT / (8 * sizeof(long)) + 1] = { 0 };
         int fd;
 
@@ -318,23 +306,25 @@ static int open_button(void)
             continue;
         if (ioctl(fd, EVIOCGBIT(EV_KEY, sizeof(keys)), keys) >= 0 &&
             (keys[KEY_POWER / (8 * sizeof(long))] >> (KEY_POWER % (8 * sizeof(long)))) & 1)
-            return fd;
-        close(fd);
+            fds[n++] = (struct pollfd){ .fd = fd, .events = POLLIN };
+        else
+            close(fd);
     }
-    return -1;
+    return n;
 }
 
-/* Wait, and say whether the button was pressed meanwhile. */
-static bool button_pressed(int fd, int wait_ms)
+/* Wait, and say whether a power button was pressed meanwhile. */
+static bool button_pressed(struct pollfd fds[MAX_BUTTONS], unsigned n, int wait_ms)
 {
-    struct pollfd pfd = { .fd = fd, .events = POLLIN };
     struct input_event event;
 
-    if (poll(&pfd, 1, wait_ms) <= 0)
+    if (poll(fds, n, wait_ms) <= 0)
         return false;
-    while (read(fd, &event, sizeof(event)) == (ssize_t)sizeof(event)) {
-        if (event.type == EV_KEY && event.code == KEY_POWER && event.value == 1)
-            return true;
+    for (unsigned i = 0; i < n; i++) {
+        while (read(fds[i].fd, &event, sizeof(event)) == (ssize_t)sizeof(event)) {
+            if (event.type == EV_KEY && event.code == KEY_POWER && event.value == 1)
+                return true;
+        }
     }
     return false;
 }
@@ -370,16 +360,17 @@ static int mount_disks(char *const roots[], unsigned disks)
 
 static void write_for_ever(char *const roots[], const struct settings *set, uint64_t tick)
 {
-    int button = open_button();
+    struct pollfd buttons[MAX_BUTTONS];
+    unsigned n = open_buttons(buttons);
     int64_t next = now_ms(), said = 0;
 
-    if (button < 0)
+    if (n == 0)
         printf("VMR no power button\n");
     for (;;) {
         int64_t now = now_ms();
         int wait = next > now ? (int)(next - now) : 0;
 
-        if (button_pressed(button, set->hold ? 1000 : wait)) {
+        if (button_pressed(buttons, n, set->hold ? 1000 : wait)) {
             printf("VMR power button counter=%" PRIu64 "\n", tick);
             power_off(roots, set->disks, "clean");
         }
@@ -400,13 +391,20 @@ static void write_for_ever(char *const roots[], const struct settings *set, uint
     }
 }
 
-/* Bring a disk that missed the very last tick level with the first one. */
-static int level(char *const roots[], const struct settings *set, uint64_t last)
+/*
+ * Number and size of the files stay what they were at the first boot; a disk that missed the very
+ * last tick is brought level with the first one.
+ */
+static int level(char *const roots[], struct settings *set, uint64_t last)
 {
-    for (unsigned d = 1; d < set->disks; d++) {
+    for (unsigned d = 0; d < set->disks; d++) {
         struct verdict v = { 0 };
 
         read_log(roots[d], &v);
+        if (d == 0 && v.last > 0) {
+            set->slots = v.slots;
+            set->kib = (unsigned)(v.size / 1024);
+        }
         if (v.last + 1 == last && write_tick(roots[d], d, last, set) < 0)
             return -1;
     }
