@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef VR_HYPERVISOR_HV_H
+#define VR_HYPERVISOR_HV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/uuid.h"
+#include "model/model.h"
+
+/* What we need of a hypervisor. hv_libvirt.c is the real one, hv_fake.c the one of tests.
+ * All calls block and run on hypervisor workers, never on the control thread, unless said. Calls
+ * for different machines may run side by side; calls for one machine are serialised by the engine. */
+struct hv;
+
+enum hv_power { HV_POWER_OFF, HV_POWER_RUNNING, HV_POWER_PAUSED, HV_POWER_SHUTTING_DOWN, HV_POWER_OTHER };
+
+struct hv_disk {
+    char target[VR_TARGET_MAX];
+    char *path;      /* of the active image or device */
+    char format[16]; /* "qcow2", "raw", ... */
+    uint64_t size;   /* virtual bytes; 0 when the image does not exist (a replica, off) */
+    bool trackable;  /* keeps persistent bitmaps (qcow2 version 3); else digest comparison */
+    bool replicable; /* false: CD-ROM, floppy, shared, read-only, network, pass-through */
+    char *note;      /* why not replicable or not trackable, for people; else NULL */
+};
+
+struct hv_nic {
+    char mac[18];
+    char *source; /* network or bridge; may be NULL */
+    char model[32];
+};
+
+struct hv_machine {
+    struct vr_uuid uuid;
+    char name[VR_NAME_MAX];
+    enum hv_power power;
+    uint64_t memory_kib;
+    unsigned vcpus;
+    size_t n_disks;
+    struct hv_disk *disks;
+    size_t n_nics;
+    struct hv_nic *nics;
+};
+
+/* hv_machine_done() - free what is inside; hv_machines_free() - free an array of @n and its parts. */
+void hv_machine_done(struct hv_machine *m);
+void hv_machines_free(struct hv_machine *m, size_t n);
+
+/* What happened to a machine or to the connection. */
+enum hv_event_type {
+    HV_EV_DEFINED,
+    HV_EV_UNDEFINED,
+    HV_EV_STARTED,
+    HV_EV_STOPPED, /* shut down, destroyed, crashed, migrated away; a capture is lost */
+    HV_EV_PAUSED,
+    HV_EV_RESUMED,
+    HV_EV_DISKS_CHANGED, /* attach, detach, resize, media change, block job */
+    HV_EV_CONNECTED,     /* @uuid zero: to libvirtd, again: everything may have changed */
+    HV_EV_DISCONNECTED,
+};
+/* Called on the hypervisor's own event thread; must not block: post to a mailbox. */
+typedef void (*hv_event_fn)(void *ctx, enum hv_event_type type, const struct vr_uuid *uuid);
+
+/* hv_libvirt_new() - connect to @uri ("qemu:///system") and keep connected: re-connects by itself
+ * after libvirtd is restarted. Returns at once even when libvirtd is not there (calls then fail
+ * with VR_E_UNAVAIL until HV_EV_CONNECTED). @run_dir holds NBD sockets and scratch files, created
+ * 0700; @guard_dir holds start guards (hv_guard()).  hv_free() - disconnect and free; ends all. */
+struct hv *hv_libvirt_new(const char *uri, const char *run_dir, const char *guard_dir,
+                          hv_event_fn fn, void *ctx, struct vr_err *err);
+void hv_free(struct hv *hv);
+
+/* hv_list() - all machines. hv_get() - one, VR_E_NOTFOUND if there is none. */
+int hv_list(struct hv *hv, struct hv_machine **ret, size_t *ret_n, struct vr_err *err);
+int hv_get(struct hv *hv, const struct vr_uuid *uuid, struct hv_machine *ret, struct vr_err *err);
+
+enum hv_action { HV_START, HV_SHUTDOWN, HV_FORCE_OFF, HV_PAUSE, HV_UNPAUSE, HV_REBOOT, HV_RESET };
+/* hv_power() - change power. HV_SHUTDOWN only asks the guest (ACPI, agent when there): the caller
+ * waits for HV_EV_STOPPED. All are idempotent: the wanted state already reached is success.
+ * Errors: VR_E_NOTFOUND, VR_E_STATE, VR_E_HV (with libvirt's text), VR_E_UNAVAIL. */
+int hv_power(struct hv *hv, const struct vr_uuid *uuid, enum hv_action action, struct vr_err *err);
+
+/* hv_xml() - the inactive definition (caller frees). */
+int hv_xml(struct hv *hv, const struct vr_uuid *uuid, char **ret_xml, struct vr_err *err);
+
+/* Where a disk of a replica's definition shall point. */
+struct hv_disk_path {
+    char target[VR_TARGET_MAX];
+    const char *path; /* need not exist (yet); format is qcow2; NULL: remove the disk */
+};
+/* hv_define_replica() - define (or redefine) the machine of @xml with the same UUID and name and
+ * its included disks at @paths, disks not named removed; host-specific parts that would stop it
+ * from starting elsewhere (serial/log paths in missing folders, CPU host details, ...) are kept
+ * unless libvirt refuses. @name/@uuid NULL: those of @xml; else a copy under another identity with
+ * new MACs (test failover), @disconnect: network links down.
+ * Errors: VR_E_EXISTS when the name belongs to another UUID; VR_E_STATE when it is running. */
+int hv_define_replica(struct hv *hv, const char *xml, const char *name, const struct vr_uuid *uuid,
+                      bool disconnect, const struct hv_disk_path *paths, size_t n_paths,
+                      struct vr_err *err);
+/* hv_undefine() - forget the machine with its checkpoint metadata and NVRAM reference; disks stay. */
+int hv_undefine(struct hv *hv, const struct vr_uuid *uuid, struct vr_err *err);
+
+/* hv_guard() - refuse power-on of the machine by anybody, with @reason, until taken back with a
+ * NULL reason. Works through the libvirt hook (packaging/libvirt-hook-qemu) that looks for the file
+ * guard_dir/<uuid> and prints its text. Idempotent, survives restarts. */
+int hv_guard(struct hv *hv, const struct vr_uuid *uuid, const char *reason, struct vr_err *err);
+
+/* One disk of a capture: an NBD export that shows the instant until hv_capture_end(). */
+struct hv_capture_disk {
+    char target[VR_TARGET_MAX];
+    uint64_t size;       /* bytes at the instant */
+    char *socket;        /* UNIX socket */
+    char *export_name;   /* "" for qemu-nbd's default */
+    char *dirty_context; /* "qemu:dirty-bitmap:..." ; NULL: not tracked, all may have changed */
+};
+struct hv_capture {
+    struct vr_uuid uuid;
+    char parent[64];     /* checkpoint the dirty maps are relative to, "" for a full capture */
+    char checkpoint[64]; /* the new one */
+    struct wall_us instant;
+    bool live; /* a backup job of a running machine; else qemu-nbd over the closed images */
+    size_t n_disks;
+    struct hv_capture_disk *disks;
+    void *priv;
+};
+
+/* hv_capture_begin() - freeze one instant of all @targets in one transaction and export it.
+ * @parent:     checkpoint since which changes are wanted; NULL for all
+ * @checkpoint: name of the checkpoint that is created at this instant (at most 63 characters)
+ * A running machine: pull-mode backup with checkpoint. A machine that is off: bitmaps added with
+ * qemu-img, images exported read-only with qemu-nbd -U; if it is started meanwhile the capture is
+ * void and hv_capture_end() says so (VR_E_STATE). Left-overs of an earlier, lost capture of ours
+ * (job, sockets, scratch files, a checkpoint of the same name) are cleaned up first.
+ * Errors: VR_E_TRACKING when @parent does not exist or its bitmap is missing or inconsistent in any
+ * trackable disk; VR_E_BUSY when a foreign job runs; VR_E_NOTFOUND; VR_E_HV.
+ * Source: libvirt formatbackup, formatcheckpoint; docs/notes-libvirt.md. */
+int hv_capture_begin(struct hv *hv, const struct vr_uuid *uuid, const char *const targets[],
+                     size_t n_targets, const char *parent, const char *checkpoint,
+                     struct hv_capture **ret, struct vr_err *err);
+
+/* hv_capture_end() - end the job and free @cap (also on failure).
+ * @keep: true: the instant is safe at the peer: the new checkpoint stays, the parent is deleted.
+ *        false: the new checkpoint is deleted, its bitmap merges back into the parent: nothing lost.
+ * Errors: VR_E_STATE when the capture had been lost (machine stopped or started meanwhile); with
+ * @keep and a lost job the retirement is still tried. */
+int hv_capture_end(struct hv *hv, struct hv_capture *cap, bool keep, struct vr_err *err);
+/* hv_capture_valid() - 0 when the instant is still held (machine not stopped/started since). */
+int hv_capture_valid(struct hv *hv, const struct hv_capture *cap, struct vr_err *err);
+
+/* Our checkpoints of a machine ("vmr." prefix), running or off. */
+struct hv_checkpoint {
+    char name[64];
+    bool in_libvirt; /* libvirt has metadata */
+    bool in_image;   /* every trackable disk of @targets has the bitmap */
+    bool usable;     /* recording and not inconsistent in all of them */
+};
+/* hv_checkpoint_list() - what is there, in creation order. Caller frees. */
+int hv_checkpoint_list(struct hv *hv, const struct vr_uuid *uuid, const char *const targets[],
+                       size_t n_targets, struct hv_checkpoint **ret, size_t *ret_n,
+                       struct vr_err *err);
+/* hv_checkpoint_delete() - delete it from libvirt and images, running or off; a later bitmap is
+ * merged into an earlier one as libvirt does. Not there is success. Inconsistent: removed. */
+int hv_checkpoint_delete(struct hv *hv, const struct vr_uuid *uuid, const char *name,
+                         struct vr_err *err);
+/* hv_checkpoint_adopt() - machine off: make libvirt know the checkpoint @name whose bitmaps already
+ * are in the images (made by qemu-img bitmap on failover overlays). Idempotent. */
+int hv_checkpoint_adopt(struct hv *hv, const struct vr_uuid *uuid, const char *name,
+                        const char *const targets[], size_t n_targets, struct vr_err *err);
+
+#endif

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef VR_STORE_STORE_H
+#define VR_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "model/model.h"
+#include "transfer/extents.h"
+
+/* The durable state of a host: documents (relationships, peers, jobs, settings) and the recovery
+ * points of replicated machines as qcow2 chains with digest tables. SQLite holds the facts, files
+ * hold the bytes. All calls block and are made on the one store thread, except those marked
+ * "any worker", which touch only files. Invariants: style 4.6, repeated at the top of commit.c. */
+struct store;
+
+/* store_open() - open or create the database @dir/state.db and recover: unfinished merges are
+ * finished or undone, files that no row references are deleted and logged.
+ * Errors: VR_E_STORE (corrupt or newer database), VR_E_IO, VR_E_DENIED. store_close(): NULL is fine. */
+int store_open(const char *dir, struct store **ret, struct vr_err *err);
+void store_close(struct store *st);
+
+/* ---- documents: small texts by (kind, id), each change one durable transaction ---- */
+int store_doc_put(struct store *st, const char *kind, const char *id, const char *text,
+                  struct vr_err *err);
+/* store_doc_get() - VR_E_NOTFOUND if there is none; caller frees. */
+int store_doc_get(struct store *st, const char *kind, const char *id, char **ret,
+                  struct vr_err *err);
+int store_doc_delete(struct store *st, const char *kind, const char *id, struct vr_err *err);
+int store_doc_each(struct store *st, const char *kind,
+                   int (*fn)(void *ctx, const char *id, const char *text, struct vr_err *err),
+                   void *ctx, struct vr_err *err);
+
+/* ---- chains: one per replicated machine on this host ---- */
+struct store_disk {
+    char target[VR_TARGET_MAX];
+    uint64_t size; /* bytes */
+    const char *base; /* existing qcow2/raw image that already holds the first point (reverse), with */
+    const char *base_format; /* its format; NULL: the first stage creates the base */
+};
+
+/* store_chain_create() - a new, empty chain in the folder @location/<machine uuid>/ (created 0700).
+ * With bases: the point @first exists at once, made of these files in place (they are the only good
+ * copy and are never written before a merge that retention asks for). Idempotent for equal input.
+ * Errors: VR_E_EXISTS (a different chain is there), VR_E_NOSPACE, VR_E_IO. */
+int store_chain_create(struct store *st, const struct vr_uuid *machine, const char *location,
+                       const struct store_disk *disks, size_t n_disks,
+                       const struct vr_point_id *first, struct wall_us instant,
+                       enum vr_point_kind kind, struct vr_err *err);
+bool store_chain_exists(struct store *st, const struct vr_uuid *machine);
+/* store_chain_drop() - forget the chain; @delete_files also deletes layers that we made (never a
+ * base that was adopted). */
+int store_chain_drop(struct store *st, const struct vr_uuid *machine, bool delete_files,
+                     struct vr_err *err);
+
+struct store_point {
+    struct vr_point_id id;
+    struct wall_us instant;  /* what moment of the primary it shows */
+    struct wall_us received; /* committed here */
+    enum vr_point_kind kind;
+    uint64_t bytes;          /* data held by its own layers */
+    char digest[65];         /* SHA-256 hex over (target, block, digest)* of the whole point; "" while unknown */
+    bool pinned;
+};
+/* store_points() - oldest first; caller frees the array. */
+int store_points(struct store *st, const struct vr_uuid *machine, struct store_point **ret,
+                 size_t *ret_n, struct vr_err *err);
+/* store_point_image() - path of the top layer of a point's disk (read-only use!); caller frees. */
+int store_point_image(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
+                      const char *target, char **ret, struct vr_err *err);
+
+/* ---- stage: a point being received ---- */
+struct store_stage_disk {
+    char target[VR_TARGET_MAX];
+    uint64_t size;
+    char *image;   /* qcow2 layer to write */
+    char *digests; /* its digest table */
+    bool fresh;    /* nothing below it */
+    char **parent_digests; /* digest tables below it, newest first */
+    size_t n_parent_digests;
+    bool parents_complete; /* these tables together know every non-hole block of the parent */
+};
+struct store_stage {
+    struct vr_uuid machine;
+    struct vr_point_id parent; /* epoch 0 and zero lineage: none */
+    struct vr_point_id point;
+    size_t n_disks;
+    struct store_stage_disk *disks;
+};
+/* store_stage_open() - begin or go on with the stage over @parent (which must be the newest point,
+ * or zero when there is none): layers are created with qemu-img, or those of an earlier unfinished
+ * stage over the same parent are used again, whatever epoch they were for (their digest tables say
+ * what is durable). A stage over another parent is discarded first. Disk sizes may have grown.
+ * Errors: VR_E_STATE when @parent is not the newest point, VR_E_NOSPACE, VR_E_IO. */
+int store_stage_open(struct store *st, const struct vr_uuid *machine,
+                     const struct vr_point_id *parent, const struct vr_point_id *point,
+                     const struct store_disk *disks, size_t n_disks, struct store_stage **ret,
+                     struct vr_err *err);
+/* store_stage_commit() - make it a recovery point: files, folder, row, in this order. The images
+ * must be closed. After it returns the point survives any crash. A layer that holds no block makes
+ * no new file: the point shares its parent's layers. Frees @sg on success. */
+int store_stage_commit(struct store *st, struct store_stage *sg, struct wall_us instant,
+                       enum vr_point_kind kind, struct vr_err *err);
+/* store_stage_free() - close without committing; what is durable is kept for the next try. */
+void store_stage_free(struct store_stage *sg);
+/* store_stage_discard() - delete a stage that will not be continued, if there is one. */
+int store_stage_discard(struct store *st, const struct vr_uuid *machine, struct vr_err *err);
+
+/* ---- failover ---- */
+/* store_failover_paths() - where the replica machine's disks will be on failover: stable for a
+ * chain, @ret one path per disk in the chain's order; the files do not exist unless failed over. */
+int store_failover_path(struct store *st, const struct vr_uuid *machine, const char *target,
+                        char **ret, struct vr_err *err);
+/* store_failover_prepare() - make the writable overlays on @point, each with an enabled persistent
+ * bitmap @bitmap, durably. A half-made set from a crash is replaced; a complete set on the same
+ * point with the same bitmap is success (idempotent). The overlays become part of the chain. */
+int store_failover_prepare(struct store *st, const struct vr_uuid *machine,
+                           const struct vr_point_id *point, const char *bitmap, struct vr_err *err);
+/* store_failover_drop() - cancel: delete the overlays. Idempotent. */
+int store_failover_drop(struct store *st, const struct vr_uuid *machine, struct vr_err *err);
+/* store_failover_become_base() - the failed-over machine becomes a primary: the chain stays on disk
+ * as the machine's own (backing files of its running disks), points are no longer listed. */
+int store_failover_become_base(struct store *st, const struct vr_uuid *machine, struct vr_err *err);
+/* store_failover_return() - the reverse of the above: the machine (off) becomes a replica again
+ * and what its disks hold is @first: the overlays become the newest layers of the chain and the one
+ * listed point. For a machine that never was a replica use store_chain_create() with bases. */
+int store_failover_return(struct store *st, const struct vr_uuid *machine,
+                          const struct vr_point_id *first, struct wall_us instant,
+                          enum vr_point_kind kind, struct vr_err *err);
+
+/* ---- what changed between points (O of a reverse) ---- */
+/* store_changed() - ranges of @target that differ or may differ between points @from and @to
+ * (@from older), from the layers' digest tables, also of layers merged meanwhile while @from is
+ * listed. Errors: VR_E_NOTFOUND when @from was pruned. Any worker. */
+int store_changed(struct store *st, const struct vr_uuid *machine, const char *target,
+                  const struct vr_point_id *from, const struct vr_point_id *to,
+                  struct extents *ret, struct vr_err *err);
+
+/* ---- retention ---- */
+struct store_retention {
+    uint32_t keep_seconds; /* every point not older than this is kept */
+    uint32_t keep_hourly;  /* beyond it: the newest of each full hour, that many */
+    uint32_t keep_min;     /* never fewer than this many points (at least 1) */
+};
+/* store_retire() - choose the next point to give up under @r and mark it; *ret_work false when
+ * nothing is to do. store_merge() - do the marked merge: its layers go down into the base (or up out
+ * of the way), crash-safe at every step, any worker for the long part: call store_merge_prepare()
+ * on the store thread, store_merge_run() on a worker, store_merge_finish() on the store thread.
+ * The newest point and a point failed over to are never touched. */
+struct store_merge;
+int store_merge_prepare(struct store *st, const struct vr_uuid *machine,
+                        const struct store_retention *r, struct wall_us now,
+                        struct store_merge **ret /* NULL: nothing to do */, struct vr_err *err);
+int store_merge_run(struct store_merge *m, struct vr_err *err);
+int store_merge_finish(struct store *st, struct store_merge *m, struct vr_err *err);
+
+/* ---- proof ---- */
+/* store_point_verify() - read every block of a point's disks and compare with the digest tables.
+ * *ret_bad counts blocks that differ. Any worker; long. @cancel may be NULL. */
+struct store_verify_input; /* made on the store thread, run on a worker */
+int store_verify_prepare(struct store *st, const struct vr_uuid *machine,
+                         const struct vr_point_id *p, struct store_verify_input **ret,
+                         struct vr_err *err);
+int store_verify_run(struct store_verify_input *v, uint64_t *ret_blocks, uint64_t *ret_bad,
+                     struct vr_err *err);
+void store_verify_free(struct store_verify_input *v);
+
+#endif

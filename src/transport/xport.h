@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef VR_TRANSPORT_XPORT_H
+#define VR_TRANSPORT_XPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/stream.h"
+#include "model/model.h"
+
+/* Peers: TLS 1.3 with mutual, pinned certificates, ALPN "vmreplica/1". Two uses of a connection:
+ * calls (request, reply) and transfers (a stream handed to transfer/). docs/protocol.md is the
+ * standard. Client calls block: workers only. Server side: one thread per connection, limited. */
+struct xport;
+
+#define XPORT_THUMB 65 /* SHA-256 of the certificate, hex lower case, with the NUL */
+#define XPORT_PORT 8443 /* default port of peers, bytes */
+
+struct xport_peer {
+    char name[VR_NAME_MAX];    /* the peer's own host name */
+    char address[VR_NAME_MAX]; /* where to connect: name or address */
+    uint16_t port;
+    char thumb[XPORT_THUMB];
+};
+
+struct xport_handlers {
+    void *ctx;
+    /* Is this certificate a paired peer's? Fill @ret and return true. Any thread. */
+    bool (*lookup)(void *ctx, const char *thumb, struct xport_peer *ret);
+    /* A call of a paired peer; runs on the connection's thread, may block. On failure the error is
+     * sent to the caller, who sees the same kind and message. */
+    int (*call)(void *ctx, const struct xport_peer *from, uint16_t type, const void *body, size_t n,
+                struct vr_buf *reply, struct vr_err *err);
+    /* A transfer opened by a paired peer: @body is the opening message. The handler owns the thread
+     * until it returns; @s is freed by the caller. A refusal before xport_transfer_accept() is
+     * sent to the peer as an error reply. */
+    int (*transfer)(void *ctx, const struct xport_peer *from, const void *body, size_t n,
+                    struct vr_stream *s, struct vr_err *err);
+    /* Pairing was completed with the right code: make the peer known (persist). Any thread. */
+    int (*paired)(void *ctx, const struct xport_peer *peer, struct vr_err *err);
+    /* Somebody was refused (unknown certificate, bad code...): for the log. */
+    void (*refused)(void *ctx, const char *address, const char *why);
+};
+
+struct xport_config {
+    const char *dir;       /* certificate and key: host.crt, host.key (0600), made when absent */
+    const char *host_name; /* our name, told to peers and put into the certificate */
+    uint32_t idle_seconds; /* a silent stream is broken after this (keep-alive included) */
+    size_t max_connections;
+};
+
+/* xport_new() - load or make the identity. Errors: VR_E_IO, VR_E_DENIED (key readable by others). */
+int xport_new(const struct xport_config *cfg, const struct xport_handlers *h, struct xport **ret,
+              struct vr_err *err);
+/* xport_free() - stop listening, break all connections, join threads. */
+void xport_free(struct xport *x);
+/* xport_thumb() - our certificate's SHA-256. xport_cert_pem()/xport_key_pem() - for the HTTPS
+ * listener; borrowed. */
+const char *xport_thumb(const struct xport *x);
+const char *xport_cert_pem(const struct xport *x);
+const char *xport_key_pem(const struct xport *x);
+
+/* xport_listen() - accept peers on @address ("" for all) and @port; 0 chooses one.
+ * xport_unlisten() - stop accepting and break connections that came in. */
+int xport_listen(struct xport *x, const char *address, uint16_t port, uint16_t *ret_port,
+                 struct vr_err *err);
+void xport_unlisten(struct xport *x);
+
+/* xport_pair_code() - a fresh one-time code (at least 80 bits, easy to type), valid for @seconds,
+ * for one peer; a new one replaces the old one. Too many wrong tries void it. @ret has 64 bytes. */
+int xport_pair_code(struct xport *x, uint32_t seconds, char ret[64], struct vr_err *err);
+/* xport_pair() - pair with the host at @address:@port by its code. Both certificates are proven by
+ * the code over the TLS channel binding in both directions; then @paired of both sides is called.
+ * @my_port is told to the peer as ours. Errors: VR_E_AUTH (wrong or expired code), VR_E_PEER,
+ * VR_E_VERSION. */
+int xport_pair(struct xport *x, const char *address, uint16_t port, const char *code,
+               uint16_t my_port, struct xport_peer *ret, struct vr_err *err);
+
+/* xport_call() - ask a peer and wait for the answer, at most @timeout_ms. One idle connection per
+ * peer is kept and used again. Errors: VR_E_PEER (not reachable), VR_E_AUTH (certificate is not the
+ * pinned one, or we are unknown there), VR_E_VERSION, VR_E_TIMEOUT, or the peer's own answer. */
+int xport_call(struct xport *x, const struct xport_peer *peer, uint16_t type, const void *body,
+               size_t n, struct vr_buf *reply, uint32_t timeout_ms, struct vr_err *err);
+
+/* xport_transfer_open() - a connection of its own for one transfer; returns when the peer accepted
+ * the opening message. Errors as xport_call(). */
+int xport_transfer_open(struct xport *x, const struct xport_peer *peer, const void *body, size_t n,
+                        struct vr_stream **ret, struct vr_err *err);
+/* xport_transfer_accept() - receiver's side: say yes; from then on the stream belongs to transfer/.
+ * xport_send_result() / xport_recv_result() - a final word on a transfer stream, after the
+ * pipelines are done: success, or an error object that travels whole. */
+int xport_transfer_accept(struct vr_stream *s, struct vr_err *err);
+int xport_send_result(struct vr_stream *s, const struct vr_err *result, struct vr_err *err);
+int xport_recv_result(struct vr_stream *s, struct vr_err *err);
+
+#endif
