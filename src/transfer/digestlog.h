@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/cleanup.h"
 #include "base/err.h"
 #include "model/model.h"
 
@@ -15,7 +16,8 @@
  *   set:       data written, data flushed, slot written, slot synced
  *   overwrite: slot cleared, slot synced, then data written (write-ahead invalidation)
  * so a slot that is there always tells the digest of durable data. A block of zeros that the layer
- * holds has the digest of zeros. Memory use is small whatever the disk's size. */
+ * holds has the digest of zeros. Memory use is small whatever the disk's size.
+ * Thread: one at a time per handle; a table may be read through one handle while another writes. */
 struct digestlog;
 
 struct digest_record {
@@ -23,7 +25,10 @@ struct digest_record {
     struct vr_digest digest;
 };
 
-/* digestlog_open() - open @path for a disk of @size bytes; @create makes it when absent.
+/* digestlog_open() - open @path for a disk of @size bytes.
+ * @size:   bytes of the disk; 0 (only without @create) takes what the table says
+ * @create: open for writing and make it when absent (durably); a table of a smaller disk grows: its
+ *          short last block, if there was one, is forgotten. Without it: read-only.
  * Errors: VR_E_CORRUPT when the header does not fit, VR_E_NOFILE, VR_E_IO, VR_E_NOSPACE. */
 int digestlog_open(const char *path, uint64_t size, bool create, struct digestlog **ret,
                    struct vr_err *err);
@@ -41,6 +46,7 @@ int digestlog_next(const struct digestlog *d, uint64_t from, struct digest_recor
 /* digestlog_size() - bytes of the disk it describes. digestlog_free() - close; NULL is fine. */
 uint64_t digestlog_size(const struct digestlog *d);
 void digestlog_free(struct digestlog *d);
+VR_DEFINE_CLEANUP(struct digestlog, digestlog_free)
 
 /* vr_digest_block() - digest of @n bytes (a block, or the shorter last one of a disk); never the
  * all-zero value. vr_digest_zero() - digest of @n zero bytes, cheap for VR_BLOCK_SIZE. */

@@ -44,8 +44,8 @@ enum xfer_mode {
 
 struct xfer_send_disk {
     char target[VR_TARGET_MAX];
-    uint64_t size;             /* bytes */
-    const char *socket;        /* NBD UNIX socket */
+    uint64_t size;      /* bytes */
+    const char *socket; /* NBD UNIX socket */
     const char *export_name;
     const char *dirty_context; /* NULL: none */
     enum xfer_mode mode;
@@ -56,8 +56,8 @@ struct xfer_send {
     struct vr_stream *stream;
     const struct xfer_send_disk *disks;
     size_t n_disks;
-    int level;               /* zstd level; 0: no compression; negative are the fast ones */
-    uint64_t bytes_per_second; /* limit, 0 none */
+    int level;                      /* zstd level; 0: no compression; negative are the fast ones */
+    uint64_t bytes_per_second;      /* limit, 0 none */
     struct xfer_progress *progress; /* shared with whoever shows it */
 };
 
@@ -70,8 +70,8 @@ int xfer_send_run(const struct xfer_send *x, struct vr_err *err);
 struct xfer_recv_disk {
     char target[VR_TARGET_MAX];
     uint64_t size;
-    const char *image;  /* qcow2 layer to write, exists; opened through qemu-nbd */
-    bool fresh;         /* nothing below it and created empty: zero records need no write */
+    const char *image;   /* qcow2 layer to write, exists; opened through qemu-nbd */
+    bool fresh;          /* nothing below it and created empty: zero records need no write */
     const char *digests; /* path of the layer's digest table (digestlog.h), made when absent */
     /* Digest tables of the layers below, newest first: told to the sender (as effective digests)
      * only when it asks for them (XFER_COMPARE); may be none. */
