@@ -248,8 +248,10 @@ state() {
 }
 
 shut_down() {
-    local end=$((SECONDS + ${4:-60})) last_press=-10
-    while [ "$(state "$1" "$2" "$3")" != "shut off" ]; do
+    local end=$((SECONDS + ${4:-60})) last_press=-10 now
+    while :; do
+        now=$(state "$1" "$2" "$3") || die "$3 is gone"
+        [ "$now" != "shut off" ] || break
         # A press while the guest is still booting is lost: press again now and then.
         if [ $((SECONDS - last_press)) -ge 10 ]; then
             virsh_on "$1" "$2" shutdown "$3" >/dev/null 2>&1 || :

@@ -275,17 +275,19 @@ down() {
 }
 
 libvirtd_pid() {
-    local file=$1/$2/run/libvirtd.pid
-    [ -s "$file" ] || return 1
-    inside "$1" "$2" kill -0 "$(<"$file")" 2>/dev/null || return 1
-    cat "$file"
+    local pid
+    pid=$(cat "$1/$2/run/libvirtd.pid" 2>/dev/null) || return 1
+    [ -n "$pid" ] || return 1
+    inside "$1" "$2" kill -0 "$pid" 2>/dev/null || return 1
+    echo "$pid"
 }
 
 start_libvirtd() {
     local dir=$1 host=$2
     if ! libvirtd_pid "$dir" "$host" >/dev/null; then
         rm -f "$dir/$host/run/libvirtd.pid"
-        inside "$dir" "$host" sh -c 'cd / && setsid libvirtd -d -p /run/libvirtd.pid </dev/null >>/var/log/libvirtd.start 2>&1' ||
+        inside "$dir" "$host" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C HOME=/root \
+            sh -c 'cd / && setsid libvirtd -d -p /run/libvirtd.pid </dev/null >>/var/log/libvirtd.start 2>&1' ||
             die "libvirtd of $host does not start: $(tail -n 5 "$dir/$host/var/log/libvirtd.start")"
     fi
     wait_for 60 "libvirtd of $host answers" inside "$dir" "$host" virsh -q -c qemu:///system list
