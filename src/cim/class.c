@@ -99,6 +99,11 @@ const struct cim_method *cim_class_method(const struct cim_class *c, const char 
     return NULL;
 }
 
+int cim_method_index(const struct cim_class *c, const struct cim_method *m)
+{
+    return (int)(m - c->methods);
+}
+
 int cim_method_param(const struct cim_method *m, const char *name)
 {
     for (size_t i = 0; i < m->n_params; i++)

@@ -123,6 +123,8 @@ bool cim_ns_known(const char *ns);
 int cim_class_prop(const struct cim_class *c, const char *name);
 /* cim_class_method() - the method, NULL if the class has none. */
 const struct cim_method *cim_class_method(const struct cim_class *c, const char *name);
+/* cim_method_index() - CIM_M_class_method of a method that belongs to @c. */
+int cim_method_index(const struct cim_class *c, const struct cim_method *m);
 /* cim_method_param() - index of parameter @name, -1 if there is none. */
 int cim_method_param(const struct cim_method *m, const char *name);
 

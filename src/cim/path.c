@@ -218,7 +218,7 @@ static int parse_keys(const char *text, const char *s, int depth, struct cim_pat
 static int parse_at(const char *text, int depth, struct cim_path **ret, struct vr_err *err)
 {
     vr_auto(cim_path_free) struct cim_path *p = vr_new(struct cim_path);
-    const char *s;
+    const char *s = text;
 
     if (depth > CIM_PATH_DEPTH_MAX)
         return vr_fail(err, VR_E_LIMIT, 0, "object path nested too deeply");

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef CIM_QUERY_H
+#define CIM_QUERY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "cim/instance.h"
+#include "cim/provider.h"
+
+/* WQL, src:[WMI query language reference; contract.md E.3]:
+ *   SELECT * | column, ... FROM class [WHERE condition]
+ *   ASSOCIATORS OF {path} [WHERE AssocClass = c ResultClass = c Role = r ResultRole = r]
+ *   REFERENCES OF {path} [WHERE ResultClass = c Role = r]
+ * Conditions: = <> != < > <= >= LIKE, IS [NOT] NULL, ISA, AND OR NOT, parentheses. Comparing with
+ * NULL by = or <> is IS [NOT] NULL; any other comparison with NULL is unknown and does not select.
+ * Strings compare without case. LIKE knows % _ [a-f] [^a]. Keywords in any case. */
+
+enum { CIM_QUERY_LEN_MAX = 32768, CIM_QUERY_NODES_MAX = 1024, CIM_QUERY_DEPTH_MAX = 64 };
+
+enum cim_query_kind { CIM_Q_SELECT, CIM_Q_ASSOCIATORS, CIM_Q_REFERENCES };
+
+/* Of a condition. */
+enum cim_op {
+    CIM_OP_AND,
+    CIM_OP_OR,
+    CIM_OP_NOT,
+    CIM_OP_EQ,
+    CIM_OP_NE,
+    CIM_OP_LT,
+    CIM_OP_GT,
+    CIM_OP_LE,
+    CIM_OP_GE,
+    CIM_OP_LIKE,
+    CIM_OP_IS_NULL,
+    CIM_OP_NOT_NULL,
+    CIM_OP_ISA,
+};
+
+/* One node of a condition: AND, OR and NOT refer to other nodes, the rest compares a property with
+ * a constant. */
+struct cim_node {
+    enum cim_op op;
+    size_t left, right;     /* nodes; NOT has only the left one */
+    char *prop;             /* "__CLASS" stands for the name of the class */
+    char *text;             /* the constant as written, unquoted */
+    struct cim_value value; /* the constant in the type of the property; NULL for LIKE and ISA */
+};
+
+struct cim_query {
+    enum cim_query_kind kind;
+    const struct cim_class *cls; /* SELECT */
+    char **cols;                 /* SELECT; NULL: all */
+    size_t n_cols;
+    struct cim_node *nodes;
+    size_t n_nodes;
+    bool has_where;
+    size_t root;           /* node of the whole condition */
+    struct cim_path *path; /* ASSOCIATORS, REFERENCES */
+    char *assoc_class, *result_class, *role, *result_role;
+};
+
+/* cim_query_parse() - read a query and check it against the classes of @ns (NULL: any).
+ * Statuses: BAD_QUERY with the position in @err, NO_CLASS, NO_NAMESPACE. Thread: any. */
+enum cim_status cim_query_parse(const char *ns, const char *text, struct cim_query **ret,
+                                struct vr_err *err);
+/* cim_query_free() - NULL is fine. */
+void cim_query_free(struct cim_query *q);
+VR_DEFINE_CLEANUP(struct cim_query, cim_query_free)
+/* cim_query_matches() - does the SELECT take this instance? */
+bool cim_query_matches(const struct cim_query *q, const struct cim_inst *in);
+/* cim_query_project() - mark what the column list leaves out; keys stay. */
+void cim_query_project(const struct cim_query *q, struct cim_inst *in);
+/* cim_query_run() - the answer of a parsed query; see cim_query(). */
+enum cim_status cim_query_run(struct cim_server *s, const struct cim_caller *who,
+                              const struct cim_query *q, struct cim_list *ret, struct vr_err *err);
+/* cim_like() - does @s match the pattern, without case? Takes time linear in both at most squared.
+ */
+bool cim_like(const char *s, const char *pattern);
+
+#endif

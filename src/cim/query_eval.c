@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Answering parsed queries. Conditions have three values: a comparison with a NULL property is
+ * unknown, and what is unknown does not select, also under NOT. Nodes refer only to nodes made
+ * before them, and the reader bounds the nesting, so recursion is bounded. Control thread for
+ * cim_query_run(), any thread for the rest. */
+#include <string.h>
+#include <strings.h>
+
+#include "cim/query.h"
+#include "cim/server_int.h"
+
+enum truth { NO, YES, UNKNOWN };
+
+static char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+/* One [set] at *@p; moves behind it. False also if the closing bracket is missing. */
+static bool in_set(char c, const char **p)
+{
+    const char *s = *p + 1;
+    bool negated = *s == '^', hit = false;
+
+    for (s += negated; *s && *s != ']'; s++) {
+        char lo = lower(*s), hi = lo;
+        if (s[1] == '-' && s[2] && s[2] != ']') {
+            hi = lower(s[2]);
+            s += 2;
+        }
+        hit = hit || (lower(c) >= lo && lower(c) <= hi);
+    }
+    *p = *s ? s + 1 : s;
+    return *s && hit != negated;
+}
+
+/* Does one character of the pattern take @c? *@p moves behind it. */
+static bool takes(char c, const char **p)
+{
+    if (**p == '[' && strchr(*p, ']'))
+        return in_set(c, p);
+    char want = *(*p)++;
+    return want == '_' || lower(want) == lower(c);
+}
+
+bool cim_like(const char *s, const char *pattern)
+{
+    const char *retry_s = NULL, *retry_p = NULL, *p = pattern;
+
+    while (*s) {
+        if (*p == '%') {
+            retry_p = ++p;
+            retry_s = s;
+        } else if (*p && takes(*s, &p)) {
+            s++;
+        } else if (retry_p) {
+            p = retry_p;
+            s = ++retry_s;
+        } else {
+            return false;
+        }
+    }
+    while (*p == '%')
+        p++;
+    return !*p;
+}
+
+static enum truth compare(const struct cim_node *n, const struct cim_value *v)
+{
+    int order;
+
+    if (v->is_null)
+        return UNKNOWN;
+    if (n->op == CIM_OP_LIKE) {
+        const char *s = cim_value_str(v);
+        return s && cim_like(s, n->text) ? YES : NO;
+    }
+    if (!cim_value_compare(v, &n->value, &order))
+        return n->op == CIM_OP_NE ? YES : NO;
+    switch (n->op) {
+    case CIM_OP_EQ:
+        return order == 0 ? YES : NO;
+    case CIM_OP_NE:
+        return order != 0 ? YES : NO;
+    case CIM_OP_LT:
+        return order < 0 ? YES : NO;
+    case CIM_OP_GT:
+        return order > 0 ? YES : NO;
+    case CIM_OP_LE:
+        return order <= 0 ? YES : NO;
+    default:
+        return order >= 0 ? YES : NO;
+    }
+}
+
+static enum truth eval_class(const struct cim_node *n, const struct cim_inst *in)
+{
+    struct cim_value v;
+
+    cim_value_init(&v, CIM_STRING, false);
+    cim_value_put_str(&v, in->cls->name);
+    enum truth t = n->op == CIM_OP_NOT_NULL ? YES : n->op == CIM_OP_IS_NULL ? NO : compare(n, &v);
+    cim_value_clear(&v);
+    return t;
+}
+
+/* "__THIS ISA 'class'", or the class of what a property embeds or refers to. */
+static enum truth eval_isa(const struct cim_node *n, const struct cim_inst *in)
+{
+    const struct cim_value *v = cim_inst_named(in, n->prop);
+    const struct cim_class *c = in->cls;
+
+    if (v) {
+        if (v->is_null || v->is_array)
+            return v->is_null ? UNKNOWN : NO;
+        c = v->type == CIM_REFERENCE  ? cim_path_class(v->one.ref)
+            : v->type == CIM_INSTANCE ? v->one.inst->cls
+                                      : NULL;
+    } else if (strcasecmp(n->prop, "__this") != 0 && strcasecmp(n->prop, "targetinstance") != 0) {
+        return NO;
+    }
+    return c && cim_class_is(c, n->text) ? YES : NO;
+}
+
+static enum truth eval(const struct cim_query *q, size_t i, const struct cim_inst *in)
+{
+    const struct cim_node *n = &q->nodes[i];
+    enum truth a, b;
+
+    switch (n->op) {
+    case CIM_OP_NOT:
+        a = eval(q, n->left, in);
+        return a == UNKNOWN ? UNKNOWN : a == YES ? NO : YES;
+    case CIM_OP_AND:
+        a = eval(q, n->left, in);
+        b = a == NO ? NO : eval(q, n->right, in);
+        return a == NO || b == NO ? NO : a == YES && b == YES ? YES : UNKNOWN;
+    case CIM_OP_OR:
+        a = eval(q, n->left, in);
+        b = a == YES ? YES : eval(q, n->right, in);
+        return a == YES || b == YES ? YES : a == NO && b == NO ? NO : UNKNOWN;
+    case CIM_OP_ISA:
+        return eval_isa(n, in);
+    default:
+        break;
+    }
+    if (strcasecmp(n->prop, "__class") == 0)
+        return eval_class(n, in);
+    const struct cim_value *v = cim_inst_named(in, n->prop);
+    if (n->op == CIM_OP_IS_NULL)
+        return !v || v->is_null ? YES : NO;
+    if (n->op == CIM_OP_NOT_NULL)
+        return v && !v->is_null ? YES : NO;
+    return v ? compare(n, v) : UNKNOWN;
+}
+
+bool cim_query_matches(const struct cim_query *q, const struct cim_inst *in)
+{
+    return cim_class_is_a(in->cls, q->cls) && (!q->has_where || eval(q, q->root, in) == YES);
+}
+
+void cim_query_project(const struct cim_query *q, struct cim_inst *in)
+{
+    for (size_t i = 0; q->cols && i < in->cls->n_props; i++) {
+        bool wanted = in->cls->props[i].flags & CIM_F_KEY;
+        for (size_t k = 0; !wanted && k < q->n_cols; k++)
+            wanted = strcasecmp(q->cols[k], in->cls->props[i].name) == 0;
+        if (!wanted)
+            in->marks[i] |= CIM_MARK_HIDDEN;
+    }
+}
+
+static bool accept_query(void *ctx, const struct cim_inst *in)
+{
+    return cim_query_matches(ctx, in);
+}
+
+enum cim_status cim_query_run(struct cim_server *s, const struct cim_caller *who,
+                              const struct cim_query *q, struct cim_list *ret, struct vr_err *err)
+{
+    struct cim_assoc how = { q->assoc_class, q->result_class, q->role, q->result_role };
+    enum cim_status st = cim_check_reader(who, err);
+    size_t from = ret->n;
+
+    if (st != CIM_S_OK)
+        return st;
+    if (q->kind == CIM_Q_ASSOCIATORS)
+        return cim_associators(s, who, q->path, &how, ret, err);
+    if (q->kind == CIM_Q_REFERENCES)
+        return cim_references(s, who, q->path, &how, ret, err);
+    for (size_t i = 0; st == CIM_S_OK && i < CIM_CLASS_COUNT; i++)
+        if (cim_class_is_a(&cim_classes[i], q->cls))
+            st = cim_collect(s, who, i, accept_query, (void *)q, ret, err);
+    for (size_t i = from; i < ret->n; i++)
+        cim_query_project(q, ret->v[i]);
+    return st;
+}
+
+enum cim_status cim_query(struct cim_server *s, const struct cim_caller *who, const char *ns,
+                          const char *text, struct cim_list *ret, struct vr_err *err)
+{
+    vr_auto(cim_query_free) struct cim_query *q = NULL;
+    enum cim_status st = cim_query_parse(ns, text, &q, err);
+
+    return st == CIM_S_OK ? cim_query_run(s, who, q, ret, err) : st;
+}

@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The registry of providers and the operations on instances that need no association. Control
+ * thread only. Invariant: whatever leaves here is owned by the caller, so a provider may change
+ * its mind about the next call at once. */
+#include "cim/server_int.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/alloc.h"
+
+static const struct {
+    const char *name;
+    enum vr_kind kind;
+} statuses[] = {
+    [CIM_S_OK] = { "ok", VR_OK },
+    [CIM_S_NO_NAMESPACE] = { "unknown namespace", VR_E_NOTFOUND },
+    [CIM_S_NO_CLASS] = { "unknown class", VR_E_NOTFOUND },
+    [CIM_S_NOT_FOUND] = { "unknown instance", VR_E_NOTFOUND },
+    [CIM_S_KEYS_MISSING] = { "keys missing", VR_E_INVAL },
+    [CIM_S_KEYS_UNKNOWN] = { "unknown key", VR_E_INVAL },
+    [CIM_S_KEYS_INVALID] = { "invalid key", VR_E_INVAL },
+    [CIM_S_NO_METHOD] = { "unknown method", VR_E_NOTFOUND },
+    [CIM_S_PARAM_MISSING] = { "parameter missing", VR_E_INVAL },
+    [CIM_S_PARAM_TYPE] = { "parameter of wrong type", VR_E_TYPE },
+    [CIM_S_PARAM_INVALID] = { "invalid parameter", VR_E_INVAL },
+    [CIM_S_BAD_QUERY] = { "bad query", VR_E_INVAL },
+    [CIM_S_DENIED] = { "denied", VR_E_DENIED },
+    [CIM_S_UNSUPPORTED] = { "not supported", VR_E_UNSUPPORTED },
+    [CIM_S_LIMIT] = { "limit", VR_E_LIMIT },
+    [CIM_S_BUSY] = { "busy", VR_E_BUSY },
+    [CIM_S_FAILED] = { "failed", VR_E_INTERNAL },
+};
+
+const char *cim_status_name(enum cim_status s)
+{
+    return statuses[s].name;
+}
+
+enum cim_status cim_status_of(const struct vr_err *err)
+{
+    switch (err->kind) {
+    case VR_OK:
+        return CIM_S_OK;
+    case VR_E_NOTFOUND:
+        return CIM_S_NOT_FOUND;
+    case VR_E_DENIED:
+    case VR_E_AUTH:
+        return CIM_S_DENIED;
+    case VR_E_UNSUPPORTED:
+        return CIM_S_UNSUPPORTED;
+    case VR_E_LIMIT:
+        return CIM_S_LIMIT;
+    case VR_E_BUSY:
+        return CIM_S_BUSY;
+    case VR_E_INVAL:
+        return CIM_S_PARAM_INVALID;
+    case VR_E_TYPE:
+        return CIM_S_PARAM_TYPE;
+    default:
+        return CIM_S_FAILED;
+    }
+}
+
+enum cim_status cim_fault(enum cim_status s, struct vr_err *err, const char *fmt, ...)
+{
+    char msg[sizeof err->msg];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(msg, sizeof msg, fmt, ap);
+    va_end(ap);
+    vr_fail(err, statuses[s].kind, 0, "%s", msg);
+    return s;
+}
+
+enum cim_status cim_check_reader(const struct cim_caller *who, struct vr_err *err)
+{
+    if (who->role >= CIM_ROLE_READER)
+        return CIM_S_OK;
+    return cim_fault(CIM_S_DENIED, err, "%s has no role on this host",
+                     who->name ? who->name : "the caller");
+}
+
+/* ---- lists ---- */
+
+bool cim_list_add(struct cim_list *l, struct cim_inst *take_inst)
+{
+    if (l->n >= CIM_LIST_MAX) {
+        cim_inst_free(take_inst);
+        return false;
+    }
+    if ((l->n & (l->n - 1)) == 0)
+        l->v = vr_grow(l->v, l->n ? l->n * 2 : 1, sizeof *l->v);
+    l->v[l->n++] = take_inst;
+    return true;
+}
+
+void cim_list_done(struct cim_list *l)
+{
+    for (size_t i = 0; i < l->n; i++)
+        cim_inst_free(l->v[i]);
+    free(l->v);
+    *l = (struct cim_list)CIM_LIST_INIT;
+}
+
+bool cim_emit(struct cim_sink *sink, struct cim_inst *take_inst)
+{
+    if (sink->accept && !sink->accept(sink->ctx, take_inst)) {
+        cim_inst_free(take_inst);
+        return true;
+    }
+    if (!cim_list_add(sink->list, take_inst))
+        sink->is_full = true;
+    return !sink->is_full;
+}
+
+/* ---- registry ---- */
+
+struct cim_server *cim_server_new(const char *host)
+{
+    struct cim_server *s = vr_new(struct cim_server);
+
+    s->host = vr_strdup(host);
+    return s;
+}
+
+void cim_server_free(struct cim_server *s)
+{
+    if (!s)
+        return;
+    for (size_t i = 0; i < CIM_CLASS_COUNT; i++)
+        free(s->by_class[i]);
+    free(s->host);
+    free(s);
+}
+
+const char *cim_server_host(const struct cim_server *s)
+{
+    return s->host;
+}
+
+void cim_server_register(struct cim_server *s, const struct cim_provider *p)
+{
+    assert(!s->by_class[p->cls] && p->enumerate && !cim_class_get(p->cls)->is_abstract);
+    s->by_class[p->cls] = vr_new(struct cim_provider);
+    *s->by_class[p->cls] = *p;
+}
+
+bool cim_server_has(const struct cim_server *s, const struct cim_class *c)
+{
+    for (size_t i = 0; i < CIM_CLASS_COUNT; i++)
+        if (s->by_class[i] && cim_class_is_a(&cim_classes[i], c))
+            return true;
+    return false;
+}
+
+enum cim_status cim_lookup_class(const char *ns, const char *name, const struct cim_class **ret,
+                                 struct vr_err *err)
+{
+    const struct cim_class *c = cim_class_find_in(ns, name);
+
+    if (!c && ns && !cim_ns_known(ns))
+        return cim_fault(CIM_S_NO_NAMESPACE, err, "there is no namespace %.100s", ns);
+    if (!c)
+        return cim_fault(CIM_S_NO_CLASS, err, "there is no class %.100s in namespace %.100s", name,
+                         ns ? ns : "(any)");
+    *ret = c;
+    return CIM_S_OK;
+}
+
+/* ---- instances ---- */
+
+static enum cim_status full(struct vr_err *err)
+{
+    return cim_fault(CIM_S_LIMIT, err, "more than %d instances", CIM_LIST_MAX);
+}
+
+enum cim_status cim_collect(struct cim_server *s, const struct cim_caller *who,
+                            enum cim_class_id id, cim_accept_fn accept, void *ctx,
+                            struct cim_list *ret, struct vr_err *err)
+{
+    const struct cim_provider *p = s->by_class[id];
+    struct cim_sink sink = { .list = ret, .accept = accept, .ctx = ctx };
+
+    enum cim_status st = p ? p->enumerate(p->ctx, who, &sink, err) : CIM_S_OK;
+    return st == CIM_S_OK && sink.is_full ? full(err) : st;
+}
+
+enum cim_status cim_collect_refs(struct cim_server *s, const struct cim_caller *who,
+                                 enum cim_class_id id, const struct cim_path *object,
+                                 cim_accept_fn accept, void *ctx, struct cim_list *ret,
+                                 struct vr_err *err)
+{
+    const struct cim_provider *p = s->by_class[id];
+    struct cim_sink sink = { .list = ret, .accept = accept, .ctx = ctx };
+
+    if (!p || !p->references)
+        return cim_collect(s, who, id, accept, ctx, ret, err);
+    enum cim_status st = p->references(p->ctx, who, object, &sink, err);
+    return st == CIM_S_OK && sink.is_full ? full(err) : st;
+}
+
+static bool accept_keys(void *ctx, const struct cim_inst *in)
+{
+    return cim_inst_matches(in, ctx);
+}
+
+static bool is_key(const struct cim_class *c, const char *name)
+{
+    int i = cim_class_prop(c, name);
+
+    return i >= 0 && c->props[i].flags & CIM_F_KEY;
+}
+
+/* Every key must be one of the class, or of a class below it that somebody answers for. */
+static enum cim_status check_keys(struct cim_server *s, const struct cim_class *c,
+                                  const struct cim_path *path, struct vr_err *err)
+{
+    for (size_t k = 0; k < path->n_keys; k++) {
+        const char *name = path->keys[k].name;
+        bool known = !*name || is_key(c, name);
+        for (size_t i = 0; !known && i < CIM_CLASS_COUNT; i++)
+            known = s->by_class[i] && cim_class_is_a(&cim_classes[i], c) &&
+                    is_key(&cim_classes[i], name);
+        if (!known)
+            return cim_fault(CIM_S_KEYS_UNKNOWN, err, "\"%.100s\" is no key of class %s", name,
+                             c->name);
+    }
+    return CIM_S_OK;
+}
+
+enum cim_status cim_enumerate(struct cim_server *s, const struct cim_caller *who,
+                              const struct cim_class *c, bool deep, const struct cim_path *keys,
+                              struct cim_list *ret, struct vr_err *err)
+{
+    enum cim_status st = cim_check_reader(who, err);
+
+    if (st == CIM_S_OK && keys)
+        st = check_keys(s, c, keys, err);
+    for (size_t i = 0; st == CIM_S_OK && i < CIM_CLASS_COUNT; i++)
+        if (&cim_classes[i] == c || (deep && cim_class_is_a(&cim_classes[i], c)))
+            st = cim_collect(s, who, i, keys ? accept_keys : NULL, (void *)keys, ret, err);
+    return st;
+}
+
+/* The path under the name of class @c, if it has all the keys of that class; else NULL. */
+static struct cim_path *full_path(const struct cim_class *c, const struct cim_path *path)
+{
+    vr_auto(cim_path_free) struct cim_path *p = cim_path_new(c->ns, c->name);
+
+    if (path->n_keys != c->n_keys)
+        return NULL;
+    for (size_t i = 0; i < c->n_props; i++) {
+        const char *name = c->props[i].name;
+        const char *text = cim_path_key(path, name);
+        const struct cim_path *ref = cim_path_ref(path, name);
+        int rc = -1;
+        if (!(c->props[i].flags & CIM_F_KEY))
+            continue;
+        if (ref)
+            rc = cim_path_add_ref(p, name, cim_path_dup(ref), NULL);
+        else if (text)
+            rc = cim_path_add(p, name, text, NULL);
+        if (rc < 0)
+            return NULL;
+    }
+    return vr_take(p);
+}
+
+/* What one provider has under @path, at most a few instances. */
+static enum cim_status find_in(struct cim_server *s, const struct cim_caller *who,
+                               enum cim_class_id id, const struct cim_path *path,
+                               struct cim_list *ret, struct vr_err *err)
+{
+    const struct cim_provider *p = s->by_class[id];
+    vr_auto(cim_path_free) struct cim_path *all =
+        p->get ? full_path(cim_class_get(id), path) : NULL;
+
+    if (!all)
+        return cim_collect(s, who, id, accept_keys, (void *)path, ret, err);
+    struct cim_inst *in = NULL;
+    struct vr_err none = VR_ERR_INIT;
+    enum cim_status st = p->get(p->ctx, who, all, &in, &none);
+    if (st == CIM_S_NOT_FOUND)
+        return CIM_S_OK;
+    vr_err_move(err, &none);
+    if (st == CIM_S_OK)
+        cim_list_add(ret, in);
+    return st;
+}
+
+enum cim_status cim_get(struct cim_server *s, const struct cim_caller *who,
+                        const struct cim_path *path, struct cim_inst **ret, struct vr_err *err)
+{
+    const struct cim_class *c;
+    cim_autolist struct cim_list found = CIM_LIST_INIT;
+    enum cim_status st = cim_check_reader(who, err);
+
+    if (st == CIM_S_OK)
+        st = cim_lookup_class(path->ns, path->cls, &c, err);
+    if (st == CIM_S_OK)
+        st = check_keys(s, c, path, err);
+    for (size_t i = 0; st == CIM_S_OK && i < CIM_CLASS_COUNT; i++)
+        if (s->by_class[i] && cim_class_is_a(&cim_classes[i], c))
+            st = find_in(s, who, i, path, &found, err);
+    if (st != CIM_S_OK)
+        return st;
+    if (found.n == 0) {
+        vr_autofree char *text = cim_path_fmt(path, NULL);
+        return cim_fault(CIM_S_NOT_FOUND, err, "there is no %s", text);
+    }
+    if (found.n > 1)
+        return cim_fault(CIM_S_KEYS_MISSING, err, "the keys given fit %zu instances of class %s",
+                         found.n, c->name);
+    *ret = vr_take(found.v[0]);
+    found.n = 0;
+    return CIM_S_OK;
+}
+
+/* ---- methods and changes ---- */
+
+enum cim_status cim_find_method(const struct cim_path *target, const char *method,
+                                const struct cim_method **ret, struct vr_err *err)
+{
+    const struct cim_class *c;
+    enum cim_status st = cim_lookup_class(target->ns, target->cls, &c, err);
+
+    if (st != CIM_S_OK)
+        return st;
+    const struct cim_method *m = cim_class_method(c, method);
+    if (!m)
+        return cim_fault(CIM_S_NO_METHOD, err, "class %s has no method %.100s", c->name, method);
+    *ret = m;
+    return CIM_S_OK;
+}
+
+/* A superclass may have been addressed: make @args those of the method in the real class. */
+static const struct cim_method *rebind(const struct cim_class *c, struct cim_args *args)
+{
+    const struct cim_method *m = cim_class_method(c, args->method->name);
+
+    if (!m || m->n_params != args->method->n_params)
+        return NULL;
+    for (size_t i = 0; i < m->n_params; i++)
+        if (m->params[i].type != args->v[i].type ||
+            !(m->params[i].flags & CIM_F_ARRAY) != !args->v[i].is_array)
+            return NULL;
+    args->method = m;
+    return m;
+}
+
+enum cim_status cim_invoke(struct cim_server *s, const struct cim_caller *who,
+                           const struct cim_path *target, struct cim_args *args, uint32_t *ret,
+                           struct vr_err *err)
+{
+    vr_auto(cim_inst_free) struct cim_inst *in = NULL;
+    enum cim_status st = cim_get(s, who, target, &in, err);
+    uint32_t code = 0;
+
+    if (st != CIM_S_OK)
+        return st;
+    const struct cim_method *m = rebind(in->cls, args);
+    const struct cim_provider *p = s->by_class[in->cls->id];
+    if (!m || !p->invoke)
+        return cim_fault(CIM_S_UNSUPPORTED, err, "method %s of class %s is not offered here",
+                         args->method->name, in->cls->name);
+    st = p->invoke(p->ctx, who, in, m, args, &code, err);
+    if (st != CIM_S_OK)
+        return st;
+    for (size_t i = 0; code != 0 && code != 4096 && i < m->n_params; i++)
+        if (m->params[i].flags & CIM_F_OUT)
+            cim_value_clear(&args->v[i]);
+    *ret = code;
+    return CIM_S_OK;
+}
+
+enum cim_status cim_put(struct cim_server *s, const struct cim_caller *who,
+                        const struct cim_path *path, const struct cim_inst *want,
+                        struct cim_inst **ret, struct vr_err *err)
+{
+    vr_auto(cim_inst_free) struct cim_inst *old = NULL;
+    enum cim_status st = cim_get(s, who, path, &old, err);
+
+    if (st != CIM_S_OK)
+        return st;
+    const struct cim_provider *p = s->by_class[old->cls->id];
+    if (!p->put)
+        return cim_fault(CIM_S_UNSUPPORTED, err, "instances of class %s change by methods only",
+                         old->cls->name);
+    if (want->cls != old->cls)
+        return cim_fault(CIM_S_PARAM_TYPE, err, "a %s cannot become a %s", old->cls->name,
+                         want->cls->name);
+    st = p->put(p->ctx, who, old, want, err);
+    return st == CIM_S_OK ? cim_get(s, who, path, ret, err) : st;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef CIM_SERVER_INT_H
+#define CIM_SERVER_INT_H
+
+#include "cim/provider.h"
+
+/* Shared by the files that make up the server; not for others. */
+
+struct cim_server {
+    char *host;
+    struct cim_provider *by_class[CIM_CLASS_COUNT]; /* NULL where nobody answers */
+};
+
+/* Decides about one instance. */
+typedef bool (*cim_accept_fn)(void *ctx, const struct cim_inst *in);
+
+struct cim_sink {
+    struct cim_list *list;
+    cim_accept_fn accept; /* NULL: everything */
+    void *ctx;
+    bool is_full;
+};
+
+/* cim_list_add() - append; returns false (and frees) when the list is full. */
+bool cim_list_add(struct cim_list *l, struct cim_inst *take_inst);
+/* cim_collect() - append what the provider of exactly class @id has and @accept takes; nothing when
+ * there is no provider. cim_collect_refs() - the same by its references() for @object. */
+enum cim_status cim_collect(struct cim_server *s, const struct cim_caller *who,
+                            enum cim_class_id id, cim_accept_fn accept, void *ctx,
+                            struct cim_list *ret, struct vr_err *err);
+enum cim_status cim_collect_refs(struct cim_server *s, const struct cim_caller *who,
+                                 enum cim_class_id id, const struct cim_path *object,
+                                 cim_accept_fn accept, void *ctx, struct cim_list *ret,
+                                 struct vr_err *err);
+/* cim_check_reader() - CIM_S_DENIED unless the caller may read. */
+enum cim_status cim_check_reader(const struct cim_caller *who, struct vr_err *err);
+/* cim_fault() - note the text and return @s. */
+enum cim_status cim_fault(enum cim_status s, struct vr_err *err, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif
