@@ -1,0 +1,593 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Runs the effects of rel_step() in order and keeps the jobs. One thread, never blocks.
+ *
+ * Each machine has a queue of effects. PERSIST is an effect like the others, so everything that
+ * came with a state change waits until the change is durable (invariant: what a peer or a user can
+ * see was written before). State changes themselves are immediate, so that two requests in a row
+ * see each other. */
+#include "replication/engine.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+
+#define JOB_KEEP_US (300ll * 1000000) /* src:[contract.md A.12 TimeBeforeRemoval] */
+#define JOBS_MAX 10000
+
+struct fx_item {
+    struct fx_item *next;
+    enum rel_fx_bit fx;
+    struct rel r;         /* as it was when the effect was ordered */
+    struct vr_uuid job;   /* JOB_*: which */
+    struct mono_ms began; /* SYNC_*: begin of the cycle */
+};
+
+struct waiter {
+    struct waiter *next;
+    engine_reply_fn fn;
+    void *ctx;
+};
+
+struct item {
+    struct rel r;
+    struct fx_item *head, **tail;
+    bool running; /* the head's predecessor is being run by the environment */
+    bool draining;
+    struct vr_uuid job; /* exclusive job, zero if none */
+    struct waiter *waiters;
+};
+
+struct engine {
+    struct engine_env env;
+    struct item **items;
+    size_t n_items;
+    struct job *jobs;
+    size_t n_jobs;
+};
+
+struct engine *engine_new(const struct engine_env *env)
+{
+    struct engine *e = vr_new(struct engine);
+    e->env = *env;
+    return e;
+}
+
+static void item_free(struct item *it)
+{
+    while (it->head) {
+        struct fx_item *next = it->head->next;
+        free(it->head);
+        it->head = next;
+    }
+    while (it->waiters) {
+        struct waiter *next = it->waiters->next;
+        free(it->waiters);
+        it->waiters = next;
+    }
+    free(it);
+}
+
+void engine_free(struct engine *e)
+{
+    if (!e)
+        return;
+    for (size_t i = 0; i < e->n_items; i++)
+        item_free(e->items[i]);
+    free(e->items);
+    free(e->jobs);
+    free(e);
+}
+
+static struct item *find(const struct engine *e, const struct vr_uuid *machine)
+{
+    for (size_t i = 0; i < e->n_items; i++)
+        if (vr_uuid_eq(&e->items[i]->r.machine, machine))
+            return e->items[i];
+    return NULL;
+}
+
+static struct item *add(struct engine *e, const struct rel *r)
+{
+    struct item *it = vr_new(struct item);
+    it->r = *r;
+    it->tail = &it->head;
+    e->items = vr_grow(e->items, e->n_items + 1, sizeof *e->items);
+    e->items[e->n_items++] = it;
+    return it;
+}
+
+/* ---- jobs ---- */
+static struct job *find_job(const struct engine *e, const struct vr_uuid *id)
+{
+    for (size_t i = 0; i < e->n_jobs; i++)
+        if (vr_uuid_eq(&e->jobs[i].id, id))
+            return &e->jobs[i];
+    return NULL;
+}
+
+static void job_changed(struct engine *e, const struct job *j)
+{
+    vr_autofree char *text = job_encode(j);
+    e->env.write_job(e->env.ctx, &j->id, text);
+    e->env.changed(e->env.ctx, NULL, NULL, j);
+}
+
+struct vr_uuid engine_job_new(struct engine *e, enum job_type type, const struct vr_uuid *machine,
+                              const char *owner)
+{
+    struct job j = { .type = type, .state = JOB_RUNNING };
+    e->env.random(e->env.ctx, j.id.b, sizeof j.id.b);
+    if (machine)
+        j.machine = *machine;
+    snprintf(j.owner, sizeof j.owner, "%s", owner ? owner : "");
+    j.submitted = j.started = e->env.wall(e->env.ctx);
+    j.created = e->env.mono(e->env.ctx);
+    e->jobs = vr_grow(e->jobs, e->n_jobs + 1, sizeof *e->jobs);
+    e->jobs[e->n_jobs++] = j;
+    job_changed(e, &e->jobs[e->n_jobs - 1]);
+    return j.id;
+}
+
+static void job_finish(struct engine *e, struct job *j, enum job_state st, const struct vr_err *err)
+{
+    if (job_over(j))
+        return;
+    j->state = st;
+    j->ended = e->env.wall(e->env.ctx);
+    if (st == JOB_COMPLETED)
+        j->percent = 100;
+    if (err)
+        j->err = *err;
+    job_changed(e, j);
+}
+
+void engine_job_end(struct engine *e, const struct vr_uuid *id, const struct vr_err *err)
+{
+    struct job *j = find_job(e, id);
+    if (j)
+        job_finish(e, j, err ? JOB_EXCEPTION : JOB_COMPLETED, err);
+}
+
+void engine_job_percent(struct engine *e, const struct vr_uuid *id, uint16_t percent)
+{
+    struct job *j = find_job(e, id);
+    if (j && !job_over(j))
+        j->percent = percent > 100 ? 100 : percent;
+}
+
+static void jobs_expire(struct engine *e)
+{
+    struct wall_us now = e->env.wall(e->env.ctx);
+    size_t kept = 0;
+    for (size_t i = 0; i < e->n_jobs; i++) {
+        struct job *j = &e->jobs[i];
+        if (job_over(j) && (now.us - j->ended.us > JOB_KEEP_US || e->n_jobs > JOBS_MAX)) {
+            e->env.write_job(e->env.ctx, &j->id, NULL);
+            continue;
+        }
+        e->jobs[kept++] = *j;
+    }
+    e->n_jobs = kept;
+}
+
+/* Jobs that wait for a cycle which began after them. */
+static void sync_end(struct engine *e, const struct vr_uuid *machine, struct mono_ms began,
+                     const struct vr_err *err)
+{
+    for (size_t i = 0; i < e->n_jobs; i++) {
+        struct job *j = &e->jobs[i];
+        if (j->waits_for_cycle && !job_over(j) && vr_uuid_eq(&j->machine, machine) &&
+            j->created.ms <= began.ms)
+            job_finish(e, j, err ? JOB_EXCEPTION : JOB_COMPLETED, err);
+    }
+}
+
+/* ---- effects ---- */
+static bool is_instant(enum rel_fx_bit fx)
+{
+    return fx == FX_BIT_CANCEL_FLOW || fx == FX_BIT_CANCEL_RX;
+}
+
+static void reply_all(struct item *it, const struct vr_err *err)
+{
+    struct waiter *w = it->waiters;
+    it->waiters = NULL;
+    while (w) {
+        struct waiter *next = w->next;
+        w->fn(w->ctx, &it->r, err);
+        free(w);
+        w = next;
+    }
+}
+
+/* Effects that the engine itself carries out; true when it was one. */
+static bool run_own(struct engine *e, struct item *it, const struct fx_item *x)
+{
+    struct job *j = vr_uuid_is_zero(&x->job) ? NULL : find_job(e, &x->job);
+    switch (x->fx) {
+    case FX_BIT_REPLY:
+        reply_all(it, NULL);
+        return true;
+    case FX_BIT_REPLY_ERR:
+        reply_all(it, &x->r.last_err);
+        return true;
+    case FX_BIT_JOB_DONE:
+        if (j)
+            job_finish(e, j, JOB_COMPLETED, NULL);
+        return true;
+    case FX_BIT_JOB_FAIL:
+        if (j)
+            job_finish(e, j, JOB_EXCEPTION, &x->r.last_err);
+        return true;
+    case FX_BIT_JOB_CANCEL:
+        if (j)
+            job_finish(e, j, JOB_TERMINATED, NULL);
+        return true;
+    case FX_BIT_SYNC_DONE:
+        sync_end(e, &x->r.machine, x->began, NULL);
+        return true;
+    case FX_BIT_SYNC_FAIL:
+        sync_end(e, &x->r.machine, x->began, &x->r.last_err);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void drain(struct engine *e, struct item *it)
+{
+    if (it->draining)
+        return; /* an instant effect called engine_done() from within run() */
+    it->draining = true;
+    while (!it->running && it->head) {
+        struct fx_item *x = it->head;
+        it->head = x->next;
+        if (!it->head)
+            it->tail = &it->head;
+        if (!run_own(e, it, x)) {
+            it->running = x->fx != FX_BIT_SHIP && x->fx != FX_BIT_RETENTION;
+            e->env.run(e->env.ctx, &x->r, x->fx);
+        }
+        free(x);
+    }
+    it->draining = false;
+}
+
+static void order(struct item *it, enum rel_fx_bit fx, const struct rel *r,
+                  const struct vr_uuid *job, struct mono_ms began)
+{
+    struct fx_item *x = vr_new(struct fx_item);
+    x->fx = fx;
+    x->r = *r;
+    if (job)
+        x->job = *job;
+    x->began = began;
+    *it->tail = x;
+    it->tail = &x->next;
+}
+
+/* The error that jobs and replies of this event show: its own, if it has one. */
+static void apply(struct engine *e, struct item *it, const struct rel *next, uint32_t fx,
+                  const struct vr_uuid *done_job, const struct rel_event *ev)
+{
+    struct rel before = it->r;
+    struct rel shown = *next;
+    if (ev->err.kind != VR_OK)
+        shown.last_err = ev->err;
+    it->r = *next;
+    static const struct vr_uuid none;
+    for (int b = 0; b < FX_BIT_COUNT; b++) {
+        if (!(fx & 1u << b))
+            continue;
+        enum rel_fx_bit bit = (enum rel_fx_bit)b;
+        if (is_instant(bit)) {
+            e->env.run(e->env.ctx, &shown, bit);
+            continue;
+        }
+        bool of_job = bit == FX_BIT_JOB_DONE || bit == FX_BIT_JOB_FAIL || bit == FX_BIT_JOB_CANCEL;
+        order(it, bit, &shown, of_job ? done_job : NULL, before.flow.began);
+        if (of_job && vr_uuid_eq(done_job, &it->job))
+            it->job = none;
+    }
+    if (before.st != it->r.st || before.acked.epoch != it->r.acked.epoch ||
+        before.newest.epoch != it->r.newest.epoch || before.last_err.kind != it->r.last_err.kind)
+        e->env.changed(e->env.ctx, &before, &it->r, NULL);
+    drain(e, it);
+}
+
+static void stamp(const struct engine *e, struct rel_event *ev)
+{
+    ev->mono = e->env.mono(e->env.ctx);
+    ev->wall = e->env.wall(e->env.ctx);
+}
+
+void engine_event(struct engine *e, const struct vr_uuid *machine, struct rel_event *ev)
+{
+    struct item *it = find(e, machine);
+    if (!it)
+        return;
+    stamp(e, ev);
+    struct rel next;
+    uint32_t fx = 0;
+    struct vr_err err = VR_ERR_INIT;
+    if (rel_step(&it->r, ev, &next, &fx, &err) < 0) {
+        vr_log_err(VR_LOG_DEBUG, it->r.name, &err);
+        return;
+    }
+    apply(e, it, &next, fx, &it->job, ev);
+}
+
+void engine_done(struct engine *e, const struct vr_uuid *machine)
+{
+    struct item *it = find(e, machine);
+    if (!it)
+        return;
+    it->running = false;
+    drain(e, it);
+}
+
+/* ---- requests ---- */
+static bool is_exclusive(enum rel_event_type t)
+{
+    return t != EV_U_SYNC && t != EV_U_PAUSE && t != EV_U_RESUME && t != EV_U_MODIFY &&
+           t != EV_U_CANCEL_IR && t != EV_U_CANCEL_RESYNC && t != EV_U_REMOVE;
+}
+
+static struct item *find_for_request(struct engine *e, const struct vr_uuid *machine,
+                                     const struct rel_event *ev, struct vr_err *err)
+{
+    struct item *it = find(e, machine);
+    if (it)
+        return it;
+    if (ev->type == EV_U_CREATE || ev->type == EV_U_BECOME_REPLICA || ev->type == EV_PEER_CREATE) {
+        struct rel fresh = { .machine = *machine };
+        memcpy(fresh.name, ev->name, sizeof fresh.name);
+        rel_settings_default(&fresh.set);
+        return add(e, &fresh);
+    }
+    vr_fail(err, VR_E_STATE, 0, "%s is not possible: the machine is not replicated",
+            rel_event_text(ev->type));
+    return NULL;
+}
+
+int engine_request(struct engine *e, const struct vr_uuid *machine, struct rel_event *ev,
+                   enum job_type type, const char *owner, struct vr_uuid *ret_job,
+                   struct vr_err *err)
+{
+    struct item *it = find_for_request(e, machine, ev, err);
+    if (!it)
+        return -1;
+    stamp(e, ev);
+    struct rel next;
+    uint32_t fx = 0;
+    if (rel_step(&it->r, ev, &next, &fx, err) < 0)
+        return -1;
+    bool busy = !vr_uuid_is_zero(&it->job);
+    if (busy && is_exclusive(ev->type))
+        return vr_fail(err, VR_E_BUSY, 0, "another operation of machine %s is still running (%s)",
+                       it->r.name, job_caption(find_job(e, &it->job)->type));
+    struct vr_uuid id = engine_job_new(e, type, machine, owner);
+    struct job *j = find_job(e, &id);
+    uint32_t of_job = FX_JOB_DONE | FX_JOB_FAIL | FX_JOB_CANCEL;
+    static const struct vr_uuid none;
+    if (ev->type == EV_U_SYNC) {
+        j->waits_for_cycle = true;
+    } else if (fx & FX_JOB_CANCEL || ev->type == EV_U_REMOVE) {
+        /* The long job gives way to this request. */
+        struct job *old = busy ? find_job(e, &it->job) : NULL;
+        if (old)
+            job_finish(e, old, JOB_TERMINATED, NULL);
+        it->job = none;
+        if (fx & FX_JOB_CANCEL)
+            fx = (fx & ~(uint32_t)FX_JOB_CANCEL) | FX_JOB_DONE;
+        else
+            it->job = id;
+    } else if (!(fx & of_job)) {
+        it->job = id;
+    }
+    if (ev->start_at.us > ev->wall.us && (ev->type == EV_U_START_IR || ev->type == EV_U_RESYNC)) {
+        j->scheduled = ev->start_at;
+        j->state = JOB_NEW;
+    }
+    apply(e, it, &next, fx, &id, ev);
+    *ret_job = id;
+    return 0;
+}
+
+int engine_job_cancel(struct engine *e, const struct vr_uuid *id, struct vr_err *err)
+{
+    struct job *j = find_job(e, id);
+    if (!j)
+        return vr_fail(err, VR_E_NOTFOUND, 0, "there is no such job");
+    if (!job_cancellable(j))
+        return vr_fail(err, VR_E_STATE, 0, "job \"%s\" cannot be cancelled%s", job_caption(j->type),
+                       job_over(j) ? ": it is over" : "");
+    struct rel_event ev = { .type = j->type == JOB_RESYNC ? EV_U_CANCEL_RESYNC : EV_U_CANCEL_IR };
+    struct vr_uuid other;
+    return engine_request(e, &j->machine, &ev, JOB_STATE_CHANGE, j->owner, &other, err);
+}
+
+void engine_peer_request(struct engine *e, const struct vr_uuid *machine, struct rel_event *ev,
+                         engine_reply_fn reply, void *ctx)
+{
+    struct vr_err err = VR_ERR_INIT;
+    struct rel next;
+    uint32_t fx = 0;
+    struct item *it = find_for_request(e, machine, ev, &err);
+    if (it) {
+        stamp(e, ev);
+        if (rel_step(&it->r, ev, &next, &fx, &err) < 0)
+            it = NULL;
+    }
+    if (!it) {
+        reply(ctx, NULL, &err);
+        return;
+    }
+    struct waiter *w = vr_new(struct waiter);
+    w->fn = reply;
+    w->ctx = ctx;
+    w->next = it->waiters;
+    it->waiters = w;
+    apply(e, it, &next, fx, &it->job, ev);
+}
+
+int engine_rx_open(struct engine *e, const struct vr_uuid *machine, struct rel_event *ev,
+                   struct vr_err *err)
+{
+    struct item *it = find(e, machine);
+    if (!it)
+        return vr_fail(err, VR_E_STATE, 0, "the machine is not replicated to this host");
+    stamp(e, ev);
+    struct rel next;
+    uint32_t fx = 0;
+    if (rel_step(&it->r, ev, &next, &fx, err) < 0)
+        return -1;
+    apply(e, it, &next, fx, &it->job, ev);
+    return 0;
+}
+
+int engine_reset_stats(struct engine *e, const struct vr_uuid *machine, struct vr_err *err)
+{
+    struct item *it = find(e, machine);
+    if (!it || it->r.st == ST_NONE)
+        return vr_fail(err, VR_E_STATE, 0, "the machine is not replicated");
+    it->r.stat_start = e->env.wall(e->env.ctx);
+    it->r.stat_ok = it->r.stat_miss = it->r.stat_net_fail = it->r.stat_fail = 0;
+    it->r.stat_app_fail = 0;
+    it->r.stat_bytes = it->r.stat_max_bytes = it->r.stat_ms = it->r.stat_max_ms = 0;
+    order(it, FX_BIT_PERSIST, &it->r, NULL, (struct mono_ms){ 0 });
+    drain(e, it);
+    return 0;
+}
+
+/* ---- start ---- */
+int engine_load(struct engine *e, const char *text, struct vr_err *err)
+{
+    struct rel r;
+    if (rel_decode(text, &r, err) < 0)
+        return -1;
+    if (find(e, &r.machine))
+        return vr_fail(err, VR_E_CORRUPT, 0, "machine %s is written down twice", r.name);
+    add(e, &r);
+    return 0;
+}
+
+int engine_load_job(struct engine *e, const char *id, const char *text, struct vr_err *err)
+{
+    struct job j;
+    if (job_decode(id, text, &j, err) < 0)
+        return -1;
+    j.created = (struct mono_ms){ 0 };
+    e->jobs = vr_grow(e->jobs, e->n_jobs + 1, sizeof *e->jobs);
+    e->jobs[e->n_jobs++] = j;
+    return 0;
+}
+
+/* Does a relationship in this state still do what a job of this type was made for? */
+static bool goes_on(enum rel_state st, enum job_type t)
+{
+    switch (t) {
+    case JOB_START_IR:
+    case JOB_START_SEEDED:
+        return st == ST_P_IR || st == ST_P_READY || st == ST_P_IR_SUSP;
+    case JOB_RESYNC:
+        return st == ST_P_RESYNC || st == ST_P_RESYNC_SUSP;
+    case JOB_PREPARE:
+        return st == ST_P_PREPARING || st == ST_P_PREPARED;
+    case JOB_FAILOVER:
+        return st == ST_R_FAILING;
+    case JOB_REVERT:
+        return st == ST_R_REVERTING;
+    case JOB_REVERSE:
+        return st == ST_R_REVERSING;
+    case JOB_REMOVE:
+        return st == ST_P_REMOVING || st == ST_R_REMOVING;
+    case JOB_STATE_CHANGE:
+        return st == ST_P_YIELDING;
+    default:
+        return false;
+    }
+}
+
+void engine_restart(struct engine *e)
+{
+    for (size_t i = 0; i < e->n_jobs; i++) {
+        struct job *j = &e->jobs[i];
+        struct item *it = find(e, &j->machine);
+        if (job_over(j))
+            continue;
+        if (it && goes_on(it->r.st, j->type) && vr_uuid_is_zero(&it->job)) {
+            it->job = j->id;
+            continue;
+        }
+        if (it && j->waits_for_cycle)
+            continue;
+        struct vr_err err = VR_ERR_INIT;
+        vr_fail(&err, VR_E_UNKNOWN, 0,
+                "the daemon was restarted while this ran; see the machine's state for the outcome");
+        job_finish(e, j, JOB_EXCEPTION, &err);
+    }
+    for (size_t i = 0; i < e->n_items; i++) {
+        struct rel_event ev = { .type = EV_RESTART };
+        engine_event(e, &e->items[i]->r.machine, &ev);
+    }
+}
+
+/* ---- timers ---- */
+struct mono_ms engine_next(const struct engine *e)
+{
+    struct mono_ms next = { 0 };
+    for (size_t i = 0; i < e->n_items; i++) {
+        struct mono_ms d = e->items[i]->r.due;
+        if (d.ms && (!next.ms || d.ms < next.ms))
+            next = d;
+    }
+    return next;
+}
+
+void engine_tick(struct engine *e)
+{
+    struct mono_ms now = e->env.mono(e->env.ctx);
+    for (size_t i = 0; i < e->n_items; i++) {
+        struct rel *r = &e->items[i]->r;
+        if (!r->due.ms || r->due.ms > now.ms)
+            continue;
+        r->due.ms = 0; /* a row that wants another tick sets it again */
+        struct rel_event ev = { .type = EV_TICK };
+        engine_event(e, &r->machine, &ev);
+    }
+    jobs_expire(e);
+}
+
+/* ---- reading ---- */
+const struct rel *engine_find(const struct engine *e, const struct vr_uuid *machine)
+{
+    struct item *it = find(e, machine);
+    return it ? &it->r : NULL;
+}
+
+const struct rel *engine_at(const struct engine *e, size_t i)
+{
+    return i < e->n_items ? &e->items[i]->r : NULL;
+}
+
+const struct job *engine_job(const struct engine *e, const struct vr_uuid *id)
+{
+    return find_job(e, id);
+}
+
+const struct job *engine_job_at(const struct engine *e, size_t i)
+{
+    return i < e->n_jobs ? &e->jobs[i] : NULL;
+}
+
+const struct job *engine_running_job(const struct engine *e, const struct vr_uuid *machine)
+{
+    struct item *it = find(e, machine);
+    return it && !vr_uuid_is_zero(&it->job) ? find_job(e, &it->job) : NULL;
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef VR_REPLICATION_ENGINE_H
+#define VR_REPLICATION_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "replication/jobs.h"
+#include "replication/rel.h"
+#include "replication/step.h"
+
+/* The engine: all relationships of a host and their jobs. It feeds events to rel_step() and has the
+ * environment run the effects. One thread (control). It never blocks and calls nothing but the
+ * environment, so that the simulator can run several engines in one process. */
+struct engine;
+
+struct engine_env {
+    void *ctx;
+    struct mono_ms (*mono)(void *ctx);
+    struct wall_us (*wall)(void *ctx);
+    void (*random)(void *ctx, void *p, size_t n);
+    /* Begin effect @fx for @r (a copy, valid during the call). It ends with engine_done() - not
+     * from within run() unless it was instant - after the event that it produced, if any, was
+     * handed to engine_event(). Effects of one machine run one after the other, except SHIP and
+     * RETENTION: the engine goes on at once after these, they only report by event (RETENTION by
+     * none), and engine_done() is not called for them. CANCEL_FLOW and CANCEL_RX are instant and
+     * come out of turn. */
+    void (*run)(void *ctx, const struct rel *r, enum rel_fx_bit fx);
+    /* Write a job down or (NULL text) forget it; best effort, in order. */
+    void (*write_job)(void *ctx, const struct vr_uuid *id, const char *text);
+    /* A relationship or job changed (for events and logs); @job NULL for a relationship. */
+    void (*changed)(void *ctx, const struct rel *before, const struct rel *after,
+                    const struct job *job);
+};
+
+/* engine_new() - @env is copied. engine_free() - no effects are run. */
+struct engine *engine_new(const struct engine_env *env);
+void engine_free(struct engine *e);
+
+/* engine_load() / engine_load_job() - put back what was written; engine_restart() - after all were
+ * loaded: every relationship gets RESTART, unfinished jobs are picked up or failed. */
+int engine_load(struct engine *e, const char *text, struct vr_err *err);
+int engine_load_job(struct engine *e, const char *id, const char *text, struct vr_err *err);
+void engine_restart(struct engine *e);
+
+/* engine_request() - a user asks. Clock fields of @ev are filled in.
+ * @ev:      type U_*
+ * @type:    of the job that is made
+ * @owner:   who asks
+ * @ret_job: the job; it may be over already when the request was instant
+ * Errors: those of rel_step(); VR_E_BUSY when another exclusive job runs; VR_E_NOTFOUND when the
+ * machine has no relationship (except U_CREATE, U_BECOME_REPLICA). No job is made then.
+ * Source: contract.md B.0, C.6. */
+int engine_request(struct engine *e, const struct vr_uuid *machine, struct rel_event *ev,
+                   enum job_type type, const char *owner, struct vr_uuid *ret_job,
+                   struct vr_err *err);
+
+/* engine_event() - the result of an effect, or news. */
+void engine_event(struct engine *e, const struct vr_uuid *machine, struct rel_event *ev);
+/* engine_done() - the running effect of a machine is over; the next one begins. */
+void engine_done(struct engine *e, const struct vr_uuid *machine);
+
+/* engine_peer_request() - a peer asks (PEER_*); @reply is called once, with NULL or the error, when
+ * the answer is durable. May be called at once. */
+typedef void (*engine_reply_fn)(void *ctx, const struct rel *r, const struct vr_err *err);
+void engine_peer_request(struct engine *e, const struct vr_uuid *machine, struct rel_event *ev,
+                         engine_reply_fn reply, void *ctx);
+/* engine_rx_open() - may this transfer come in? @ev: RX_OPEN. After success RX_ENDED must follow.
+ */
+int engine_rx_open(struct engine *e, const struct vr_uuid *machine, struct rel_event *ev,
+                   struct vr_err *err);
+
+/* engine_reset_stats() - a fresh statistics window. src:[contract.md B.4] */
+int engine_reset_stats(struct engine *e, const struct vr_uuid *machine, struct vr_err *err);
+
+/* Timers: engine_next() - when engine_tick() is wanted (0: never). */
+struct mono_ms engine_next(const struct engine *e);
+void engine_tick(struct engine *e);
+
+/* Reading; pointers are valid until the next call that changes the engine. */
+const struct rel *engine_find(const struct engine *e, const struct vr_uuid *machine);
+const struct rel *engine_at(const struct engine *e, size_t i); /* NULL past the end */
+const struct job *engine_job(const struct engine *e, const struct vr_uuid *id);
+const struct job *engine_job_at(const struct engine *e, size_t i);
+/* engine_running_job() - the exclusive job of a machine, NULL if none. */
+const struct job *engine_running_job(const struct engine *e, const struct vr_uuid *machine);
+
+/* Jobs that are no relationship's: pairing, power, connection tests. */
+struct vr_uuid engine_job_new(struct engine *e, enum job_type type, const struct vr_uuid *machine,
+                              const char *owner);
+void engine_job_end(struct engine *e, const struct vr_uuid *id,
+                    const struct vr_err *err /* or NULL */);
+void engine_job_percent(struct engine *e, const struct vr_uuid *id, uint16_t percent);
+/* engine_job_cancel() - Terminate. Errors: VR_E_NOTFOUND, VR_E_STATE when it cannot be cancelled.
+ */
+int engine_job_cancel(struct engine *e, const struct vr_uuid *id, struct vr_err *err);
+
+#endif

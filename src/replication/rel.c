@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Relationships as values: names, contract values, health, settings, the written form. Pure. */
+#include "replication/rel.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/buf.h"
+
+static const struct {
+    const char *name, *text;
+    enum rel_mode mode;
+    uint16_t cim;
+} states[ST_COUNT] = {
+#define S(n, m, c, t) [ST_##n] = { #n, t, m, c },
+#include "replication/states.def"
+#undef S
+};
+
+static const char *const event_texts[EV_COUNT] = {
+#define E(n, o, text) [EV_##n] = text,
+#include "replication/events.def"
+#undef E
+};
+
+enum rel_mode rel_mode(const struct rel *r)
+{
+    /* A machine that is being enabled or offered from nothing has no mode yet. */
+    if (r->st == ST_P_CREATING || r->st == ST_R_CREATING)
+        return REL_MODE_NONE;
+    return states[r->st].mode;
+}
+
+uint16_t rel_cim_state(const struct rel *r)
+{
+    if (r->st == ST_R_REVERSING && r->committed)
+        return states[ST_R_COMMITTED].cim;
+    return states[r->st].cim;
+}
+
+const char *rel_state_text(enum rel_state st)
+{
+    return st < ST_COUNT ? states[st].text : "?";
+}
+
+const char *rel_state_name(enum rel_state st)
+{
+    return st < ST_COUNT ? states[st].name : "?";
+}
+
+const char *rel_event_text(enum rel_event_type t)
+{
+    return t < EV_COUNT ? event_texts[t] : "?";
+}
+
+void rel_checkpoint(const struct vr_uuid *lineage, uint64_t epoch, char out[64])
+{
+    char text[VR_UUID_STR];
+    snprintf(out, 64, "vmr.%.8s.%" PRIu64, vr_uuid_fmt(lineage, text), epoch);
+}
+
+void rel_settings_default(struct rel_settings *s)
+{
+    *s = (struct rel_settings){ .auth_type = 2,
+                                .compression = true,
+                                .replicate_kvp = true,
+                                .auto_resync = true,
+                                .interval_s = 300,
+                                .resync_start_s = 18 * 3600 + 1800,
+                                .resync_end_s = 6 * 3600 };
+}
+
+int rel_settings_check(const struct rel_settings *s, struct vr_err *err)
+{
+    if (s->auth_type != 1 && s->auth_type != 2)
+        return vr_fail(err, VR_E_INVAL, 0,
+                       "AuthenticationType must be 1 (Kerberos) or 2 (certificate), not %u",
+                       s->auth_type);
+    if (!s->recovery_point[0])
+        return vr_fail(err, VR_E_INVAL, 0, "RecoveryConnectionPoint must name the replica host");
+    if (!s->recovery_port)
+        return vr_fail(err, VR_E_INVAL, 0, "RecoveryServerPortNumber must not be 0");
+    if (s->interval_s < 5 || s->interval_s > 3600)
+        return vr_fail(err, VR_E_INVAL, 0, "ReplicationInterval must be 5 to 3600 seconds, not %u",
+                       s->interval_s);
+    if (s->recovery_history > 24)
+        return vr_fail(err, VR_E_INVAL, 0, "RecoveryHistory must be 0 to 24, not %u",
+                       s->recovery_history);
+    if (s->app_interval_hours > 12)
+        return vr_fail(err, VR_E_INVAL, 0,
+                       "ApplicationConsistentSnapshotInterval must be 0 to 12 hours, not %u",
+                       s->app_interval_hours);
+    if (s->app_interval_hours && !s->recovery_history)
+        return vr_fail(err, VR_E_INVAL, 0,
+                       "ApplicationConsistentSnapshotInterval needs a RecoveryHistory above 0");
+    if (s->resync_start_s >= 86400 || s->resync_end_s >= 86400)
+        return vr_fail(err, VR_E_INVAL, 0, "AutoResynchronizeInterval is not a time of day");
+    return 0;
+}
+
+uint16_t rel_health(const struct rel *r, struct wall_us now, const char *why[8], size_t *ret_n)
+{
+    size_t n = 0;
+    uint16_t level = 1;
+#define WHY(lv, text)          \
+    do {                       \
+        if ((lv) > level)      \
+            level = (lv);      \
+        if (n < 8)             \
+            why[n++] = (text); \
+    } while (0)
+    enum rel_mode mode = rel_mode(r);
+    if (mode == REL_MODE_NONE) {
+        *ret_n = 0;
+        return 0;
+    }
+    uint16_t st = rel_cim_state(r);
+    if (st == 8)
+        WHY(3, "Replication for virtual machine is in error. Fix the error(s) and resume "
+               "replication.");
+    if (st == 9)
+        WHY(3, "Resynchronization is required.");
+    if (mode == REL_MODE_PRIMARY && (st == 1 || st == 2))
+        WHY(2, "Initial replication has not completed.");
+    if (mode == REL_MODE_REPLICA && st == 2)
+        WHY(2, "Initial replication has not completed.");
+    if (st == 7)
+        WHY(mode == REL_MODE_PRIMARY ? 2 : 3, "Replication is paused.");
+    if (st == 5 || st == 6)
+        WHY(2, "The machine was failed over and replication is not reversed yet.");
+    if (mode == REL_MODE_PRIMARY && r->failures >= 3)
+        WHY(3, "Changes cannot be sent to the replica.");
+    uint32_t all = r->stat_ok + r->stat_miss + r->stat_fail;
+    if (r->stat_miss * 5 > all && all)
+        WHY(2, "More than 20 percent of replication cycles have been missed.");
+    if ((st == 3 || st == 7) && r->last_time.us && now.us - r->last_time.us > 3600ll * 1000000)
+        WHY(2, "Replica is behind the primary by more than an hour.");
+#undef WHY
+    *ret_n = n;
+    return level;
+}
+
+/* ---- written form ----
+ * One table of scalar fields; disks and errors follow by hand. */
+enum form { F_U16, F_U32, F_U64, F_BOOL, F_STR, F_UUID, F_WALL, F_KIND };
+struct field {
+    const char *key;
+    enum form form;
+    size_t offset, size;
+};
+#define FIELD(key, form, member)                                                   \
+    {                                                                              \
+        key, form, offsetof(struct rel, member), sizeof(((struct rel *)0)->member) \
+    }
+static const struct field fields[] = {
+    FIELD("machine", F_UUID, machine),
+    FIELD("name", F_STR, name),
+    FIELD("peer", F_STR, peer),
+    FIELD("auth_type", F_U16, set.auth_type),
+    FIELD("thumbprint", F_STR, set.thumbprint),
+    FIELD("compression", F_BOOL, set.compression),
+    FIELD("bypass_proxy", F_BOOL, set.bypass_proxy),
+    FIELD("replicate_kvp", F_BOOL, set.replicate_kvp),
+    FIELD("auto_resync", F_BOOL, set.auto_resync),
+    FIELD("recovery_point", F_STR, set.recovery_point),
+    FIELD("recovery_port", F_U16, set.recovery_port),
+    FIELD("primary_point", F_STR, set.primary_point),
+    FIELD("app_interval_hours", F_U16, set.app_interval_hours),
+    FIELD("recovery_history", F_U16, set.recovery_history),
+    FIELD("interval_s", F_U32, set.interval_s),
+    FIELD("resync_start_s", F_U32, set.resync_start_s),
+    FIELD("resync_end_s", F_U32, set.resync_end_s),
+    FIELD("lineage", F_UUID, lineage),
+    FIELD("epoch", F_U64, epoch),
+    FIELD("acked_lineage", F_UUID, acked.lineage),
+    FIELD("acked_epoch", F_U64, acked.epoch),
+    FIELD("has_acked", F_BOOL, has_acked),
+    FIELD("tracked", F_BOOL, tracked),
+    FIELD("newest_lineage", F_UUID, newest.lineage),
+    FIELD("newest_epoch", F_U64, newest.epoch),
+    FIELD("has_newest", F_BOOL, has_newest),
+    FIELD("newest_instant", F_WALL, newest_instant),
+    FIELD("last_time", F_WALL, last_time),
+    FIELD("last_app_time", F_WALL, last_app_time),
+    FIELD("last_kind", F_KIND, last_kind),
+    FIELD("failover_lineage", F_UUID, failover.lineage),
+    FIELD("failover_epoch", F_U64, failover.epoch),
+    FIELD("failover_kind", F_KIND, failover_kind),
+    FIELD("failover_latest", F_BOOL, failover_latest),
+    FIELD("next_lineage", F_UUID, next_lineage),
+    FIELD("committed", F_BOOL, committed),
+    FIELD("ever_replica", F_BOOL, ever_replica),
+    FIELD("seed", F_BOOL, seed),
+    FIELD("seeded_start", F_BOOL, seeded_start),
+    FIELD("start_at", F_WALL, start_at),
+    FIELD("paused_for_failover", F_BOOL, paused_for_failover),
+    FIELD("last_err_time", F_WALL, last_err_time),
+    FIELD("stat_start", F_WALL, stat_start),
+    FIELD("stat_ok", F_U32, stat_ok),
+    FIELD("stat_miss", F_U32, stat_miss),
+    FIELD("stat_net_fail", F_U32, stat_net_fail),
+    FIELD("stat_fail", F_U32, stat_fail),
+    FIELD("stat_bytes", F_U64, stat_bytes),
+    FIELD("stat_max_bytes", F_U64, stat_max_bytes),
+    FIELD("stat_ms", F_U64, stat_ms),
+    FIELD("stat_max_ms", F_U64, stat_max_ms),
+    FIELD("last_dirty", F_U64, last.dirty),
+    FIELD("last_payload", F_U64, last.payload),
+    FIELD("last_wire", F_U64, last.wire),
+    FIELD("last_ms", F_U64, last.ms),
+};
+
+static void put_field(struct vr_buf *b, const struct rel *r, const struct field *f)
+{
+    const char *p = (const char *)r + f->offset;
+    char text[VR_UUID_STR];
+    struct vr_err err = VR_ERR_INIT;
+    vr_buf_printf(b, &err, "%s=", f->key);
+    switch (f->form) {
+    case F_U16:
+        vr_buf_printf(b, &err, "%u", *(const uint16_t *)(const void *)p);
+        break;
+    case F_U32:
+        vr_buf_printf(b, &err, "%u", *(const uint32_t *)(const void *)p);
+        break;
+    case F_U64:
+        vr_buf_printf(b, &err, "%" PRIu64, *(const uint64_t *)(const void *)p);
+        break;
+    case F_BOOL:
+        vr_buf_printf(b, &err, "%d", *(const bool *)p);
+        break;
+    case F_STR:
+        for (const char *c = p; *c; c++)
+            vr_buf_printf(b, &err, iscntrl((unsigned char)*c) || *c == '%' ? "%%%02x" : "%c",
+                          (unsigned char)*c);
+        break;
+    case F_UUID:
+        vr_buf_printf(b, &err, "%s", vr_uuid_fmt((const struct vr_uuid *)(const void *)p, text));
+        break;
+    case F_WALL:
+        vr_buf_printf(b, &err, "%" PRId64, ((const struct wall_us *)(const void *)p)->us);
+        break;
+    case F_KIND:
+        vr_buf_printf(b, &err, "%u", *(const enum vr_point_kind *)(const void *)p);
+        break;
+    }
+    vr_buf_printf(b, &err, "\n");
+}
+
+char *rel_encode(const struct rel *r)
+{
+    struct vr_buf b = VR_BUF_INIT;
+    vr_buf_printf(&b, NULL, "state=%s\n", rel_state_name(r->st));
+    for (size_t i = 0; i < VR_ARRAY_LEN(fields); i++)
+        put_field(&b, r, &fields[i]);
+    for (uint32_t i = 0; i < r->n_disks; i++)
+        vr_buf_printf(&b, NULL, "disk=%" PRIu64 " %s\n", r->disks[i].size, r->disks[i].target);
+    if (r->last_err.kind != VR_OK) {
+        struct field f = FIELD("error", F_STR, last_err.msg);
+        vr_buf_printf(&b, NULL, "error_kind=%s\n", vr_kind_name(r->last_err.kind));
+        put_field(&b, r, &f);
+    }
+    return (char *)b.data;
+}
+
+static int get_number(const char *v, uint64_t max, uint64_t *ret, struct vr_err *err)
+{
+    char *end;
+    errno = 0;
+    unsigned long long n = strtoull(v, &end, 10);
+    if (errno || !*v || *end || n > max)
+        return vr_fail(err, VR_E_CORRUPT, 0, "'%.40s' is not a number up to %" PRIu64, v, max);
+    *ret = n;
+    return 0;
+}
+
+static int get_text(const char *v, char *to, size_t size, struct vr_err *err)
+{
+    size_t n = 0;
+    for (; *v; v++) {
+        if (n + 1 >= size)
+            return vr_fail(err, VR_E_CORRUPT, 0, "text longer than %zu bytes", size - 1);
+        if (*v == '%' && isxdigit((unsigned char)v[1]) && isxdigit((unsigned char)v[2])) {
+            char hex[3] = { v[1], v[2], 0 };
+            to[n++] = (char)strtoul(hex, NULL, 16);
+            v += 2;
+        } else {
+            to[n++] = *v;
+        }
+    }
+    to[n] = 0;
+    return 0;
+}
+
+static int get_field(struct rel *r, const struct field *f, const char *v, struct vr_err *err)
+{
+    char *p = (char *)r + f->offset;
+    uint64_t n = 0;
+    switch (f->form) {
+    case F_STR:
+        return get_text(v, p, f->size, err);
+    case F_UUID:
+        return vr_uuid_parse(v, (struct vr_uuid *)(void *)p, err);
+    default:
+        break;
+    }
+    if (get_number(v,
+                   f->form == F_U16    ? UINT16_MAX
+                   : f->form == F_U32  ? UINT32_MAX
+                   : f->form == F_BOOL ? 1
+                   : f->form == F_KIND ? VR_POINT_PLANNED
+                                       : INT64_MAX,
+                   &n, err) < 0)
+        return -1;
+    switch (f->form) {
+    case F_U16:
+        *(uint16_t *)(void *)p = (uint16_t)n;
+        break;
+    case F_U32:
+        *(uint32_t *)(void *)p = (uint32_t)n;
+        break;
+    case F_U64:
+        *(uint64_t *)(void *)p = n;
+        break;
+    case F_BOOL:
+        *(bool *)p = n != 0;
+        break;
+    case F_WALL:
+        ((struct wall_us *)(void *)p)->us = (int64_t)n;
+        break;
+    default:
+        *(enum vr_point_kind *)(void *)p = (enum vr_point_kind)n;
+    }
+    return 0;
+}
+
+static int get_disk(struct rel *r, char *v, struct vr_err *err)
+{
+    if (r->n_disks == VR_DISKS_MAX)
+        return vr_fail(err, VR_E_CORRUPT, 0, "more than %d disks", VR_DISKS_MAX);
+    struct rel_disk *d = &r->disks[r->n_disks];
+    char *sp = strchr(v, ' ');
+    if (!sp)
+        return vr_fail(err, VR_E_CORRUPT, 0, "disk line without a target");
+    *sp = 0;
+    if (get_number(v, VR_DISK_MAX, &d->size, err) < 0 ||
+        get_text(sp + 1, d->target, sizeof d->target, err) < 0)
+        return -1;
+    r->n_disks++;
+    return 0;
+}
+
+static int get_line(struct rel *r, const char *key, char *v, struct vr_err *err)
+{
+    if (!strcmp(key, "state")) {
+        for (int i = 0; i < ST_COUNT; i++)
+            if (!strcmp(states[i].name, v)) {
+                r->st = (enum rel_state)i;
+                return 0;
+            }
+        return vr_fail(err, VR_E_VERSION, 0, "state '%.40s' is of a newer version", v);
+    }
+    if (!strcmp(key, "disk"))
+        return get_disk(r, v, err);
+    if (!strcmp(key, "error_kind")) {
+        r->last_err.kind = vr_kind_from_name(v);
+        return 0;
+    }
+    if (!strcmp(key, "error"))
+        return get_text(v, r->last_err.msg, sizeof r->last_err.msg, err);
+    for (size_t i = 0; i < VR_ARRAY_LEN(fields); i++)
+        if (!strcmp(fields[i].key, key))
+            return get_field(r, &fields[i], v, err);
+    return vr_fail(err, VR_E_VERSION, 0, "field '%.40s' is of a newer version", key);
+}
+
+int rel_decode(const char *text, struct rel *ret, struct vr_err *err)
+{
+    struct rel r = { .st = ST_NONE };
+    vr_autofree char *copy = vr_strdup(text);
+    char *save = NULL;
+    for (char *line = strtok_r(copy, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        char *eq = strchr(line, '=');
+        if (!eq)
+            return vr_fail(err, VR_E_CORRUPT, 0, "written relationship: line without '='");
+        *eq = 0;
+        if (get_line(&r, line, eq + 1, err) < 0)
+            return vr_err_wrap(err, "written relationship, field %s", line);
+    }
+    *ret = r;
+    return 0;
+}

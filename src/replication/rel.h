@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef VR_REPLICATION_REL_H
+#define VR_REPLICATION_REL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "model/model.h"
+
+/* A relationship as one host sees it: a plain value without pointers, so that step() can copy it.
+ */
+
+enum rel_state {
+#define S(n, mode, cim, text) ST_##n,
+#include "replication/states.def"
+#undef S
+    ST_COUNT
+};
+
+enum rel_event_type {
+#define E(n, otherwise, text) EV_##n,
+#include "replication/events.def"
+#undef E
+    EV_COUNT
+};
+
+/* What the user may set; the names are the contract's. src:[contract.md A.3] */
+struct rel_settings {
+    uint16_t auth_type; /* 1 Kerberos, 2 certificate */
+    char thumbprint[129];
+    bool compression;
+    bool bypass_proxy;
+    bool replicate_kvp;
+    bool auto_resync;
+    char recovery_point[VR_NAME_MAX]; /* RecoveryConnectionPoint */
+    uint16_t recovery_port;
+    char primary_point[VR_NAME_MAX]; /* PrimaryConnectionPoint */
+    uint16_t app_interval_hours;
+    uint16_t recovery_history;
+    uint32_t interval_s; /* 5..3600; the contract's ReplicationInterval shows it */
+    uint32_t resync_start_s, resync_end_s; /* seconds of the local day */
+};
+
+/* A replicated disk. */
+struct rel_disk {
+    char target[VR_TARGET_MAX];
+    uint64_t size; /* bytes at the last capture */
+};
+
+enum flow_phase { FLOW_IDLE, FLOW_CAPTURE, FLOW_SHIP, FLOW_RETIRE, FLOW_DROP };
+enum flow_kind { FLOW_NONE, FLOW_IR, FLOW_CYCLE, FLOW_FINAL, FLOW_RESYNC };
+
+/* The cycle in progress on a primary. Not persistent: a restart begins anew from `acked`. */
+struct rel_flow {
+    enum flow_phase phase;
+    enum flow_kind kind;
+    uint64_t epoch;         /* being captured and shipped */
+    bool has_since;         /* changes since the acknowledged point; else everything */
+    struct wall_us instant; /* of the capture */
+    struct mono_ms began;
+    bool cancelled;
+    bool again; /* a sync was asked for while this cycle ran */
+};
+
+/* What a finished transfer moved. */
+struct rel_moved {
+    uint64_t dirty;   /* bytes considered */
+    uint64_t payload; /* bytes shipped before compression */
+    uint64_t wire;    /* bytes on the wire */
+    uint64_t ms;
+};
+
+struct rel {
+    struct vr_uuid machine;
+    char name[VR_NAME_MAX];
+    enum rel_state st;
+    char peer[VR_NAME_MAX]; /* name of the paired host at the other end */
+    struct rel_settings set;
+    uint32_t n_disks;
+    struct rel_disk disks[VR_DISKS_MAX];
+
+    struct vr_uuid lineage;   /* the line of writes this relationship carries */
+    uint64_t epoch;           /* P: last epoch number used, also by failed cycles */
+    struct vr_point_id acked; /* P: newest point the peer holds durably; epoch 0 + zero: none */
+    bool has_acked;
+    bool tracked;              /* P: the checkpoint of `acked` can be relied on */
+    struct vr_point_id newest; /* R: newest point held */
+    bool has_newest;
+    struct wall_us newest_instant; /* both: instant of acked/newest */
+    struct wall_us last_time;      /* LastReplicationTime: when it was committed */
+    struct wall_us last_app_time;
+    enum vr_point_kind last_kind;
+
+    struct vr_point_id failover; /* R: point failed over to */
+    enum vr_point_kind failover_kind;
+    bool failover_latest;        /* R: take the newest when the effect runs */
+    struct vr_uuid next_lineage; /* R: lineage that began with the failover */
+    bool committed;              /* R: failover was committed (state while reversing) */
+    bool ever_replica;           /* this host's disks are a chain of the store */
+    bool seed;                   /* waiting with disks of its own to compare with */
+    bool seeded_start;           /* P: the initial copy compares instead of copying */
+    struct wall_us start_at;     /* P: scheduled start of the initial copy or resync; 0 none */
+    bool paused_for_failover;    /* R: was suspended when the failover began */
+
+    struct rel_flow flow;   /* P, volatile */
+    bool rx_active;         /* R, volatile: a transfer is coming in */
+    bool rx_cancel;         /* R, volatile: and has been told to stop */
+    struct mono_ms due;     /* volatile: when TICK is wanted; 0 never */
+    uint32_t failures;      /* volatile: consecutive failed cycles */
+    struct vr_err last_err; /* why it is in trouble, empty when not */
+    struct wall_us last_err_time;
+
+    /* statistics of the monitoring window src:[contract.md A.7] */
+    struct wall_us stat_start;
+    uint32_t stat_ok, stat_miss, stat_net_fail, stat_fail, stat_app_fail;
+    uint64_t stat_bytes, stat_max_bytes;
+    uint64_t stat_ms, stat_max_ms;
+    struct rel_moved last; /* last finished transfer */
+};
+
+enum rel_mode {
+    REL_MODE_NONE,
+    REL_MODE_PRIMARY,
+    REL_MODE_REPLICA,
+    REL_MODE_TEST,
+    REL_MODE_EXTENDED
+};
+
+/* rel_mode() - ReplicationMode; rel_cim_state() - ReplicationState; rel_state_text() - for people;
+ * rel_state_name() - "P_REPL", for records and tests. Pure. src:[contract.md A.0] */
+enum rel_mode rel_mode(const struct rel *r);
+uint16_t rel_cim_state(const struct rel *r);
+const char *rel_state_text(enum rel_state st);
+const char *rel_state_name(enum rel_state st);
+const char *rel_event_text(enum rel_event_type t);
+/* rel_health() - 0..3; reasons are appended to @why (each a sentence), at most 8.
+ * src:[contract.md D.1] */
+uint16_t rel_health(const struct rel *r, struct wall_us now, const char *why[8], size_t *ret_n);
+/* rel_checkpoint() - name of the checkpoint of an epoch: "vmr.<8 hex of lineage>.<epoch>". */
+void rel_checkpoint(const struct vr_uuid *lineage, uint64_t epoch, char out[64]);
+/* rel_settings_default() - the values of a machine that never replicated. src:[contract.md A.3] */
+void rel_settings_default(struct rel_settings *s);
+/* rel_settings_check() - VR_E_INVAL with a message that names the property. src:[contract.md A.3]
+ */
+int rel_settings_check(const struct rel_settings *s, struct vr_err *err);
+
+/* rel_encode()/rel_decode() - the persistent part as "key=value" lines; unknown keys are refused
+ * with VR_E_VERSION by decode, so that an older daemon does not lose what a newer one wrote. */
+char *rel_encode(const struct rel *r);
+int rel_decode(const char *text, struct rel *ret, struct vr_err *err);
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef VR_REPLICATION_STEP_H
+#define VR_REPLICATION_STEP_H
+
+#include "replication/rel.h"
+
+/* The engine's core: a pure function. No I/O, no clock, no randomness: all of it comes in events.
+ */
+
+/* Effects, run in the order of their numbers; PERSIST is durable before the next one starts.
+ * FX(NAME, what the environment does, with what of the relationship) */
+#define REL_EFFECTS(FX)                                                                       \
+    FX(PERSIST, "write the relationship down")                                                \
+    FX(FORGET, "delete the written relationship")                                             \
+    FX(CREATE_AT_PEER, "ask the peer to make a replica -> CREATED | CREATE_FAILED")           \
+    FX(MAKE_REPLICA, "make the chain and define the machine here -> CREATED | CREATE_FAILED") \
+    FX(PUSH_SETTINGS, "tell the peer the settings (best effort)")                             \
+    FX(CAPTURE, "capture flow.epoch -> CAPTURED | CAPTURE_FAILED")                            \
+    FX(SHIP, "ship the capture -> SHIPPED | SHIP_FAILED")                                     \
+    FX(RETIRE, "end the capture, keep its checkpoint -> ENDED")                               \
+    FX(DROP, "end the capture, give up its checkpoint -> ENDED")                              \
+    FX(CANCEL_FLOW, "break the transfer in progress; SHIP_FAILED follows")                    \
+    FX(CANCEL_RX, "break the incoming transfer; RX_ENDED follows")                            \
+    FX(GUARD, "refuse power-on of the machine here")                                          \
+    FX(UNGUARD, "allow power-on again")                                                       \
+    FX(FAILOVER, "make overlays on `failover` -> FAILED_OVER | FAILOVER_FAILED")              \
+    FX(REVERT, "drop the overlays -> REVERTED | REVERT_FAILED")                               \
+    FX(REVERSE_CALL, "ask the peer to become the replica -> REVERSED | REVERSE_FAILED")       \
+    FX(BECOME_PRIMARY, "the chain becomes the machine's own disks")                           \
+    FX(YIELD, "become the replica of next_lineage -> YIELDED | YIELD_FAILED")                 \
+    FX(CLEAN_TRACKING, "delete all our checkpoints of the machine")                           \
+    FX(RECONCILE, "delete our checkpoints other than the acknowledged one")                   \
+    FX(REMOVE, "end what is ours here: guards, stage, chain rows -> REMOVED")                 \
+    FX(RETENTION, "merge away what retention no longer wants")                                \
+    FX(REPLY, "answer the peer who waits: success")                                           \
+    FX(REPLY_ERR, "answer the peer who waits: last_err")                                      \
+    FX(JOB_DONE, "the operation's job has succeeded")                                         \
+    FX(JOB_FAIL, "the operation's job has failed with last_err")                              \
+    FX(JOB_CANCEL, "the operation's job was cancelled")                                       \
+    FX(SYNC_DONE, "a cycle ended: jobs that wait for one are done")                           \
+    FX(SYNC_FAIL, "a cycle failed: jobs that wait for one have failed with last_err")
+
+enum rel_fx_bit {
+#define FX(n, text) FX_BIT_##n,
+    REL_EFFECTS(FX)
+#undef FX
+        FX_BIT_COUNT
+};
+enum rel_fx {
+#define FX(n, text) FX_##n = 1u << FX_BIT_##n,
+    REL_EFFECTS(FX)
+#undef FX
+};
+
+/* An event with what it carries. Only the fields named by the event's type count. */
+struct rel_event {
+    enum rel_event_type type;
+    struct mono_ms mono;     /* always */
+    struct wall_us wall;     /* always */
+    struct vr_err err;       /* *_FAILED, ENDED (may be empty) */
+    struct rel_settings set; /* U_CREATE, U_MODIFY, U_REVERSE, PEER_* */
+    char peer[VR_NAME_MAX];  /* U_CREATE, PEER_*, U_REVERSE */
+    char name[VR_NAME_MAX];  /* U_CREATE, PEER_CREATE, U_BECOME_REPLICA */
+    uint32_t n_disks;        /* U_CREATE, PEER_*, CAPTURED, U_BECOME_REPLICA */
+    struct rel_disk disks[VR_DISKS_MAX];
+    struct vr_uuid lineage;   /* U_CREATE, U_FAILOVER: a fresh random one; PEER_*: the peer's */
+    struct vr_point_id point; /* U_FAILOVER, RX_*, FAILED_OVER, PEER_REVERSE: parent point */
+    bool latest;              /* U_FAILOVER: no point was named */
+    enum vr_point_kind kind;  /* RX_*, FAILED_OVER */
+    struct wall_us instant;   /* CAPTURED, RX_COMMITTED */
+    bool vm_off;              /* U_PREPARE, U_FAILOVER, U_REVERT, PEER_REVERSE, U_BECOME_REPLICA */
+    bool seeded;              /* U_START_IR type 3 */
+    struct wall_us start_at;  /* U_START_IR, U_RESYNC: 0 now */
+    struct rel_moved moved;   /* SHIPPED, RX_COMMITTED */
+};
+
+/* step() - what @ev does to @r: *ret_next and the effects (rel_fx bits) in *ret_fx.
+ * Errors: VR_E_STATE when the event is not legal in this state; VR_E_SUPERSEDED, VR_E_INVAL,
+ * VR_E_BUSY from guards. On failure nothing changes. Pure. Source: contract.md C.1, C.2, C.4. */
+int rel_step(const struct rel *r, const struct rel_event *ev, struct rel *ret_next,
+             uint32_t *ret_fx, struct vr_err *err);
+
+/* rel_fx_name() - "CAPTURE"; for logs and the generated documents. */
+const char *rel_fx_name(enum rel_fx_bit bit);
+
+/* The table, for docs/states.md and the tests: rows in order; false past the end. */
+struct rel_row {
+    enum rel_state from;
+    enum rel_event_type ev;
+    const char *guard, *action;
+    enum rel_state to;
+    uint32_t fx;
+    const char *source;
+};
+bool rel_table_row(size_t i, struct rel_row *ret);
+
+#endif
