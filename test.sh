@@ -1,0 +1,211 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# Install what is missing, build, run every test. The last line of the output is always
+#   N passed, N failed, N skipped
+# and the exit status is 0 only when nothing failed.
+#
+#   ./test.sh [--unit] [--system] [--only PATTERN] [--list]
+#     --unit          unit tests only: the plain build and the one with ASan and UBSan
+#     --system        system tests only: tests/sim and tests/system, with real daemons and machines
+#     --only PATTERN  only tests whose name matches the extended regular expression
+#     --list          print the names, run nothing
+#
+# Environment: BUILD_DIR (default ./build; the sanitizers' build is $BUILD_DIR-asan), JOBS,
+# VMR_TEST_SECONDS (limit for one system test, default 600), VMR_NO_INSTALL=1 (never install).
+set -uo pipefail
+
+cd "$(dirname "$0")" || exit 1
+tree=$PWD
+exec </dev/null
+
+unit=1 system=1 only='' list=''
+while [ $# -gt 0 ]; do
+    case $1 in
+    --unit) system='' ;;
+    --system) unit='' ;;
+    --list) list=1 ;;
+    --only)
+        [ $# -ge 2 ] || {
+            echo "test.sh: --only needs a pattern" >&2
+            exit 2
+        }
+        only=$2
+        shift
+        ;;
+    *)
+        sed -n '3,/^set -u/{/^set -u/d;s/^# \{0,1\}//;p}' "$0" >&2
+        exit 2
+        ;;
+    esac
+    shift
+done
+
+build=${BUILD_DIR:-$tree/build}
+jobs=${JOBS:-$(nproc)}
+limit=${VMR_TEST_SECONDS:-600}
+passed=0 failed=0 skipped=0
+
+finish() {
+    echo "$passed passed, $failed failed, $skipped skipped"
+    [ "$failed" -eq 0 ]
+    exit
+}
+
+wanted() {
+    [ -z "$only" ] || [[ $1 =~ $only ]]
+}
+
+# result NAME WORD [SECONDS] [WHY]
+result() {
+    case $2 in
+    passed) passed=$((passed + 1)) ;;
+    failed) failed=$((failed + 1)) ;;
+    skipped) skipped=$((skipped + 1)) ;;
+    esac
+    printf '%-8s %s%s%s\n' "$2" "$1" "${3:+ (${3}s)}" "${4:+: $4}"
+}
+
+excerpt() {
+    echo "---- the end of $1"
+    tail -n "${2:-60}" "$1"
+    echo "----"
+}
+
+# configure DIR OPTIONS...: set a build folder up, or once more when it is of no use any longer.
+configure() {
+    local dir=$1
+    shift
+    if [ -e "$dir/build.ninja" ]; then
+        return 0
+    fi
+    rm -rf "$dir"
+    mkdir -p "$(dirname "$dir")"
+    meson setup "$dir" "$tree" "$@" >"$dir.log" 2>&1
+}
+
+# compile NAME DIR OPTIONS...
+compile() {
+    local name=$1 dir=$2 began=$SECONDS
+    shift 2
+    if configure "$dir" "$@" && ninja -C "$dir" -j "$jobs" >"$dir.log" 2>&1; then
+        echo "built    $name ($((SECONDS - began))s)"
+        return 0
+    fi
+    # A folder made by another version of the tree or of meson may be beyond repair: start afresh,
+    # unless it is the compiler that objects.
+    if ! grep -q '^FAILED: .*\.o' "$dir.log" && rm -rf "$dir" && configure "$dir" "$@" && ninja -C "$dir" -j "$jobs" >"$dir.log" 2>&1; then
+        echo "built    $name ($((SECONDS - began))s)"
+        return 0
+    fi
+    excerpt "$dir.log"
+    result "$name" failed $((SECONDS - began)) "does not build"
+    return 1
+}
+
+# Names of the meson tests of a build folder, those that --only asks for.
+meson_names() {
+    meson introspect --tests "$1" | jq -r '.[].name' | sort -u | while read -r name; do
+        if wanted "$name"; then echo "$name"; fi
+    done
+}
+
+# run_meson NAME DIR: run its tests, count them from meson's own log.
+run_meson() {
+    local name=$1 dir=$2 log=$2/meson-logs/testlog.json word test seconds
+    local -a names
+    mapfile -t names < <(meson_names "$dir")
+    if [ ${#names[@]} -eq 0 ]; then
+        return 0
+    fi
+    if [ -n "$list" ]; then
+        printf "$name/%s\n" "${names[@]}"
+        return 0
+    fi
+    rm -f "$log"
+    meson test -C "$dir" --no-rebuild --num-processes "$jobs" "${names[@]}" >"$dir.log" 2>&1
+    if [ ! -s "$log" ]; then
+        excerpt "$dir.log"
+        result "$name" failed '' "meson test wrote no log"
+        return 0
+    fi
+    while IFS=$'\t' read -r word test seconds; do
+        case $word in
+        OK | EXPECTEDFAIL) result "$name/$test" passed "$seconds" ;;
+        SKIP) result "$name/$test" skipped "$seconds" "$(skip_reason "$log" "$test")" ;;
+        *)
+            jq -r --arg t "$test" 'select(.name == $t) | (.stdout // ""), (.stderr // "")' "$log" |
+                tail -n 60
+            result "$name/$test" failed "$seconds" "$word"
+            ;;
+        esac
+    done < <(jq -r '[.result, .name, (.duration * 10 | round / 10 | tostring)] | @tsv' "$log")
+}
+
+skip_reason() {
+    jq -r --arg t "$2" 'select(.name == $t) | (.stdout // ""), (.stderr // "")' "$1" |
+        grep -v '^ *$' | tail -n 1
+}
+
+# run_script NAME FILE: exit status 0 is passed, 77 is skipped, its last line says why.
+run_script() {
+    local name=$1 file=$2 log began=$SECONDS status
+    log=$build/system-logs/$(basename "$name").log
+    if ! wanted "$name"; then
+        return 0
+    fi
+    if [ -n "$list" ]; then
+        echo "$name"
+        return 0
+    fi
+    mkdir -p "$build/system-logs"
+    VMR_TREE=$tree VMR_BUILD=$build timeout -k 20 "$limit" "$file" >"$log" 2>&1
+    status=$?
+    case $status in
+    0) result "$name" passed $((SECONDS - began)) ;;
+    77) result "$name" skipped $((SECONDS - began)) "$(grep -v '^ *$' "$log" | tail -n 1)" ;;
+    124 | 137)
+        excerpt "$log"
+        result "$name" failed $((SECONDS - began)) "not done within $limit s"
+        ;;
+    *)
+        excerpt "$log"
+        result "$name" failed $((SECONDS - began)) "exit status $status"
+        ;;
+    esac
+}
+
+if [ -z "${VMR_NO_INSTALL:-}" ] && ! packaging/install-packages.sh >"${TMPDIR:-/tmp}/vmr-install.$$" 2>&1; then
+    excerpt "${TMPDIR:-/tmp}/vmr-install.$$"
+    rm -f "${TMPDIR:-/tmp}/vmr-install.$$"
+    result packages failed '' "cannot be installed"
+    finish
+fi
+rm -f "${TMPDIR:-/tmp}/vmr-install.$$"
+
+compile build "$build" || finish
+
+if [ -n "$unit" ]; then
+    run_meson unit "$build"
+    if compile build-asan "$build-asan" -Db_sanitize=address,undefined -Db_lundef=false; then
+        export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1}
+        export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}
+        run_meson asan "$build-asan"
+        unset ASAN_OPTIONS UBSAN_OPTIONS
+    fi
+fi
+
+if [ -n "$system" ]; then
+    for file in tests/sim/*.test.sh tests/system/*.test.sh; do
+        if [ -x "$file" ]; then
+            name=${file#tests/}
+            run_script "${name%.test.sh}" "$tree/$file"
+        fi
+    done
+fi
+
+[ -z "$list" ] || exit 0
+if [ $((passed + failed + skipped)) -eq 0 ]; then
+    result tests failed '' "none matches ${only:-anything}"
+fi
+finish
