@@ -253,7 +253,7 @@ static int pick_class(const struct vr_xml *el, const struct cim_class *want,
 static int parse_inst(const struct vr_xml *el, const struct cim_class *want, int depth,
                       struct cim_inst **ret, struct vr_err *err)
 {
-    const struct cim_class *c;
+    const struct cim_class *c = NULL;
 
     if (depth > CIM_XML_DEPTH_MAX)
         return vr_fail(err, VR_E_LIMIT, 0, "instances nested too deeply");
