@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef VR_CIM_PROVIDERS_HOST_H
+#define VR_CIM_PROVIDERS_HOST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "hypervisor/hv.h"
+#include "model/model.h"
+#include "replication/engine.h"
+#include "store/store.h"
+
+/* What the providers need of the host besides the engine: snapshots that the daemon keeps and
+ * actions that it carries out. Control thread; nothing blocks; pointers are valid until control
+ * returns to the event loop. */
+
+struct host_peer {
+    char name[VR_NAME_MAX];
+    char address[VR_NAME_MAX];
+    uint16_t port;
+    char thumb[65];      /* SHA-256 */
+    bool reachable;      /* at the last contact */
+    struct wall_us seen; /* last contact, 0 never */
+};
+
+struct host_transfer {
+    uint64_t total, done, payload, wire; /* bytes, see struct xfer_progress */
+    bool sending;
+};
+
+struct host {
+    void *ctx;
+    struct engine *engine;
+    const char *name;    /* host name as peers and object paths have it */
+    const char *version;
+    const char *thumb;      /* SHA-256 of the host certificate */
+    const char *thumb_sha1; /* as Microsoft's CertificateThumbPrint, upper case hex */
+    uint16_t peer_port;     /* where peers connect */
+    const char *cert_der_base64;
+    const char *storage;    /* default folder of replicas */
+
+    /* Machines as libvirt has them. */
+    size_t (*machines)(void *ctx, const struct hv_machine **ret);
+    /* Recovery points of a machine, oldest first. */
+    size_t (*points)(void *ctx, const struct vr_uuid *machine, const struct store_point **ret);
+    size_t (*peers)(void *ctx, const struct host_peer **ret);
+    /* The peer that a connection point (name or address, case-insensitive) means; NULL: unknown. */
+    const struct host_peer *(*find_peer)(void *ctx, const char *point);
+    /* The transfer in progress of a machine; false when there is none. */
+    bool (*transfer)(void *ctx, const struct vr_uuid *machine, struct host_transfer *ret);
+
+    /* One-time code for pairing. */
+    int (*pair_code)(void *ctx, char code[64], struct wall_us *ret_expires, struct vr_err *err);
+    /* Actions with a job; the job exists when they return 0. */
+    int (*pair)(void *ctx, const char *address, uint16_t port, const char *code, const char *owner,
+                struct vr_uuid *ret_job, struct vr_err *err);
+    int (*unpair)(void *ctx, const char *peer, struct vr_err *err);
+    int (*power)(void *ctx, const struct vr_uuid *machine, enum hv_action action, const char *owner,
+                 struct vr_uuid *ret_job, struct vr_err *err);
+    int (*test_connection)(void *ctx, const char *point, uint16_t port, const char *owner,
+                           struct vr_uuid *ret_job, struct vr_err *err);
+    int (*verify)(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point,
+                  const char *owner, struct vr_uuid *ret_job, struct vr_err *err);
+};
+
+/* A new machine's relationship is requested with engine_request(EV_U_CREATE): set, peer (name of
+ * the paired host), name, disks (from hv), lineage = vr_uuid_new(). U_FAILOVER: lineage =
+ * vr_uuid_new(), latest or point. U_BECOME_REPLICA: name, disks, lineage, vm_off. U_PREPARE,
+ * U_REVERT, U_FAILOVER: vm_off from hv. */
+
+struct cim_server;
+
+/* host_providers_register() - make the providers of both namespaces known to @s.
+ * @h: borrowed, must outlive @s. */
+void host_providers_register(struct cim_server *s, const struct host *h);
+
+#endif

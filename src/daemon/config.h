@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef VR_DAEMON_CONFIG_H
+#define VR_DAEMON_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/err.h"
+
+/* Parameters of the daemon, all in one table: the configuration file, --help and the documentation
+ * derive from it. P(name, kind, default, least, most, unit, description)
+ * kind: STR, NUM. The name is the key in /etc/vmreplica/vmreplicad.conf. */
+#define CONFIG_PARAMS(P)                                                                           \
+    P(host_name, STR, "", 0, 0, "", "name of this host as its peers know it; empty: the system's") \
+    P(state_dir, STR, "/var/lib/vmreplica", 0, 0, "", "database, certificate and key")             \
+    P(run_dir, STR, "/run/vmreplica", 0, 0, "", "sockets and scratch files")                       \
+    P(storage, STR, "/var/lib/vmreplica/replicas", 0, 0, "", "where replicas are stored")          \
+    P(guard_dir, STR, "/var/lib/vmreplica/guard", 0, 0, "", "marks of machines not to be started") \
+    P(libvirt_uri, STR, "qemu:///system", 0, 0, "", "hypervisor connection")                       \
+    P(peer_address, STR, "", 0, 0, "", "address to accept peers on; empty: all")                   \
+    P(peer_port, NUM, 8443, 1, 65535, "port", "port to accept peers on")                           \
+    P(https_address, STR, "", 0, 0, "", "address of the management interface; empty: all")         \
+    P(https_port, NUM, 5986, 0, 65535, "port", "HTTPS port of the management interface, 0: none")  \
+    P(socket, STR, "/run/vmreplica/wsman.sock", 0, 0, "", "local socket of the management interface") \
+    P(log_level, STR, "info", 0, 0, "", "error, warn, info or debug")                              \
+    P(compression_level, NUM, 1, 0, 19, "zstd level", "0: never compress")                         \
+    P(bandwidth, NUM, 0, 0, 1000000, "MiB/s", "limit of each transfer, 0: none")                   \
+    P(keep_seconds, NUM, 3600, 0, 31536000, "s", "every recovery point not older is kept")         \
+    P(keep_points, NUM, 64, 1, 100000, "points", "of these at most so many")                       \
+    P(capture_hook, STR, "", 0, 0, "", "program run while an instant is held: MACHINE LINEAGE EPOCH TARGET SOCKET EXPORT...")
+
+struct config {
+#define CONFIG_STR(name) char name[256];
+#define CONFIG_NUM(name) uint32_t name;
+#define P(name, kind, def, least, most, unit, text) CONFIG_##kind(name)
+    CONFIG_PARAMS(P)
+#undef P
+};
+
+/* config_load() - defaults, then the file at @path; a missing file is fine when @may_miss.
+ * Errors: VR_E_INVAL with file, line and what is allowed; VR_E_NOFILE; VR_E_IO. */
+int config_load(const char *path, bool may_miss, struct config *ret, struct vr_err *err);
+/* config_print_help() - the table for people. */
+void config_print_help(FILE *to);
+
+#endif

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef VR_DAEMON_MESSAGES_H
+#define VR_DAEMON_MESSAGES_H
+
+#include "model/model.h"
+#include "transport/msg.h"
+
+/* What hosts say to each other, as tables; docs/protocol.md "Calls of the engine" explains them. */
+
+/* Types of calls. src: our own protocol */
+enum call_type {
+    CALL_TEST = 1,     /* nothing -> msg_test_reply */
+    CALL_CREATE = 2,   /* msg_create -> nothing */
+    CALL_SETTINGS = 3, /* msg_settings_push -> nothing */
+    CALL_REVERSE = 4,  /* msg_reverse -> msg_reverse_reply */
+    CALL_STATUS = 5,   /* msg_status -> msg_status_reply */
+};
+
+#define MSG_DISK(X)                      \
+    X(1, STR, REQ, target, VR_TARGET_MAX) \
+    X(2, U64, REQ, size)
+
+#define MSG_SETTINGS(X)                           \
+    X(1, U16, REQ, auth_type)                     \
+    X(2, BOOL, OPT, compression)                  \
+    X(3, BOOL, OPT, replicate_kvp)                \
+    X(4, BOOL, OPT, auto_resync)                  \
+    X(5, STR, OPT, recovery_point, VR_NAME_MAX)   \
+    X(6, U16, OPT, recovery_port)                 \
+    X(7, STR, OPT, primary_point, VR_NAME_MAX)    \
+    X(8, U16, OPT, app_interval_hours)            \
+    X(9, U16, OPT, recovery_history)              \
+    X(10, U32, REQ, interval_s)                   \
+    X(11, U32, OPT, resync_start_s)               \
+    X(12, U32, OPT, resync_end_s)                 \
+    X(13, STR, OPT, thumbprint, 129)              \
+    X(14, BOOL, OPT, bypass_proxy)
+
+#define MSG_TEST_REPLY(X) \
+    X(1, STR, REQ, host, VR_NAME_MAX) \
+    X(2, STR, REQ, version, 64)
+
+#define MSG_CREATE(X)                                    \
+    X(1, UUID, REQ, machine)                             \
+    X(2, STR, REQ, name, VR_NAME_MAX)                    \
+    X(3, STR, REQ, xml, 1048576)                         \
+    X(4, UUID, REQ, lineage)                             \
+    X(5, LIST, REQ, settings, 1, msg_settings)           \
+    X(6, LIST, REQ, disks, VR_DISKS_MAX, msg_disk)
+
+#define MSG_SETTINGS_PUSH(X)                   \
+    X(1, UUID, REQ, machine)                   \
+    X(2, LIST, REQ, settings, 1, msg_settings)
+
+#define MSG_REVERSE(X)                                   \
+    X(1, UUID, REQ, machine)                             \
+    X(2, UUID, REQ, lineage)       /* the one that began with the failover */ \
+    X(3, UUID, REQ, point_lineage) /* the point failed over to */             \
+    X(4, U64, REQ, point_epoch)                          \
+    X(5, LIST, REQ, settings, 1, msg_settings)           \
+    X(6, LIST, REQ, disks, VR_DISKS_MAX, msg_disk)
+
+#define MSG_REVERSE_REPLY(X) \
+    X(1, BOOL, OPT, seeded) /* the disks there are a seed: an initial copy by comparison must follow */
+
+#define MSG_STATUS(X) \
+    X(1, UUID, REQ, machine)
+
+#define MSG_STATUS_REPLY(X)             \
+    X(1, U16, REQ, mode)                \
+    X(2, U16, REQ, state)               \
+    X(3, STR, REQ, text, 128)           \
+    X(4, BOOL, OPT, running)            \
+    X(5, UUID, OPT, lineage)            \
+    X(6, U64, OPT, newest_epoch)
+
+/* Opening message of a transfer. */
+#define MSG_TRANSFER(X)                                                             \
+    X(1, UUID, REQ, machine)                                                        \
+    X(2, UUID, REQ, lineage)                                                        \
+    X(3, BOOL, MUST, has_since) /* changes since `since` only */                    \
+    X(4, U64, OPT, since)                                                           \
+    X(5, U64, REQ, epoch)                                                           \
+    X(6, U8, REQ, kind) /* enum vr_point_kind */                                    \
+    X(7, I64, REQ, instant_us)                                                      \
+    X(8, LIST, REQ, disks, VR_DISKS_MAX, msg_disk)
+
+MSG_DECLARE(msg_disk, MSG_DISK)
+MSG_DECLARE(msg_settings, MSG_SETTINGS)
+MSG_DECLARE(msg_test_reply, MSG_TEST_REPLY)
+MSG_DECLARE(msg_create, MSG_CREATE)
+MSG_DECLARE(msg_settings_push, MSG_SETTINGS_PUSH)
+MSG_DECLARE(msg_reverse, MSG_REVERSE)
+MSG_DECLARE(msg_reverse_reply, MSG_REVERSE_REPLY)
+MSG_DECLARE(msg_status, MSG_STATUS)
+MSG_DECLARE(msg_status_reply, MSG_STATUS_REPLY)
+MSG_DECLARE(msg_transfer, MSG_TRANSFER)
+
+struct rel;
+struct rel_disk;
+struct rel_settings;
+
+/* msg_from_settings() - borrows the texts of @s. msg_to_settings() - with bounds checks.
+ * msg_to_disks(): VR_E_PROTO for sizes out of range, duplicate or bad targets. Pure. */
+struct msg_settings msg_from_settings(const struct rel_settings *s);
+int msg_to_settings(const struct msg_settings *m, struct rel_settings *ret, struct vr_err *err);
+void msg_from_disks(const struct rel_disk *d, uint32_t n, struct msg_disk *out);
+int msg_to_disks(const struct msg_disk *m, size_t n, struct rel_disk *ret, uint32_t *ret_n,
+                 struct vr_err *err);
+
+#endif
