@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Enumerate, Pull, Release and the contexts between them. Control thread.
+ * Invariants: a context answers only to the caller who opened it; its name cannot be guessed; it
+ * goes away when it was read to the end, released, or not used for limits.context_s; their number
+ * is limited per caller and in all. An item is never split. src:[wsman.md 4] [DSP0226 clause 8] */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/alloc.h"
+#include "base/uuid.h"
+#include "wsman/ns.h"
+#include "wsman/wsm_int.h"
+
+enum mode { MODE_OBJECT, MODE_EPR, MODE_BOTH };
+
+struct wsm_ctx {
+    struct wsm_ctx *next;
+    char id[VR_UUID_STR];
+    char *owner;
+    struct cim_list items;
+    size_t pos;
+    enum mode mode;
+    enum wsm_style style;
+    const struct cim_class *as; /* show instances as this class; NULL: as what they are */
+    int64_t expires_ms;
+};
+
+static void ctx_free(struct wsm_ctx *x)
+{
+    cim_list_done(&x->items);
+    free(x->owner);
+    free(x);
+}
+VR_DEFINE_CLEANUP(struct wsm_ctx, ctx_free)
+
+void wsm_expire(struct wsm *w, struct mono_ms now)
+{
+    for (struct wsm_ctx **at = &w->contexts; *at;) {
+        struct wsm_ctx *x = *at;
+        if (x->expires_ms > now.ms) {
+            at = &x->next;
+            continue;
+        }
+        *at = x->next;
+        ctx_free(x);
+    }
+}
+
+void wsm_contexts_drop(struct wsm *w)
+{
+    wsm_expire(w, (struct mono_ms){ INT64_MAX });
+}
+
+static struct wsm_ctx **find(struct wsm_call *c, const char *id)
+{
+    char *own = strncasecmp(id, "uuid:", 5) ? (char *)(uintptr_t)id : (char *)(uintptr_t)id + 5;
+    for (struct wsm_ctx **at = &c->w->contexts; *at; at = &(*at)->next)
+        if (!strcmp((*at)->id, own) && !strcmp((*at)->owner, c->rq->caller->name))
+            return at;
+    wsm_fail(&c->fault, WSM_F_NO_CONTEXT,
+             "this enumeration is not open: it ended, expired or is "
+             "somebody else's");
+    return NULL;
+}
+
+/* Is there room for one more context of this caller? */
+static int may_keep(struct wsm_call *c, struct wsm_ctx *x)
+{
+    size_t all = 0, own = 0;
+    for (struct wsm_ctx *o = c->w->contexts; o; o = o->next) {
+        all++;
+        own += !strcmp(o->owner, x->owner);
+    }
+    if (own >= c->w->lim.contexts_each || all >= c->w->lim.contexts)
+        return wsm_fail(&c->fault, WSM_F_QUOTA, "too many enumerations are open; release some");
+    return 0;
+}
+
+/* ---- items ---------------------------------------------------------------------------------- */
+
+static void put_item(struct vr_xmlw *w, const struct wsm_enc *enc, const struct wsm_ctx *x,
+                     const struct cim_inst *in)
+{
+    if (x->mode == MODE_BOTH)
+        vr_xmlw_start(w, "w", "Item");
+    if (x->mode != MODE_EPR)
+        wsm_put_instance(w, enc, in, x->as);
+    if (x->mode != MODE_OBJECT) {
+        vr_auto(cim_path_free) struct cim_path *p = cim_inst_path(in);
+        wsm_epr_write(w, p, x->style, enc->addr10, true);
+    }
+    if (x->mode == MODE_BOTH)
+        vr_xmlw_end(w);
+}
+
+struct want {
+    size_t items, bytes;
+};
+
+/* Collects items that fit into @items; moves pos. Not even one fits: a fault. */
+static int collect(struct wsm_call *c, struct wsm_ctx *x, const struct want *want,
+                   struct vr_buf *items)
+{
+    struct wsm_enc enc = wsm_call_enc(c, x->style);
+    size_t room = want->bytes < c->room ? want->bytes : c->room;
+    for (size_t n = 0; n < want->items && x->pos < x->items.n; n++) {
+        struct vr_xmlw w;
+        struct vr_err e = VR_ERR_INIT;
+        size_t before = items->len;
+        vr_xmlw_init(&w, items);
+        put_item(&w, &enc, x, x->items.v[x->pos]);
+        if (vr_xmlw_finish(&w, &e))
+            return wsm_fail(&c->fault, WSM_F_INTERNAL, "%s", e.msg);
+        if (items->len > room) {
+            size_t size = items->len - before;
+            items->len = before;
+            if (n)
+                return 0;
+            return wsm_fail(&c->fault, WSM_F_TOO_BIG,
+                            "one item of %zu bytes does not fit into the reply", size);
+        }
+        cim_inst_free(x->items.v[x->pos]); /* never needed again */
+        x->items.v[x->pos++] = NULL;
+    }
+    return 0;
+}
+
+static void put_items(struct wsm_call *c, const char *prefix, const struct vr_buf *items)
+{
+    vr_xmlw_start(&c->out, prefix, "Items");
+    vr_xmlw_raw(&c->out, items->data, items->len);
+    vr_xmlw_end(&c->out);
+}
+
+static int read_want(struct wsm_call *c, const struct vr_xml *el, const char *ns, struct want *want)
+{
+    const char *items = vr_xml_child_trim(el, ns, "MaxElements");
+    const char *bytes = vr_xml_child_trim(el, NS_ENUM, "MaxCharacters");
+    want->items = 1;
+    want->bytes = SIZE_MAX;
+    if (items && (wsm_number(items, SIZE_MAX / 2, &want->items) || !want->items))
+        return wsm_fail(&c->fault, WSM_F_MALFORMED, "MaxElements must be a positive number");
+    if (bytes && (wsm_number(bytes, SIZE_MAX / 2, &want->bytes) || !want->bytes))
+        return wsm_fail(&c->fault, WSM_F_MALFORMED, "MaxCharacters must be a positive number");
+    return 0;
+}
+
+static void put_context(struct wsm_call *c, const struct wsm_ctx *x, bool ended)
+{
+    vr_xmlw_start(&c->out, "n", "EnumerationContext");
+    if (!ended) {
+        vr_xmlw_text(&c->out, "uuid:");
+        vr_xmlw_text(&c->out, x->id);
+    }
+    vr_xmlw_end(&c->out);
+}
+
+static void refresh(struct wsm_call *c, struct wsm_ctx *x)
+{
+    x->expires_ms = c->rq->now.ms + (int64_t)c->w->lim.context_s * 1000;
+}
+
+/* ---- Enumerate ------------------------------------------------------------------------------ */
+
+static int read_mode(struct wsm_call *c, const struct vr_xml *el, struct wsm_ctx *x)
+{
+    const char *mode = vr_xml_child_trim(el, NS_WSMAN, "EnumerationMode");
+    if (!mode)
+        x->mode = MODE_OBJECT;
+    else if (!strcasecmp(mode, "EnumerateEPR"))
+        x->mode = MODE_EPR;
+    else if (!strcasecmp(mode, "EnumerateObjectAndEPR"))
+        x->mode = MODE_BOTH;
+    else if (strcasecmp(mode, "EnumerateObject"))
+        return wsm_fail(&c->fault, WSM_F_NO_ENUM_MODE, "the mode %.60s is not served", mode);
+    return 0;
+}
+
+static int read_polymorphism(struct wsm_call *c, const struct vr_xml *el,
+                             const struct wsm_resource *r, bool *deep, struct wsm_ctx *x)
+{
+    const char *p = vr_xml_child_trim(el, NS_BINDING, "PolymorphismMode");
+    *deep = true;
+    if (!p || !strcasecmp(p, "IncludeSubClassProperties"))
+        return 0;
+    if (!strcasecmp(p, "None")) {
+        *deep = false;
+        return 0;
+    }
+    if (strcasecmp(p, "ExcludeSubClassProperties"))
+        return wsm_fail(&c->fault, WSM_F_UNSUPPORTED, "the polymorphism mode %.60s is not served",
+                        p);
+    return r->all ? 0 : wsm_resource_class(r, &x->as, &c->fault);
+}
+
+static const struct vr_xml *filter_of(const struct vr_xml *el)
+{
+    const struct vr_xml *f = vr_xml_child(el, NS_WSMAN, "Filter");
+    return f ? f : vr_xml_child(el, NS_ENUM, "Filter");
+}
+
+/* The context with all that is found, not yet known to anybody. */
+static struct wsm_ctx *open_context(struct wsm_call *c, const struct vr_xml *el)
+{
+    vr_auto(ctx_free) struct wsm_ctx *x = vr_new(struct wsm_ctx);
+    wsm_autoresource struct wsm_resource r = { 0 };
+    bool deep;
+    x->owner = vr_strdup(c->rq->caller->name);
+    if (wsm_call_resource(c, &r) || read_mode(c, el, x) || read_polymorphism(c, el, &r, &deep, x) ||
+        wsm_filter(c, &r, filter_of(el), deep, &x->items))
+        return NULL;
+    x->style = r.style;
+    struct vr_uuid id = vr_uuid_new();
+    vr_uuid_fmt_upper(&id, x->id);
+    return vr_take(x);
+}
+
+static void put_opened(struct wsm_call *c, const struct wsm_ctx *x, const struct vr_buf *items,
+                       bool ended)
+{
+    vr_autofree char *life = vr_printf("PT%uS", c->w->lim.context_s);
+    vr_xmlw_start(&c->out, "n", "EnumerateResponse");
+    if (!ended)
+        vr_xmlw_elem(&c->out, "n", "Expires", life);
+    put_context(c, x, ended);
+    if (items)
+        put_items(c, "w", items);
+    if (ended)
+        vr_xmlw_elem(&c->out, "w", "EndOfSequence", NULL);
+    vr_xmlw_end(&c->out);
+}
+
+int wsm_op_enumerate(struct wsm_call *c)
+{
+    const struct vr_xml *el = c->msg.body;
+    if (!vr_xml_is(el, NS_ENUM, "Enumerate"))
+        return wsm_fail(&c->fault, WSM_F_MALFORMED, "the Body holds no Enumerate");
+    struct want want;
+    if (read_want(c, el, NS_WSMAN, &want))
+        return -1;
+    vr_auto(ctx_free) struct wsm_ctx *x = open_context(c, el);
+    if (!x)
+        return -1;
+    c->has_estimate = c->msg.want_estimate;
+    c->estimate = x->items.n;
+    vr_autobuf struct vr_buf items = VR_BUF_INIT;
+    bool optimize = vr_xml_child(el, NS_WSMAN, "OptimizeEnumeration");
+    if (optimize && collect(c, x, &want, &items))
+        return -1;
+    bool ended = optimize && x->pos == x->items.n;
+    if (!ended && may_keep(c, x))
+        return -1;
+    put_opened(c, x, optimize ? &items : NULL, ended);
+    if (ended)
+        return 0;
+    refresh(c, x);
+    x->next = c->w->contexts;
+    c->w->contexts = vr_take(x);
+    return 0;
+}
+
+/* ---- Pull and Release ----------------------------------------------------------------------- */
+
+int wsm_op_pull(struct wsm_call *c)
+{
+    const struct vr_xml *el = c->msg.body;
+    const char *id = vr_xml_child_trim(el, NS_ENUM, "EnumerationContext");
+    struct want want;
+    if (!vr_xml_is(el, NS_ENUM, "Pull") || !id)
+        return wsm_fail(&c->fault, WSM_F_MALFORMED, "the Body holds no Pull with a context");
+    if (read_want(c, el, NS_ENUM, &want))
+        return -1;
+    struct wsm_ctx **at = find(c, id);
+    if (!at)
+        return -1;
+    struct wsm_ctx *x = *at;
+    vr_autobuf struct vr_buf items = VR_BUF_INIT;
+    if (collect(c, x, &want, &items))
+        return -1;
+    bool last = x->pos == x->items.n;
+    vr_xmlw_start(&c->out, "n", "PullResponse");
+    if (!last)
+        put_context(c, x, false);
+    put_items(c, "n", &items);
+    if (last)
+        vr_xmlw_elem(&c->out, "n", "EndOfSequence", NULL);
+    vr_xmlw_end(&c->out);
+    refresh(c, x);
+    if (last) {
+        *at = x->next;
+        ctx_free(x);
+    }
+    return 0;
+}
+
+int wsm_op_release(struct wsm_call *c)
+{
+    const struct vr_xml *el = c->msg.body;
+    const char *id = vr_xml_child_trim(el, NS_ENUM, "EnumerationContext");
+    if (!vr_xml_is(el, NS_ENUM, "Release") || !id)
+        return wsm_fail(&c->fault, WSM_F_MALFORMED, "the Body holds no Release with a context");
+    struct wsm_ctx **at = find(c, id);
+    if (!at)
+        return -1;
+    struct wsm_ctx *x = *at;
+    *at = x->next;
+    ctx_free(x);
+    return 0;
+}

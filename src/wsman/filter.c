@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Filters of Enumerate. Control thread. src:[wsman.md 4] [DSP0227 clause 17: association filters]
+ */
+#include <string.h>
+#include <strings.h>
+
+#include "wsman/ns.h"
+#include "wsman/wsm_int.h"
+
+static int done(struct wsm_call *c, enum cim_status st, const struct vr_err *e)
+{
+    return st == CIM_S_OK ? 0 : wsm_fail_cim(&c->fault, st, e);
+}
+
+static int by_class(struct wsm_call *c, const struct wsm_resource *r, bool deep,
+                    const struct cim_path *keys, struct cim_list *ret)
+{
+    const struct cim_class *cls;
+    struct vr_err e = VR_ERR_INIT;
+    if (wsm_resource_class(r, &cls, &c->fault))
+        return -1;
+    return done(c, cim_enumerate(c->w->svc, c->rq->caller, cls, deep, keys, ret, &e), &e);
+}
+
+static int by_wql(struct wsm_call *c, const struct wsm_resource *r, const struct vr_xml *filter,
+                  struct cim_list *ret)
+{
+    struct vr_err e = VR_ERR_INIT;
+    const char *ns = r->ns ? r->ns : CIM_NS_VIRT;
+    return done(c, cim_query(c->w->svc, c->rq->caller, ns, filter->trim, ret, &e), &e);
+}
+
+static int by_selectors(struct wsm_call *c, const struct wsm_resource *r,
+                        const struct vr_xml *filter, bool deep, struct cim_list *ret)
+{
+    const struct vr_xml *set = vr_xml_child(filter, NS_WSMAN, "SelectorSet");
+    if (!set)
+        return wsm_fail(&c->fault, WSM_F_BAD_FILTER, "the selector filter has no SelectorSet");
+    vr_auto(cim_path_free) struct cim_path *p = NULL;
+    struct wsm_fault f = { 0 };
+    if (wsm_resource_path(r, set, &p, &f))
+        return wsm_fail(&c->fault, f.id == WSM_F_NO_RESOURCE ? f.id : WSM_F_BAD_FILTER, "%s",
+                        f.text);
+    return by_class(c, r, deep, p, ret);
+}
+
+static const char *part(const struct vr_xml *el, const char *name)
+{
+    const char *t = vr_xml_child_trim(el, NS_BINDING, name);
+    return t && *t ? t : NULL;
+}
+
+static int by_association(struct wsm_call *c, const struct vr_xml *filter, struct cim_list *ret)
+{
+    const struct vr_xml *objects = vr_xml_child(filter, NS_BINDING, "AssociatedInstances");
+    const struct vr_xml *links = vr_xml_child(filter, NS_BINDING, "AssociationInstances");
+    const struct vr_xml *el = objects ? objects : links;
+    const struct vr_xml *object = vr_xml_child(el, NS_BINDING, "Object");
+    if (!object)
+        return wsm_fail(&c->fault, WSM_F_BAD_FILTER, "the association filter names no Object");
+    vr_auto(cim_path_free) struct cim_path *p = NULL;
+    if (wsm_epr_read(object, WSM_F_BAD_FILTER, &p, &c->fault))
+        return -1;
+    const struct cim_assoc how = { .assoc_class = part(el, "AssociationClassName"),
+                                   .result_class = part(el, "ResultClassName"),
+                                   .role = part(el, "Role"),
+                                   .result_role = part(el, "ResultRole") };
+    struct vr_err e = VR_ERR_INIT;
+    enum cim_status st = objects ? cim_associators(c->w->svc, c->rq->caller, p, &how, ret, &e)
+                                 : cim_references(c->w->svc, c->rq->caller, p, &how, ret, &e);
+    return done(c, st, &e);
+}
+
+int wsm_filter(struct wsm_call *c, const struct wsm_resource *r, const struct vr_xml *filter,
+               bool deep, struct cim_list *ret)
+{
+    if (r->schema)
+        return wsm_fail(&c->fault, WSM_F_UNSUPPORTED, "class definitions are read with Get");
+    if (!filter && r->all)
+        return wsm_fail(&c->fault, WSM_F_BAD_FILTER, "enumerating \"*\" needs a filter");
+    if (!filter)
+        return by_class(c, r, deep, NULL, ret);
+    const char *dialect = vr_xml_attr(filter, "", "Dialect");
+    if (!dialect)
+        dialect = "XPath";
+    if (!strcasecmp(dialect, DIALECT_WQL))
+        return by_wql(c, r, filter, ret);
+    if (!strcasecmp(dialect, DIALECT_SELECTOR))
+        return by_selectors(c, r, filter, deep, ret);
+    if (!strcasecmp(dialect, DIALECT_ASSOC))
+        return by_association(c, filter, ret);
+    return wsm_fail(&c->fault, WSM_F_NO_DIALECT,
+                    "the filter dialect %.200s is not served; there are WQL, selector and "
+                    "association filters",
+                    dialect);
+}

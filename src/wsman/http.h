@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef VR_WSMAN_HTTP_H
+#define VR_WSMAN_HTTP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "cim/provider.h"
+
+struct sd_event;
+struct vr_exec;
+struct wsm;
+struct wsm_http;
+
+/* Somebody who was recognised. A role of CIM_ROLE_NONE is refused. */
+struct wsm_identity {
+    char name[128]; /* for logs and as owner of enumerations: unique per person or certificate */
+    enum cim_role role;
+};
+
+/* How callers are known. All callbacks get @ctx; those that return int answer 0, or -1 for "no". */
+struct wsm_auth {
+    void *ctx;
+    /* Who has the client certificate with this SHA-256 thumbprint (64 lower case hex digits)?
+     * Control thread; must not block. NULL: certificates are not accepted. */
+    int (*role_of_thumbprint)(void *ctx, const char *thumb, struct wsm_identity *ret);
+    /* Is this the password of this user, and who is it? Runs on a worker of @exec and may block.
+     * NULL: Basic is not offered. See wsm_pam_check() for the usual one. */
+    int (*check_password)(void *ctx, const char *user, const char *password, const char *address,
+                          struct wsm_identity *ret, struct vr_err *err);
+    struct vr_exec *exec;    /* for check_password */
+    const char *admin_group; /* of the UNIX socket; NULL: "vmreplica" */
+};
+
+/* A member that is 0 takes its default. */
+struct wsm_http_limits {
+    size_t envelope_bytes;  /* of a request body; default 512000, src:[contract.md E.3] */
+    size_t anonymous_bytes; /* the same before anybody is known; default 16384 */
+    unsigned connections;   /* per listener; default 128 */
+    unsigned per_address;   /* connections of one address; default 32; not for UNIX sockets */
+    unsigned idle_s;        /* from connecting, or the last reply, to the next header; default 75 */
+    unsigned request_s;     /* from the header to the last byte of the body; default 30 */
+    unsigned reply_s;       /* for taking the reply; default 60 */
+    unsigned failed_delay_ms; /* a failed login is answered that late; default 1000 */
+};
+
+/* wsm_http_new() - the HTTP side without listeners.
+ * @ev:     the control thread's event loop, borrowed
+ * @w:      what answers the envelopes, borrowed; must outlive the HTTP side
+ * @auth:   copied; what it points to is borrowed
+ * @lim:    NULL for the defaults
+ * Errors: VR_E_IO when the loop refuses. Thread: control, also for all below. */
+int wsm_http_new(struct sd_event *ev, struct wsm *w, const struct wsm_auth *auth,
+                 const struct wsm_http_limits *lim, struct wsm_http **ret, struct vr_err *err);
+/* wsm_http_free() - close listeners and connections. Waits for password checks that are running.
+ * NULL is fine. */
+void wsm_http_free(struct wsm_http *h);
+VR_DEFINE_CLEANUP(struct wsm_http, wsm_http_free)
+
+/* wsm_http_listen_unix() - serve a UNIX socket.
+ * @path: made with mode 0666 after an old one was removed: who may do something is decided by the
+ *        kernel's word about the caller (root, or a process in the admin group), not by the mode
+ * Errors: VR_E_INVAL path too long, VR_E_BUSY when somebody answers there, VR_E_IO. */
+int wsm_http_listen_unix(struct wsm_http *h, const char *path, struct vr_err *err);
+
+struct wsm_tls_listen {
+    const char *address;            /* numeric; NULL: all, IPv6 and IPv4 */
+    uint16_t port;                  /* 5986 is WS-Management's; 0: any */
+    const char *cert_pem, *key_pem; /* copied */
+};
+/* wsm_http_listen_tls() - serve HTTPS. @ret_port: the port in use, may be NULL.
+ * Errors: VR_E_INVAL address, certificate or key, VR_E_BUSY port in use, VR_E_IO. */
+int wsm_http_listen_tls(struct wsm_http *h, const struct wsm_tls_listen *l, uint16_t *ret_port,
+                        struct vr_err *err);
+
+#endif

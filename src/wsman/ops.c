@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Get, Put and Invoke. Control thread; nothing blocks. src:[contract.md E.3] [DSP0227] */
+#include <string.h>
+#include <strings.h>
+
+#include "base/alloc.h"
+#include "cim/cimxml.h"
+#include "wsman/ns.h"
+#include "wsman/wsm_int.h"
+
+int wsm_call_resource(struct wsm_call *c, struct wsm_resource *ret)
+{
+    if (!c->msg.resource_uri)
+        return wsm_fail(&c->fault, WSM_F_NO_RESOURCE, "the header block ResourceURI is missing");
+    return wsm_resource_parse(c->msg.resource_uri, c->msg.selectors, ret, &c->fault);
+}
+
+struct wsm_enc wsm_call_enc(const struct wsm_call *c, enum wsm_style style)
+{
+    return (struct wsm_enc){ .style = style,
+                             .addr10 = c->msg.addr10,
+                             .datetime_elements = c->msg.datetime_elements };
+}
+
+static bool option_on(const struct wsm_call *c, const char *name, bool dflt)
+{
+    const char *v = wsm_msg_option(&c->msg, name);
+    return v ? !strcasecmp(v, "true") || !strcmp(v, "1") : dflt;
+}
+
+static const char *selector(const struct vr_xml *set, const char *name)
+{
+    for (const struct vr_xml *s = set ? set->first : NULL; s; s = s->next) {
+        const char *n = vr_xml_attr(s, "", "Name");
+        if (n && !strcasecmp(n, name))
+            return s->trim;
+    }
+    return NULL;
+}
+
+/* A class definition instead of an instance. src:[contract.md E.3 "Class schema over WS-Man"] */
+static int get_schema(struct wsm_call *c, const struct wsm_resource *r)
+{
+    const char *name = r->cls ? r->cls : selector(c->msg.selectors, "ClassName");
+    if (!name)
+        return wsm_fail(&c->fault, WSM_F_SEL_MISSING, "the selector ClassName is missing");
+    const struct cim_class *cls;
+    struct vr_err e = VR_ERR_INIT;
+    enum cim_status st = cim_lookup_class(r->ns, name, &cls, &e);
+    if (st != CIM_S_OK)
+        return wsm_fail_cim(&c->fault, st, &e);
+    const struct cim_xml_class_opts how = {
+        .inherited = option_on(c, "IncludeInheritedElements", true),
+        .qualifiers = option_on(c, "IncludeQualifiers", true),
+        .origin = option_on(c, "IncludeClassOrigin", true),
+    };
+    cim_xml_write_class(&c->out, cls, &how);
+    return 0;
+}
+
+int wsm_op_get(struct wsm_call *c)
+{
+    wsm_autoresource struct wsm_resource r = { 0 };
+    vr_auto(cim_path_free) struct cim_path *p = NULL;
+    vr_auto(cim_inst_free) struct cim_inst *in = NULL;
+    if (wsm_call_resource(c, &r))
+        return -1;
+    if (r.schema)
+        return get_schema(c, &r);
+    if (wsm_resource_path(&r, c->msg.selectors, &p, &c->fault))
+        return -1;
+    struct vr_err e = VR_ERR_INIT;
+    enum cim_status st = cim_get(c->w->svc, c->rq->caller, p, &in, &e);
+    if (st != CIM_S_OK)
+        return wsm_fail_cim(&c->fault, st, &e);
+    struct wsm_enc enc = wsm_call_enc(c, r.style);
+    wsm_put_instance(&c->out, &enc, in, NULL);
+    return 0;
+}
+
+int wsm_op_put(struct wsm_call *c)
+{
+    wsm_autoresource struct wsm_resource r = { 0 };
+    vr_auto(cim_path_free) struct cim_path *p = NULL;
+    vr_auto(cim_inst_free) struct cim_inst *want = NULL, *now = NULL;
+    const struct cim_class *cls;
+    if (wsm_call_resource(c, &r) || wsm_resource_class(&r, &cls, &c->fault) ||
+        wsm_resource_path(&r, c->msg.selectors, &p, &c->fault))
+        return -1;
+    if (!c->msg.body)
+        return wsm_fail(&c->fault, WSM_F_MALFORMED, "the Body holds no instance");
+    const struct cim_class *given = cim_class_find_in(cls->ns, c->msg.body->name);
+    if (!given || !cim_class_is_a(given, cls))
+        return wsm_fail(&c->fault, WSM_F_MALFORMED, "the Body holds <%.100s> instead of a %s",
+                        c->msg.body->name, cls->name);
+    if (wsm_get_instance(c->msg.body, given, &want, &c->fault))
+        return -1;
+    struct vr_err e = VR_ERR_INIT;
+    enum cim_status st = cim_put(c->w->svc, c->rq->caller, p, want, &now, &e);
+    if (st != CIM_S_OK)
+        return wsm_fail_cim(&c->fault, st, &e);
+    struct wsm_enc enc = wsm_call_enc(c, r.style);
+    wsm_put_instance(&c->out, &enc, now, NULL);
+    return 0;
+}
+
+/* The method's name out of "<resource URI>/<Method>", NULL if the action is something else. */
+static const char *method_of(const struct wsm_msg *m)
+{
+    const char *slash = strrchr(m->action, '/');
+    if (!slash || !slash[1] || !m->resource_uri)
+        return NULL;
+    size_t n = (size_t)(slash - m->action);
+    return strlen(m->resource_uri) == n && !strncasecmp(m->action, m->resource_uri, n) ? slash + 1
+                                                                                       : NULL;
+}
+
+static int read_input(struct wsm_call *c, struct cim_args *args)
+{
+    const struct vr_xml *in = c->msg.body;
+    const char *name = args->method->name;
+    if (in) {
+        size_t n = strlen(name);
+        if (strncasecmp(in->name, name, n) || (in->name[n] && strcasecmp(in->name + n, "_INPUT")))
+            return wsm_fail(&c->fault, WSM_F_MALFORMED,
+                            "the Body holds <%.100s> instead of %s_INPUT", in->name, name);
+    }
+    return wsm_get_args(in, args, &c->fault);
+}
+
+int wsm_op_invoke(struct wsm_call *c)
+{
+    const char *name = method_of(&c->msg);
+    if (!name)
+        return wsm_fail(&c->fault, WSM_F_NO_ACTION, "the action %.200s is not served",
+                        c->msg.action);
+    wsm_autoresource struct wsm_resource r = { 0 };
+    vr_auto(cim_path_free) struct cim_path *p = NULL;
+    if (wsm_call_resource(c, &r) || wsm_resource_path(&r, c->msg.selectors, &p, &c->fault))
+        return -1;
+    struct vr_err e = VR_ERR_INIT;
+    const struct cim_method *m;
+    enum cim_status st = cim_find_method(p, name, &m, &e);
+    if (st != CIM_S_OK)
+        return wsm_fail_cim(&c->fault, st, &e);
+    vr_auto(cim_args_free) struct cim_args *args = cim_args_new(m);
+    if (read_input(c, args))
+        return -1;
+    uint32_t ret = 0;
+    st = cim_invoke(c->w->svc, c->rq->caller, p, args, &ret, &e);
+    if (st != CIM_S_OK)
+        return wsm_fail_cim(&c->fault, st, &e);
+    const struct cim_class *cls = cim_path_class(p);
+    vr_autofree char *uri = wsm_class_uri(r.style, cls->ns, cls->name);
+    struct wsm_enc enc = wsm_call_enc(c, r.style);
+    wsm_put_output(&c->out, &enc, uri, args, ret);
+    return 0;
+}

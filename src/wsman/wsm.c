@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* An envelope in, an envelope out: parsing, dispatch by action, the envelope of the reply, faults.
+ * Control thread; nothing blocks. Invariant: whatever the input is, the reply is either a complete
+ * envelope within the limit or a bare HTTP status. src:[wsman.md 1, 2] [DSP0226] */
+#include "wsman/wsm.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/alloc.h"
+#include "base/uuid.h"
+#include "wsman/ns.h"
+#include "wsman/utf16.h"
+#include "wsman/wsm_int.h"
+
+enum { OVERHEAD = 3072 }; /* of a reply's envelope, but for the MessageID that it relates to */
+
+/* src:[wsman.md 1-4]; everything else may be a method. */
+static const struct {
+    const char *action;
+    int (*run)(struct wsm_call *c);
+} actions[] = {
+    { ACT_GET, wsm_op_get },   { ACT_PUT, wsm_op_put },         { ACT_ENUMERATE, wsm_op_enumerate },
+    { ACT_PULL, wsm_op_pull }, { ACT_RELEASE, wsm_op_release },
+};
+
+/* Security profiles of DSP0226 annex C that a listener of ours may offer. */
+static const char *const profiles[] = {
+    "http://schemas.dmtf.org/wbem/wsman/1/wsman/secprofile/https/basic",
+    "http://schemas.dmtf.org/wbem/wsman/1/wsman/secprofile/https/mutual",
+};
+
+struct wsm *wsm_new(struct cim_server *svc, const struct wsm_limits *lim)
+{
+    struct wsm *w = vr_new(struct wsm);
+    w->svc = svc;
+    if (lim)
+        w->lim = *lim;
+    if (!w->lim.envelope_bytes)
+        w->lim.envelope_bytes = 512000;
+    if (!w->lim.contexts)
+        w->lim.contexts = 256;
+    if (!w->lim.contexts_each)
+        w->lim.contexts_each = 32;
+    if (!w->lim.context_s)
+        w->lim.context_s = 300;
+    return w;
+}
+
+void wsm_free(struct wsm *w)
+{
+    if (!w)
+        return;
+    wsm_contexts_drop(w);
+    free(w);
+}
+
+void wsm_reply_done(struct wsm_reply *r)
+{
+    vr_buf_done(&r->body);
+}
+
+/* ---- writing the reply ---------------------------------------------------------------------- */
+
+static void open_envelope(struct vr_xmlw *w, const struct wsm_msg *m)
+{
+    vr_xmlw_start(w, "s", "Envelope");
+    vr_xmlw_attr(w, "xml:lang", "en-US");
+    vr_xmlw_ns(w, "s", NS_SOAP);
+    vr_xmlw_ns(w, "a", m->addr10 ? NS_ADDR10 : NS_ADDR);
+    vr_xmlw_ns(w, "w", NS_WSMAN);
+    vr_xmlw_ns(w, "n", NS_ENUM);
+    vr_xmlw_ns(w, "x", NS_TRANSFER);
+    vr_xmlw_ns(w, "f", NS_FAULT);
+}
+
+static void put_header(struct vr_xmlw *w, const struct wsm_call *c, const char *action)
+{
+    const struct wsm_msg *m = &c->msg;
+    char id[VR_UUID_STR];
+    struct vr_uuid u = vr_uuid_new();
+    vr_xmlw_start(w, "s", "Header");
+    vr_xmlw_elem(w, "a", "To", m->addr10 ? ADDR10_ANONYMOUS : ADDR_ANONYMOUS);
+    vr_xmlw_elem(w, "a", "Action", action);
+    vr_autofree char *mid = vr_printf("uuid:%s", vr_uuid_fmt_upper(&u, id));
+    vr_xmlw_elem(w, "a", "MessageID", mid);
+    if (m->message_id)
+        vr_xmlw_elem(w, "a", "RelatesTo", m->message_id);
+    if (c->has_estimate && !c->fault.id) {
+        vr_autofree char *n = vr_printf("%zu", c->estimate);
+        vr_xmlw_elem(w, "w", "TotalItemsCountEstimate", n);
+    }
+    if (c->fault.id == WSM_F_NOT_UNDERSTOOD) {
+        vr_autofree char *qname = vr_printf("h:%s", c->fault.header_name);
+        vr_xmlw_start(w, "s", "NotUnderstood");
+        vr_xmlw_ns(w, "h", c->fault.header_ns);
+        vr_xmlw_attr(w, "qname", qname);
+        vr_xmlw_end(w);
+    }
+    vr_xmlw_end(w);
+}
+
+static int put_envelope(const struct wsm_call *c, const char *action, const struct vr_buf *content,
+                        struct vr_buf *out, struct vr_err *err)
+{
+    struct vr_xmlw w;
+    vr_xmlw_init(&w, out);
+    open_envelope(&w, &c->msg);
+    put_header(&w, c, action);
+    vr_xmlw_start(&w, "s", "Body");
+    vr_xmlw_raw(&w, content->data, content->len);
+    vr_xmlw_end(&w);
+    vr_xmlw_end(&w);
+    return vr_xmlw_finish(&w, err);
+}
+
+static void send_status(struct wsm_reply *ret, int status)
+{
+    vr_buf_done(&ret->body);
+    ret->status = status;
+    ret->content_type = NULL;
+}
+
+static void send_fault(struct wsm_call *c, struct wsm_reply *ret)
+{
+    /* DSP0226 13.2 and SOAP's own faults have actions of their own. */
+    const char *action = c->msg.addr10 ? NS_ADDR10 "/fault" : NS_ADDR "/fault";
+    vr_autobuf struct vr_buf content = VR_BUF_INIT;
+    struct vr_xmlw w;
+    vr_xmlw_init(&w, &content);
+    wsm_fault_body(&w, &c->fault, cim_server_host(c->w->svc));
+    vr_buf_done(&ret->body);
+    ret->body.max = 0;
+    if (vr_xmlw_finish(&w, NULL) || put_envelope(c, action, &content, &ret->body, NULL)) {
+        send_status(ret, 500);
+        return;
+    }
+    ret->status = wsm_fault_status(&c->fault);
+}
+
+/* ---- dispatch ------------------------------------------------------------------------------- */
+
+static int run(struct wsm_call *c)
+{
+    if (c->rq->caller->role == CIM_ROLE_NONE)
+        return wsm_fail(&c->fault, WSM_F_DENIED, "you have no role on this host");
+    for (size_t i = 0; i < VR_ARRAY_LEN(actions); i++)
+        if (!strcmp(c->msg.action, actions[i].action))
+            return actions[i].run(c);
+    return wsm_op_invoke(c);
+}
+
+static int set_room(struct wsm_call *c, bool utf16)
+{
+    size_t limit = c->w->lim.envelope_bytes;
+    if (c->msg.max_envelope && c->msg.max_envelope < limit)
+        limit = c->msg.max_envelope;
+    if (utf16)
+        limit /= 2;
+    size_t used = OVERHEAD;
+    for (const char *p = c->msg.message_id; *p; p++)
+        used += *p == '&' || *p == '<' || *p == '>' ? 5 : 1;
+    if (used + 256 > limit)
+        return wsm_fail(&c->fault, WSM_F_TOO_BIG, "the MessageID leaves no room for a reply");
+    c->room = limit - used;
+    return 0;
+}
+
+/* The operation with its content in a buffer, then the envelope around it. */
+static int answer(struct wsm_call *c, bool utf16, struct wsm_reply *ret)
+{
+    if (wsm_msg_header(&c->msg, &c->fault) || set_room(c, utf16))
+        return -1;
+    vr_autobuf struct vr_buf content = { .max = c->room + 512 }; /* what is around items */
+    struct vr_err e = VR_ERR_INIT;
+    vr_xmlw_init(&c->out, &content);
+    if (run(c))
+        return -1;
+    vr_autofree char *action = vr_printf("%sResponse", c->msg.action);
+    if (vr_xmlw_finish(&c->out, &e) || put_envelope(c, action, &content, &ret->body, &e))
+        return wsm_fail(&c->fault, e.kind == VR_E_LIMIT ? WSM_F_TOO_BIG : WSM_F_INTERNAL,
+                        "the reply does not fit: %s", e.msg);
+    ret->status = 200;
+    return 0;
+}
+
+static void identify(struct wsm_call *c, struct wsm_reply *ret)
+{
+    struct vr_xmlw w;
+    vr_xmlw_init(&w, &ret->body);
+    vr_xmlw_start(&w, "s", "Envelope");
+    vr_xmlw_ns(&w, "s", NS_SOAP);
+    vr_xmlw_ns(&w, "i", NS_IDENTITY);
+    vr_xmlw_elem(&w, "s", "Header", NULL);
+    vr_xmlw_start(&w, "s", "Body");
+    vr_xmlw_start(&w, "i", "IdentifyResponse");
+    vr_xmlw_elem(&w, "i", "ProtocolVersion", NS_WSMAN);
+    vr_xmlw_elem(&w, "i", "ProductVendor", "vmreplica");
+    vr_xmlw_elem(&w, "i", "ProductVersion", c->rq->caller ? VR_VERSION : "");
+    vr_xmlw_start(&w, "i", "SecurityProfiles");
+    for (size_t i = 0; i < VR_ARRAY_LEN(profiles); i++)
+        vr_xmlw_elem(&w, "i", "SecurityProfileName", profiles[i]);
+    for (int i = 0; i < 4; i++)
+        vr_xmlw_end(&w);
+    if (vr_xmlw_finish(&w, NULL))
+        send_status(ret, 500);
+    else
+        ret->status = 200;
+}
+
+/* Windows' clients expect typed datetimes, others plain text. src:[contract.md E.3] */
+static bool is_winrm(const char *agent)
+{
+    return agent && strcasestr(agent, "winrm");
+}
+
+static void process(struct wsm_call *c, const struct vr_xml *root, bool utf16,
+                    struct wsm_reply *ret)
+{
+    int rc = root ? wsm_msg_envelope(root, &c->msg, &c->fault) : -1;
+    if (!rc && vr_xml_is(c->msg.body, NS_IDENTITY, "Identify")) {
+        identify(c, ret);
+        return;
+    }
+    if (!c->rq->caller) {
+        send_status(ret, 401);
+        return;
+    }
+    c->msg.datetime_elements = is_winrm(c->rq->user_agent);
+    if (rc || answer(c, utf16, ret))
+        send_fault(c, ret);
+}
+
+void wsm_process(struct wsm *w, const struct wsm_request *rq, struct wsm_reply *ret)
+{
+    *ret = (struct wsm_reply){ .status = 500 };
+    wsm_expire(w, rq->now);
+    struct wsm_call c = { .w = w, .rq = rq };
+    bool utf16 = wsm_is_utf16(rq->body, rq->len);
+    ret->content_type = "application/soap+xml;charset=UTF-8";
+    const struct vr_xml_limits lim = { .bytes = w->lim.envelope_bytes,
+                                       .text = w->lim.envelope_bytes };
+    vr_auto(vr_xml_doc_free) struct vr_xml_doc *doc = NULL;
+    struct vr_err e = VR_ERR_INIT;
+    if (vr_xml_parse(rq->body, rq->len, &lim, &doc, &e))
+        wsm_fail(&c.fault, e.kind == VR_E_LIMIT ? WSM_F_QUOTA : WSM_F_MALFORMED, "%s", e.msg);
+    process(&c, doc ? vr_xml_root(doc) : NULL, utf16, ret);
+    if (utf16 && ret->content_type) {
+        if (wsm_to_utf16(&ret->body, NULL))
+            send_status(ret, 500);
+        else
+            ret->content_type = "application/soap+xml;charset=UTF-16";
+    }
+}

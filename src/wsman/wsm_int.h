@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef VR_WSMAN_WSM_INT_H
+#define VR_WSMAN_WSM_INT_H
+
+#include "wsman/codec.h"
+#include "wsman/wsm.h"
+
+/* Inside the processor. Control thread only. */
+
+struct wsm_ctx; /* an open enumeration */
+
+struct wsm {
+    struct cim_server *svc;
+    struct wsm_limits lim;
+    struct wsm_ctx *contexts;
+};
+
+/* One request being answered. */
+struct wsm_call {
+    struct wsm *w;
+    const struct wsm_request *rq;
+    struct wsm_msg msg;
+    struct wsm_fault fault;
+    struct vr_xmlw out; /* writes the content of the reply's Body */
+    size_t room;        /* bytes that the content may have */
+    bool has_estimate;  /* of the number of items, for a header */
+    size_t estimate;
+};
+
+/* Operations: write the reply's content, or set the fault and return -1. The prefixes s, a, w, n, x
+ * (transfer) are declared around the content. */
+int wsm_op_get(struct wsm_call *c);
+int wsm_op_put(struct wsm_call *c);
+int wsm_op_invoke(struct wsm_call *c);
+int wsm_op_enumerate(struct wsm_call *c);
+int wsm_op_pull(struct wsm_call *c);
+int wsm_op_release(struct wsm_call *c);
+
+/* wsm_filter() - run the filter of an Enumerate (NULL: none) over a resource.
+ * @deep: also classes derived from that of the resource */
+int wsm_filter(struct wsm_call *c, const struct wsm_resource *r, const struct vr_xml *filter,
+               bool deep, struct cim_list *ret);
+/* wsm_call_resource() - the resource of the request; free with wsm_resource_done(). */
+int wsm_call_resource(struct wsm_call *c, struct wsm_resource *ret);
+/* wsm_call_enc() - how to write for this client. */
+struct wsm_enc wsm_call_enc(const struct wsm_call *c, enum wsm_style style);
+/* wsm_contexts_drop() - forget all open enumerations. */
+void wsm_contexts_drop(struct wsm *w);
+
+#endif
