@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Actions of the table: what a row changes in the copy of the relationship. They cannot fail. The
+ * state is still the one the event came in; step.c sets the new one afterwards. Pure. Any thread.
+ */
+#include "replication/step_int.h"
+
+#include <string.h>
+
+void rel_set_error(struct rel *r, const struct rel_event *ev)
+{
+    r->last_err = ev->err;
+    r->last_err_time = ev->wall;
+}
+
+void rel_copy_disks(struct rel *r, const struct rel_event *ev)
+{
+    r->n_disks = ev->n_disks <= VR_DISKS_MAX ? ev->n_disks : VR_DISKS_MAX;
+    memcpy(r->disks, ev->disks, r->n_disks * sizeof r->disks[0]);
+}
+
+void rel_copy_name(char to[VR_NAME_MAX], const char *from)
+{
+    size_t n = strnlen(from, VR_NAME_MAX - 1);
+    memcpy(to, from, n);
+    to[n] = 0;
+}
+
+void rel_stats_reset(struct rel *r, struct wall_us now)
+{
+    r->stat_start = now;
+    r->stat_ok = r->stat_miss = r->stat_net_fail = r->stat_fail = r->stat_app_fail = 0;
+    r->stat_bytes = r->stat_max_bytes = r->stat_ms = r->stat_max_ms = 0;
+}
+
+void rel_due_now(struct rel *r, const struct rel_event *ev)
+{
+    r->due = ev->mono;
+    if (!r->due.ms)
+        r->due.ms = 1;
+}
+
+ACTION(none)
+{
+    (void)r;
+    (void)ev;
+}
+
+ACTION(create)
+{
+    r->set = ev->set;
+    rel_copy_name(r->peer, ev->peer);
+    rel_copy_name(r->name, ev->name);
+    rel_copy_disks(r, ev);
+    r->lineage = ev->lineage;
+    r->epoch = 0;
+    r->has_acked = r->tracked = r->has_newest = r->seed = r->committed = false;
+    memset(&r->acked, 0, sizeof r->acked);
+    vr_err_clear(&r->last_err);
+    rel_stats_reset(r, ev->wall);
+}
+
+ACTION(created)
+{
+    (void)ev;
+    vr_err_clear(&r->last_err);
+}
+
+ACTION(op_failed)
+{
+    rel_set_error(r, ev);
+}
+
+ACTION(start_ir)
+{
+    r->seeded_start = ev->seeded;
+    r->start_at.us = 0;
+    r->failures = 0;
+    rel_due_now(r, ev);
+}
+
+ACTION(start_ir_tick)
+{
+    r->start_at.us = 0;
+    r->failures = 0;
+    rel_due_now(r, ev);
+}
+
+ACTION(schedule)
+{
+    r->seeded_start = ev->seeded;
+    r->start_at = ev->start_at;
+    r->due.ms = ev->mono.ms + (ev->start_at.us - ev->wall.us) / 1000 + 1;
+}
+
+ACTION(unschedule)
+{
+    (void)ev;
+    r->start_at.us = 0;
+    r->due.ms = 0;
+}
+
+ACTION(peer_create)
+{
+    rel_copy_name(r->peer, ev->peer);
+    rel_copy_name(r->name, ev->name);
+    r->set = ev->set;
+    rel_copy_disks(r, ev);
+    r->lineage = ev->lineage;
+    rel_stats_reset(r, ev->wall);
+    vr_err_clear(&r->last_err);
+}
+
+ACTION(replica_created)
+{
+    (void)ev;
+    vr_err_clear(&r->last_err);
+}
+
+ACTION(prepare)
+{
+    if (r->flow.phase == FLOW_IDLE)
+        rel_due_now(r, ev);
+}
+
+ACTION(revert_prepare)
+{
+    rel_due_now(r, ev);
+}
+
+ACTION(yield)
+{
+    r->next_lineage = ev->lineage;
+    r->seed = false;
+    r->set = ev->set;
+    r->due.ms = 0;
+}
+
+/* The old primary is the replica now; what its disks hold is the point the new lineage began with.
+ */
+ACTION(yielded)
+{
+    r->lineage = r->next_lineage;
+    r->newest = (struct vr_point_id){ .lineage = r->lineage, .epoch = 0 };
+    r->has_newest = true;
+    r->has_acked = r->tracked = false;
+    r->ever_replica = true;
+    r->last_kind = VR_POINT_PLANNED;
+    vr_err_clear(&r->last_err);
+    rel_stats_reset(r, ev->wall);
+}
+
+ACTION(offer)
+{
+    if (r->st == ST_NONE) {
+        rel_copy_name(r->name, ev->name);
+        rel_settings_default(&r->set);
+        r->peer[0] = 0;
+    }
+    if (ev->n_disks)
+        rel_copy_disks(r, ev);
+    r->next_lineage = ev->lineage;
+    r->seed = true;
+    r->due.ms = 0;
+}
+
+ACTION(yielded_seed)
+{
+    r->lineage = r->next_lineage;
+    r->newest = (struct vr_point_id){ .lineage = r->lineage, .epoch = 0 };
+    r->has_newest = true;
+    r->has_acked = r->tracked = false;
+    r->ever_replica = true;
+    r->last_time.us = 0; /* src:[contract.md A.5] NULL until the first replication completed */
+    vr_err_clear(&r->last_err);
+    rel_stats_reset(r, ev->wall);
+}
+
+ACTION(yield_failed_seed)
+{
+    rel_set_error(r, ev);
+    r->seed = false;
+}
+
+ACTION(bind_seed)
+{
+    rel_copy_name(r->peer, ev->peer);
+    r->set = ev->set;
+    r->lineage = ev->lineage;
+    r->last_time.us = 0;
+}
+
+ACTION(park)
+{
+    r->due.ms = 0;
+    if (r->flow.phase != FLOW_IDLE)
+        r->flow.cancelled = true;
+}
+
+ACTION(go)
+{
+    r->failures = 0;
+    vr_err_clear(&r->last_err);
+    if (r->flow.phase == FLOW_IDLE)
+        rel_due_now(r, ev);
+    else
+        r->flow.again = true;
+}
+
+ACTION(resync)
+{
+    r->tracked = false;
+    r->failures = 0;
+    if (r->flow.phase == FLOW_IDLE)
+        rel_due_now(r, ev);
+    else
+        r->flow.again = true;
+}
+
+ACTION(rx_open)
+{
+    (void)ev;
+    r->rx_active = true;
+    r->rx_cancel = false;
+}
+
+ACTION(rx_committed)
+{
+    r->newest = ev->point;
+    r->has_newest = true;
+    r->newest_instant = ev->instant;
+    r->last_time = ev->wall;
+    r->last_kind = ev->kind;
+    r->seed = false;
+    rel_copy_disks(r, ev);
+    r->last = ev->moved;
+    vr_err_clear(&r->last_err);
+    r->stat_ok++;
+    r->stat_bytes += ev->moved.wire;
+    r->stat_ms += ev->moved.ms;
+    if (ev->moved.wire > r->stat_max_bytes)
+        r->stat_max_bytes = ev->moved.wire;
+    if (ev->moved.ms > r->stat_max_ms)
+        r->stat_max_ms = ev->moved.ms;
+}
+
+ACTION(rx_ended)
+{
+    r->rx_active = r->rx_cancel = false;
+    if (ev->err.kind != VR_OK && ev->err.kind != VR_E_CANCELLED) {
+        rel_set_error(r, ev);
+        r->stat_fail++;
+    }
+}
+
+ACTION(rx_stop)
+{
+    (void)ev;
+    r->rx_cancel = r->rx_active;
+}
+
+ACTION(peer_settings)
+{
+    r->set = ev->set;
+}
+
+ACTION(failover)
+{
+    r->failover = ev->point;
+    r->failover_latest = ev->latest;
+    r->next_lineage = ev->lineage;
+    r->rx_cancel = r->rx_active;
+    r->paused_for_failover = false;
+    r->committed = false;
+}
+
+ACTION(failover_susp)
+{
+    rel_a_failover(r, ev);
+    r->paused_for_failover = true;
+}
+
+ACTION(failed_over)
+{
+    r->failover = ev->point;
+    r->failover_latest = false;
+    r->failover_kind = ev->kind;
+    vr_err_clear(&r->last_err);
+}
+
+ACTION(failover_failed)
+{
+    rel_set_error(r, ev);
+    r->failover_kind = VR_POINT_NONE;
+    r->failover_latest = false;
+}
+
+ACTION(reverted)
+{
+    (void)ev;
+    r->failover_kind = VR_POINT_NONE;
+    r->paused_for_failover = false;
+    vr_err_clear(&r->last_err);
+}
+
+ACTION(commit)
+{
+    (void)ev;
+    r->committed = true;
+}
+
+ACTION(reverse)
+{
+    r->set = ev->set;
+    rel_copy_name(r->peer, ev->peer);
+}
+
+/* The failed-over machine is the primary now; the failover was epoch 0 of its lineage, and the
+ * checkpoint of that epoch has tracked every write since. */
+ACTION(become_primary)
+{
+    r->lineage = r->next_lineage;
+    r->epoch = 0;
+    r->acked = (struct vr_point_id){ .lineage = r->lineage, .epoch = 0 };
+    r->has_acked = r->tracked = !ev->seeded;
+    r->has_newest = false;
+    r->ever_replica = true;
+    r->committed = false;
+    r->failover_kind = VR_POINT_NONE;
+    if (ev->seeded)
+        r->last_time.us = 0;
+    r->failures = 0;
+    vr_err_clear(&r->last_err);
+    rel_stats_reset(r, ev->wall);
+    rel_due_now(r, ev);
+}
+
+ACTION(modify)
+{
+    r->set = ev->set;
+    if (r->flow.phase == FLOW_IDLE && r->due.ms > ev->mono.ms)
+        rel_due_now(r, ev);
+}
+
+ACTION(remove)
+{
+    (void)ev;
+    r->due.ms = 0;
+    if (r->flow.phase != FLOW_IDLE)
+        r->flow.cancelled = true;
+    r->rx_cancel = r->rx_active;
+}
+
+ACTION(removed)
+{
+    (void)ev;
+    struct rel keep = { .machine = r->machine };
+    rel_copy_name(keep.name, r->name);
+    rel_settings_default(&keep.set);
+    *r = keep;
+}
+
+ACTION(restart)
+{
+    r->flow = (struct rel_flow){ .phase = FLOW_IDLE };
+    r->rx_active = r->rx_cancel = false;
+    r->failures = 0;
+    switch (r->st) {
+    case ST_P_IR:
+    case ST_P_REPL:
+    case ST_P_PREPARING:
+    case ST_P_RESYNC:
+    case ST_P_RESYNC_WAIT:
+        rel_due_now(r, ev);
+        break;
+    case ST_P_READY:
+        if (r->start_at.us)
+            r->due.ms = ev->mono.ms + 1 +
+                        (r->start_at.us > ev->wall.us ? (r->start_at.us - ev->wall.us) / 1000 : 0);
+        break;
+    default:
+        r->due.ms = 0;
+    }
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Actions of the cycle: capture, ship, end, and what follows a failure. See actions.c. Pure. */
+#include "replication/step_int.h"
+
+#define RETRY_FIRST_MS 2000
+#define RETRY_MAX_MS 30000
+
+static void begin(struct rel *r, const struct rel_event *ev, enum flow_kind kind, bool has_since)
+{
+    r->epoch++;
+    r->flow = (struct rel_flow){
+        .phase = FLOW_CAPTURE,
+        .kind = kind,
+        .epoch = r->epoch,
+        .has_since = has_since,
+        .began = ev->mono,
+    };
+    r->due.ms = 0;
+}
+
+ACTION(begin_ir)
+{
+    begin(r, ev, FLOW_IR, false);
+}
+
+ACTION(begin_cycle)
+{
+    begin(r, ev, FLOW_CYCLE, true);
+}
+
+ACTION(begin_final)
+{
+    begin(r, ev, FLOW_FINAL, r->tracked);
+}
+
+ACTION(begin_resync)
+{
+    begin(r, ev, FLOW_RESYNC, false);
+}
+
+ACTION(captured)
+{
+    r->flow.phase = FLOW_SHIP;
+    r->flow.instant = ev->instant;
+    rel_copy_disks(r, ev);
+}
+
+ACTION(drop)
+{
+    (void)ev;
+    r->flow.phase = FLOW_DROP;
+}
+
+static void retry_later(struct rel *r, const struct rel_event *ev)
+{
+    int64_t wait = RETRY_FIRST_MS;
+    for (uint32_t i = 1; i < r->failures && wait < RETRY_MAX_MS; i++)
+        wait *= 2;
+    r->due.ms = ev->mono.ms + (wait > RETRY_MAX_MS ? RETRY_MAX_MS : wait);
+}
+
+static void count_failure(struct rel *r, const struct rel_event *ev)
+{
+    rel_set_error(r, ev);
+    r->failures++;
+    r->stat_fail++;
+    if (ev->err.kind == VR_E_PEER || ev->err.kind == VR_E_TIMEOUT)
+        r->stat_net_fail++;
+}
+
+ACTION(flow_failed)
+{
+    count_failure(r, ev);
+    r->flow = (struct rel_flow){ .phase = FLOW_IDLE };
+    retry_later(r, ev);
+}
+
+ACTION(ship_failed)
+{
+    count_failure(r, ev);
+    r->flow.phase = FLOW_DROP;
+}
+
+ACTION(lost_tracking)
+{
+    rel_set_error(r, ev);
+    r->tracked = false;
+    r->flow = (struct rel_flow){ .phase = FLOW_IDLE };
+    rel_due_now(r, ev);
+}
+
+ACTION(ship_lost_tracking)
+{
+    rel_set_error(r, ev);
+    r->tracked = false;
+    r->flow.phase = FLOW_DROP;
+}
+
+ACTION(shipped)
+{
+    bool late = ev->mono.ms - r->flow.began.ms > (int64_t)r->set.interval_s * 1000;
+    r->acked = (struct vr_point_id){ .lineage = r->lineage, .epoch = r->flow.epoch };
+    r->has_acked = r->tracked = true;
+    r->newest_instant = r->flow.instant;
+    r->last_time = ev->wall;
+    r->last_kind = r->flow.kind == FLOW_FINAL ? VR_POINT_PLANNED : VR_POINT_STANDARD;
+    r->flow.phase = FLOW_RETIRE;
+    r->failures = 0;
+    r->seeded_start = false;
+    vr_err_clear(&r->last_err);
+    r->last = ev->moved;
+    r->stat_ok++;
+    r->stat_miss += late && r->flow.kind == FLOW_CYCLE;
+    r->stat_bytes += ev->moved.wire;
+    r->stat_ms += ev->moved.ms;
+    if (ev->moved.wire > r->stat_max_bytes)
+        r->stat_max_bytes = ev->moved.wire;
+    if (ev->moved.ms > r->stat_max_ms)
+        r->stat_max_ms = ev->moved.ms;
+}
+
+ACTION(ended)
+{
+    bool again = r->flow.again;
+    struct mono_ms began = r->flow.began;
+    r->flow = (struct rel_flow){ .phase = FLOW_IDLE };
+    if (r->failures && !again) {
+        retry_later(r, ev);
+        return;
+    }
+    r->due.ms = began.ms + (int64_t)r->set.interval_s * 1000;
+    if (again || r->due.ms < ev->mono.ms)
+        rel_due_now(r, ev);
+}
+
+ACTION(ended_now)
+{
+    r->flow = (struct rel_flow){ .phase = FLOW_IDLE };
+    rel_due_now(r, ev);
+}
+
+ACTION(ended_parked)
+{
+    r->flow = (struct rel_flow){ .phase = FLOW_IDLE };
+    if (r->st == ST_P_RESYNC_WAIT)
+        rel_due_now(r, ev);
+}
+
+ACTION(flow_over)
+{
+    (void)ev;
+    r->flow = (struct rel_flow){ .phase = FLOW_IDLE };
+}
+
+ACTION(sync)
+{
+    if (r->flow.phase == FLOW_IDLE)
+        rel_due_now(r, ev);
+    else
+        r->flow.again = true;
+}
+
+ACTION(retry_now)
+{
+    rel_due_now(r, ev);
+}

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Guards of the table: may this event do this to that relationship? 1 the row applies, 0 it does
+ * not (the next row is tried), -1 the event is refused with an error. Pure. Any thread. */
+#include "replication/step_int.h"
+
+#include <string.h>
+
+#define UNUSED (void)r, (void)ev, (void)err
+
+GUARD(always)
+{
+    UNUSED;
+    return 1;
+}
+
+GUARD(idle)
+{
+    UNUSED;
+    return r->flow.phase == FLOW_IDLE;
+}
+
+GUARD(untracked)
+{
+    UNUSED;
+    return r->flow.phase == FLOW_IDLE && !r->tracked;
+}
+
+GUARD(flow_idle)
+{
+    UNUSED;
+    return r->flow.phase == FLOW_IDLE;
+}
+
+GUARD(cancelled)
+{
+    UNUSED;
+    return r->flow.cancelled;
+}
+
+GUARD(final)
+{
+    UNUSED;
+    return r->flow.kind == FLOW_FINAL;
+}
+
+GUARD(tracking)
+{
+    UNUSED;
+    return ev->err.kind == VR_E_TRACKING;
+}
+
+GUARD(fatal)
+{
+    UNUSED;
+    return vr_kind_scope(ev->err.kind) == VR_SCOPE_REL;
+}
+
+GUARD(failing)
+{
+    UNUSED;
+    return r->failures > 0 && r->flow.phase == FLOW_IDLE;
+}
+
+GUARD(later)
+{
+    UNUSED;
+    return ev->start_at.us > ev->wall.us;
+}
+
+GUARD(scheduled)
+{
+    UNUSED;
+    return r->start_at.us && r->start_at.us <= ev->wall.us;
+}
+
+GUARD(is_scheduled)
+{
+    UNUSED;
+    return r->start_at.us != 0;
+}
+
+GUARD(auto_resync)
+{
+    UNUSED;
+    return r->set.auto_resync && r->flow.phase == FLOW_IDLE;
+}
+
+GUARD(seeded)
+{
+    UNUSED;
+    return ev->seeded;
+}
+
+GUARD(was_seed)
+{
+    UNUSED;
+    return r->seed;
+}
+
+GUARD(was_paused)
+{
+    UNUSED;
+    return r->paused_for_failover;
+}
+
+GUARD(was_committed)
+{
+    UNUSED;
+    return r->committed;
+}
+
+GUARD(receiving)
+{
+    UNUSED;
+    return r->rx_active;
+}
+
+GUARD(vm_off)
+{
+    if (ev->vm_off)
+        return 1;
+    return vr_fail(err, VR_E_STATE, 0,
+                   "machine %s must be off for this; shut it down first (virsh shutdown %s)",
+                   r->name, r->name);
+}
+
+GUARD(vm_off_idle)
+{
+    if (r->flow.phase != FLOW_IDLE)
+        return vr_fail(err, VR_E_BUSY, 0, "a cycle of machine %s is running; suspend it first",
+                       r->name);
+    return rel_g_vm_off(r, ev, err);
+}
+
+GUARD(same_peer_or_none)
+{
+    if (!r->peer[0] || !strcmp(r->peer, ev->peer))
+        return 1;
+    return vr_fail(err, VR_E_EXISTS, 0, "machine %s is already the replica of one on host %s",
+                   r->name, r->peer);
+}
+
+GUARD(from_peer)
+{
+    if (!strcmp(r->peer, ev->peer))
+        return 1;
+    return vr_fail(err, VR_E_AUTH, 0, "host %s is not the primary of machine %s (that is %s)",
+                   ev->peer, r->name, r->peer);
+}
+
+GUARD(superseded)
+{
+    (void)ev;
+    return vr_fail(err, VR_E_SUPERSEDED, 0,
+                   "machine %s was failed over here; its new lineage supersedes the one sent",
+                   r->name);
+}
+
+GUARD(may_receive)
+{
+    if (rel_g_from_peer(r, ev, err) < 0)
+        return -1;
+    if (!vr_uuid_eq(&r->lineage, &ev->lineage))
+        return vr_fail(err, VR_E_SUPERSEDED, 0,
+                       "the data sent for machine %s is of another lineage than the one held here",
+                       r->name);
+    if (r->rx_active)
+        return vr_fail(err, VR_E_BUSY, 0, "a transfer for machine %s is already coming in",
+                       r->name);
+    bool same = r->has_newest && vr_uuid_eq(&r->newest.lineage, &ev->lineage);
+    /* Changes since a point not newer than ours cover everything that may differ: redundant, never
+     * wrong. Changes since a point that we never had would leave a gap. */
+    if (ev->latest && (!same || ev->point.epoch > r->newest.epoch))
+        return vr_fail(
+            err, VR_E_TRACKING, 0,
+            "the replica of machine %s does not hold the point that the changes start from",
+            r->name);
+    return 1;
+}
+
+GUARD(fo_busy)
+{
+    UNUSED;
+    return r->has_newest && r->rx_active;
+}
+
+GUARD(fo_ready)
+{
+    (void)ev;
+    if (r->has_newest)
+        return 1;
+    return vr_fail(err, VR_E_STATE, 0, "machine %s has no recovery point yet", r->name);
+}
+
+GUARD(may_yield)
+{
+    if (rel_g_from_peer(r, ev, err) < 0)
+        return -1;
+    if (r->flow.phase != FLOW_IDLE)
+        return vr_fail(err, VR_E_BUSY, 0, "the last cycle of machine %s is just ending; try again",
+                       r->name);
+    if (!ev->vm_off)
+        return vr_fail(err, VR_E_STATE, 0, "machine %s is running on its old primary", r->name);
+    if (!vr_point_eq(&r->acked, &ev->point))
+        return vr_fail(
+            err, VR_E_STATE, 0,
+            "machine %s was not failed over to the point that the planned failover made: "
+            "cancel the failover and use the newest point, or reverse it as an unplanned "
+            "one",
+            r->name);
+    return 1;
+}
+
+GUARD(same_next)
+{
+    (void)err;
+    return vr_uuid_eq(&r->next_lineage, &ev->lineage) && !strcmp(r->peer, ev->peer);
+}
+
+GUARD(same_lineage)
+{
+    (void)err;
+    return vr_uuid_eq(&r->lineage, &ev->lineage) && !strcmp(r->peer, ev->peer);
+}

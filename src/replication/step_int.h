@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef VR_REPLICATION_STEP_INT_H
+#define VR_REPLICATION_STEP_INT_H
+
+#include "replication/step.h"
+
+/* Between step.c, guards.c and actions.c. The table names them, so the table declares them. */
+#define GUARD(name) \
+    int rel_g_##name(const struct rel *r, const struct rel_event *ev, struct vr_err *err)
+#define ACTION(name) void rel_a_##name(struct rel *r, const struct rel_event *ev)
+
+#define T(f, e, g, a, t, x, src) \
+    GUARD(g);                    \
+    ACTION(a);
+#include "replication/transitions.def"
+#undef T
+GUARD(from_peer);
+
+/* Pieces of actions: rel_set_error() - what is shown as the reason of trouble; rel_copy_disks() -
+ * the event's disks; rel_copy_name() - cut to VR_NAME_MAX; rel_stats_reset() - a new window;
+ * rel_due_now() - a TICK as soon as possible. */
+void rel_set_error(struct rel *r, const struct rel_event *ev);
+void rel_copy_disks(struct rel *r, const struct rel_event *ev);
+void rel_copy_name(char to[VR_NAME_MAX], const char *from);
+void rel_stats_reset(struct rel *r, struct wall_us now);
+void rel_due_now(struct rel *r, const struct rel_event *ev);
+
+#endif
