@@ -53,11 +53,9 @@ static struct parts split(int64_t us, int off_min)
     const int64_t hi = (days_from_civil(9999, 12, 31) + 1) * US_DAY - 1;
     struct parts p;
 
-    if (us > hi - US_DAY)
-        us = hi - US_DAY;
-    if (us < lo + US_DAY)
-        us = lo + US_DAY;
+    us = us > hi ? hi : us < lo ? lo : us; /* so that the sum below cannot overflow */
     us += off_min * 60 * US_SEC;
+    us = us > hi ? hi : us < lo ? lo : us;
     int64_t day = us / US_DAY, in = us % US_DAY;
     if (in < 0) {
         in += US_DAY;
@@ -104,25 +102,30 @@ char *cim_datetime_fmt(const struct cim_datetime *d, char out[CIM_DATETIME_STR])
     return out;
 }
 
+/* ".25" without trailing zeros, "" for 0. */
+static void fmt_fraction(int us, char out[8])
+{
+    out[0] = 0;
+    if (!us)
+        return;
+    snprintf(out, 8, ".%06d", us);
+    for (size_t n = strlen(out); out[n - 1] == '0'; n--)
+        out[n - 1] = 0;
+}
+
 char *cim_datetime_xs(const struct cim_datetime *d, char out[CIM_DATETIME_XS])
 {
-    char frac[8] = "";
-    int us = (int)(d->us % US_SEC);
+    char frac[8];
 
-    if (us < 0)
-        us += (int)US_SEC;
-    if (us) {
-        snprintf(frac, sizeof frac, ".%06d", us);
-        for (size_t n = strlen(frac); frac[n - 1] == '0'; n--)
-            frac[n - 1] = 0;
-    }
     if (d->is_interval) {
         int64_t s = d->us / US_SEC;
+        fmt_fraction((int)(d->us % US_SEC), frac);
         snprintf(out, CIM_DATETIME_XS, "P%lldDT%dH%dM%d%sS", (long long)(s / 86400),
                  (int)(s / 3600 % 24), (int)(s / 60 % 60), (int)(s % 60), frac);
         return out;
     }
     struct parts p = split(d->us, 0);
+    fmt_fraction(p.us, frac);
     snprintf(out, CIM_DATETIME_XS, "%04d-%02d-%02dT%02d:%02d:%02d%sZ", p.y, p.mo, p.d, p.h, p.mi,
              p.s, frac);
     return out;
@@ -265,9 +268,10 @@ static bool parse_xs_duration(const char *s, struct cim_datetime *ret)
             return false;
         if ((us && unit != 1) || v > MAX_DAYS * 86400 / unit)
             return false;
-        total += v * unit * US_SEC + us;
-        if (total > MAX_DAYS * US_DAY)
+        int64_t part = v * unit * US_SEC + us;
+        if (part > MAX_DAYS * US_DAY - total)
             return false;
+        total += part;
         any = true;
         s++;
     }

@@ -78,6 +78,18 @@ static const struct cim_key *find_key(const struct cim_path *p, const char *name
     return NULL;
 }
 
+/* References nested inside @p, itself not counted. */
+static int depth_of(const struct cim_path *p)
+{
+    int deepest = 0;
+
+    for (size_t i = 0; i < p->n_keys; i++) {
+        int d = p->keys[i].ref ? 1 + depth_of(p->keys[i].ref) : 0;
+        deepest = d > deepest ? d : deepest;
+    }
+    return deepest;
+}
+
 static int check_room(const struct cim_path *p, const char *name, struct vr_err *err)
 {
     if (p->n_keys >= CIM_PATH_KEYS_MAX)
@@ -104,6 +116,8 @@ static int add_at(struct cim_path *p, const char *name, const char *text, int de
 
     if (check_room(p, name, err) < 0)
         return -1;
+    if (strnlen(text, CIM_PATH_LEN_MAX) == CIM_PATH_LEN_MAX)
+        return vr_fail(err, VR_E_LIMIT, 0, "key %.60s too long", name);
     if (key_is_ref(p, name)) {
         if (parse_at(text, depth + 1, &ref, err) < 0)
             return vr_err_wrap(err, "key %s", name);
@@ -126,6 +140,8 @@ int cim_path_add_ref(struct cim_path *p, const char *name, struct cim_path *take
 
     if (check_room(p, name, err) < 0)
         return -1;
+    if (depth_of(ref) >= CIM_PATH_DEPTH_MAX)
+        return vr_fail(err, VR_E_LIMIT, 0, "object path nested too deeply");
     add_key(p, vr_strdup(name), NULL, vr_take(ref));
     return 0;
 }
@@ -254,7 +270,8 @@ int cim_path_parse(const char *text, struct cim_path **ret, struct vr_err *err)
     return parse_at(text, 0, ret, err);
 }
 
-/* Appending cannot fail: everything in a path is bounded well below the limit of a buffer. */
+/* Appending cannot fail: the text of a path is at most what one request holds (1 MiB) doubled by
+ * the escapes of each of at most CIM_PATH_DEPTH_MAX + 1 levels, half the limit of a buffer. */
 static void add_text(struct vr_buf *b, const char *s, size_t n)
 {
     int rc = vr_buf_add(b, s, n, NULL);
@@ -286,9 +303,21 @@ static bool is_bare(const struct cim_class *c, const char *name)
     return i >= 0 && (c->props[i].type == CIM_BOOLEAN || cim_type_bits(c->props[i].type));
 }
 
-static void add_one_key(struct vr_buf *b, const struct cim_class *c, const struct cim_key *k,
-                        const char *name, bool first, const char *host)
+/* The name as the class spells it; a value without a name gets that of the only key. */
+static const char *key_name(const struct cim_class *c, const char *name)
 {
+    for (size_t i = 0; c && i < c->n_props; i++)
+        if (c->props[i].flags & CIM_F_KEY &&
+            (strcasecmp(c->props[i].name, name) == 0 || (!*name && c->n_keys == 1)))
+            return c->props[i].name;
+    return name;
+}
+
+static void add_one_key(struct vr_buf *b, const struct cim_class *c, const struct cim_key *k,
+                        bool first, const char *host)
+{
+    const char *name = key_name(c, k->name);
+
     if (*name) {
         add_str(b, first ? "." : ",");
         add_str(b, name);
@@ -304,12 +333,22 @@ static void add_one_key(struct vr_buf *b, const struct cim_class *c, const struc
     }
 }
 
+/* Positions of the keys by name. */
+static void sort_keys(const struct cim_path *p, size_t order[CIM_PATH_KEYS_MAX])
+{
+    for (size_t i = 0; i < p->n_keys; i++) {
+        size_t at = i;
+        for (; at > 0 && strcasecmp(p->keys[order[at - 1]].name, p->keys[i].name) > 0; at--)
+            order[at] = order[at - 1];
+        order[at] = i;
+    }
+}
+
 char *cim_path_fmt(const struct cim_path *p, const char *host)
 {
     const struct cim_class *c = cim_path_class(p);
     struct vr_buf b = VR_BUF_INIT;
     const char *h = p->host ? p->host : host;
-    bool first = true;
 
     if (h && p->ns) {
         add_str(&b, "\\\\");
@@ -321,21 +360,10 @@ char *cim_path_fmt(const struct cim_path *p, const char *host)
     if (p->ns)
         add_str(&b, ":");
     add_str(&b, c ? c->name : p->cls);
-    for (size_t i = 0; c && i < c->n_props; i++) {
-        const struct cim_key *k = find_key(p, c->props[i].name);
-        if (!(c->props[i].flags & CIM_F_KEY) || !k || (!*k->name && c->n_keys != 1))
-            continue;
-        add_one_key(&b, c, k, c->props[i].name, first, host);
-        first = false;
-    }
-    for (size_t i = 0; i < p->n_keys; i++) {
-        const struct cim_key *k = &p->keys[i];
-        int j = c ? cim_class_prop(c, k->name) : -1;
-        if ((j >= 0 && c->props[j].flags & CIM_F_KEY) || (!*k->name && !first))
-            continue;
-        add_one_key(&b, c, k, k->name, first, host);
-        first = false;
-    }
+    size_t order[CIM_PATH_KEYS_MAX];
+    sort_keys(p, order);
+    for (size_t i = 0; i < p->n_keys; i++)
+        add_one_key(&b, c, &p->keys[order[i]], i == 0, host);
     return (char *)b.data;
 }
 

@@ -52,7 +52,8 @@ int cim_path_add_ref(struct cim_path *p, const char *name, struct cim_path *take
  * them. Errors: VR_E_INVAL with the position, VR_E_LIMIT. */
 int cim_path_parse(const char *text, struct cim_path **ret, struct vr_err *err);
 /* cim_path_fmt() - the canonical text; @host takes the place of a missing host, NULL: then there is
- * none. Keys come in class order when the class is known. The caller frees. */
+ * none. Keys come in the order of their names, as on the hosts that clients know. The caller
+ * frees. */
 char *cim_path_fmt(const struct cim_path *p, const char *host);
 
 /* cim_path_key() - text of key @name, NULL if absent or a reference. A single value without a name

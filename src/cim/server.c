@@ -297,7 +297,7 @@ static enum cim_status find_in(struct cim_server *s, const struct cim_caller *wh
 enum cim_status cim_get(struct cim_server *s, const struct cim_caller *who,
                         const struct cim_path *path, struct cim_inst **ret, struct vr_err *err)
 {
-    const struct cim_class *c;
+    const struct cim_class *c = NULL;
     cim_autolist struct cim_list found = CIM_LIST_INIT;
     enum cim_status st = cim_check_reader(who, err);
 
@@ -327,7 +327,7 @@ enum cim_status cim_get(struct cim_server *s, const struct cim_caller *who,
 enum cim_status cim_find_method(const struct cim_path *target, const char *method,
                                 const struct cim_method **ret, struct vr_err *err)
 {
-    const struct cim_class *c;
+    const struct cim_class *c = NULL;
     enum cim_status st = cim_lookup_class(target->ns, target->cls, &c, err);
 
     if (st != CIM_S_OK)
