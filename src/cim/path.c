@@ -295,12 +295,13 @@ static void add_quoted(struct vr_buf *b, const char *s)
     add_str(b, "\"");
 }
 
-/* Integers and booleans stand without quotes, src:[DSP0004 8.2.5]. */
-static bool is_bare(const struct cim_class *c, const char *name)
+/* Integers and booleans stand without quotes, src:[DSP0004 8.2.5]; not so text that is neither. */
+static bool is_bare(const struct cim_class *c, const char *name, const char *text)
 {
     int i = c ? cim_class_prop(c, name) : -1;
 
-    return i >= 0 && (c->props[i].type == CIM_BOOLEAN || cim_type_bits(c->props[i].type));
+    return i >= 0 && (c->props[i].type == CIM_BOOLEAN || cim_type_bits(c->props[i].type)) &&
+           *text && !text[strspn(text, "-0123456789TRUEFALStruefals")];
 }
 
 /* The name as the class spells it; a value without a name gets that of the only key. */
@@ -326,7 +327,7 @@ static void add_one_key(struct vr_buf *b, const struct cim_class *c, const struc
     if (k->ref) {
         vr_autofree char *inner = cim_path_fmt(k->ref, host);
         add_quoted(b, inner);
-    } else if (is_bare(c, name)) {
+    } else if (is_bare(c, name, k->text)) {
         add_str(b, k->text);
     } else {
         add_quoted(b, k->text);
