@@ -53,7 +53,7 @@ static int on_value(void *user, const char *section, const char *name, const cha
     }
 #define APPLY_STR(n, least, most, unit) set_str(l, #n, value, l->c->n, sizeof l->c->n)
 #define APPLY_NUM(n, least, most, unit) set_num(l, #n, value, &l->c->n, least, most, unit)
-#define P(n, kind, def, least, most, unit, text)                                                   \
+#define P(n, kind, def, least, most, unit, text) \
     else if (!strcmp(name, #n)) rc = APPLY_##kind(n, least, most, unit);
     CONFIG_PARAMS(P)
 #undef P
@@ -92,7 +92,8 @@ int config_load(const char *path, bool may_miss, struct config *ret, struct vr_e
 void config_print_help(FILE *to)
 {
 #define HELP_STR(n, def, unit, text) fprintf(to, "  %-18s %s [\"%s\"]\n", #n, text, def);
-#define HELP_NUM(n, def, unit, text) fprintf(to, "  %-18s %s [%d %s]\n", #n, text, (int)(def), unit);
+#define HELP_NUM(n, def, unit, text) \
+    fprintf(to, "  %-18s %s [%d %s]\n", #n, text, (int)(def), unit);
 #define P(n, kind, def, least, most, unit, text) HELP_##kind(n, def, unit, text)
     CONFIG_PARAMS(P)
 #undef P

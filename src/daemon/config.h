@@ -22,13 +22,15 @@
     P(peer_port, NUM, 8443, 1, 65535, "port", "port to accept peers on")                           \
     P(https_address, STR, "", 0, 0, "", "address of the management interface; empty: all")         \
     P(https_port, NUM, 5986, 0, 65535, "port", "HTTPS port of the management interface, 0: none")  \
-    P(socket, STR, "/run/vmreplica/wsman.sock", 0, 0, "", "local socket of the management interface") \
+    P(socket, STR, "/run/vmreplica/wsman.sock", 0, 0, "",                                          \
+      "local socket of the management interface")                                                  \
     P(log_level, STR, "info", 0, 0, "", "error, warn, info or debug")                              \
     P(compression_level, NUM, 1, 0, 19, "zstd level", "0: never compress")                         \
     P(bandwidth, NUM, 0, 0, 1000000, "MiB/s", "limit of each transfer, 0: none")                   \
     P(keep_seconds, NUM, 3600, 0, 31536000, "s", "every recovery point not older is kept")         \
     P(keep_points, NUM, 64, 1, 100000, "points", "of these at most so many")                       \
-    P(capture_hook, STR, "", 0, 0, "", "program run while an instant is held: MACHINE LINEAGE EPOCH TARGET SOCKET EXPORT...")
+    P(capture_hook, STR, "", 0, 0, "",                                                             \
+      "program run while an instant is held: MACHINE LINEAGE EPOCH TARGET SOCKET EXPORT...")
 
 struct config {
 #define CONFIG_STR(name) char name[256];

@@ -16,73 +16,73 @@ enum call_type {
     CALL_STATUS = 5,   /* msg_status -> msg_status_reply */
 };
 
-#define MSG_DISK(X)                      \
+#define MSG_DISK(X)                       \
     X(1, STR, REQ, target, VR_TARGET_MAX) \
     X(2, U64, REQ, size)
 
-#define MSG_SETTINGS(X)                           \
-    X(1, U16, REQ, auth_type)                     \
-    X(2, BOOL, OPT, compression)                  \
-    X(3, BOOL, OPT, replicate_kvp)                \
-    X(4, BOOL, OPT, auto_resync)                  \
-    X(5, STR, OPT, recovery_point, VR_NAME_MAX)   \
-    X(6, U16, OPT, recovery_port)                 \
-    X(7, STR, OPT, primary_point, VR_NAME_MAX)    \
-    X(8, U16, OPT, app_interval_hours)            \
-    X(9, U16, OPT, recovery_history)              \
-    X(10, U32, REQ, interval_s)                   \
-    X(11, U32, OPT, resync_start_s)               \
-    X(12, U32, OPT, resync_end_s)                 \
-    X(13, STR, OPT, thumbprint, 129)              \
+#define MSG_SETTINGS(X)                         \
+    X(1, U16, REQ, auth_type)                   \
+    X(2, BOOL, OPT, compression)                \
+    X(3, BOOL, OPT, replicate_kvp)              \
+    X(4, BOOL, OPT, auto_resync)                \
+    X(5, STR, OPT, recovery_point, VR_NAME_MAX) \
+    X(6, U16, OPT, recovery_port)               \
+    X(7, STR, OPT, primary_point, VR_NAME_MAX)  \
+    X(8, U16, OPT, app_interval_hours)          \
+    X(9, U16, OPT, recovery_history)            \
+    X(10, U32, REQ, interval_s)                 \
+    X(11, U32, OPT, resync_start_s)             \
+    X(12, U32, OPT, resync_end_s)               \
+    X(13, STR, OPT, thumbprint, 129)            \
     X(14, BOOL, OPT, bypass_proxy)
 
-#define MSG_TEST_REPLY(X) \
+#define MSG_TEST_REPLY(X)             \
     X(1, STR, REQ, host, VR_NAME_MAX) \
     X(2, STR, REQ, version, 64)
 
-#define MSG_CREATE(X)                                    \
-    X(1, UUID, REQ, machine)                             \
-    X(2, STR, REQ, name, VR_NAME_MAX)                    \
-    X(3, STR, REQ, xml, 1048576)                         \
-    X(4, UUID, REQ, lineage)                             \
-    X(5, LIST, REQ, settings, 1, msg_settings)           \
+#define MSG_CREATE(X)                          \
+    X(1, UUID, REQ, machine)                   \
+    X(2, STR, REQ, name, VR_NAME_MAX)          \
+    X(3, STR, REQ, xml, 1048576)               \
+    X(4, UUID, REQ, lineage)                   \
+    X(5, LIST, REQ, settings, 1, msg_settings) \
     X(6, LIST, REQ, disks, VR_DISKS_MAX, msg_disk)
 
-#define MSG_SETTINGS_PUSH(X)                   \
-    X(1, UUID, REQ, machine)                   \
+#define MSG_SETTINGS_PUSH(X) \
+    X(1, UUID, REQ, machine) \
     X(2, LIST, REQ, settings, 1, msg_settings)
 
-#define MSG_REVERSE(X)                                   \
-    X(1, UUID, REQ, machine)                             \
+#define MSG_REVERSE(X)                                                        \
+    X(1, UUID, REQ, machine)                                                  \
     X(2, UUID, REQ, lineage)       /* the one that began with the failover */ \
     X(3, UUID, REQ, point_lineage) /* the point failed over to */             \
-    X(4, U64, REQ, point_epoch)                          \
-    X(5, LIST, REQ, settings, 1, msg_settings)           \
+    X(4, U64, REQ, point_epoch)                                               \
+    X(5, LIST, REQ, settings, 1, msg_settings)                                \
     X(6, LIST, REQ, disks, VR_DISKS_MAX, msg_disk)
 
 #define MSG_REVERSE_REPLY(X) \
-    X(1, BOOL, OPT, seeded) /* the disks there are a seed: an initial copy by comparison must follow */
+    X(1, BOOL, OPT,          \
+      seeded) /* the disks there are a seed: an initial copy by comparison must follow */
 
-#define MSG_STATUS(X) \
-    X(1, UUID, REQ, machine)
+#define MSG_STATUS(X) X(1, UUID, REQ, machine)
 
-#define MSG_STATUS_REPLY(X)             \
-    X(1, U16, REQ, mode)                \
-    X(2, U16, REQ, state)               \
-    X(3, STR, REQ, text, 128)           \
-    X(4, BOOL, OPT, running)            \
-    X(5, UUID, OPT, lineage)            \
+#define MSG_STATUS_REPLY(X)   \
+    X(1, U16, REQ, mode)      \
+    X(2, U16, REQ, state)     \
+    X(3, STR, REQ, text, 128) \
+    X(4, BOOL, OPT, running)  \
+    X(5, UUID, OPT, lineage)  \
     X(6, U64, OPT, newest_epoch)
 
 /* Opening message of a transfer. */
-#define MSG_TRANSFER(X)                                                             \
-    X(1, UUID, REQ, machine)                                                        \
-    X(2, UUID, REQ, lineage)                                                        \
-    X(3, BOOL, MUST, has_since) /* changes since `since` only */                    \
-    X(4, U64, OPT, since)                                                           \
-    X(5, U64, REQ, epoch)                                                           \
-    X(6, U8, REQ, kind) /* enum vr_point_kind */                                    \
-    X(7, I64, REQ, instant_us)                                                      \
+#define MSG_TRANSFER(X)                                          \
+    X(1, UUID, REQ, machine)                                     \
+    X(2, UUID, REQ, lineage)                                     \
+    X(3, BOOL, MUST, has_since) /* changes since `since` only */ \
+    X(4, U64, OPT, since)                                        \
+    X(5, U64, REQ, epoch)                                        \
+    X(6, U8, REQ, kind) /* enum vr_point_kind */                 \
+    X(7, I64, REQ, instant_us)                                   \
     X(8, LIST, REQ, disks, VR_DISKS_MAX, msg_disk)
 
 MSG_DECLARE(msg_disk, MSG_DISK)

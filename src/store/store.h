@@ -145,6 +145,7 @@ struct store_retention {
     uint32_t keep_seconds; /* every point not older than this is kept */
     uint32_t keep_hourly;  /* beyond it: the newest of each full hour, that many */
     uint32_t keep_min;     /* never fewer than this many points (at least 1) */
+    uint32_t keep_max;     /* never more in all, the oldest go first; 0: no limit */
 };
 /* store_retire() - choose the next point to give up under @r and mark it; *ret_work false when
  * nothing is to do. store_merge() - do the marked merge: its layers go down into the base (or up out

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef VR_DAEMON_DAEMON_H
+#define VR_DAEMON_DAEMON_H
+
+#include <stdbool.h>
+
+#include "base/exec.h"
+#include "base/mailbox.h"
+#include "cim/providers/host.h"
+#include "daemon/config.h"
+#include "hypervisor/hv.h"
+#include "replication/engine.h"
+#include "store/store.h"
+#include "transfer/xfer.h"
+#include "transport/xport.h"
+
+/* The wiring: the engine's effects and the providers' host are carried out with the real
+ * hypervisor, store, transfer and transport. Everything in struct daemon belongs to the control
+ * thread unless said; other threads get copies and answer through the mailbox. */
+
+struct sd_event;
+struct cim_server;
+struct wsm;
+struct wsm_http;
+
+/* What is going on with one machine, besides its relationship. */
+struct machine_rt {
+    struct machine_rt *next;
+    struct vr_uuid machine;
+    struct hv_capture *capture;      /* held between CAPTURED and RETIRE/DROP */
+    struct xfer_progress *sending;   /* while SHIP runs */
+    struct xfer_progress *receiving; /* while a transfer comes in */
+    char *xml;                       /* definition sent by the primary, for MAKE_REPLICA */
+    bool merging;                    /* RETENTION runs */
+    bool merge_again;
+    void (*after_merge)(void *arg); /* an effect that waits for the merge to end */
+    void *after_merge_arg;
+    struct store_point *points; /* snapshot for the providers */
+    size_t n_points;
+    bool reversed_seeded; /* answer of the peer to REVERSE_CALL */
+};
+
+struct daemon {
+    struct config cfg;
+    struct sd_event *loop;
+    struct vr_mailbox *mail;
+    struct vr_exec *store_exec; /* one thread */
+    struct vr_exec *hv_exec;
+    struct vr_exec *net_exec;
+    struct vr_exec *xfer_exec;
+    struct store *store; /* store thread only */
+    struct hv *hv;       /* any worker */
+    struct xport *xport; /* any worker */
+    struct engine *engine;
+    struct host host;
+    struct cim_server *cim;
+    struct wsm *wsm;
+    struct wsm_http *http;
+    struct machine_rt *rts;
+    struct hv_machine *machines; /* snapshot for the providers and vm_off */
+    size_t n_machines;
+    bool machines_wanted, machines_busy;
+    struct host_peer *peers;
+    size_t n_peers;
+    uint16_t peer_port; /* really in use */
+    unsigned tasks;     /* posted and not yet answered */
+    bool stopping;
+};
+
+/* rt_get() - the entry of a machine, made when absent. Control thread. */
+struct machine_rt *rt_get(struct daemon *d, const struct vr_uuid *machine);
+
+/* ---- tasks: work on another thread, answered on the control thread ---- */
+struct task {
+    struct daemon *d;
+    void (*work)(struct task *t); /* on the executor */
+    void (*done)(struct task *t); /* back on the control thread; task_run() frees @t afterwards */
+    struct rel r;                 /* copy of the relationship, if it is about one */
+    struct vr_err err;
+};
+/* task_run() - @t starts with struct task and was made with vr_new0(); @x runs work(). Control. */
+void task_run(struct daemon *d, struct vr_exec *x, struct task *t);
+
+/* ctl_call() - run fn(arg) on the control thread and wait. From any other thread. */
+void ctl_call(struct daemon *d, void (*fn)(void *arg), void *arg);
+
+/* store_call() - run fn(arg) on the store thread and wait. From workers and connection threads. */
+void store_call(struct daemon *d, void (*fn)(void *arg), void *arg);
+
+/* ---- effects.c, ship.c, swap.c: the engine's environment ---- */
+struct engine_env daemon_env(struct daemon *d);
+/* Effects by file; each begins the work of one effect. */
+void fx_capture(struct daemon *d, const struct rel *r);
+void fx_ship(struct daemon *d, const struct rel *r);
+void fx_end_capture(struct daemon *d, const struct rel *r, bool keep);
+void fx_create_at_peer(struct daemon *d, const struct rel *r);
+void fx_make_replica(struct daemon *d, const struct rel *r);
+void fx_push_settings(struct daemon *d, const struct rel *r);
+void fx_failover(struct daemon *d, const struct rel *r);
+void fx_revert(struct daemon *d, const struct rel *r);
+void fx_reverse_call(struct daemon *d, const struct rel *r);
+void fx_become_primary(struct daemon *d, const struct rel *r);
+void fx_yield(struct daemon *d, const struct rel *r);
+void fx_remove(struct daemon *d, const struct rel *r);
+void fx_reconcile(struct daemon *d, const struct rel *r);
+void fx_clean_tracking(struct daemon *d, const struct rel *r);
+void fx_retention(struct daemon *d, const struct rel *r);
+/* after_merge() - run @t (task of an effect that needs the chain alone) when no merge is running.
+ */
+void run_without_merge(struct daemon *d, struct vr_exec *x, struct task *t);
+
+/* finish_effect() - common end of an effect: its event (NULL: none) and engine_done(). Control. */
+void finish_effect(struct daemon *d, const struct vr_uuid *machine, struct rel_event *ev);
+
+/* rel_targets() - the targets of a relationship as hv wants them; @out has VR_DISKS_MAX. */
+size_t rel_targets(const struct rel *r, const char *out[]);
+/* peer_of() - transport's view of a paired host by name. VR_E_NOTFOUND. Control thread. */
+int peer_of(struct daemon *d, const char *name, struct xport_peer *ret, struct vr_err *err);
+
+/* ---- receive.c: what peers send (connection threads) ---- */
+int on_peer_call(void *ctx, const struct xport_peer *from, uint16_t type, const void *body,
+                 size_t n, struct vr_buf *reply, struct vr_err *err);
+int on_peer_transfer(void *ctx, const struct xport_peer *from, const void *body, size_t n,
+                     struct vr_stream *s, struct vr_err *err);
+
+/* ---- hostview.c: snapshots and actions for the providers ---- */
+void host_init(struct daemon *d);
+/* host_refresh_machines() / host_refresh_points() - take the snapshots anew, asynchronously. */
+void host_refresh_machines(struct daemon *d);
+void host_refresh_points(struct daemon *d, const struct vr_uuid *machine);
+/* host_machine() - from the snapshot, NULL if unknown. */
+const struct hv_machine *host_machine(const struct daemon *d, const struct vr_uuid *uuid);
+/* host_load_peers() - start-up. */
+int host_load_peers(struct daemon *d, struct vr_err *err);
+/* host_peer_store() - remember a paired host durably (connection or worker thread). */
+int host_peer_store(struct daemon *d, const struct xport_peer *p, struct vr_err *err);
+/* host_peer_contact() - note whether a peer was reached. Control thread. */
+void host_peer_contact(struct daemon *d, const char *name, bool reached);
+bool on_peer_lookup(void *ctx, const char *thumb, struct xport_peer *ret);
+
+#endif

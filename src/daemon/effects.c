@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The engine's environment: clocks, tasks and the effects that are small. Control thread, except
+ * work() functions, which run on the executor that their task was given to. */
+#include "daemon/daemon.h"
+
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "daemon/messages.h"
+
+struct machine_rt *rt_get(struct daemon *d, const struct vr_uuid *machine)
+{
+    for (struct machine_rt *rt = d->rts; rt; rt = rt->next)
+        if (vr_uuid_eq(&rt->machine, machine))
+            return rt;
+    struct machine_rt *rt = vr_new(struct machine_rt);
+    rt->machine = *machine;
+    rt->next = d->rts;
+    d->rts = rt;
+    return rt;
+}
+
+/* ---- tasks ---- */
+static void task_back(void *arg)
+{
+    struct task *t = arg;
+    t->d->tasks--;
+    t->done(t);
+    free(t);
+}
+
+static void task_work(void *arg)
+{
+    struct task *t = arg;
+    t->work(t);
+    vr_mailbox_post(t->d->mail, task_back, t);
+}
+
+void task_run(struct daemon *d, struct vr_exec *x, struct task *t)
+{
+    t->d = d;
+    d->tasks++;
+    vr_exec_post(x, task_work, t);
+}
+
+struct ctl {
+    void (*fn)(void *);
+    void *arg;
+    sem_t ready;
+};
+
+static void ctl_run(void *arg)
+{
+    struct ctl *c = arg;
+    c->fn(c->arg);
+    sem_post(&c->ready);
+}
+
+void ctl_call(struct daemon *d, void (*fn)(void *arg), void *arg)
+{
+    struct ctl c = { .fn = fn, .arg = arg };
+    sem_init(&c.ready, 0, 0);
+    vr_mailbox_post(d->mail, ctl_run, &c);
+    while (sem_wait(&c.ready) < 0)
+        ;
+    sem_destroy(&c.ready);
+}
+
+void store_call(struct daemon *d, void (*fn)(void *arg), void *arg)
+{
+    vr_exec_call(d->store_exec, fn, arg);
+}
+
+void finish_effect(struct daemon *d, const struct vr_uuid *machine, struct rel_event *ev)
+{
+    if (ev)
+        engine_event(d->engine, machine, ev);
+    engine_done(d->engine, machine);
+}
+
+size_t rel_targets(const struct rel *r, const char *out[])
+{
+    for (uint32_t i = 0; i < r->n_disks; i++)
+        out[i] = r->disks[i].target;
+    return r->n_disks;
+}
+
+int peer_of(struct daemon *d, const char *name, struct xport_peer *ret, struct vr_err *err)
+{
+    for (size_t i = 0; i < d->n_peers; i++) {
+        const struct host_peer *p = &d->peers[i];
+        if (strcasecmp(p->name, name) != 0)
+            continue;
+        *ret = (struct xport_peer){ .port = p->port };
+        snprintf(ret->name, sizeof ret->name, "%s", p->name);
+        snprintf(ret->address, sizeof ret->address, "%s", p->address);
+        snprintf(ret->thumb, sizeof ret->thumb, "%s", p->thumb);
+        return 0;
+    }
+    return vr_fail(err, VR_E_AUTH, 0,
+                   "host '%s' is not paired with this one; pair them first (vmreplica pair)", name);
+}
+
+/* ---- small effects ---- */
+struct text_task {
+    struct task t;
+    char *kind, *id, *text; /* text NULL: delete */
+    bool barrier;
+};
+
+static void text_work(struct task *t)
+{
+    struct text_task *x = (struct text_task *)t;
+    if (x->text)
+        store_doc_put(t->d->store, x->kind, x->id, x->text, &t->err);
+    else
+        store_doc_delete(t->d->store, x->kind, x->id, &t->err);
+}
+
+static void text_done(struct task *t)
+{
+    struct text_task *x = (struct text_task *)t;
+    if (t->err.kind != VR_OK && t->err.kind != VR_E_NOTFOUND) {
+        /* src:[style 4.7] a store that cannot write is a failure of the process: recovery at the
+         * next start is safer than going on with a state that is not written. */
+        vr_log_err(VR_LOG_ERROR, "cannot write state; stopping", &t->err);
+        exit(3);
+    }
+    if (x->barrier)
+        engine_done(t->d->engine, &t->r.machine);
+    free(x->kind);
+    free(x->id);
+    free(x->text);
+}
+
+static void write_text(struct daemon *d, const char *kind, const struct vr_uuid *id,
+                       char *take_text, const struct rel *barrier)
+{
+    struct text_task *x = vr_new(struct text_task);
+    char uuid[VR_UUID_STR];
+    x->t.work = text_work;
+    x->t.done = text_done;
+    x->kind = vr_strdup(kind);
+    x->id = vr_strdup(vr_uuid_fmt(id, uuid));
+    x->text = take_text;
+    x->barrier = barrier != NULL;
+    if (barrier)
+        x->t.r = *barrier;
+    task_run(d, d->store_exec, &x->t);
+}
+
+static void env_write_job(void *ctx, const struct vr_uuid *id, const char *text)
+{
+    write_text(ctx, "job", id, vr_strdup(text), NULL);
+}
+
+struct guard_task {
+    struct task t;
+    bool on;
+};
+
+static void guard_work(struct task *t)
+{
+    struct guard_task *g = (struct guard_task *)t;
+    vr_autofree char *why = NULL;
+    if (rel_mode(&t->r) == REL_MODE_PRIMARY)
+        why = vr_printf("machine %s is prepared for a planned failover to %s; cancel it first: "
+                        "vmreplica cancel %s",
+                        t->r.name, t->r.peer, t->r.name);
+    else
+        why = vr_printf("machine %s is a replica; to start it here fail it over: "
+                        "vmreplica failover %s",
+                        t->r.name, t->r.name);
+    hv_guard(t->d->hv, &t->r.machine, g->on ? why : NULL, &t->err);
+}
+
+static void guard_done(struct task *t)
+{
+    if (t->err.kind != VR_OK)
+        vr_log_err(VR_LOG_ERROR, "cannot set the start guard", &t->err);
+    engine_done(t->d->engine, &t->r.machine);
+}
+
+static void fx_guard(struct daemon *d, const struct rel *r, bool on)
+{
+    struct guard_task *g = vr_new(struct guard_task);
+    g->t.work = guard_work;
+    g->t.done = guard_done;
+    g->t.r = *r;
+    g->on = on;
+    task_run(d, d->hv_exec, &g->t);
+}
+
+static void env_run(void *ctx, const struct rel *r, enum rel_fx_bit fx)
+{
+    struct daemon *d = ctx;
+    struct machine_rt *rt = rt_get(d, &r->machine);
+    vr_log(VR_LOG_DEBUG, "machine %s: %s", r->name, rel_fx_name(fx));
+    switch (fx) {
+    case FX_BIT_PERSIST:
+        write_text(d, "relationship", &r->machine, rel_encode(r), r);
+        break;
+    case FX_BIT_FORGET:
+        write_text(d, "relationship", &r->machine, NULL, r);
+        break;
+    case FX_BIT_CREATE_AT_PEER:
+        fx_create_at_peer(d, r);
+        break;
+    case FX_BIT_MAKE_REPLICA:
+        fx_make_replica(d, r);
+        break;
+    case FX_BIT_PUSH_SETTINGS:
+        fx_push_settings(d, r);
+        break;
+    case FX_BIT_CAPTURE:
+        fx_capture(d, r);
+        break;
+    case FX_BIT_SHIP:
+        fx_ship(d, r);
+        break;
+    case FX_BIT_RETIRE:
+    case FX_BIT_DROP:
+        fx_end_capture(d, r, fx == FX_BIT_RETIRE);
+        break;
+    case FX_BIT_CANCEL_FLOW:
+        if (rt->sending)
+            atomic_store(&rt->sending->cancel, true);
+        break;
+    case FX_BIT_CANCEL_RX:
+        if (rt->receiving)
+            atomic_store(&rt->receiving->cancel, true);
+        break;
+    case FX_BIT_GUARD:
+    case FX_BIT_UNGUARD:
+        fx_guard(d, r, fx == FX_BIT_GUARD);
+        break;
+    case FX_BIT_FAILOVER:
+        fx_failover(d, r);
+        break;
+    case FX_BIT_REVERT:
+        fx_revert(d, r);
+        break;
+    case FX_BIT_REVERSE_CALL:
+        fx_reverse_call(d, r);
+        break;
+    case FX_BIT_BECOME_PRIMARY:
+        fx_become_primary(d, r);
+        break;
+    case FX_BIT_YIELD:
+        fx_yield(d, r);
+        break;
+    case FX_BIT_CLEAN_TRACKING:
+        fx_clean_tracking(d, r);
+        break;
+    case FX_BIT_RECONCILE:
+        fx_reconcile(d, r);
+        break;
+    case FX_BIT_REMOVE:
+        fx_remove(d, r);
+        break;
+    case FX_BIT_RETENTION:
+        fx_retention(d, r);
+        break;
+    default:
+        vr_log(VR_LOG_ERROR, "effect %d is not the environment's", (int)fx);
+        abort();
+    }
+}
+
+static struct mono_ms env_mono(void *ctx)
+{
+    (void)ctx;
+    return vr_mono_now();
+}
+
+static struct wall_us env_wall(void *ctx)
+{
+    (void)ctx;
+    return vr_wall_now();
+}
+
+static void env_random(void *ctx, void *p, size_t n)
+{
+    (void)ctx;
+    vr_random(p, n);
+}
+
+static void env_changed(void *ctx, const struct rel *before, const struct rel *after,
+                        const struct job *job)
+{
+    struct daemon *d = ctx;
+    if (job) {
+        if (job_over(job) && job->err.kind != VR_OK)
+            vr_log(VR_LOG_WARN, "job \"%s\" failed: %s", job_caption(job->type), job->err.msg);
+        return;
+    }
+    if (before->st != after->st)
+        vr_log(VR_LOG_INFO, "machine %s: %s -> %s", after->name, rel_state_text(before->st),
+               rel_state_text(after->st));
+    if (after->last_err.kind != VR_OK && after->last_err.kind != before->last_err.kind)
+        vr_log_err(VR_LOG_WARN, after->name, &after->last_err);
+    host_refresh_points(d, &after->machine);
+}
+
+struct engine_env daemon_env(struct daemon *d)
+{
+    return (struct engine_env){ .ctx = d,
+                                .mono = env_mono,
+                                .wall = env_wall,
+                                .random = env_random,
+                                .run = env_run,
+                                .write_job = env_write_job,
+                                .changed = env_changed };
+}

@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the management interface sees of this host and may have it do: snapshots and actions with
+ * jobs. Control thread; work() functions on workers. */
+#include "daemon/daemon.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "daemon/messages.h"
+
+/* ---- machines ---- */
+struct list_task {
+    struct task t;
+    struct hv_machine *m;
+    size_t n;
+};
+
+static void list_work(struct task *t)
+{
+    struct list_task *l = (struct list_task *)t;
+    hv_list(t->d->hv, &l->m, &l->n, &t->err);
+}
+
+static void list_done(struct task *t)
+{
+    struct list_task *l = (struct list_task *)t;
+    struct daemon *d = t->d;
+    d->machines_busy = false;
+    if (t->err.kind == VR_OK) {
+        hv_machines_free(d->machines, d->n_machines);
+        d->machines = l->m;
+        d->n_machines = l->n;
+    } else {
+        vr_log_err(VR_LOG_DEBUG, "list of machines", &t->err);
+    }
+    if (d->machines_wanted)
+        host_refresh_machines(d);
+}
+
+void host_refresh_machines(struct daemon *d)
+{
+    if (d->machines_busy) {
+        d->machines_wanted = true;
+        return;
+    }
+    d->machines_wanted = false;
+    d->machines_busy = true;
+    struct list_task *l = vr_new(struct list_task);
+    l->t.work = list_work;
+    l->t.done = list_done;
+    task_run(d, d->hv_exec, &l->t);
+}
+
+const struct hv_machine *host_machine(const struct daemon *d, const struct vr_uuid *uuid)
+{
+    for (size_t i = 0; i < d->n_machines; i++)
+        if (vr_uuid_eq(&d->machines[i].uuid, uuid))
+            return &d->machines[i];
+    return NULL;
+}
+
+static size_t h_machines(void *ctx, const struct hv_machine **ret)
+{
+    struct daemon *d = ctx;
+    *ret = d->machines;
+    return d->n_machines;
+}
+
+/* ---- points ---- */
+struct points_task {
+    struct task t;
+    struct store_point *v;
+    size_t n;
+};
+
+static void points_work(struct task *t)
+{
+    struct points_task *p = (struct points_task *)t;
+    if (store_chain_exists(t->d->store, &t->r.machine))
+        store_points(t->d->store, &t->r.machine, &p->v, &p->n, &t->err);
+}
+
+static void points_done(struct task *t)
+{
+    struct points_task *p = (struct points_task *)t;
+    struct machine_rt *rt = rt_get(t->d, &t->r.machine);
+    free(rt->points);
+    rt->points = p->v;
+    rt->n_points = p->n;
+    if (t->err.kind != VR_OK)
+        vr_log_err(VR_LOG_WARN, "list of recovery points", &t->err);
+}
+
+void host_refresh_points(struct daemon *d, const struct vr_uuid *machine)
+{
+    struct points_task *p = vr_new(struct points_task);
+    p->t.work = points_work;
+    p->t.done = points_done;
+    p->t.r.machine = *machine;
+    task_run(d, d->store_exec, &p->t);
+}
+
+static size_t h_points(void *ctx, const struct vr_uuid *machine, const struct store_point **ret)
+{
+    struct daemon *d = ctx;
+    const struct rel *r = engine_find(d->engine, machine);
+    struct machine_rt *rt = rt_get(d, machine);
+    /* A primary's chain is its own disks: it has no points to offer. */
+    if (!r || rel_mode(r) != REL_MODE_REPLICA)
+        return 0;
+    *ret = rt->points;
+    return rt->n_points;
+}
+
+/* ---- peers: a document each, "address\nport\nthumb" ---- */
+static void peer_set(struct daemon *d, const char *name, const char *address, uint16_t port,
+                     const char *thumb)
+{
+    struct host_peer *p = NULL;
+    for (size_t i = 0; i < d->n_peers; i++)
+        if (!strcasecmp(d->peers[i].name, name))
+            p = &d->peers[i];
+    if (!p) {
+        d->peers = vr_grow(d->peers, d->n_peers + 1, sizeof *d->peers);
+        p = &d->peers[d->n_peers++];
+        *p = (struct host_peer){ .port = 0 };
+    }
+    snprintf(p->name, sizeof p->name, "%s", name);
+    snprintf(p->address, sizeof p->address, "%s", address);
+    snprintf(p->thumb, sizeof p->thumb, "%s", thumb);
+    p->port = port;
+}
+
+static int load_peer(void *ctx, const char *id, const char *text, struct vr_err *err)
+{
+    char address[VR_NAME_MAX], thumb[65];
+    unsigned port;
+    if (sscanf(text, "%255s %u %64s", address, &port, thumb) != 3 || port > 65535)
+        return vr_fail(err, VR_E_CORRUPT, 0, "written peer %s cannot be read", id);
+    peer_set(ctx, id, address, (uint16_t)port, thumb);
+    return 0;
+}
+
+int host_load_peers(struct daemon *d, struct vr_err *err)
+{
+    return store_doc_each(d->store, "peer", load_peer, d, err);
+}
+
+struct peer_ctl {
+    struct daemon *d;
+    const struct xport_peer *p;
+    const char *thumb;
+    struct xport_peer *ret;
+    bool found;
+    char *text;
+    struct vr_err err;
+};
+
+static void st_put_peer(void *arg)
+{
+    struct peer_ctl *c = arg;
+    store_doc_put(c->d->store, "peer", c->p->name, c->text, &c->err);
+}
+
+static void ctl_put_peer(void *arg)
+{
+    struct peer_ctl *c = arg;
+    peer_set(c->d, c->p->name, c->p->address, c->p->port, c->p->thumb);
+    host_peer_contact(c->d, c->p->name, true);
+}
+
+int host_peer_store(struct daemon *d, const struct xport_peer *p, struct vr_err *err)
+{
+    struct peer_ctl c = { .d = d, .p = p };
+    c.text = vr_printf("%s %u %s", p->address, p->port, p->thumb);
+    store_call(d, st_put_peer, &c);
+    free(c.text);
+    if (c.err.kind != VR_OK) {
+        vr_err_move(err, &c.err);
+        return -1;
+    }
+    ctl_call(d, ctl_put_peer, &c);
+    return 0;
+}
+
+static void ctl_lookup(void *arg)
+{
+    struct peer_ctl *c = arg;
+    for (size_t i = 0; i < c->d->n_peers; i++)
+        if (!strcmp(c->d->peers[i].thumb, c->thumb)) {
+            struct vr_err none = VR_ERR_INIT;
+            c->found = peer_of(c->d, c->d->peers[i].name, c->ret, &none) == 0;
+            return;
+        }
+}
+
+bool on_peer_lookup(void *ctx, const char *thumb, struct xport_peer *ret)
+{
+    struct peer_ctl c = { .d = ctx, .thumb = thumb, .ret = ret };
+    ctl_call(ctx, ctl_lookup, &c);
+    return c.found;
+}
+
+void host_peer_contact(struct daemon *d, const char *name, bool reached)
+{
+    for (size_t i = 0; i < d->n_peers; i++)
+        if (!strcasecmp(d->peers[i].name, name)) {
+            d->peers[i].reachable = reached;
+            if (reached)
+                d->peers[i].seen = vr_wall_now();
+        }
+}
+
+static size_t h_peers(void *ctx, const struct host_peer **ret)
+{
+    struct daemon *d = ctx;
+    *ret = d->peers;
+    return d->n_peers;
+}
+
+static const struct host_peer *h_find_peer(void *ctx, const char *point)
+{
+    struct daemon *d = ctx;
+    for (size_t i = 0; i < d->n_peers; i++)
+        if (!strcasecmp(d->peers[i].name, point) || !strcasecmp(d->peers[i].address, point))
+            return &d->peers[i];
+    return NULL;
+}
+
+static bool h_transfer(void *ctx, const struct vr_uuid *machine, struct host_transfer *ret)
+{
+    struct machine_rt *rt = rt_get(ctx, machine);
+    struct xfer_progress *p = rt->sending ? rt->sending : rt->receiving;
+    if (!p)
+        return false;
+    *ret = (struct host_transfer){ .total = atomic_load(&p->total),
+                                   .done = atomic_load(&p->done),
+                                   .payload = atomic_load(&p->payload),
+                                   .wire = atomic_load(&p->wire),
+                                   .sending = rt->sending != NULL };
+    return true;
+}
+
+/* ---- actions with a job ---- */
+struct act_task {
+    struct task t;
+    struct vr_uuid job;
+    struct xport_peer peer;
+    char address[VR_NAME_MAX];
+    char code[64];
+    uint16_t port;
+    enum hv_action action;
+    struct vr_uuid machine;
+    struct vr_point_id point;
+};
+
+static void act_done(struct task *t)
+{
+    struct act_task *a = (struct act_task *)t;
+    engine_job_end(t->d->engine, &a->job, t->err.kind == VR_OK ? NULL : &t->err);
+    host_refresh_machines(t->d);
+}
+
+static struct act_task *act_new(struct daemon *d, void (*work)(struct task *), enum job_type type,
+                                const struct vr_uuid *machine, const char *owner,
+                                struct vr_uuid *ret_job)
+{
+    struct act_task *a = vr_new(struct act_task);
+    a->t.work = work;
+    a->t.done = act_done;
+    if (machine)
+        a->machine = *machine;
+    a->job = engine_job_new(d->engine, type, machine, owner);
+    *ret_job = a->job;
+    return a;
+}
+
+static int h_pair_code(void *ctx, char code[64], struct wall_us *ret_expires, struct vr_err *err)
+{
+    struct daemon *d = ctx;
+    enum { CODE_SECONDS = 900 };
+    if (xport_pair_code(d->xport, CODE_SECONDS, code, err) < 0)
+        return -1;
+    ret_expires->us = vr_wall_now().us + (int64_t)CODE_SECONDS * 1000000;
+    return 0;
+}
+
+static void pair_work(struct task *t)
+{
+    struct act_task *a = (struct act_task *)t;
+    if (xport_pair(t->d->xport, a->address, a->port, a->code, t->d->peer_port, &a->peer, &t->err) <
+        0)
+        vr_err_wrap(&t->err, "pairing with %s port %u", a->address, a->port);
+}
+
+static int h_pair(void *ctx, const char *address, uint16_t port, const char *code,
+                  const char *owner, struct vr_uuid *ret_job, struct vr_err *err)
+{
+    struct daemon *d = ctx;
+    if (strlen(address) >= VR_NAME_MAX || strlen(code) >= 64 || !*address || !*code)
+        return vr_fail(err, VR_E_INVAL, 0, "a host and the code it showed are needed to pair");
+    struct act_task *a = act_new(d, pair_work, JOB_PAIR, NULL, owner, ret_job);
+    snprintf(a->address, sizeof a->address, "%s", address);
+    snprintf(a->code, sizeof a->code, "%s", code);
+    a->port = port ? port : XPORT_PORT;
+    task_run(d, d->net_exec, &a->t);
+    return 0;
+}
+
+static void unpair_work(struct task *t)
+{
+    struct act_task *a = (struct act_task *)t;
+    store_doc_delete(t->d->store, "peer", a->address, &t->err);
+}
+
+static void unpair_done(struct task *t)
+{
+    if (t->err.kind != VR_OK)
+        vr_log_err(VR_LOG_ERROR, "forgetting a peer", &t->err);
+}
+
+static int h_unpair(void *ctx, const char *peer, struct vr_err *err)
+{
+    struct daemon *d = ctx;
+    for (size_t i = 0; engine_at(d->engine, i); i++) {
+        const struct rel *r = engine_at(d->engine, i);
+        if (r->st != ST_NONE && !strcasecmp(r->peer, peer))
+            return vr_fail(err, VR_E_BUSY, 0, "machine %s is replicated with %s; disable it first",
+                           r->name, peer);
+    }
+    for (size_t i = 0; i < d->n_peers; i++) {
+        if (strcasecmp(d->peers[i].name, peer) != 0)
+            continue;
+        struct act_task *a = vr_new(struct act_task);
+        a->t.work = unpair_work;
+        a->t.done = unpair_done;
+        snprintf(a->address, sizeof a->address, "%s", d->peers[i].name);
+        d->peers[i] = d->peers[--d->n_peers];
+        task_run(d, d->store_exec, &a->t);
+        return 0;
+    }
+    return vr_fail(err, VR_E_NOTFOUND, 0, "host '%s' is not paired with this one", peer);
+}
+
+static void power_work(struct task *t)
+{
+    struct act_task *a = (struct act_task *)t;
+    hv_power(t->d->hv, &a->machine, a->action, &t->err);
+}
+
+static int h_power(void *ctx, const struct vr_uuid *machine, enum hv_action action,
+                   const char *owner, struct vr_uuid *ret_job, struct vr_err *err)
+{
+    struct daemon *d = ctx;
+    (void)err;
+    struct act_task *a = act_new(d, power_work, JOB_POWER, machine, owner, ret_job);
+    a->action = action;
+    task_run(d, d->hv_exec, &a->t);
+    return 0;
+}
+
+static void test_work(struct task *t)
+{
+    struct act_task *a = (struct act_task *)t;
+    if (t->err.kind != VR_OK)
+        return;
+    vr_autobuf struct vr_buf reply = VR_BUF_INIT;
+    if (xport_call(t->d->xport, &a->peer, CALL_TEST, "", 0, &reply, 20000, &t->err) < 0)
+        vr_err_wrap(&t->err, "host %s at %s port %u", a->peer.name, a->peer.address, a->peer.port);
+}
+
+static int h_test_connection(void *ctx, const char *point, uint16_t port, const char *owner,
+                             struct vr_uuid *ret_job, struct vr_err *err)
+{
+    struct daemon *d = ctx;
+    (void)err;
+    struct act_task *a = act_new(d, test_work, JOB_TEST_CONNECTION, NULL, owner, ret_job);
+    const struct host_peer *p = h_find_peer(d, point);
+    peer_of(d, p ? p->name : point, &a->peer, &a->t.err);
+    if (port)
+        a->peer.port = port;
+    task_run(d, d->net_exec, &a->t);
+    return 0;
+}
+
+static void st_verify_prepare(void *arg);
+
+struct verify_task {
+    struct act_task a;
+    struct store_verify_input *in;
+};
+
+static void st_verify_prepare(void *arg)
+{
+    struct verify_task *v = arg;
+    store_verify_prepare(v->a.t.d->store, &v->a.machine, &v->a.point, &v->in, &v->a.t.err);
+}
+
+static void verify_work(struct task *t)
+{
+    struct verify_task *v = (struct verify_task *)t;
+    uint64_t blocks = 0, bad = 0;
+    store_call(t->d, st_verify_prepare, v);
+    if (t->err.kind != VR_OK)
+        return;
+    if (store_verify_run(v->in, &blocks, &bad, &t->err) == 0 && bad)
+        vr_fail(&t->err, VR_E_CORRUPT, 0,
+                "%" PRIu64 " of %" PRIu64 " blocks differ from what was received; do not fail over "
+                "to this point",
+                bad, blocks);
+    store_verify_free(v->in);
+}
+
+static int h_verify(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point,
+                    const char *owner, struct vr_uuid *ret_job, struct vr_err *err)
+{
+    struct daemon *d = ctx;
+    const struct store_point *pts = NULL;
+    size_t n = h_points(d, machine, &pts);
+    bool known = false;
+    for (size_t i = 0; i < n; i++)
+        known |= vr_point_eq(&pts[i].id, point);
+    if (!known)
+        return vr_fail(err, VR_E_NOTFOUND, 0, "there is no such recovery point on this host");
+    struct verify_task *v = vr_new(struct verify_task);
+    v->a.t.work = verify_work;
+    v->a.t.done = act_done;
+    v->a.machine = *machine;
+    v->a.point = *point;
+    v->a.job = engine_job_new(d->engine, JOB_VERIFY, machine, owner);
+    *ret_job = v->a.job;
+    task_run(d, d->xfer_exec, &v->a.t);
+    return 0;
+}
+
+void host_init(struct daemon *d)
+{
+    d->host = (struct host){ .ctx = d,
+                             .engine = d->engine,
+                             .name = d->cfg.host_name,
+                             .version = VR_VERSION,
+                             .thumb = xport_thumb(d->xport),
+                             .thumb_sha1 = xport_thumb_sha1(d->xport),
+                             .peer_port = d->peer_port,
+                             .cert_der_base64 = "",
+                             .storage = d->cfg.storage,
+                             .machines = h_machines,
+                             .points = h_points,
+                             .peers = h_peers,
+                             .find_peer = h_find_peer,
+                             .transfer = h_transfer,
+                             .pair_code = h_pair_code,
+                             .pair = h_pair,
+                             .unpair = h_unpair,
+                             .power = h_power,
+                             .test_connection = h_test_connection,
+                             .verify = h_verify };
+}

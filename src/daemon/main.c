@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* vmreplicad: start, wiring, event loop, stop. Control thread. */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-event.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "cim/provider.h"
+#include "daemon/daemon.h"
+#include "wsman/auth_pam.h"
+#include "wsman/http.h"
+#include "wsman/wsm.h"
+
+#define DEFAULT_CONFIG "/etc/vmreplica/vmreplicad.conf"
+#define STOP_SECONDS 20
+
+/* ---- event sources ---- */
+static int on_mail(sd_event_source *s, int fd, uint32_t revents, void *user)
+{
+    (void)s;
+    (void)fd;
+    (void)revents;
+    vr_mailbox_run(((struct daemon *)user)->mail);
+    return 0;
+}
+
+/* One coarse timer looks for due relationships; a cycle of 5 s does not notice a quarter second. */
+static int on_timer(sd_event_source *s, uint64_t usec, void *user)
+{
+    struct daemon *d = user;
+    if (!d->stopping) {
+        engine_tick(d->engine);
+        wsm_expire(d->wsm, vr_mono_now());
+    }
+    sd_event_source_set_time(s, usec + 250000);
+    return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
+}
+
+static int on_refresh(sd_event_source *s, uint64_t usec, void *user)
+{
+    host_refresh_machines(user); /* sizes and states change without an event, too */
+    sd_event_source_set_time(s, usec + 30000000);
+    return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
+}
+
+struct hv_news {
+    struct daemon *d;
+    enum hv_event_type type;
+    struct vr_uuid uuid;
+};
+
+static void on_hv_news(void *arg)
+{
+    struct hv_news *n = arg;
+    struct daemon *d = n->d;
+    host_refresh_machines(d);
+    struct rel_event ev = { .type = EV_HV_CHANGED };
+    if (n->type == HV_EV_CONNECTED) {
+        for (size_t i = 0; engine_at(d->engine, i); i++) {
+            struct rel_event each = ev;
+            engine_event(d->engine, &engine_at(d->engine, i)->machine, &each);
+        }
+    } else if (n->type == HV_EV_STARTED || n->type == HV_EV_STOPPED || n->type == HV_EV_DEFINED) {
+        engine_event(d->engine, &n->uuid, &ev);
+    }
+    free(n);
+}
+
+/* On the hypervisor's event thread. */
+static void on_hv_event(void *ctx, enum hv_event_type type, const struct vr_uuid *uuid)
+{
+    struct hv_news *n = vr_new(struct hv_news);
+    n->d = ctx;
+    n->type = type;
+    if (uuid)
+        n->uuid = *uuid;
+    vr_mailbox_post(n->d->mail, on_hv_news, n);
+}
+
+/* ---- transport callbacks ---- */
+static int on_paired(void *ctx, const struct xport_peer *peer, struct vr_err *err)
+{
+    if (host_peer_store(ctx, peer, err) < 0)
+        return -1;
+    vr_log(VR_LOG_INFO, "paired with host %s (%s port %u)", peer->name, peer->address, peer->port);
+    return 0;
+}
+
+static void on_refused(void *ctx, const char *address, const char *why)
+{
+    (void)ctx;
+    vr_log(VR_LOG_WARN, "refused %s: %s", address, why);
+}
+
+/* ---- management interface ---- */
+static int role_of_thumbprint(void *ctx, const char *thumb, struct wsm_identity *ret)
+{
+    struct daemon *d = ctx;
+    if (!strcmp(thumb, xport_thumb(d->xport))) {
+        /* Whoever can read this host's key is its administrator. */
+        snprintf(ret->name, sizeof ret->name, "host:%s", d->cfg.host_name);
+        ret->role = CIM_ROLE_ADMIN;
+        return 0;
+    }
+    for (size_t i = 0; i < d->n_peers; i++)
+        if (!strcmp(d->peers[i].thumb, thumb)) {
+            snprintf(ret->name, sizeof ret->name, "host:%.120s", d->peers[i].name);
+            ret->role = CIM_ROLE_OPERATOR;
+            return 0;
+        }
+    return -1;
+}
+
+static int serve_management(struct daemon *d, struct vr_err *err)
+{
+    d->cim = cim_server_new(d->cfg.host_name);
+    host_init(d);
+    host_providers_register(d->cim, &d->host);
+    d->wsm = wsm_new(d->cim, NULL);
+    struct wsm_auth auth = { .ctx = d,
+                             .role_of_thumbprint = role_of_thumbprint,
+                             .check_password = wsm_pam_check,
+                             .exec = d->net_exec };
+    if (wsm_http_new(d->loop, d->wsm, &auth, NULL, &d->http, err) < 0 ||
+        wsm_http_listen_unix(d->http, d->cfg.socket, err) < 0)
+        return -1;
+    if (!d->cfg.https_port)
+        return 0;
+    struct wsm_tls_listen l = { .address = d->cfg.https_address[0] ? d->cfg.https_address : NULL,
+                                .port = (uint16_t)d->cfg.https_port,
+                                .cert_pem = xport_cert_pem(d->xport),
+                                .key_pem = xport_key_pem(d->xport) };
+    return wsm_http_listen_tls(d->http, &l, NULL, err);
+}
+
+/* ---- start ---- */
+static int make_dir(const char *path, mode_t mode, struct vr_err *err)
+{
+    if (mkdir(path, mode) < 0 && errno != EEXIST)
+        return vr_fail(err, vr_kind_from_errno(errno), errno, "cannot make folder %s", path);
+    return 0;
+}
+
+static int load_rel(void *ctx, const char *id, const char *text, struct vr_err *err)
+{
+    if (engine_load(((struct daemon *)ctx)->engine, text, err) < 0)
+        return vr_err_wrap(err, "relationship %s", id);
+    return 0;
+}
+
+static int load_job(void *ctx, const char *id, const char *text, struct vr_err *err)
+{
+    struct daemon *d = ctx;
+    struct vr_err bad = VR_ERR_INIT;
+    if (engine_load_job(d->engine, id, text, &bad) < 0)
+        vr_log_err(VR_LOG_WARN, "a job of an earlier run is dropped", &bad);
+    (void)err;
+    return 0;
+}
+
+/* Before the store thread begins, the store may be used from here. */
+static int load_state(struct daemon *d, struct vr_err *err)
+{
+    if (store_open(d->cfg.state_dir, &d->store, err) < 0 || host_load_peers(d, err) < 0 ||
+        store_doc_each(d->store, "relationship", load_rel, d, err) < 0 ||
+        store_doc_each(d->store, "job", load_job, d, err) < 0)
+        return -1;
+    return 0;
+}
+
+static int open_transport(struct daemon *d, struct vr_err *err)
+{
+    struct xport_config xc = { .dir = d->cfg.state_dir,
+                               .host_name = d->cfg.host_name,
+                               .idle_seconds = 30,
+                               .max_connections = 256 };
+    struct xport_handlers xh = { .ctx = d,
+                                 .lookup = on_peer_lookup,
+                                 .call = on_peer_call,
+                                 .transfer = on_peer_transfer,
+                                 .paired = on_paired,
+                                 .refused = on_refused };
+    return xport_new(&xc, &xh, &d->xport, err);
+}
+
+static int start(struct daemon *d, struct vr_err *err)
+{
+    if (make_dir(d->cfg.state_dir, 0700, err) < 0 || make_dir(d->cfg.run_dir, 0755, err) < 0 ||
+        make_dir(d->cfg.storage, 0711, err) < 0 || make_dir(d->cfg.guard_dir, 0755, err) < 0)
+        return -1;
+    vr_autofree char *hv_dir = vr_printf("%s/hv", d->cfg.run_dir);
+    d->mail = vr_mailbox_new();
+    struct engine_env env = daemon_env(d);
+    d->engine = engine_new(&env);
+    if (load_state(d, err) < 0 || open_transport(d, err) < 0)
+        return -1;
+    d->store_exec = vr_exec_new("store", 1);
+    d->hv_exec = vr_exec_new("hypervisor", 4);
+    d->net_exec = vr_exec_new("net", 4);
+    d->xfer_exec = vr_exec_new("transfer", 8);
+    d->hv = hv_libvirt_new(d->cfg.libvirt_uri, hv_dir, d->cfg.guard_dir, on_hv_event, d, err);
+    if (!d->hv)
+        return -1;
+    if (xport_listen(d->xport, d->cfg.peer_address, (uint16_t)d->cfg.peer_port, &d->peer_port,
+                     err) < 0)
+        return -1;
+    if (serve_management(d, err) < 0)
+        return -1;
+    host_refresh_machines(d);
+    for (size_t i = 0; engine_at(d->engine, i); i++)
+        host_refresh_points(d, &engine_at(d->engine, i)->machine);
+    engine_restart(d->engine);
+    return 0;
+}
+
+/* ---- stop: break transfers, end captures, then leave; the next start recovers the rest ---- */
+static void stop_captures(struct daemon *d)
+{
+    for (struct machine_rt *rt = d->rts; rt; rt = rt->next) {
+        if (rt->sending)
+            atomic_store(&rt->sending->cancel, true);
+        if (rt->receiving)
+            atomic_store(&rt->receiving->cancel, true);
+    }
+}
+
+static int on_stop_poll(sd_event_source *s, uint64_t usec, void *user)
+{
+    struct daemon *d = user;
+    static int rounds;
+    bool busy = d->tasks > 0;
+    for (struct machine_rt *rt = d->rts; rt; rt = rt->next)
+        busy |= rt->capture || rt->receiving;
+    stop_captures(d);
+    if (!busy || ++rounds > STOP_SECONDS * 20) {
+        if (busy)
+            vr_log(VR_LOG_WARN, "some work did not end in %d s; it is recovered at the next start",
+                   STOP_SECONDS);
+        return sd_event_exit(d->loop, 0);
+    }
+    sd_event_source_set_time(s, usec + 50000);
+    return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
+}
+
+static int on_signal(sd_event_source *s, const struct signalfd_siginfo *si, void *user)
+{
+    (void)s;
+    struct daemon *d = user;
+    vr_log(VR_LOG_INFO, "signal %u: stopping", si->ssi_signo);
+    if (d->stopping)
+        return sd_event_exit(d->loop, 0);
+    d->stopping = true;
+    sd_notify(0, "STOPPING=1");
+    sd_event_add_time(d->loop, NULL, CLOCK_MONOTONIC, 0, 0, on_stop_poll, d);
+    return 0;
+}
+
+static int run(struct daemon *d, struct vr_err *err)
+{
+    sigset_t stop;
+    sigemptyset(&stop);
+    sigaddset(&stop, SIGTERM);
+    sigaddset(&stop, SIGINT);
+    sigprocmask(SIG_BLOCK, &stop, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    if (sd_event_default(&d->loop) < 0)
+        return vr_fail(err, VR_E_INTERNAL, 0, "no event loop");
+    if (start(d, err) < 0)
+        return -1;
+    uint64_t now = 0;
+    sd_event_now(d->loop, CLOCK_MONOTONIC, &now);
+    if (sd_event_add_io(d->loop, NULL, vr_mailbox_fd(d->mail), EPOLLIN, on_mail, d) < 0 ||
+        sd_event_add_time(d->loop, NULL, CLOCK_MONOTONIC, now, 50000, on_timer, d) < 0 ||
+        sd_event_add_time(d->loop, NULL, CLOCK_MONOTONIC, now + 30000000, 1000000, on_refresh, d) <
+            0 ||
+        sd_event_add_signal(d->loop, NULL, SIGTERM, on_signal, d) < 0 ||
+        sd_event_add_signal(d->loop, NULL, SIGINT, on_signal, d) < 0)
+        return vr_fail(err, VR_E_INTERNAL, 0, "the event loop refuses a source");
+    sd_event_set_watchdog(d->loop, true);
+    vr_log(VR_LOG_INFO, "vmreplicad %s on host %s: peers on port %u, management on %s and port %u",
+           VR_VERSION, d->cfg.host_name, d->peer_port, d->cfg.socket, d->cfg.https_port);
+    sd_notify(0, "READY=1");
+    sd_event_loop(d->loop);
+    return 0;
+}
+
+static void usage(FILE *to)
+{
+    fprintf(to,
+            "Usage: vmreplicad [-c FILE] [-v] [--version] [--help]\n"
+            "Keeps machines of this libvirt host replicated to other hosts.\n\n"
+            "  -c, --config FILE  configuration [%s]\n"
+            "  -v, --verbose      log debug messages\n\nParameters of the configuration file:\n",
+            DEFAULT_CONFIG);
+    config_print_help(to);
+}
+
+static enum vr_level level_of(const char *name)
+{
+    return !strcmp(name, "error")   ? VR_LOG_ERROR
+           : !strcmp(name, "warn")  ? VR_LOG_WARN
+           : !strcmp(name, "debug") ? VR_LOG_DEBUG
+                                    : VR_LOG_INFO;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = { { "config", required_argument, NULL, 'c' },
+                                             { "verbose", no_argument, NULL, 'v' },
+                                             { "version", no_argument, NULL, 'V' },
+                                             { "help", no_argument, NULL, 'h' },
+                                             { NULL, 0, NULL, 0 } };
+    const char *config = NULL;
+    bool verbose = false;
+    int c;
+    while ((c = getopt_long(argc, argv, "c:vh", options, NULL)) >= 0) {
+        switch (c) {
+        case 'c':
+            config = optarg;
+            break;
+        case 'v':
+            verbose = true;
+            break;
+        case 'V':
+            puts("vmreplicad " VR_VERSION);
+            return 0;
+        case 'h':
+            usage(stdout);
+            return 0;
+        default:
+            usage(stderr);
+            return 2;
+        }
+    }
+    umask(077);
+    struct vr_err err = VR_ERR_INIT;
+    static struct daemon d;
+    if (config_load(config ? config : DEFAULT_CONFIG, !config, &d.cfg, &err) < 0) {
+        vr_log_err(VR_LOG_ERROR, "configuration", &err);
+        return 2;
+    }
+    vr_log_level(verbose ? VR_LOG_DEBUG : level_of(d.cfg.log_level));
+    if (run(&d, &err) < 0) {
+        vr_log_err(VR_LOG_ERROR, "vmreplicad cannot start", &err);
+        return 1;
+    }
+    vr_log(VR_LOG_INFO, "stopped");
+    /* Worker threads may still be inside calls that block; the state on disk is what counts. */
+    fflush(NULL);
+    _Exit(0);
+}

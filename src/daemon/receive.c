@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What peers send: calls and transfers. Runs on transport's connection threads; whatever concerns
+ * the engine is done on the control thread by ctl_call(), the store by store_call(). */
+#include "daemon/daemon.h"
+
+#include <inttypes.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "daemon/messages.h"
+
+/* ---- calls that the engine answers when the answer is durable ---- */
+struct peer_ask {
+    struct daemon *d;
+    struct vr_uuid machine;
+    struct rel_event ev;
+    char *xml;
+    sem_t answered;
+    struct vr_err err;
+    enum rel_state st;
+};
+
+static void on_reply(void *ctx, const struct rel *r, const struct vr_err *err)
+{
+    struct peer_ask *a = ctx;
+    if (err)
+        a->err = *err;
+    if (r)
+        a->st = r->st;
+    sem_post(&a->answered);
+}
+
+static void ask_engine(void *arg)
+{
+    struct peer_ask *a = arg;
+    const struct hv_machine *m = host_machine(a->d, &a->machine);
+    a->ev.vm_off = !m || m->power == HV_POWER_OFF;
+    if (a->xml) {
+        struct machine_rt *rt = rt_get(a->d, &a->machine);
+        free(rt->xml);
+        rt->xml = vr_take(a->xml);
+    }
+    engine_peer_request(a->d->engine, &a->machine, &a->ev, on_reply, a);
+}
+
+/* @a stays on the connection's stack until the engine has answered: it always does. */
+static int ask_and_wait(struct daemon *d, struct peer_ask *a, struct vr_err *err)
+{
+    a->d = d;
+    sem_init(&a->answered, 0, 0);
+    ctl_call(d, ask_engine, a);
+    while (sem_wait(&a->answered) < 0)
+        ;
+    sem_destroy(&a->answered);
+    free(a->xml);
+    if (a->err.kind == VR_OK)
+        return 0;
+    *err = a->err;
+    return -1;
+}
+
+static int one_settings(const struct msg_settings *m, size_t n, struct rel_settings *ret,
+                        struct vr_err *err)
+{
+    if (n != 1)
+        return vr_fail(err, VR_E_PROTO, 0, "%zu sets of settings in a message", n);
+    return msg_to_settings(m, ret, err);
+}
+
+static int call_create(struct daemon *d, const struct xport_peer *from, const void *body, size_t n,
+                       struct vr_err *err)
+{
+    __attribute__((cleanup(msg_create_done))) struct msg_create m = { 0 };
+    if (msg_create_decode(body, n, &m, err) < 0)
+        return -1;
+    struct peer_ask *a = vr_new(struct peer_ask);
+    a->machine = m.machine;
+    a->ev.type = EV_PEER_CREATE;
+    a->ev.lineage = m.lineage;
+    snprintf(a->ev.peer, sizeof a->ev.peer, "%s", from->name);
+    snprintf(a->ev.name, sizeof a->ev.name, "%s", m.name);
+    int rc = -1;
+    if (one_settings(m.settings, m.n_settings, &a->ev.set, err) == 0 &&
+        msg_to_disks(m.disks, m.n_disks, a->ev.disks, &a->ev.n_disks, err) == 0) {
+        a->xml = vr_strdup(m.xml);
+        rc = ask_and_wait(d, a, err);
+    }
+    free(a);
+    return rc;
+}
+
+static int call_settings(struct daemon *d, const struct xport_peer *from, const void *body,
+                         size_t n, struct vr_err *err)
+{
+    __attribute__((cleanup(msg_settings_push_done))) struct msg_settings_push m = { 0 };
+    if (msg_settings_push_decode(body, n, &m, err) < 0)
+        return -1;
+    struct peer_ask *a = vr_new(struct peer_ask);
+    a->machine = m.machine;
+    a->ev.type = EV_PEER_SETTINGS;
+    snprintf(a->ev.peer, sizeof a->ev.peer, "%s", from->name);
+    int rc = one_settings(m.settings, m.n_settings, &a->ev.set, err);
+    if (rc == 0)
+        rc = ask_and_wait(d, a, err);
+    free(a);
+    return rc;
+}
+
+static int call_reverse(struct daemon *d, const struct xport_peer *from, const void *body, size_t n,
+                        struct vr_buf *reply, struct vr_err *err)
+{
+    __attribute__((cleanup(msg_reverse_done))) struct msg_reverse m = { 0 };
+    if (msg_reverse_decode(body, n, &m, err) < 0)
+        return -1;
+    struct peer_ask *a = vr_new(struct peer_ask);
+    a->machine = m.machine;
+    a->ev.type = EV_PEER_REVERSE;
+    a->ev.lineage = m.lineage;
+    a->ev.point = (struct vr_point_id){ .lineage = m.point_lineage, .epoch = m.point_epoch };
+    snprintf(a->ev.peer, sizeof a->ev.peer, "%s", from->name);
+    int rc = -1;
+    if (one_settings(m.settings, m.n_settings, &a->ev.set, err) == 0 &&
+        msg_to_disks(m.disks, m.n_disks, a->ev.disks, &a->ev.n_disks, err) == 0)
+        rc = ask_and_wait(d, a, err);
+    struct msg_reverse_reply rr = { .seeded = a->st == ST_R_WAIT };
+    free(a);
+    return rc < 0 ? -1 : msg_reverse_reply_encode(&rr, reply, err);
+}
+
+struct status_ask {
+    struct daemon *d;
+    struct vr_uuid machine;
+    struct msg_status_reply r;
+    char text[128];
+};
+
+static void ask_status(void *arg)
+{
+    struct status_ask *a = arg;
+    const struct rel *r = engine_find(a->d->engine, &a->machine);
+    const struct hv_machine *m = host_machine(a->d, &a->machine);
+    a->r.running = m && m->power != HV_POWER_OFF;
+    snprintf(a->text, sizeof a->text, "%s", r ? rel_state_text(r->st) : rel_state_text(ST_NONE));
+    a->r.text = a->text;
+    if (!r)
+        return;
+    a->r.mode = (uint16_t)rel_mode(r);
+    a->r.state = rel_cim_state(r);
+    a->r.lineage = r->lineage;
+    a->r.newest_epoch = r->newest.epoch;
+}
+
+int on_peer_call(void *ctx, const struct xport_peer *from, uint16_t type, const void *body,
+                 size_t n, struct vr_buf *reply, struct vr_err *err)
+{
+    struct daemon *d = ctx;
+    switch (type) {
+    case CALL_TEST: {
+        struct msg_test_reply r = { .host = d->cfg.host_name, .version = VR_VERSION };
+        return msg_test_reply_encode(&r, reply, err);
+    }
+    case CALL_CREATE:
+        return call_create(d, from, body, n, err);
+    case CALL_SETTINGS:
+        return call_settings(d, from, body, n, err);
+    case CALL_REVERSE:
+        return call_reverse(d, from, body, n, reply, err);
+    case CALL_STATUS: {
+        __attribute__((cleanup(msg_status_done))) struct msg_status m = { 0 };
+        if (msg_status_decode(body, n, &m, err) < 0)
+            return -1;
+        struct status_ask a = { .d = d, .machine = m.machine };
+        ctl_call(d, ask_status, &a);
+        return msg_status_reply_encode(&a.r, reply, err);
+    }
+    default:
+        return vr_fail(err, VR_E_UNSUPPORTED, 0,
+                       "host %s does not know call %u; is its version (%s) older?",
+                       d->cfg.host_name, type, VR_VERSION);
+    }
+}
+
+/* ---- transfers ---- */
+struct rx {
+    struct daemon *d;
+    struct vr_uuid machine;
+    struct rel_event ev; /* RX_OPEN; its values are used again for the later events */
+    struct vr_err err;
+    struct vr_point_id parent; /* our newest point, over which the stage lies */
+    struct vr_point_id point;  /* the new one */
+    bool opened;               /* the engine has been told */
+    bool accepted;             /* the peer has been told */
+    struct xfer_progress progress;
+    struct store_disk disks[VR_DISKS_MAX];
+    struct store_stage *stage;
+    struct mono_ms began;
+};
+
+static void rx_open(void *arg)
+{
+    struct rx *x = arg;
+    if (x->d->stopping) {
+        vr_fail(&x->err, VR_E_UNAVAIL, 0, "host %s is shutting down", x->d->cfg.host_name);
+        return;
+    }
+    if (engine_rx_open(x->d->engine, &x->machine, &x->ev, &x->err) < 0)
+        return;
+    const struct rel *r = engine_find(x->d->engine, &x->machine);
+    if (r->has_newest)
+        x->parent = r->newest;
+    if (x->point.epoch <= x->parent.epoch && vr_uuid_eq(&x->point.lineage, &x->parent.lineage))
+        vr_fail(&x->err, VR_E_SUPERSEDED, 0,
+                "point %" PRIu64 " was sent although point %" PRIu64 " is held already",
+                x->point.epoch, x->parent.epoch);
+    x->opened = true;
+    rt_get(x->d, &x->machine)->receiving = &x->progress;
+    host_peer_contact(x->d, x->ev.peer, true);
+}
+
+static void rx_stage(void *arg)
+{
+    struct rx *x = arg;
+    for (uint32_t i = 0; i < x->ev.n_disks; i++) {
+        snprintf(x->disks[i].target, sizeof x->disks[i].target, "%s", x->ev.disks[i].target);
+        x->disks[i].size = x->ev.disks[i].size;
+    }
+    store_stage_open(x->d->store, &x->machine, &x->parent, &x->point, x->disks, x->ev.n_disks,
+                     &x->stage, &x->err);
+}
+
+static void rx_commit(void *arg)
+{
+    struct rx *x = arg;
+    if (store_stage_commit(x->d->store, x->stage, x->ev.instant, x->ev.kind, &x->err) == 0)
+        x->stage = NULL;
+}
+
+static void rx_committed(void *arg)
+{
+    struct rx *x = arg;
+    struct rel_event ev = x->ev;
+    ev.type = EV_RX_COMMITTED;
+    ev.point = x->point;
+    ev.moved = (struct rel_moved){ .dirty = atomic_load(&x->progress.done),
+                                   .payload = atomic_load(&x->progress.payload),
+                                   .wire = atomic_load(&x->progress.wire),
+                                   .ms = (uint64_t)(vr_mono_now().ms - x->began.ms) };
+    engine_event(x->d->engine, &x->machine, &ev);
+}
+
+static void rx_ended(void *arg)
+{
+    struct rx *x = arg;
+    rt_get(x->d, &x->machine)->receiving = NULL;
+    struct rel_event ev = { .type = EV_RX_ENDED, .err = x->err };
+    engine_event(x->d->engine, &x->machine, &ev);
+}
+
+static int rx_receive(struct rx *x, struct vr_stream *s)
+{
+    struct xfer_recv_disk disks[VR_DISKS_MAX];
+    for (size_t i = 0; i < x->stage->n_disks; i++) {
+        struct store_stage_disk *sd = &x->stage->disks[i];
+        disks[i] =
+            (struct xfer_recv_disk){ .size = sd->size,
+                                     .image = sd->image,
+                                     .fresh = sd->fresh,
+                                     .digests = sd->digests,
+                                     .parent_digests = (const char *const *)sd->parent_digests,
+                                     .n_parent_digests = sd->n_parent_digests };
+        snprintf(disks[i].target, sizeof disks[i].target, "%s", sd->target);
+    }
+    struct xfer_recv r = {
+        .stream = s, .disks = disks, .n_disks = x->stage->n_disks, .progress = &x->progress
+    };
+    if (xfer_recv_run(&r, &x->err) < 0)
+        return -1;
+    /* The sender's go: its instant was still held when the last byte was read. */
+    return xport_recv_result(s, &x->err);
+}
+
+static void rx_run(struct rx *x, struct vr_stream *s)
+{
+    store_call(x->d, rx_stage, x);
+    if (x->err.kind != VR_OK)
+        return;
+    if (xport_transfer_accept(s, &x->err) == 0) {
+        x->accepted = true;
+        if (rx_receive(x, s) == 0)
+            store_call(x->d, rx_commit, x);
+    }
+    if (x->stage)
+        store_stage_free(x->stage);
+}
+
+static int rx_decode(struct rx *x, const struct xport_peer *from, const void *body, size_t n,
+                     struct vr_err *err)
+{
+    __attribute__((cleanup(msg_transfer_done))) struct msg_transfer m = { 0 };
+    if (msg_transfer_decode(body, n, &m, err) < 0 ||
+        msg_to_disks(m.disks, m.n_disks, x->ev.disks, &x->ev.n_disks, err) < 0)
+        return -1;
+    if (!m.epoch || m.kind == VR_POINT_NONE || m.kind > VR_POINT_PLANNED || m.instant_us <= 0)
+        return vr_fail(err, VR_E_PROTO, 0, "transfer with values that are not possible");
+    x->machine = m.machine;
+    x->point = (struct vr_point_id){ .lineage = m.lineage, .epoch = m.epoch };
+    x->ev.type = EV_RX_OPEN;
+    x->ev.lineage = m.lineage;
+    x->ev.point = (struct vr_point_id){ .lineage = m.lineage, .epoch = m.since };
+    x->ev.latest = m.has_since;
+    x->ev.kind = (enum vr_point_kind)m.kind;
+    x->ev.instant = (struct wall_us){ m.instant_us };
+    snprintf(x->ev.peer, sizeof x->ev.peer, "%s", from->name);
+    return 0;
+}
+
+int on_peer_transfer(void *ctx, const struct xport_peer *from, const void *body, size_t n,
+                     struct vr_stream *s, struct vr_err *err)
+{
+    struct rx *x = vr_new(struct rx);
+    x->d = ctx;
+    x->began = vr_mono_now();
+    int rc = rx_decode(x, from, body, n, err);
+    if (rc == 0) {
+        ctl_call(x->d, rx_open, x);
+        if (x->err.kind == VR_OK) {
+            rx_run(x, s);
+            if (x->err.kind == VR_OK)
+                ctl_call(x->d, rx_committed, x);
+        }
+        if (x->opened)
+            ctl_call(x->d, rx_ended, x);
+        /* The answer comes last: what it says is durable. A refusal before the transfer was
+         * accepted travels as the handler's own error. */
+        struct vr_err sent = VR_ERR_INIT;
+        if (x->accepted)
+            xport_send_result(s, x->err.kind == VR_OK ? NULL : &x->err, &sent);
+        if (x->err.kind != VR_OK) {
+            *err = x->err;
+            rc = -1;
+        }
+    }
+    free(x);
+    return rc;
+}

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A primary's cycle: capture, ship, end. work() functions run on workers, done() on control. */
+#include "daemon/daemon.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "base/proc.h"
+#include "daemon/messages.h"
+
+/* ---- capture ---- */
+struct capture_task {
+    struct task t;
+    struct hv_capture *cap;
+};
+
+static void capture_work(struct task *t)
+{
+    struct capture_task *c = (struct capture_task *)t;
+    const struct rel *r = &t->r;
+    const char *targets[VR_DISKS_MAX];
+    char parent[64], name[64];
+    rel_checkpoint(&r->acked.lineage, r->acked.epoch, parent);
+    rel_checkpoint(&r->lineage, r->flow.epoch, name);
+    hv_capture_begin(t->d->hv, &r->machine, targets, rel_targets(r, targets),
+                     r->flow.has_since ? parent : NULL, name, &c->cap, &t->err);
+    if (c->cap && r->flow.kind == FLOW_FINAL && c->cap->live) {
+        /* Started between the request and the guard: the last delta would not be the last. */
+        struct vr_err ignored = VR_ERR_INIT;
+        hv_capture_end(t->d->hv, c->cap, false, &ignored);
+        c->cap = NULL;
+        vr_fail(&t->err, VR_E_STATE, 0, "machine %s was started; shut it down first", r->name);
+    }
+}
+
+static void capture_done(struct task *t)
+{
+    struct capture_task *c = (struct capture_task *)t;
+    struct rel_event ev = { .type = EV_CAPTURE_FAILED, .err = t->err };
+    if (c->cap) {
+        struct machine_rt *rt = rt_get(t->d, &t->r.machine);
+        rt->capture = c->cap;
+        ev.type = EV_CAPTURED;
+        ev.instant = c->cap->instant;
+        ev.n_disks = (uint32_t)c->cap->n_disks;
+        for (size_t i = 0; i < c->cap->n_disks && i < VR_DISKS_MAX; i++) {
+            snprintf(ev.disks[i].target, sizeof ev.disks[i].target, "%s", c->cap->disks[i].target);
+            ev.disks[i].size = c->cap->disks[i].size;
+        }
+    }
+    finish_effect(t->d, &t->r.machine, &ev);
+}
+
+void fx_capture(struct daemon *d, const struct rel *r)
+{
+    struct capture_task *c = vr_new(struct capture_task);
+    c->t.work = capture_work;
+    c->t.done = capture_done;
+    c->t.r = *r;
+    task_run(d, d->hv_exec, &c->t);
+}
+
+struct end_task {
+    struct task t;
+    struct hv_capture *cap;
+    bool keep;
+};
+
+static void end_work(struct task *t)
+{
+    struct end_task *e = (struct end_task *)t;
+    if (e->cap)
+        hv_capture_end(t->d->hv, e->cap, e->keep, &t->err);
+}
+
+static void end_done(struct task *t)
+{
+    struct end_task *e = (struct end_task *)t;
+    if (t->err.kind != VR_OK)
+        vr_log_err(e->keep ? VR_LOG_WARN : VR_LOG_INFO, t->r.name, &t->err);
+    struct rel_event ev = { .type = EV_ENDED };
+    finish_effect(t->d, &t->r.machine, &ev);
+}
+
+void fx_end_capture(struct daemon *d, const struct rel *r, bool keep)
+{
+    struct machine_rt *rt = rt_get(d, &r->machine);
+    struct end_task *e = vr_new(struct end_task);
+    e->t.work = end_work;
+    e->t.done = end_done;
+    e->t.r = *r;
+    e->cap = rt->capture;
+    e->keep = keep;
+    rt->capture = NULL;
+    task_run(d, d->hv_exec, &e->t);
+}
+
+/* ---- ship ---- */
+struct ship_task {
+    struct task t;
+    struct hv_capture *cap; /* held by the machine's rt until the task is done */
+    struct xport_peer peer;
+    struct xfer_progress progress;
+    struct mono_ms began;
+    bool reached;
+};
+
+/* The bytes of an instant, for whoever wants to look at them while they are held (config.h). */
+static int run_hook(const struct ship_task *s, struct vr_err *err)
+{
+    const struct config *cfg = &s->t.d->cfg;
+    if (!cfg->capture_hook[0])
+        return 0;
+    const char *argv[4 + 3 * VR_DISKS_MAX + 1] = { cfg->capture_hook };
+    char machine[VR_UUID_STR], lineage[VR_UUID_STR], epoch[32];
+    size_t n = 1;
+    argv[n++] = vr_uuid_fmt(&s->t.r.machine, machine);
+    argv[n++] = vr_uuid_fmt(&s->t.r.lineage, lineage);
+    snprintf(epoch, sizeof epoch, "%" PRIu64, s->t.r.flow.epoch);
+    argv[n++] = epoch;
+    for (size_t i = 0; i < s->cap->n_disks; i++) {
+        argv[n++] = s->cap->disks[i].target;
+        argv[n++] = s->cap->disks[i].socket;
+        argv[n++] = s->cap->disks[i].export_name;
+    }
+    argv[n] = NULL;
+    if (vr_proc_run(argv, 600, NULL, err) < 0)
+        return vr_err_wrap(err, "capture_hook");
+    return 0;
+}
+
+static enum xfer_mode mode_of(const struct rel *r, const struct hv_capture_disk *d)
+{
+    switch (r->flow.kind) {
+    case FLOW_IR:
+        return r->seeded_start ? XFER_COMPARE : XFER_ALL;
+    case FLOW_RESYNC:
+        return XFER_COMPARE;
+    default:
+        return r->flow.has_since && d->dirty_context ? XFER_DIRTY : XFER_COMPARE;
+    }
+}
+
+static int open_transfer(struct ship_task *s, struct vr_stream **ret, struct vr_err *err)
+{
+    const struct rel *r = &s->t.r;
+    struct msg_disk disks[VR_DISKS_MAX];
+    msg_from_disks(r->disks, r->n_disks, disks);
+    struct msg_transfer m = {
+        .machine = r->machine,
+        .lineage = r->lineage,
+        .has_since = r->flow.has_since,
+        .since = r->flow.has_since ? r->acked.epoch : 0,
+        .epoch = r->flow.epoch,
+        .kind = r->flow.kind == FLOW_FINAL ? VR_POINT_PLANNED : VR_POINT_STANDARD,
+        .instant_us = s->cap->instant.us,
+        .disks = disks,
+        .n_disks = r->n_disks,
+    };
+    vr_autobuf struct vr_buf b = VR_BUF_INIT;
+    if (msg_transfer_encode(&m, &b, err) < 0)
+        return -1;
+    return xport_transfer_open(s->t.d->xport, &s->peer, b.data, b.len, ret, err);
+}
+
+static int ship_all(struct ship_task *s, struct vr_stream *stream, struct vr_err *err)
+{
+    const struct config *cfg = &s->t.d->cfg;
+    struct xfer_send_disk disks[VR_DISKS_MAX];
+    size_t n = s->cap->n_disks;
+    for (size_t i = 0; i < n; i++) {
+        const struct hv_capture_disk *d = &s->cap->disks[i];
+        disks[i] = (struct xfer_send_disk){ .size = d->size,
+                                            .socket = d->socket,
+                                            .export_name = d->export_name,
+                                            .mode = mode_of(&s->t.r, d) };
+        if (disks[i].mode == XFER_DIRTY)
+            disks[i].dirty_context = d->dirty_context;
+        snprintf(disks[i].target, sizeof disks[i].target, "%s", d->target);
+    }
+    struct xfer_send x = {
+        .stream = stream,
+        .disks = disks,
+        .n_disks = n,
+        .level = s->t.r.set.compression ? (int)cfg->compression_level : 0,
+        .bytes_per_second = (uint64_t)cfg->bandwidth << 20,
+        .progress = &s->progress,
+    };
+    if (xfer_send_run(&x, err) < 0)
+        return -1;
+    /* The bytes are there. They are a point only if they still are of one instant. */
+    struct vr_err valid = VR_ERR_INIT;
+    hv_capture_valid(s->t.d->hv, s->cap, &valid);
+    if (xport_send_result(stream, valid.kind == VR_OK ? NULL : &valid, err) < 0)
+        return -1;
+    if (valid.kind != VR_OK) {
+        *err = valid;
+        return -1;
+    }
+    return xport_recv_result(stream, err);
+}
+
+static void ship_work(struct task *t)
+{
+    struct ship_task *s = (struct ship_task *)t;
+    if (t->err.kind != VR_OK || run_hook(s, &t->err) < 0)
+        return;
+    struct vr_stream *stream = NULL;
+    if (open_transfer(s, &stream, &t->err) == 0) {
+        s->reached = true;
+        ship_all(s, stream, &t->err);
+    }
+    vr_stream_free(stream);
+    vr_err_wrap(&t->err, "sending to %s", s->peer.name[0] ? s->peer.name : t->r.peer);
+}
+
+static void ship_done(struct task *t)
+{
+    struct ship_task *s = (struct ship_task *)t;
+    struct machine_rt *rt = rt_get(t->d, &t->r.machine);
+    rt->sending = NULL;
+    struct rel_event ev = { .type = t->err.kind == VR_OK ? EV_SHIPPED : EV_SHIP_FAILED,
+                            .err = t->err };
+    ev.moved = (struct rel_moved){ .dirty = atomic_load(&s->progress.done),
+                                   .payload = atomic_load(&s->progress.payload),
+                                   .wire = atomic_load(&s->progress.wire),
+                                   .ms = (uint64_t)(vr_mono_now().ms - s->began.ms) };
+    host_peer_contact(t->d, t->r.peer, s->reached || t->err.kind != VR_E_PEER);
+    if (t->err.kind == VR_OK)
+        vr_log(VR_LOG_INFO,
+               "machine %s: point %" PRIu64 " at %s: %" PRIu64 " KiB changed, %" PRIu64
+               " KiB on the wire, %" PRIu64 " ms",
+               t->r.name, t->r.flow.epoch, t->r.peer, ev.moved.dirty >> 10, ev.moved.wire >> 10,
+               ev.moved.ms);
+    /* SHIP does not hold the queue: no engine_done(). */
+    engine_event(t->d->engine, &t->r.machine, &ev);
+}
+
+void fx_ship(struct daemon *d, const struct rel *r)
+{
+    struct machine_rt *rt = rt_get(d, &r->machine);
+    struct ship_task *s = vr_new(struct ship_task);
+    s->t.work = ship_work;
+    s->t.done = ship_done;
+    s->t.r = *r;
+    s->cap = rt->capture;
+    s->began = vr_mono_now();
+    peer_of(d, r->peer, &s->peer, &s->t.err);
+    atomic_store(&s->progress.cancel, r->flow.cancelled || d->stopping);
+    rt->sending = &s->progress;
+    task_run(d, d->xfer_exec, &s->t);
+}
