@@ -76,6 +76,18 @@ int wsm_fail_cim(struct wsm_fault *f, enum cim_status st, const struct vr_err *e
     return wsm_fail(f, id, "%s", text);
 }
 
+const char *wsm_fault_action(const struct wsm_fault *f, bool addr10)
+{
+    switch (*faults[f->id].prefix) {
+    case 'w':
+        return "http://schemas.dmtf.org/wbem/wsman/1/wsman/fault";
+    case 'n':
+        return NS_ENUM "/fault";
+    default:
+        return addr10 ? NS_ADDR10 "/fault" : NS_ADDR "/fault";
+    }
+}
+
 int wsm_fault_status(const struct wsm_fault *f)
 {
     return !strcmp(faults[f->id].code, "Sender") ? 400 : 500;

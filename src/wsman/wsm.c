@@ -124,8 +124,7 @@ static void send_status(struct wsm_reply *ret, int status)
 
 static void send_fault(struct wsm_call *c, struct wsm_reply *ret)
 {
-    /* DSP0226 13.2 and SOAP's own faults have actions of their own. */
-    const char *action = c->msg.addr10 ? NS_ADDR10 "/fault" : NS_ADDR "/fault";
+    const char *action = wsm_fault_action(&c->fault, c->msg.addr10);
     vr_autobuf struct vr_buf content = VR_BUF_INIT;
     struct vr_xmlw w;
     vr_xmlw_init(&w, &content);
