@@ -16,7 +16,7 @@
  * standard. Client calls block: workers only. Server side: one thread per connection, limited. */
 struct xport;
 
-#define XPORT_THUMB 65 /* SHA-256 of the certificate, hex lower case, with the NUL */
+#define XPORT_THUMB 65  /* SHA-256 of the certificate, hex lower case, with the NUL */
 #define XPORT_PORT 8443 /* default port of peers, bytes */
 
 struct xport_peer {
@@ -28,7 +28,8 @@ struct xport_peer {
 
 struct xport_handlers {
     void *ctx;
-    /* Is this certificate a paired peer's? Fill @ret and return true. Any thread. */
+    /* Is this certificate a paired peer's? Fill @ret and return true. Asked for every frame. Any
+     * thread. */
     bool (*lookup)(void *ctx, const char *thumb, struct xport_peer *ret);
     /* A call of a paired peer; runs on the connection's thread, may block. On failure the error is
      * sent to the caller, who sees the same kind and message. */
@@ -41,30 +42,38 @@ struct xport_handlers {
                     struct vr_stream *s, struct vr_err *err);
     /* Pairing was completed with the right code: make the peer known (persist). Any thread. */
     int (*paired)(void *ctx, const struct xport_peer *peer, struct vr_err *err);
-    /* Somebody was refused (unknown certificate, bad code...): for the log. */
+    /* Somebody was refused (unknown certificate, bad code...): for the log; may come as fast as
+     * anybody on the network likes. Any thread; may be NULL. @why is one line of text. */
     void (*refused)(void *ctx, const char *address, const char *why);
 };
 
 struct xport_config {
-    const char *dir;       /* certificate and key: host.crt, host.key (0600), made when absent */
-    const char *host_name; /* our name, told to peers and put into the certificate */
-    uint32_t idle_seconds; /* a silent stream is broken after this (keep-alive included) */
-    size_t max_connections;
+    const char *dir;        /* certificate and key: host.crt, host.key (0600), made when absent */
+    const char *host_name;  /* our name, told to peers and put into the certificate */
+    uint32_t idle_seconds;  /* silence (no keep-alive either) that breaks a stream; 0: 60 */
+    size_t max_connections; /* that come in, each is a thread; 0: 64 */
 };
 
-/* xport_new() - load or make the identity. Errors: VR_E_IO, VR_E_DENIED (key readable by others). */
+/* xport_new() - load or make the identity. Errors: VR_E_IO, VR_E_DENIED (key readable by others).
+ */
 int xport_new(const struct xport_config *cfg, const struct xport_handlers *h, struct xport **ret,
               struct vr_err *err);
-/* xport_free() - stop listening, break all connections, join threads. */
+/* xport_free() - stop listening, break all connections, wait for calls and handlers in progress (so
+ * no handler may wait for the caller of this), join threads. Streams of transfers that are still
+ * out are broken; their users free them, before or after. NULL is fine. */
 void xport_free(struct xport *x);
-/* xport_thumb() - our certificate's SHA-256. xport_cert_pem()/xport_key_pem() - for the HTTPS
- * listener; borrowed. */
+/* xport_thumb() - our certificate's SHA-256, hex. xport_thumb_sha1() - its SHA-1, hex in upper
+ * case, which is what CertificateThumbPrint holds, src:[contract.md A.2].
+ * xport_cert_pem()/xport_key_pem() - for the HTTPS listener; borrowed. */
 const char *xport_thumb(const struct xport *x);
+const char *xport_thumb_sha1(const struct xport *x);
 const char *xport_cert_pem(const struct xport *x);
 const char *xport_key_pem(const struct xport *x);
 
 /* xport_listen() - accept peers on @address ("" for all) and @port; 0 chooses one.
- * xport_unlisten() - stop accepting and break connections that came in. */
+ * xport_unlisten() - stop accepting, break connections that came in, wait for their handlers.
+ * Errors: VR_E_BUSY the port is taken, VR_E_INVAL no such address, VR_E_STATE already listening.
+ * Thread: one that no handler waits for. */
 int xport_listen(struct xport *x, const char *address, uint16_t port, uint16_t *ret_port,
                  struct vr_err *err);
 void xport_unlisten(struct xport *x);
@@ -74,19 +83,28 @@ void xport_unlisten(struct xport *x);
 int xport_pair_code(struct xport *x, uint32_t seconds, char ret[64], struct vr_err *err);
 /* xport_pair() - pair with the host at @address:@port by its code. Both certificates are proven by
  * the code over the TLS channel binding in both directions; then @paired of both sides is called.
- * @my_port is told to the peer as ours. Errors: VR_E_AUTH (wrong or expired code), VR_E_PEER,
- * VR_E_VERSION. */
+ * @my_port is told to the peer as ours; our address it takes from the connection. Pairing again
+ * with a paired host is fine: @paired is called again. Errors: VR_E_AUTH (wrong or expired code),
+ * VR_E_INVAL (not a code, no port), VR_E_PEER, VR_E_TIMEOUT, VR_E_VERSION, those of @paired. */
 int xport_pair(struct xport *x, const char *address, uint16_t port, const char *code,
                uint16_t my_port, struct xport_peer *ret, struct vr_err *err);
 
 /* xport_call() - ask a peer and wait for the answer, at most @timeout_ms. One idle connection per
  * peer is kept and used again. Errors: VR_E_PEER (not reachable), VR_E_AUTH (certificate is not the
- * pinned one, or we are unknown there), VR_E_VERSION, VR_E_TIMEOUT, or the peer's own answer. */
+ * pinned one, or we are unknown there), VR_E_VERSION, VR_E_TIMEOUT, VR_E_LIMIT (over 8 MiB, reply
+ * over 32 MiB), VR_E_CANCELLED (being stopped), or the peer's own answer: same kind and message,
+ * except that a kind of scope PROC (STORE, NOMEM, INTERNAL) or unknown here arrives as VR_E_PEER.
+ * CALLS MUST BE IDEMPOTENT: when a kept connection breaks before the answer, the call is made once
+ * more on a new one, and the peer may see it twice. @reply may be NULL; it is appended to. */
 int xport_call(struct xport *x, const struct xport_peer *peer, uint16_t type, const void *body,
                size_t n, struct vr_buf *reply, uint32_t timeout_ms, struct vr_err *err);
 
 /* xport_transfer_open() - a connection of its own for one transfer; returns when the peer accepted
- * the opening message. Errors as xport_call(). */
+ * the opening message. The peer may take its time for that as long as it is alive. @body at most
+ * 1 MiB. While a transfer is open both ends send empty records by themselves, so reads and writes
+ * fail with VR_E_TIMEOUT only when the peer or the network is dead, not when its user computes.
+ * write() and flush() may be used by one thread while another reads; a failed write does not stop
+ * reading: the peer's reason may still be on its way. Errors as xport_call(). */
 int xport_transfer_open(struct xport *x, const struct xport_peer *peer, const void *body, size_t n,
                         struct vr_stream **ret, struct vr_err *err);
 /* xport_transfer_accept() - receiver's side: say yes; from then on the stream belongs to transfer/.

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef VR_TRANSPORT_IMPL_H
+#define VR_TRANSPORT_IMPL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "transport/frame.h"
+#include "transport/net.h"
+#include "transport/pair.h"
+#include "transport/tls_gnutls.h"
+#include "transport/xport.h"
+
+/* Inside of the transport; nobody else includes this.
+ * Locks, in this order, none held while a handler or the network is waited for:
+ *   server.lock, cache.lock, sessions.lock (innermost but for those of a session) */
+
+enum {
+    XPORT_HANDSHAKE_MS = 10000, /* TLS and HELLO */
+    XPORT_STRANGER_MS = 30000,  /* all that an unknown peer may take */
+    XPORT_CONNECT_MS = 20000,   /* connecting for a transfer or pairing, handshake included */
+    XPORT_LINGER_MS = 5000,
+    XPORT_IDLE_DEFAULT = 60, /* seconds */
+    XPORT_IDLE_MAX = 86400,  /* seconds */
+    XPORT_CONNECTIONS = 64,  /* default of max_connections */
+    XPORT_CACHE_MAX = 64,    /* idle client connections in all */
+};
+
+/* All live sessions, to be broken at the end and kept alive in between. Outlives the xport as long
+ * as a stream is out. */
+struct session {
+    struct sessions *all;
+    struct session *prev, *next;
+    struct tls *tls;
+    bool incoming;
+    bool keepalive;
+};
+
+struct sessions {
+    pthread_mutex_t lock;
+    unsigned refs;    /* the xport and each session */
+    bool stopping;    /* no new ones */
+    bool no_incoming; /* no new ones that come in */
+    struct session *first;
+};
+
+/* A connection of ours that waits for the next call. */
+struct cached {
+    struct vr_stream *s;
+    struct xport_peer peer;
+    struct mono_ms since;
+};
+
+struct conn; /* server.c */
+
+struct server {
+    pthread_mutex_t lock;
+    bool running;
+    int listen_fd, stop_fd;
+    uint16_t port;
+    pthread_t acceptor;
+    struct conn *first;
+    size_t n; /* connections being served */
+};
+
+struct xport {
+    struct xport_handlers h;
+    char host_name[VR_NAME_MAX];
+    uint32_t idle_ms;
+    uint32_t handshake_ms; /* TLS and HELLO together */
+    size_t max_connections;
+    struct tls_identity *id;
+    const struct tls_facts *facts;
+    struct sessions *sessions;
+    struct pair_store pair;
+    int stop_fd; /* eventfd: interrupts connecting */
+
+    struct server server;
+
+    struct {
+        pthread_mutex_t lock;
+        pthread_cond_t quiet; /* busy became 0 */
+        unsigned busy;        /* calls into client.c in progress */
+        bool stopping;
+        struct cached at[XPORT_CACHE_MAX];
+        size_t n;
+    } cache;
+
+    struct {
+        pthread_t thread;
+        pthread_mutex_t lock;
+        pthread_cond_t wake;
+        bool stop;
+    } ticker;
+};
+
+/* session_new() - a TLS session on @take_fd that xport_free() will break; before its handshake.
+ * Errors: VR_E_CANCELLED the transport is being stopped, those of tls_new(). */
+int session_new(struct xport *x, int take_fd, bool incoming, struct tls **ret, struct vr_err *err);
+/* session_keepalive() - from now on the ticker sends empty records on @t. */
+void session_keepalive(struct xport *x, struct tls *t);
+/* sessions_break() - shut sessions down and refuse new ones: those that come in, or all.
+ * sessions_admit() - let them come in again. */
+void sessions_break(struct sessions *all, bool incoming_only);
+void sessions_admit(struct sessions *all);
+
+/* say_hello() - our HELLO. say_refused() - REFUSED with @why, best effort, no error. */
+void hello_fill(const struct xport *x, struct frame_hello *ret);
+int say_hello(const struct xport *x, struct vr_stream *s, struct vr_err *err);
+void say_refused(struct vr_stream *s, const struct vr_err *why);
+
+/* tell_refused() - tell the owner's log. */
+void tell_refused(const struct xport *x, const char *address, const char *why);
+
+/* client_stop() - refuse new calls, wait for those in progress (their sessions are broken
+ * already), drop cached connections. client_trim() - close those that are idle for too long. */
+void client_stop(struct xport *x);
+void client_trim(struct xport *x);
+
+#endif
