@@ -312,8 +312,13 @@ static void *tap_run(void *arg)
             return NULL;
         struct pollfd q[2] = { { .fd = in, .events = POLLIN }, { .fd = out, .events = POLLIN } };
         bool on = true;
-        while (on && poll(q, 2, 20000) > 0)
+        while (on) {
+            if (atomic_load(&t->frozen) || poll(q, 2, 100) == 0) {
+                nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+                continue;
+            }
             on = (!q[0].revents || tap_move(t, in, out)) && (!q[1].revents || tap_move(t, out, in));
+        }
         close(in);
         close(out);
     }
@@ -324,6 +329,11 @@ void tap_start(struct tap *t, uint16_t to)
     *t = (struct tap){ .to = to };
     must(net_listen("127.0.0.1", 0, &t->listen_fd, &t->port, &err));
     assert_int_equal(pthread_create(&t->thread, NULL, tap_run, t), 0);
+}
+
+void tap_freeze(struct tap *t, bool frozen)
+{
+    atomic_store(&t->frozen, frozen);
 }
 
 void tap_stop(struct tap *t)

@@ -3,6 +3,7 @@
 #define VR_TRANSPORT_TEST_HOSTS_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -83,9 +84,12 @@ struct tap {
     int listen_fd;
     uint16_t port, to;
     pthread_t thread;
+    atomic_bool frozen; /* bytes are left where they are */
     struct vr_buf seen;
 };
 void tap_start(struct tap *t, uint16_t to);
+/* tap_freeze() - stop or go on passing bytes. tap_stop() - after both ends are closed. */
+void tap_freeze(struct tap *t, bool frozen);
 void tap_stop(struct tap *t);
 
 #endif

@@ -725,7 +725,7 @@ void tls_keepalive(struct tls *t)
         return; /* a writer at work is sign of life enough */
     pthread_mutex_lock(&t->lib);
     if (!t->cout.len && t->sent == t->sending.len)
-        gnutls_record_send2(t->session, NULL, 0, 1, 0);
+        gnutls_record_send2(t->session, "", 0, 1, 0); /* NULL would mean "go on" */
     pthread_mutex_unlock(&t->lib);
     drain(t, false, NULL);
     pthread_mutex_unlock(&t->wlock);
