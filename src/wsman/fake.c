@@ -40,8 +40,8 @@ static struct cim_inst *relationship(size_t i)
     return in;
 }
 
-static enum cim_status enum_machines(void *ctx, const struct cim_caller *who,
-                                     struct cim_sink *sink, struct vr_err *err)
+static enum cim_status enum_machines(void *ctx, const struct cim_caller *who, struct cim_sink *sink,
+                                     struct vr_err *err)
 {
     for (size_t i = 0; i < machines; i++)
         if (!cim_emit(sink, machine(i)))
@@ -86,8 +86,8 @@ static enum cim_status enum_jobs(void *ctx, const struct cim_caller *who, struct
     return CIM_S_OK;
 }
 
-static enum cim_status enum_service(void *ctx, const struct cim_caller *who,
-                                    struct cim_sink *sink, struct vr_err *err)
+static enum cim_status enum_service(void *ctx, const struct cim_caller *who, struct cim_sink *sink,
+                                    struct vr_err *err)
 {
     struct cim_inst *in = cim_inst_new(CIM_C_MSVM_REPLICATIONSERVICE);
     cim_inst_set_str(in, P(MSVM_REPLICATIONSERVICE, SYSTEMNAME), "LAB");
@@ -95,8 +95,8 @@ static enum cim_status enum_service(void *ctx, const struct cim_caller *who,
     return CIM_S_OK;
 }
 
-static enum cim_status enum_settings(void *ctx, const struct cim_caller *who,
-                                     struct cim_sink *sink, struct vr_err *err)
+static enum cim_status enum_settings(void *ctx, const struct cim_caller *who, struct cim_sink *sink,
+                                     struct vr_err *err)
 {
     struct cim_inst *in = cim_inst_new(CIM_C_MSVM_REPLICATIONSERVICESETTINGDATA);
     cim_inst_set_str(in, P(MSVM_REPLICATIONSERVICESETTINGDATA, INSTANCEID), "Microsoft:LAB");
@@ -134,7 +134,8 @@ static enum cim_status call_service(void *ctx, const struct cim_caller *who,
     } else if (!strcmp(m->name, "GetReplicationStatisticsEx")) {
         const char *text = cim_args_str(args, "ReplicationRelationship");
         cim_value_put_str(cim_args_at(args, "ReplicationStatistics"), text ? text : "none");
-        cim_value_put_str(cim_args_at(args, "ReplicationStatistics"), "<INSTANCE CLASSNAME=\"X\"/>");
+        cim_value_put_str(cim_args_at(args, "ReplicationStatistics"),
+                          "<INSTANCE CLASSNAME=\"X\"/>");
         cim_value_empty(cim_args_at(args, "ReplicationHealthIssues"));
         *ret = 0;
     }
@@ -153,9 +154,7 @@ struct cim_server *wsm_fake_server(void)
         { .cls = CIM_C_MSVM_REPLICATIONRELATIONSHIP, .enumerate = enum_relationships },
         { .cls = CIM_C_MSVM_SYSTEMREPLICATIONRELATIONSHIP, .enumerate = enum_links },
         { .cls = CIM_C_MSVM_CONCRETEJOB, .enumerate = enum_jobs },
-        { .cls = CIM_C_MSVM_REPLICATIONSERVICE,
-          .enumerate = enum_service,
-          .invoke = call_service },
+        { .cls = CIM_C_MSVM_REPLICATIONSERVICE, .enumerate = enum_service, .invoke = call_service },
         { .cls = CIM_C_MSVM_REPLICATIONSERVICESETTINGDATA,
           .enumerate = enum_settings,
           .put = put_settings },

@@ -4,9 +4,9 @@
 
 #include "cim/provider.h"
 
-/* A small world for the tests of this folder: host LAB, machines "alpha" and "beta" (the second with
- * awkward characters in its name), the replication service, its settings, relationships, one job,
- * and the association between machines and relationships. */
+/* A small world for the tests of this folder: host LAB, machines "alpha" and "beta" (the second
+ * with awkward characters in its name), the replication service, its settings, relationships, one
+ * job, and the association between machines and relationships. */
 
 /* wsm_fake_server() - the server with its providers; caller frees. The world is one per process. */
 struct cim_server *wsm_fake_server(void);

@@ -29,7 +29,8 @@ int wsm_fail(struct wsm_fault *f, enum wsm_fault_id id, const char *fmt, ...)
 int wsm_fail_cim(struct wsm_fault *f, enum cim_status st, const struct vr_err *err);
 /* wsm_fault_status() - HTTP status that carries it: 400 when the sender is to blame, else 500. */
 int wsm_fault_status(const struct wsm_fault *f);
-/* wsm_fault_action() - wsa:Action of the reply: each specification has its own, src:[DSP0226 14]. */
+/* wsm_fault_action() - wsa:Action of the reply: each specification has its own, src:[DSP0226 14].
+ */
 const char *wsm_fault_action(const struct wsm_fault *f, bool addr10);
 /* wsm_fault_body() - write <s:Fault>; prefixes s, a, w, n and f must be declared.
  * @machine: host name for the detail */

@@ -71,7 +71,8 @@ struct listener {
     bool local;
     sd_event_source *io, *timer;
     struct conn *conns;
-    char *path; /* of a UNIX socket */
+    int64_t next_reap; /* monotonic ms */
+    char *path;        /* of a UNIX socket */
 };
 
 struct wsm_http {
@@ -111,6 +112,9 @@ static void arm(struct listener *l)
 static void reap(struct listener *l)
 {
     int64_t now = vr_mono_now().ms;
+    if (now < l->next_reap)
+        return;
+    l->next_reap = now + TICK_MS / 2;
     for (struct conn *c = l->conns; c; c = c->next) {
         if (c->deadline > now)
             continue;
@@ -122,6 +126,7 @@ static void reap(struct listener *l)
 static int on_io(sd_event_source *s, int fd, uint32_t ev, void *arg)
 {
     struct listener *l = arg;
+    reap(l); /* steady input keeps pushing the timer away */
     MHD_run(l->d);
     arm(l);
     return 0;
