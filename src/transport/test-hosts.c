@@ -209,6 +209,14 @@ bool host_wait(struct host *h, const unsigned *counter, unsigned n)
     return ok;
 }
 
+bool host_said(struct host *h, const char *text)
+{
+    pthread_mutex_lock(&h->lock);
+    bool found = strstr(h->why, text) != NULL;
+    pthread_mutex_unlock(&h->lock);
+    return found;
+}
+
 unsigned host_get(struct host *h, const unsigned *counter)
 {
     pthread_mutex_lock(&h->lock);

@@ -61,6 +61,8 @@ void host_forget(struct host *h);
 void host_gate(struct host *h, bool closed);
 /* host_wait() - wait until *@counter (a member, under lock) is at least @n; false after 20 s. */
 bool host_wait(struct host *h, const unsigned *counter, unsigned n);
+/* host_said() - does the last refusal contain @text? */
+bool host_said(struct host *h, const char *text);
 unsigned host_get(struct host *h, const unsigned *counter);
 
 /* A peer that says what the test wants. */
