@@ -14,10 +14,17 @@
 
 /* What we need of a hypervisor. hv_libvirt.c is the real one, hv_fake.c the one of tests.
  * All calls block and run on hypervisor workers, never on the control thread, unless said. Calls
- * for different machines may run side by side; calls for one machine are serialised by the engine. */
+ * for different machines may run side by side; calls for one machine are serialised by the engine.
+ */
 struct hv;
 
-enum hv_power { HV_POWER_OFF, HV_POWER_RUNNING, HV_POWER_PAUSED, HV_POWER_SHUTTING_DOWN, HV_POWER_OTHER };
+enum hv_power {
+    HV_POWER_OFF,
+    HV_POWER_RUNNING,
+    HV_POWER_PAUSED,
+    HV_POWER_SHUTTING_DOWN,
+    HV_POWER_OTHER
+};
 
 struct hv_disk {
     char target[VR_TARGET_MAX];
@@ -47,7 +54,8 @@ struct hv_machine {
     struct hv_nic *nics;
 };
 
-/* hv_machine_done() - free what is inside; hv_machines_free() - free an array of @n and its parts. */
+/* hv_machine_done() - free what is inside; hv_machines_free() - free an array of @n and its parts.
+ */
 void hv_machine_done(struct hv_machine *m);
 void hv_machines_free(struct hv_machine *m, size_t n);
 
@@ -68,11 +76,17 @@ typedef void (*hv_event_fn)(void *ctx, enum hv_event_type type, const struct vr_
 
 /* hv_libvirt_new() - connect to @uri ("qemu:///system") and keep connected: re-connects by itself
  * after libvirtd is restarted. Returns at once even when libvirtd is not there (calls then fail
- * with VR_E_UNAVAIL until HV_EV_CONNECTED). @run_dir holds NBD sockets and scratch files, created
- * 0700; @guard_dir holds start guards (hv_guard()).  hv_free() - disconnect and free; ends all. */
+ * with VR_E_UNAVAIL until HV_EV_CONNECTED). @run_dir holds a folder per machine for NBD sockets,
+ * which only root and that machine's QEMU can enter; @guard_dir holds start guards (hv_guard()).
+ * @fn may be NULL. The parents of both folders must exist; keep @run_dir below 40 characters.
+ * hv_free() - disconnect and free. End captures before: those of running machines go on. */
 struct hv *hv_libvirt_new(const char *uri, const char *run_dir, const char *guard_dir,
                           hv_event_fn fn, void *ctx, struct vr_err *err);
 void hv_free(struct hv *hv);
+/* hv_set_scratch_dir() - the folder (made when missing) for what a guest overwrites during a
+ * capture: as large as its busiest disk in the worst case and as fast as possible. NULL, the
+ * default: below @run_dir, which is wrong where that is in memory. Holds for later captures. */
+int hv_set_scratch_dir(struct hv *hv, const char *dir, struct vr_err *err);
 
 /* hv_list() - all machines. hv_get() - one, VR_E_NOTFOUND if there is none. */
 int hv_list(struct hv *hv, struct hv_machine **ret, size_t *ret_n, struct vr_err *err);
@@ -101,7 +115,8 @@ struct hv_disk_path {
 int hv_define_replica(struct hv *hv, const char *xml, const char *name, const struct vr_uuid *uuid,
                       bool disconnect, const struct hv_disk_path *paths, size_t n_paths,
                       struct vr_err *err);
-/* hv_undefine() - forget the machine with its checkpoint metadata and NVRAM reference; disks stay. */
+/* hv_undefine() - forget the machine with its checkpoint metadata and NVRAM reference; disks stay.
+ */
 int hv_undefine(struct hv *hv, const struct vr_uuid *uuid, struct vr_err *err);
 
 /* hv_guard() - refuse power-on of the machine by anybody, with @reason, until taken back with a
@@ -144,8 +159,9 @@ int hv_capture_begin(struct hv *hv, const struct vr_uuid *uuid, const char *cons
 
 /* hv_capture_end() - end the job and free @cap (also on failure).
  * @keep: true: the instant is safe at the peer: the new checkpoint stays, the parent is deleted.
- *        false: the new checkpoint is deleted, its bitmap merges back into the parent: nothing lost.
- * Errors: VR_E_STATE when the capture had been lost (machine stopped or started meanwhile); with
+ *        false: the new checkpoint is deleted, its bitmap merges back into the parent: nothing
+ * lost. Errors: VR_E_STATE when the capture had been lost (machine stopped or started meanwhile);
+ * with
  * @keep and a lost job the retirement is still tried. */
 int hv_capture_end(struct hv *hv, struct hv_capture *cap, bool keep, struct vr_err *err);
 /* hv_capture_valid() - 0 when the instant is still held (machine not stopped/started since). */

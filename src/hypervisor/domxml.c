@@ -1,0 +1,550 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Domain documents of libvirt: what a machine has, and the definition of its replica.
+ *
+ * The only user of libxml2. Keeps whatever it does not know as it is. Nothing is fetched, entities
+ * are not expanded, a document type is refused. Thread: any. */
+#include "domxml.h"
+
+#include <errno.h>
+#include <libxml/parser.h>
+#include <libxml/tree.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/xmlw.h"
+
+VR_DEFINE_CLEANUP(xmlDoc, xmlFreeDoc)
+
+static inline void xstr_freep(xmlChar **s)
+{
+    if (*s)
+        xmlFree(*s);
+}
+#define xstr __attribute__((cleanup(xstr_freep))) xmlChar *
+
+static void quiet(void *ctx, const char *fmt, ...)
+{
+    (void)ctx;
+    (void)fmt;
+}
+
+static void init_once(void)
+{
+    xmlInitParser();
+}
+
+static xmlDocPtr parse(const char *xml, const char *root, struct vr_err *err)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, init_once);
+    size_t n = strlen(xml);
+    if (n > DOMXML_MAX) {
+        vr_fail(err, VR_E_LIMIT, 0, "the %s document has %zu bytes", root, n);
+        return NULL;
+    }
+    xmlSetGenericErrorFunc(NULL, quiet); /* per thread */
+    vr_auto(xmlFreeDoc) xmlDocPtr doc = xmlReadMemory(xml, (int)n, NULL, NULL,
+                                                      XML_PARSE_NONET | XML_PARSE_NOERROR |
+                                                          XML_PARSE_NOWARNING | XML_PARSE_NOBLANKS);
+    xmlNodePtr r = doc ? xmlDocGetRootElement(doc) : NULL;
+    if (!r || doc->intSubset || strcmp((const char *)r->name, root) != 0) {
+        vr_fail(err, VR_E_INVAL, 0, "not a <%s> document", root);
+        return NULL;
+    }
+    return vr_take(doc);
+}
+
+static bool is(const xmlNode *n, const char *name)
+{
+    return n->type == XML_ELEMENT_NODE && !n->ns && strcmp((const char *)n->name, name) == 0;
+}
+
+static xmlNodePtr child(const xmlNode *of, const char *name)
+{
+    for (xmlNodePtr n = of ? of->children : NULL; n; n = n->next)
+        if (is(n, name))
+            return n;
+    return NULL;
+}
+
+static xmlNodePtr again(const xmlNode *n)
+{
+    for (xmlNodePtr x = n->next; x; x = x->next)
+        if (is(x, (const char *)n->name))
+            return x;
+    return NULL;
+}
+
+static xmlChar *attr(const xmlNode *n, const char *name)
+{
+    return n ? xmlGetNoNsProp(n, (const xmlChar *)name) : NULL;
+}
+
+static bool attr_is(const xmlNode *n, const char *name, const char *value)
+{
+    xstr v = attr(n, name);
+    return v && strcmp((const char *)v, value) == 0;
+}
+
+static void set_attr(xmlNodePtr n, const char *name, const char *value)
+{
+    xmlSetProp(n, (const xmlChar *)name, (const xmlChar *)value);
+}
+
+static void set_text(xmlNodePtr n, const char *text)
+{
+    xmlNodeSetContent(n, NULL);
+    xmlNodeAddContent(n, (const xmlChar *)text);
+}
+
+static void drop(xmlNodePtr n)
+{
+    if (n) {
+        xmlUnlinkNode(n);
+        xmlFreeNode(n);
+    }
+}
+
+static void drop_children(xmlNodePtr of, const char *name)
+{
+    for (xmlNodePtr n; (n = child(of, name));)
+        drop(n);
+}
+
+/* Copy the text of @from into @to of @n bytes, cut nowhere: VR_E_LIMIT. */
+static int copy_text(const char *what, const xmlChar *from, char *to, size_t n, struct vr_err *err)
+{
+    if (!from || !*from)
+        return vr_fail(err, VR_E_INVAL, 0, "the domain has no %s", what);
+    size_t len = strlen((const char *)from);
+    if (len >= n)
+        return vr_fail(err, VR_E_LIMIT, 0, "%s is longer than %zu bytes", what, n - 1);
+    memcpy(to, from, len + 1);
+    return 0;
+}
+
+static uint64_t unit_kib(const char *unit, uint64_t v)
+{
+    static const struct {
+        const char *name;
+        uint64_t bytes;
+    } units[] = {
+        { "b", 1 },           { "bytes", 1 },        { "KB", 1000 },     { "k", 1024 },
+        { "KiB", 1024 },      { "MB", 1000000 },     { "M", 1 << 20 },   { "MiB", 1 << 20 },
+        { "GB", 1000000000 }, { "G", 1 << 30 },      { "GiB", 1 << 30 }, { "TB", 1000000000000 },
+        { "T", 1ull << 40 },  { "TiB", 1ull << 40 },
+    };
+    uint64_t bytes = 1024;
+    for (size_t i = 0; unit && i < VR_ARRAY_LEN(units); i++)
+        if (strcmp(unit, units[i].name) == 0)
+            bytes = units[i].bytes;
+    if (v > UINT64_MAX / bytes)
+        return 0;
+    return v * bytes / 1024;
+}
+
+static uint64_t number(const xmlChar *s)
+{
+    char *end;
+    errno = 0;
+    unsigned long long v = s ? strtoull((const char *)s, &end, 10) : 0;
+    return errno ? 0 : v;
+}
+
+/* Why the disk cannot be replicated, NULL if it can. */
+static const char *not_replicable(const xmlNode *d)
+{
+    if (attr_is(d, "device", "cdrom"))
+        return "a CD-ROM";
+    if (attr_is(d, "device", "floppy"))
+        return "a floppy disk";
+    if (attr_is(d, "device", "lun"))
+        return "a passed-through SCSI unit";
+    if (child(d, "readonly"))
+        return "read-only";
+    if (child(d, "shareable"))
+        return "shared with other machines";
+    if (child(d, "transient"))
+        return "transient: its content is dropped at every stop";
+    if (attr_is(d, "type", "network"))
+        return "a network disk";
+    if (attr_is(d, "type", "volume"))
+        return "named through a storage pool: give its path instead";
+    if (!attr_is(d, "type", "file") && !attr_is(d, "type", "block"))
+        return "of a kind that cannot be read from outside";
+    xmlNodePtr src = child(d, "source");
+    if (!src ||
+        (!xmlHasProp(src, (const xmlChar *)"file") && !xmlHasProp(src, (const xmlChar *)"dev")))
+        return "without an image";
+    return NULL;
+}
+
+static int parse_disk(const xmlNode *d, struct hv_disk *ret, struct vr_err *err)
+{
+    xstr target = attr(child(d, "target"), "dev");
+    if (copy_text("disk target", target, ret->target, sizeof ret->target, err) < 0)
+        return -1;
+    xstr type = attr(child(d, "driver"), "type");
+    snprintf(ret->format, sizeof ret->format, "%s", type ? (const char *)type : "raw");
+    xstr file = attr(child(d, "source"), "file");
+    xstr dev = attr(child(d, "source"), "dev");
+    if (file || dev)
+        ret->path = vr_strdup((const char *)(file ? file : dev));
+    const char *why = not_replicable(d);
+    ret->replicable = !why;
+    ret->trackable = !why && strcmp(ret->format, "qcow2") == 0;
+    if (why)
+        ret->note = vr_strdup(why);
+    else if (!ret->trackable)
+        ret->note = vr_printf("format %s keeps no dirty bitmaps: changes are found by digests",
+                              ret->format);
+    return 0;
+}
+
+static void parse_nic(const xmlNode *n, struct hv_nic *ret)
+{
+    xstr mac = attr(child(n, "mac"), "address");
+    xstr model = attr(child(n, "model"), "type");
+    snprintf(ret->mac, sizeof ret->mac, "%s", mac ? (const char *)mac : "");
+    snprintf(ret->model, sizeof ret->model, "%s", model ? (const char *)model : "");
+    xmlNodePtr src = child(n, "source");
+    static const char *const keys[] = { "network", "bridge", "dev" };
+    for (size_t i = 0; src && !ret->source && i < VR_ARRAY_LEN(keys); i++) {
+        xstr v = attr(src, keys[i]);
+        if (v)
+            ret->source = vr_strdup((const char *)v);
+    }
+}
+
+static size_t count(const xmlNode *of, const char *name)
+{
+    size_t n = 0;
+    for (xmlNodePtr c = child(of, name); c; c = again(c))
+        n++;
+    return n;
+}
+
+static int parse_devices(const xmlNode *devices, struct hv_machine *m, struct vr_err *err)
+{
+    size_t n_disks = count(devices, "disk"), n_nics = count(devices, "interface");
+    if (n_disks > VR_DISKS_MAX || n_nics > 256)
+        return vr_fail(err, VR_E_LIMIT, 0, "%s has %zu disks and %zu network cards", m->name,
+                       n_disks, n_nics);
+    m->disks = vr_new0(n_disks ? n_disks : 1, sizeof *m->disks);
+    m->nics = vr_new0(n_nics ? n_nics : 1, sizeof *m->nics);
+    for (xmlNodePtr d = child(devices, "disk"); d; d = again(d)) {
+        if (parse_disk(d, &m->disks[m->n_disks++], err) < 0)
+            return -1;
+    }
+    for (xmlNodePtr n = child(devices, "interface"); n; n = again(n))
+        parse_nic(n, &m->nics[m->n_nics++]);
+    return 0;
+}
+
+int domxml_parse(const char *xml, struct hv_machine *ret, struct vr_err *err)
+{
+    vr_auto(xmlFreeDoc) xmlDocPtr doc = parse(xml, "domain", err);
+    if (!doc)
+        return -1;
+    xmlNodePtr root = xmlDocGetRootElement(doc);
+    struct hv_machine m = { .power = HV_POWER_OTHER };
+    xstr name = xmlNodeGetContent(child(root, "name"));
+    xstr uuid = xmlNodeGetContent(child(root, "uuid"));
+    xstr memory = xmlNodeGetContent(child(root, "memory"));
+    xstr unit = attr(child(root, "memory"), "unit");
+    xstr vcpu = xmlNodeGetContent(child(root, "vcpu"));
+    if (copy_text("name", name, m.name, sizeof m.name, err) < 0 ||
+        vr_uuid_parse(uuid ? (const char *)uuid : "", &m.uuid, err) < 0)
+        return -1;
+    m.memory_kib = unit_kib((const char *)unit, number(memory));
+    uint64_t cpus = vcpu ? number(vcpu) : 1;
+    m.vcpus = cpus > UINT_MAX ? 0 : (unsigned)cpus;
+    if (parse_devices(child(root, "devices"), &m, err) < 0) {
+        hv_machine_done(&m);
+        return -1;
+    }
+    *ret = m;
+    return 0;
+}
+
+int domxml_owner(const char *xml, uid_t *ret_uid, gid_t *ret_gid, struct vr_err *err)
+{
+    vr_auto(xmlFreeDoc) xmlDocPtr doc = parse(xml, "domain", err);
+    if (!doc)
+        return -1;
+    xmlNodePtr root = xmlDocGetRootElement(doc);
+    for (xmlNodePtr s = child(root, "seclabel"); s; s = again(s)) {
+        if (!attr_is(s, "model", "dac"))
+            continue;
+        xstr label = child(s, "label") ? xmlNodeGetContent(child(s, "label")) : NULL;
+        unsigned u, g;
+        if (label && sscanf((const char *)label, "+%u:+%u", &u, &g) == 2) {
+            *ret_uid = u;
+            *ret_gid = g;
+            return 0;
+        }
+    }
+    return vr_fail(err, VR_E_NOTFOUND, 0, "the machine has no DAC label");
+}
+
+/* ---- the definition of a replica ---- */
+
+static void random_mac(char out[18])
+{
+    uint8_t r[3];
+    vr_random(r, sizeof r);
+    snprintf(out, 18, "52:54:00:%02x:%02x:%02x", r[0], r[1], r[2]);
+}
+
+static void edit_nics(xmlNodePtr devices, bool new_macs, bool disconnect)
+{
+    for (xmlNodePtr n = child(devices, "interface"); n; n = again(n)) {
+        xmlNodePtr mac = child(n, "mac");
+        if (new_macs) {
+            char text[18];
+            random_mac(text);
+            if (!mac)
+                mac = xmlNewChild(n, NULL, (const xmlChar *)"mac", NULL);
+            set_attr(mac, "address", text);
+        }
+        if (disconnect) {
+            xmlNodePtr link = child(n, "link");
+            if (!link)
+                link = xmlNewChild(n, NULL, (const xmlChar *)"link", NULL);
+            set_attr(link, "state", "down");
+        }
+    }
+}
+
+static const struct hv_disk_path *find_path(const struct hv_disk_path *paths, size_t n,
+                                            const char *target)
+{
+    for (size_t i = 0; i < n; i++)
+        if (paths[i].path && strcmp(paths[i].target, target) == 0)
+            return &paths[i];
+    return NULL;
+}
+
+/* Point the disk at a qcow2 file: whatever the original's image was, the replica's is ours. */
+static void edit_disk(xmlNodePtr d, const char *path)
+{
+    static const char *const gone[] = { "source", "backingStore", "mirror", "auth", "encryption" };
+    for (size_t i = 0; i < VR_ARRAY_LEN(gone); i++)
+        drop_children(d, gone[i]);
+    set_attr(d, "type", "file");
+    xmlNodePtr driver = child(d, "driver");
+    if (!driver) {
+        driver = xmlNewNode(NULL, (const xmlChar *)"driver");
+        set_attr(driver, "name", "qemu");
+        if (d->children)
+            xmlAddPrevSibling(d->children, driver);
+        else
+            xmlAddChild(d, driver);
+    }
+    set_attr(driver, "type", "qcow2");
+    xmlNodePtr source = xmlNewNode(NULL, (const xmlChar *)"source");
+    set_attr(source, "file", path);
+    xmlAddNextSibling(driver, source);
+}
+
+static int edit_disks(xmlNodePtr devices, const struct hv_disk_path *paths, size_t n,
+                      struct vr_err *err)
+{
+    size_t done = 0, wanted = 0;
+    for (size_t i = 0; i < n; i++)
+        wanted += paths[i].path != NULL;
+    for (xmlNodePtr d = child(devices, "disk"), next; d; d = next) {
+        next = again(d);
+        xstr target = attr(child(d, "target"), "dev");
+        const struct hv_disk_path *p = target ? find_path(paths, n, (const char *)target) : NULL;
+        if (p) {
+            edit_disk(d, p->path);
+            done++;
+        } else {
+            drop(d);
+        }
+    }
+    if (done != wanted)
+        return vr_fail(err, VR_E_NOTFOUND, 0, "%zu of %zu disks are not in the definition",
+                       wanted - done, wanted);
+    return 0;
+}
+
+/* What two machines on one host cannot share. */
+static void edit_identity(xmlNodePtr root, const char *uuid)
+{
+    xmlNodePtr sysinfo = child(root, "sysinfo");
+    for (xmlNodePtr e = child(child(sysinfo, "system"), "entry"); e; e = again(e))
+        if (attr_is(e, "name", "uuid"))
+            set_text(e, uuid);
+    xmlNodePtr nvram = child(child(root, "os"), "nvram");
+    if (nvram) {
+        drop_children(nvram, "source");
+        if (xmlHasProp(nvram, (const xmlChar *)"template"))
+            xmlNodeSetContent(nvram, NULL);
+        else
+            drop(nvram); /* libvirt names one after the machine */
+    }
+    xmlNodePtr genid = child(root, "genid");
+    if (genid)
+        xmlNodeSetContent(genid, NULL);
+    xmlNodePtr devices = child(root, "devices");
+    for (xmlNodePtr g = child(devices, "graphics"); g; g = again(g)) {
+        if (!xmlHasProp(g, (const xmlChar *)"port"))
+            continue;
+        xmlUnsetProp(g, (const xmlChar *)"port");
+        xmlUnsetProp(g, (const xmlChar *)"tlsPort");
+        set_attr(g, "autoport", "yes");
+    }
+}
+
+static xmlNodePtr need_child(xmlNodePtr of, const char *name)
+{
+    xmlNodePtr n = child(of, name);
+    return n ? n : xmlNewChild(of, NULL, (const xmlChar *)name, NULL);
+}
+
+static int print(xmlDocPtr doc, char **ret, struct vr_err *err)
+{
+    xmlChar *text = NULL;
+    int n = 0;
+    xmlDocDumpFormatMemoryEnc(doc, &text, &n, "UTF-8", 1);
+    if (!text)
+        return vr_fail(err, VR_E_NOMEM, 0, "cannot print the definition");
+    *ret = vr_strndup((const char *)text, (size_t)n);
+    xmlFree(text);
+    return 0;
+}
+
+int domxml_replica(const char *xml, const char *name, const struct vr_uuid *uuid, bool disconnect,
+                   const struct hv_disk_path *paths, size_t n_paths, char **ret, struct vr_err *err)
+{
+    vr_auto(xmlFreeDoc) xmlDocPtr doc = parse(xml, "domain", err);
+    if (!doc)
+        return -1;
+    xmlNodePtr root = xmlDocGetRootElement(doc);
+    xmlNodePtr devices = child(root, "devices");
+    if (!devices || !child(root, "name") || !child(root, "uuid"))
+        return vr_fail(err, VR_E_INVAL, 0, "the definition lacks its name, uuid or devices");
+    xmlUnsetProp(root, (const xmlChar *)"id");
+    if (edit_disks(devices, paths, n_paths, err) < 0)
+        return -1;
+    if (name)
+        set_text(need_child(root, "name"), name);
+    if (uuid) {
+        char text[VR_UUID_STR];
+        vr_uuid_fmt(uuid, text);
+        set_text(need_child(root, "uuid"), text);
+        edit_identity(root, text);
+    }
+    edit_nics(devices, uuid != NULL, disconnect);
+    return print(doc, ret, err);
+}
+
+/* ---- backup and checkpoint documents ---- */
+
+static int finish(struct vr_xmlw *w, struct vr_buf *b, char **ret, struct vr_err *err)
+{
+    if (vr_xmlw_finish(w, err) < 0)
+        return -1;
+    *ret = vr_strndup((const char *)b->data, b->len);
+    return 0;
+}
+
+int domxml_backup(const char *socket, const char *parent, const struct domxml_capture_disk *disks,
+                  size_t n, char **ret, struct vr_err *err)
+{
+    vr_autobuf struct vr_buf b = VR_BUF_INIT;
+    struct vr_xmlw w;
+    vr_xmlw_init(&w, &b);
+    vr_xmlw_start(&w, NULL, "domainbackup");
+    vr_xmlw_attr(&w, "mode", "pull");
+    vr_xmlw_start(&w, NULL, "server");
+    vr_xmlw_attr(&w, "transport", "unix");
+    vr_xmlw_attr(&w, "socket", socket);
+    vr_xmlw_end(&w);
+    vr_xmlw_start(&w, NULL, "disks");
+    for (size_t i = 0; i < n; i++) {
+        vr_xmlw_start(&w, NULL, "disk");
+        vr_xmlw_attr(&w, "name", disks[i].target);
+        vr_xmlw_attr(&w, "backup", "yes");
+        vr_xmlw_attr(&w, "type", "file");
+        vr_xmlw_attr(&w, "backupmode", disks[i].incremental ? "incremental" : "full");
+        vr_xmlw_attr(&w, "exportname", disks[i].target);
+        if (disks[i].incremental) {
+            vr_xmlw_attr(&w, "incremental", parent);
+            vr_xmlw_attr(&w, "exportbitmap", DOMXML_DIRTY);
+        }
+        vr_xmlw_start(&w, NULL, "driver");
+        vr_xmlw_attr(&w, "type", "qcow2");
+        vr_xmlw_end(&w);
+        vr_xmlw_start(&w, NULL, "scratch");
+        vr_xmlw_attr(&w, "file", disks[i].scratch);
+        vr_xmlw_end(&w);
+        vr_xmlw_end(&w);
+    }
+    vr_xmlw_end(&w);
+    vr_xmlw_end(&w);
+    return finish(&w, &b, ret, err);
+}
+
+int domxml_checkpoint(const char *name, int64_t created, const struct domxml_capture_disk *disks,
+                      size_t n, char **ret, struct vr_err *err)
+{
+    vr_autobuf struct vr_buf b = VR_BUF_INIT;
+    struct vr_xmlw w;
+    vr_xmlw_init(&w, &b);
+    vr_xmlw_start(&w, NULL, "domaincheckpoint");
+    vr_xmlw_elem(&w, NULL, "name", name);
+    if (created) {
+        char text[24];
+        snprintf(text, sizeof text, "%lld", (long long)created);
+        vr_xmlw_elem(&w, NULL, "creationTime", text);
+    }
+    vr_xmlw_start(&w, NULL, "disks");
+    for (size_t i = 0; i < n; i++) {
+        vr_xmlw_start(&w, NULL, "disk");
+        vr_xmlw_attr(&w, "name", disks[i].target);
+        vr_xmlw_attr(&w, "checkpoint", disks[i].tracked ? "bitmap" : "no");
+        if (disks[i].tracked)
+            vr_xmlw_attr(&w, "bitmap", name);
+        vr_xmlw_end(&w);
+    }
+    vr_xmlw_end(&w);
+    vr_xmlw_end(&w);
+    return finish(&w, &b, ret, err);
+}
+
+int domxml_backup_socket(const char *xml, char **ret, struct vr_err *err)
+{
+    vr_auto(xmlFreeDoc) xmlDocPtr doc = parse(xml, "domainbackup", err);
+    if (!doc)
+        return -1;
+    xstr socket = attr(child(xmlDocGetRootElement(doc), "server"), "socket");
+    *ret = vr_strdup((const char *)socket);
+    return 0;
+}
+
+bool domxml_checkpoint_has(const char *xml, const char *target, bool sized)
+{
+    vr_auto(xmlFreeDoc) xmlDocPtr doc = parse(xml, "domaincheckpoint", NULL);
+    if (!doc)
+        return false;
+    xmlNodePtr disks = child(xmlDocGetRootElement(doc), "disks");
+    for (xmlNodePtr d = child(disks, "disk"); d; d = again(d))
+        if (attr_is(d, "name", target))
+            return attr_is(d, "checkpoint", "bitmap") &&
+                   (!sized || xmlHasProp(d, (const xmlChar *)"size"));
+    return false;
+}
+
+int64_t domxml_checkpoint_created(const char *xml)
+{
+    vr_auto(xmlFreeDoc) xmlDocPtr doc = parse(xml, "domaincheckpoint", NULL);
+    xstr text = doc ? xmlNodeGetContent(child(xmlDocGetRootElement(doc), "creationTime")) : NULL;
+    uint64_t v = number(text);
+    return v > INT64_MAX ? 0 : (int64_t)v;
+}

@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Captures: one instant of a machine's disks, exported over NBD.
+ *
+ *   running:  virDomainBackupBegin (pull mode) with a new checkpoint: one transaction in QEMU
+ *   off:      qemu-img bitmap --add on every trackable disk, metadata to libvirt, one qemu-nbd per
+ *             disk. The parent's bitmap is untouched until the capture is kept, so a crash at any
+ *             step leaves the parent good and at most a new bitmap that the next begin removes.
+ *
+ * Files: run_dir/<uuid>/ for sockets, scratch/<uuid>/ for scratch files; the QEMU of the machine
+ * owns both, nobody else but root can enter.
+ * Thread: hypervisor workers; calls for one machine are serialised by the engine. */
+#include "hv_libvirt_priv.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "domxml.h"
+#include "imginfo.h"
+#include "nbdexport.h"
+
+enum { PATIENCE_MS = 15000, ABORT_MS = 60000 };
+
+struct lv_capture {
+    struct lv_mark mark;
+    unsigned id;    /* of the running domain: another one after a restart */
+    char *socket;   /* live */
+    char *dir;      /* of sockets */
+    char *scratch;  /* of scratch files */
+    bool untracked; /* a disk of it keeps no bitmap */
+    struct nbdexport *exports;
+    size_t n_exports;
+};
+
+/* What hv_capture_begin() works with. */
+struct begin {
+    struct hv *hv;
+    virDomainPtr dom;
+    struct hv_machine m;
+    const char *const *targets;
+    size_t n;
+    const char *parent; /* NULL: full */
+    const char *name;
+    struct hv_capture *cap;
+    struct lv_capture *p;
+};
+
+static void capture_free(struct hv_capture *cap)
+{
+    struct lv_capture *p = cap->priv;
+    for (size_t i = 0; i < p->n_exports; i++)
+        nbdexport_stop(&p->exports[i]);
+    for (size_t i = 0; i < cap->n_disks; i++) {
+        free(cap->disks[i].socket);
+        free(cap->disks[i].export_name);
+        free(cap->disks[i].dirty_context);
+    }
+    free(cap->disks);
+    free(p->exports);
+    free(p->socket);
+    free(p->dir);
+    free(p->scratch);
+    free(p);
+    free(cap);
+}
+
+/* ---- folders ---- */
+
+static int private_dir(const char *dir, uid_t uid, gid_t gid, struct vr_err *err)
+{
+    if (mkdir(dir, 0700) < 0 && errno != EEXIST)
+        return vr_fail(err, vr_kind_from_errno(errno), errno, "cannot make %s", dir);
+    nbdexport_sweep(dir);
+    if (chmod(dir, 0700) < 0 || chown(dir, uid, gid) < 0)
+        return vr_fail(err, VR_E_IO, errno, "cannot give %s to the machine", dir);
+    return 0;
+}
+
+static int make_dirs(struct begin *b, bool live, struct vr_err *err)
+{
+    char uuid[VR_UUID_STR];
+    uid_t uid = 0;
+    gid_t gid = 0;
+    vr_uuid_fmt(&b->m.uuid, uuid);
+    if (live) {
+        vr_autofree char *xml = virDomainGetXMLDesc(b->dom, 0);
+        if (!xml)
+            return lv_fail(err, "definition");
+        if (domxml_owner(xml, &uid, &gid, NULL) < 0)
+            uid = 0, gid = 0; /* no DAC driver: QEMU runs as libvirtd does */
+    }
+    pthread_mutex_lock(&b->hv->mu);
+    vr_autofree char *base = b->hv->scratch_dir ? vr_strdup(b->hv->scratch_dir)
+                                                : vr_printf("%s/scratch", b->hv->run_dir);
+    pthread_mutex_unlock(&b->hv->mu);
+    b->p->dir = vr_printf("%s/%s", b->hv->run_dir, uuid);
+    b->p->scratch = vr_printf("%s/%s", base, uuid);
+    if (mkdir(base, 0711) < 0 && errno != EEXIST)
+        return vr_fail(err, vr_kind_from_errno(errno), errno, "cannot make %s", base);
+    if (private_dir(b->p->dir, uid, gid, err) < 0)
+        return -1;
+    return private_dir(b->p->scratch, uid, gid, err);
+}
+
+static char *socket_path(struct begin *b, const char *what, struct vr_err *err)
+{
+    uint8_t r[3];
+    vr_random(r, sizeof r);
+    char *path = vr_printf("%s/%s-%02x%02x%02x", b->p->dir, what, r[0], r[1], r[2]);
+    if (strlen(path) < sizeof((struct sockaddr_un *)0)->sun_path)
+        return path;
+    vr_fail(err, VR_E_LIMIT, 0, "socket path too long: %s", path);
+    free(path);
+    return NULL;
+}
+
+/* ---- the backup job ---- */
+
+/* 1 and its socket (may be NULL) if a backup job is there, 0 if not, -1 on error. */
+static int job_socket(virDomainPtr dom, char **ret, struct vr_err *err)
+{
+    vr_autofree char *xml = virDomainBackupGetXMLDesc(dom, 0);
+    if (xml)
+        return domxml_backup_socket(xml, ret, err) < 0 ? -1 : 1;
+    const virError *e = virGetLastError();
+    if (e && (e->code == VIR_ERR_NO_DOMAIN_BACKUP || e->code == VIR_ERR_OPERATION_INVALID))
+        return 0;
+    return lv_fail(err, "%s: backup job", virDomainGetName(dom));
+}
+
+static int abort_job(virDomainPtr dom, struct vr_err *err)
+{
+    struct vr_err why = VR_ERR_INIT;
+    if (virDomainAbortJob(dom) < 0)
+        lv_fail(&why, "%s: cannot end the backup job", virDomainGetName(dom));
+    int64_t end = vr_mono_now().ms + ABORT_MS;
+    for (;;) {
+        vr_autofree char *socket = NULL;
+        int there = job_socket(dom, &socket, err);
+        if (there <= 0)
+            return there;
+        if (why.kind != VR_OK) {
+            vr_err_move(err, &why);
+            return -1;
+        }
+        if (vr_mono_now().ms > end)
+            return vr_fail(err, VR_E_TIMEOUT, 0, "%s: the backup job does not end",
+                           virDomainGetName(dom));
+        poll(NULL, 0, 10);
+    }
+}
+
+/* End a job that an earlier daemon of ours left; a foreign one is not to be touched. */
+static int clear_jobs(struct begin *b, struct vr_err *err)
+{
+    vr_autofree char *socket = NULL;
+    int there = job_socket(b->dom, &socket, err);
+    if (there < 0)
+        return -1;
+    size_t n = strlen(b->hv->run_dir);
+    if (there && socket && strncmp(socket, b->hv->run_dir, n) == 0 && socket[n] == '/')
+        return abort_job(b->dom, err);
+    virDomainJobInfo info;
+    if (there || (virDomainGetJobInfo(b->dom, &info) == 0 && info.type != VIR_DOMAIN_JOB_NONE))
+        return vr_fail(err, VR_E_BUSY, 0, "%s: another job is running", b->m.name);
+    return 0;
+}
+
+static int live_job(struct begin *b, const struct domxml_capture_disk *d, bool tracked,
+                    struct vr_err *err)
+{
+    vr_autofree char *backup = NULL, *checkpoint = NULL;
+    if (domxml_backup(b->p->socket, b->parent, d, b->n, &backup, err) < 0 ||
+        (tracked && domxml_checkpoint(b->name, 0, d, b->n, &checkpoint, err) < 0))
+        return -1;
+    b->cap->instant = vr_wall_now();
+    if (virDomainBackupBegin(b->dom, backup, checkpoint, 0) == 0)
+        return 0;
+    return lv_fail(err, "%s: cannot begin the backup job", b->m.name);
+}
+
+static int begin_live(struct begin *b, struct vr_err *err)
+{
+    struct domxml_capture_disk d[VR_DISKS_MAX] = { 0 };
+    char *scratch[VR_DISKS_MAX] = { 0 };
+    bool tracked = false;
+    if (make_dirs(b, true, err) < 0 || !(b->p->socket = socket_path(b, "live", err)))
+        return -1;
+    for (size_t i = 0; i < b->n; i++) {
+        struct hv_capture_disk *c = &b->cap->disks[i];
+        scratch[i] = vr_printf("%s/%s", b->p->scratch, b->targets[i]);
+        d[i].target = b->targets[i];
+        d[i].scratch = scratch[i];
+        d[i].tracked = lv_disk(&b->m, b->targets[i])->trackable;
+        d[i].incremental = d[i].tracked && b->parent;
+        tracked |= d[i].tracked;
+        c->socket = vr_strdup(b->p->socket);
+        c->export_name = vr_strdup(b->targets[i]);
+        if (d[i].incremental)
+            c->dirty_context = vr_strdup("qemu:dirty-bitmap:" DOMXML_DIRTY);
+    }
+    b->p->id = virDomainGetID(b->dom);
+    int rc = live_job(b, d, tracked, err);
+    for (size_t i = 0; i < b->n; i++)
+        free(scratch[i]);
+    return rc;
+}
+
+/* ---- a machine that is off ---- */
+
+static int export_off(struct begin *b, size_t i, struct vr_err *err)
+{
+    const struct hv_disk *d = lv_disk(&b->m, b->targets[i]);
+    struct hv_capture_disk *c = &b->cap->disks[i];
+    const char *bitmap = d->trackable ? b->parent : NULL;
+    c->socket = socket_path(b, d->target, err);
+    if (!c->socket)
+        return -1;
+    c->export_name = vr_strdup(d->target);
+    if (bitmap)
+        c->dirty_context = vr_printf("qemu:dirty-bitmap:%s", bitmap);
+    return nbdexport_start(&b->p->exports[b->p->n_exports++], d->path, d->format, d->target, bitmap,
+                           c->socket, err);
+}
+
+static int begin_off(struct begin *b, struct vr_err *err)
+{
+    if (make_dirs(b, false, err) < 0)
+        return -1;
+    b->p->exports = vr_new0(b->n, sizeof *b->p->exports);
+    b->cap->instant = vr_wall_now();
+    for (size_t i = 0; i < b->n; i++) {
+        const struct hv_disk *d = lv_disk(&b->m, b->targets[i]);
+        if (d->trackable && img_bitmap_add(d->path, b->name, err) < 0)
+            return -1;
+    }
+    if (lv_checkpoint_redefine(b->dom, &b->m, b->name, b->targets, b->n, err) < 0)
+        return -1;
+    for (size_t i = 0; i < b->n; i++)
+        if (export_off(b, i, err) < 0)
+            return -1;
+    return hv_capture_valid(b->hv, b->cap, err);
+}
+
+/* ---- begin ---- */
+
+/* Names become arguments and file contents: only what both take without quoting. */
+static int check_name(const char *name, struct vr_err *err)
+{
+    size_t n = strlen(name);
+    if (n == 0 || n > 63 || name[0] == '-' || name[0] == '.' ||
+        strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") != n)
+        return vr_fail(err, VR_E_INVAL, 0, "'%s' cannot name a checkpoint", name);
+    return 0;
+}
+
+static int check_targets(struct begin *b, struct vr_err *err)
+{
+    if (b->n == 0 || b->n > VR_DISKS_MAX)
+        return vr_fail(err, VR_E_INVAL, 0, "%zu disks to capture", b->n);
+    for (size_t i = 0; i < b->n; i++) {
+        const struct hv_disk *d = lv_disk(&b->m, b->targets[i]);
+        if (!d)
+            return vr_fail(err, VR_E_NOTFOUND, 0, "%s has no disk %s", b->m.name, b->targets[i]);
+        if (!d->replicable)
+            return vr_fail(err, VR_E_INVAL, 0, "%s: disk %s cannot be replicated: %s", b->m.name,
+                           d->target, d->note ? d->note : "unsuitable");
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(b->targets[k], b->targets[i]) == 0)
+                return vr_fail(err, VR_E_INVAL, 0, "disk %s is named twice", d->target);
+        struct hv_capture_disk *c = &b->cap->disks[b->cap->n_disks++];
+        snprintf(c->target, sizeof c->target, "%s", d->target);
+        c->size = d->size;
+        if (d->size == 0)
+            return vr_fail(err, VR_E_NOFILE, 0, "%s: the image of disk %s cannot be read: %s",
+                           b->m.name, d->target, d->path ? d->path : "none");
+        b->p->untracked |= !d->trackable;
+    }
+    return 0;
+}
+
+/* A checkpoint of the new one's name can only be a left-over. */
+static int clear_name(struct begin *b, struct vr_err *err)
+{
+    int there = lv_checkpoint_known(b->dom, b->name, err);
+    if (there < 0)
+        return -1;
+    for (size_t i = 0; i < b->n && !there; i++) {
+        imginfo_auto struct imginfo info = { .qcow2 = false };
+        const struct hv_disk *d = lv_disk(&b->m, b->targets[i]);
+        if (d->trackable && imginfo_read(d->path, "qcow2", &info, NULL) == 0 &&
+            imginfo_bitmap(&info, b->name))
+            there = 1;
+    }
+    return there ? lv_checkpoint_delete(b->dom, b->name, err) : 0;
+}
+
+/* The parent must be known to libvirt; if only the images have it, it is made known. */
+static int check_parent(struct begin *b, bool live, struct vr_err *err)
+{
+    if (!b->parent)
+        return 0;
+    struct vr_err e = VR_ERR_INIT;
+    int known = lv_checkpoint_known(b->dom, b->parent, err);
+    if (known < 0)
+        return -1;
+    if ((!known || !live) &&
+        hv_checkpoint_adopt(b->hv, &b->m.uuid, b->parent, b->targets, b->n, &e) < 0) {
+        if (e.kind == VR_E_UNAVAIL) {
+            vr_err_move(err, &e);
+            return -1;
+        }
+        return vr_fail(err, VR_E_TRACKING, 0, "%s: %s", b->parent, e.msg);
+    }
+    return 0;
+}
+
+static int begin(struct begin *b, struct vr_err *err)
+{
+    b->p->mark = lv_generation(b->hv, &b->m.uuid);
+    int live = lv_active(b->dom, err);
+    if (live < 0 || check_targets(b, err) < 0)
+        return -1;
+    b->cap->live = live > 0;
+    if (live && clear_jobs(b, err) < 0)
+        return -1;
+    if (clear_name(b, err) < 0 || check_parent(b, live > 0, err) < 0)
+        return -1;
+    if (live)
+        return begin_live(b, err);
+    if (begin_off(b, err) == 0)
+        return 0;
+    for (size_t i = 0; i < b->p->n_exports; i++)
+        nbdexport_stop(&b->p->exports[i]);
+    /* What cannot be undone now is undone by the next begin, or found by the list. */
+    lv_checkpoint_delete(b->dom, b->name, NULL);
+    return virDomainIsActive(b->dom) == 1 ? vr_err_wrap(err, "the machine was started") : -1;
+}
+
+int hv_capture_begin(struct hv *hv, const struct vr_uuid *uuid, const char *const targets[],
+                     size_t n_targets, const char *parent, const char *checkpoint,
+                     struct hv_capture **ret, struct vr_err *err)
+{
+    if (parent && !*parent)
+        parent = NULL;
+    if (check_name(checkpoint, err) < 0 || (parent && check_name(parent, err) < 0))
+        return -1;
+    lv_dom_auto dom = lv_dom(hv, uuid, 0, err);
+    if (!dom)
+        return -1;
+    struct begin b = { hv, dom, { .power = HV_POWER_OTHER }, targets, n_targets, parent };
+    if (lv_machine(dom, &b.m, err) < 0)
+        return -1;
+    b.name = checkpoint;
+    b.cap = vr_new(struct hv_capture);
+    b.cap->priv = b.p = vr_new(struct lv_capture);
+    b.cap->uuid = *uuid;
+    b.cap->disks = vr_new0(VR_DISKS_MAX, sizeof *b.cap->disks);
+    snprintf(b.cap->checkpoint, sizeof b.cap->checkpoint, "%s", checkpoint);
+    snprintf(b.cap->parent, sizeof b.cap->parent, "%s", parent ? parent : "");
+    int rc = begin(&b, err);
+    hv_machine_done(&b.m);
+    if (rc < 0) {
+        capture_free(b.cap);
+        return vr_err_wrap(err, "capture");
+    }
+    *ret = b.cap;
+    return 0;
+}
+
+/* ---- valid and end ---- */
+
+static int lost(struct vr_err *err, virDomainPtr dom, const char *why)
+{
+    return vr_fail(err, VR_E_STATE, 0, "%s: the capture is lost: %s", virDomainGetName(dom), why);
+}
+
+static int valid_live(virDomainPtr dom, const struct lv_capture *p, struct vr_err *err)
+{
+    vr_autofree char *socket = NULL;
+    int there = job_socket(dom, &socket, err);
+    if (there < 0)
+        return -1;
+    if (!there || !socket || strcmp(socket, p->socket) != 0 || virDomainGetID(dom) != p->id)
+        return lost(err, dom, "the machine was stopped or somebody ended the job");
+    return 0;
+}
+
+static int valid_off(struct hv *hv, virDomainPtr dom, const struct hv_capture *cap,
+                     struct vr_err *err)
+{
+    const struct lv_capture *p = cap->priv;
+    int active = lv_active(dom, err);
+    if (active < 0)
+        return -1;
+    struct lv_mark now = lv_generation(hv, &cap->uuid);
+    if (active || now.machine != p->mark.machine)
+        return lost(err, dom, "the machine was started meanwhile");
+    if (p->untracked && now.conn != p->mark.conn)
+        return lost(err, dom, "libvirtd was away, so a start may have been missed");
+    for (size_t i = 0; i < p->n_exports; i++)
+        if (!nbdexport_intact(&p->exports[i]))
+            return lost(err, dom, "an image was written meanwhile");
+    return 0;
+}
+
+static int valid(struct hv *hv, virDomainPtr dom, const struct hv_capture *cap, struct vr_err *err)
+{
+    return cap->live ? valid_live(dom, cap->priv, err) : valid_off(hv, dom, cap, err);
+}
+
+int hv_capture_valid(struct hv *hv, const struct hv_capture *cap, struct vr_err *err)
+{
+    lv_dom_auto dom = lv_dom(hv, &cap->uuid, PATIENCE_MS, err);
+    return dom ? valid(hv, dom, cap, err) : -1;
+}
+
+static int end(struct hv *hv, virDomainPtr dom, struct hv_capture *cap, bool keep,
+               struct vr_err *err)
+{
+    struct lv_capture *p = cap->priv;
+    struct vr_err state = VR_ERR_INIT;
+    if (valid(hv, dom, cap, &state) < 0 && state.kind != VR_E_STATE) {
+        vr_err_move(err, &state);
+        return -1;
+    }
+    if (cap->live && state.kind == VR_OK && abort_job(dom, err) < 0)
+        return -1;
+    for (size_t i = 0; i < p->n_exports; i++)
+        nbdexport_stop(&p->exports[i]);
+    p->n_exports = 0;
+    const char *gone = keep ? cap->parent : cap->checkpoint;
+    if (gone[0] && lv_checkpoint_delete(dom, gone, err) < 0)
+        return -1;
+    if (state.kind != VR_OK) {
+        vr_err_move(err, &state);
+        return -1;
+    }
+    return 0;
+}
+
+int hv_capture_end(struct hv *hv, struct hv_capture *cap, bool keep, struct vr_err *err)
+{
+    struct lv_capture *p = cap->priv;
+    lv_dom_auto dom = lv_dom(hv, &cap->uuid, PATIENCE_MS, err);
+    int rc = dom ? end(hv, dom, cap, keep, err) : -1;
+    if (p->socket)
+        unlink(p->socket);
+    if (p->dir)
+        rmdir(p->dir); /* when nothing is left in it */
+    if (p->scratch)
+        rmdir(p->scratch);
+    capture_free(cap);
+    return rc < 0 ? vr_err_wrap(err, "end of capture") : 0;
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef VR_HYPERVISOR_HV_LIBVIRT_PRIV_H
+#define VR_HYPERVISOR_HV_LIBVIRT_PRIV_H
+
+/* Shared by the hv_libvirt*.c files only: the single place that includes libvirt's headers. */
+#include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
+#include <pthread.h>
+
+#include "hv.h"
+
+VR_DEFINE_CLEANUP(virConnect, virConnectClose)
+VR_DEFINE_CLEANUP(virDomain, virDomainFree)
+VR_DEFINE_CLEANUP(virDomainCheckpoint, virDomainCheckpointFree)
+#define lv_conn_auto vr_auto(virConnectClose) virConnectPtr
+#define lv_dom_auto vr_auto(virDomainFree) virDomainPtr
+#define lv_cp_auto vr_auto(virDomainCheckpointFree) virDomainCheckpointPtr
+
+/* How often a machine was started or stopped while we watched. */
+struct lv_gen {
+    struct vr_uuid uuid;
+    uint64_t n;
+};
+
+struct lv_events; /* what libvirt holds as context of our callbacks; hv_libvirt.c */
+
+struct hv {
+    char *uri, *run_dir, *guard_dir;
+    hv_event_fn fn;
+    void *ctx;
+    pthread_mutex_t mu; /* guards all below */
+    pthread_cond_t cond;
+    char *scratch_dir;
+    pthread_t connector;
+    bool stop, lost;
+    virConnectPtr conn; /* NULL while disconnected */
+    uint64_t conn_gen;  /* counts connections */
+    struct lv_gen *gens;
+    size_t n_gens;
+    int callbacks[8]; /* connector thread only */
+    size_t n_callbacks;
+};
+
+/* lv_fail() - turn libvirt's last error of this thread into ours, "text: libvirt's text". */
+int lv_fail_at(struct vr_err *err, const char *where, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+#define lv_fail(err, ...) lv_fail_at((err), __FILE__ ":" VR_STR(__LINE__), __VA_ARGS__)
+
+/* lv_dom() - the machine. It keeps its connection. @patience_ms: how long to wait for libvirtd if
+ * it is away just now, for what must not be given up lightly. Errors: VR_E_UNAVAIL, VR_E_NOTFOUND.
+ */
+virDomainPtr lv_dom(struct hv *hv, const struct vr_uuid *uuid, int patience_ms, struct vr_err *err);
+/* lv_conn() - a reference to the connection. Errors: VR_E_UNAVAIL. */
+virConnectPtr lv_conn(struct hv *hv, int patience_ms, struct vr_err *err);
+/* lv_active() - 1 running in whatever way, 0 off, -1 error. */
+int lv_active(virDomainPtr dom, struct vr_err *err);
+/* lv_generation() - changes whenever the machine was started or stopped, and with every new
+ * connection, because we may have missed something while there was none. */
+struct lv_mark {
+    uint64_t conn, machine;
+};
+struct lv_mark lv_generation(struct hv *hv, const struct vr_uuid *uuid);
+
+/* lv_machine() - the machine as it is now, with sizes and what its images can do. */
+int lv_machine(virDomainPtr dom, struct hv_machine *ret, struct vr_err *err);
+/* lv_disk() - the disk of @m named @target, NULL if there is none. */
+const struct hv_disk *lv_disk(const struct hv_machine *m, const char *target);
+
+/* lv_checkpoint_redefine() - tell libvirt of a checkpoint whose bitmaps are in the trackable ones
+ * of @targets. Metadata only; running (then checked by libvirt) or off. */
+int lv_checkpoint_redefine(virDomainPtr dom, const struct hv_machine *m, const char *name,
+                           const char *const targets[], size_t n_targets, struct vr_err *err);
+/* lv_checkpoint_known() - has libvirt metadata of @name? 1, 0, -1. */
+int lv_checkpoint_known(virDomainPtr dom, const char *name, struct vr_err *err);
+/* lv_checkpoint_delete() - hv_checkpoint_delete() of a machine at hand. */
+int lv_checkpoint_delete(virDomainPtr dom, const char *name, struct vr_err *err);
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef VR_HYPERVISOR_IMGINFO_H
+#define VR_HYPERVISOR_IMGINFO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "base/err.h"
+
+/* What an image says about itself, read from its header without starting a program. */
+
+struct imginfo_bitmap {
+    char name[128];
+    bool in_use;    /* not closed cleanly, or in use by a running QEMU */
+    bool recording; /* QEMU's "auto": follows every write */
+    uint64_t granularity;
+};
+
+struct imginfo {
+    bool qcow2;
+    unsigned version; /* of qcow2: 2 or 3; else 0 */
+    uint64_t size;    /* virtual bytes */
+    char *backing;    /* name of the backing file as written in the header, NULL if none */
+    size_t n_bitmaps;
+    struct imginfo_bitmap *bitmaps;
+};
+
+/* imginfo_read() - read the header of @path.
+ * @format: as libvirt knows it; only "qcow2" is looked into, the rest has just a size. The format
+ *          is never guessed, because a guest can write a header into a raw disk.
+ * Errors: VR_E_NOFILE, VR_E_IO, VR_E_CORRUPT (not qcow2, or fields out of bounds).
+ * Ownership: imginfo_done(). Thread: any; blocks on the disk.
+ * Source: QEMU docs/interop/qcow2.txt (header, bitmaps extension, bitmap directory). */
+int imginfo_read(const char *path, const char *format, struct imginfo *ret, struct vr_err *err);
+/* imginfo_done() - free what is inside. */
+void imginfo_done(struct imginfo *i);
+#define imginfo_auto __attribute__((cleanup(imginfo_done)))
+
+/* imginfo_bitmap() - the bitmap @name, NULL if the image has none of that name. */
+const struct imginfo_bitmap *imginfo_bitmap(const struct imginfo *i, const char *name);
+
+/* imginfo_tracks() - can the changes since bitmap @name be had from the closed image @path alone?
+ * The bitmap must be there, recording, not inconsistent, and no image below may have one of the
+ * same name (then a snapshot was taken and the bitmap on top knows only what came after it).
+ * Returns: true, or false with the reason in @why (@n bytes). Thread: any; blocks. */
+bool imginfo_tracks(const char *path, const char *name, char *why, size_t n);
+
+#endif
