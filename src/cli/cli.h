@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef VR_CLI_CLI_H
+#define VR_CLI_CLI_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "wsman/client.h"
+
+/* vmreplica: a WS-Management client with a human face. Single-threaded. */
+
+/* Exit statuses; documented in --help. */
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_CONNECT = 3, EXIT_INTERRUPTED = 130 };
+
+struct cli {
+    struct wsmc *local; /* the daemon that was asked for: the local one or --host */
+    const char *socket; /* of the local daemon */
+    const char *host;   /* --host, NULL: local */
+    uint16_t port;
+    const char *state_dir; /* where the host's certificate lies */
+    const char *user, *pin, *ca_file;
+    bool json, quiet, no_wait, tty;
+    char **argv; /* arguments of the verb */
+    int argc;
+};
+
+/* ---- connections ---- */
+/* cli_connect() - make c->local. cli_connect_peer() - a client of the paired host @name, found
+ * through @via (which knows its address and certificate); authenticates with this host's own
+ * certificate. The caller frees. */
+int cli_connect(struct cli *c, struct vr_err *err);
+int cli_connect_peer(struct cli *c, struct wsmc *via, const char *name, struct wsmc **ret,
+                     struct vr_err *err);
+
+/* ---- machines ---- */
+struct cli_vm {
+    char guid[64]; /* as in CIM ids */
+    char name[256];
+    char rel_id[128];                    /* InstanceID of \HVR\0 */
+    unsigned mode, state, health, power; /* ReplicationMode, -State, -Health; EnabledState */
+    char peer[256];
+};
+/* cli_find_vm() - by name or UUID. VR_E_NOTFOUND; VR_E_INVAL when the name is ambiguous. */
+int cli_find_vm(struct wsmc *w, const char *name, struct cli_vm *ret, struct vr_err *err);
+
+/* ---- invoking ---- */
+/* cli_invoke() - call a method and see it through: 0 is success, 4096 waits for the job with its
+ * progress shown (unless --no-wait), everything else becomes an error with the server's reason.
+ * @what: what is being done, for the progress line ("Initial copy of web01"); NULL: quiet
+ * Errors: VR_E_CANCELLED when the user pressed Ctrl-C (the job goes on). */
+int cli_invoke(struct cli *c, struct wsmc *w, const struct wsmc_ref *ref, const char *method,
+               const struct wsmc_arg *args, size_t n, const char *what, struct wsmc_inst **ret_out,
+               struct vr_err *err);
+/* cli_service() - invoke a method of Msvm_ReplicationService for a machine; args[0] is made. */
+int cli_service(struct cli *c, struct wsmc *w, const struct cli_vm *vm, const char *method,
+                const struct wsmc_arg *args, size_t n, const char *what, struct vr_err *err);
+/* cli_rq() - RequestReplicationStateChangeEx. cli_power() - RequestStateChange of the machine. */
+int cli_rq(struct cli *c, struct wsmc *w, const struct cli_vm *vm, unsigned requested,
+           const char *what, struct vr_err *err);
+int cli_power(struct cli *c, struct wsmc *w, const struct cli_vm *vm, unsigned requested,
+              const char *what, struct vr_err *err);
+/* cli_wait_job() - until it is over; see cli_invoke(). */
+int cli_wait_job(struct cli *c, struct wsmc *w, const char *id, const char *what,
+                 struct vr_err *err);
+/* cli_interrupted() - Ctrl-C was pressed. cli_sleep_ms() - less when it is. */
+bool cli_interrupted(void);
+void cli_sleep_ms(unsigned ms);
+
+/* ---- output ---- */
+/* cli_say() - a line for people, unless --quiet or --json. */
+void cli_say(const struct cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* cli_text_or() - a property's text, @otherwise when it is NULL, absent or empty. */
+const char *cli_text_or(const struct wsmc_inst *in, const char *name, const char *otherwise);
+/* cli_bytes()/cli_age() - "1.5 GiB", "12 s", into @out (at least 32 bytes), returned. */
+char *cli_bytes(uint64_t n, char *out);
+char *cli_age(uint64_t seconds, char *out);
+/* cli_local_time() - a CIM datetime as local time "2026-01-31 12:34:56"; "-" for NULL. */
+char *cli_local_time(const char *cim, char *out);
+/* cli_table() - rows of equal length, first is the header; columns aligned. */
+void cli_table(const char *const *cells, unsigned columns, unsigned rows);
+/* cli_json() - an array of objects: property names and values of instances; typed by @numbers (a
+ * NULL-terminated list of names whose values are numbers). */
+void cli_json(const struct wsmc_list *l, const char *const *numbers);
+
+/* ---- verbs; each returns an exit status ---- */
+#define CLI_VERBS(V)                                                                               \
+    V(pair, "pair [--code CODE] [HOST[:PORT]]",                                                    \
+      "trust another host; without arguments: show a one-time code")                               \
+    V(unpair, "unpair HOST", "forget a paired host")                                               \
+    V(peers, "peers", "list paired hosts")                                                         \
+    V(machines, "machines", "list the machines of this host")                                      \
+    V(enable, "enable MACHINE --to HOST [options]", "begin to protect a machine")                  \
+    V(start, "start MACHINE [--seeded]", "make the initial copy")                                  \
+    V(status, "status [MACHINE] [--watch]", "how replication is doing")                            \
+    V(sync, "sync MACHINE", "run a cycle now")                                                     \
+    V(set, "set MACHINE [options]", "change settings of a relationship")                           \
+    V(points, "points MACHINE", "list recovery points (on the replica)")                           \
+    V(jobs, "jobs [ID] [--cancel]", "list, follow or cancel jobs")                                 \
+    V(suspend, "suspend MACHINE", "pause replication")                                             \
+    V(resume, "resume MACHINE", "go on after suspend or an error")                                 \
+    V(resync, "resync MACHINE", "compare everything and ship what differs")                        \
+    V(failover, "failover MACHINE [--planned] [--point P]", "let the replica take over")           \
+    V(cancel, "cancel MACHINE", "take a failover, its preparation or the initial copy back")       \
+    V(commit, "commit MACHINE", "complete a failover: no way back to other points")                \
+    V(reverse, "reverse MACHINE", "replicate back, from the host failed over to")                  \
+    V(seed, "seed MACHINE", "offer a machine that is off as a replica with content")               \
+    V(disable, "disable MACHINE [--both]", "stop protecting a machine")                            \
+    V(verify, "verify MACHINE [--point P]", "read a recovery point and prove it (on the replica)") \
+    V(boot, "boot MACHINE", "start the machine on this host")                                      \
+    V(shutdown, "shutdown MACHINE [--force]", "shut the machine down")
+
+#define V(name, usage, text) int verb_##name(struct cli *c);
+CLI_VERBS(V)
+#undef V
+
+/* cli_usage() - print the usage of a verb to standard error; returns EXIT_USAGE. */
+int cli_usage(const char *verb);
+/* cli_fail() - print the error; returns the exit status that goes with it. */
+int cli_fail(const struct vr_err *err);
+/* cli_options() - parse options of a verb. */
+struct cli_option {
+    const char *name;
+    const char **value; /* takes a value; or */
+    bool *flag;         /* does not */
+    const char **many;  /* takes a value, several times: NULL-terminated, room for 65 */
+};
+/* Returns 0, or -1 after telling what is wrong. Arguments that are no options go to @args (room for
+ * @max, NULL-terminated, at least @least). */
+int cli_parse(struct cli *c, const char *verb, const struct cli_option *o, size_t n,
+              const char **args, unsigned least, unsigned max);
+
+#endif

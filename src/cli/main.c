@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* vmreplica: global options, verbs, errors. */
+#include "cli/cli.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+static const struct {
+    const char *name, *usage, *text;
+    int (*run)(struct cli *c);
+} verbs[] = {
+#define V(n, u, t) { #n, u, t, verb_##n },
+    CLI_VERBS(V)
+#undef V
+};
+
+static void usage(FILE *to)
+{
+    fprintf(to, "Usage: vmreplica [OPTIONS] COMMAND ...\n"
+                "Replicates libvirt machines to another host and back.\n\nCommands:\n");
+    for (size_t i = 0; i < VR_ARRAY_LEN(verbs); i++)
+        fprintf(to, "  %-46s %s\n", verbs[i].usage, verbs[i].text);
+    fprintf(
+        to,
+        "\nOptions:\n"
+        "  --host HOST[:PORT]  ask the daemon of another host (HTTPS, port 5986)\n"
+        "  --user NAME         log in there with a password (VMREPLICA_PASSWORD or asked for)\n"
+        "  --pin SHA256        its certificate, when it is not paired with this host\n"
+        "  --ca FILE           trusted issuers, when its certificate has one\n"
+        "  --socket PATH       local daemon [/run/vmreplica/wsman.sock]\n"
+        "  --state-dir DIR     where this host's certificate lies [/var/lib/vmreplica]\n"
+        "  --json              output for programs\n"
+        "  --quiet             say nothing when all is well\n"
+        "  --no-wait           do not wait for jobs, print their ids\n"
+        "  --help, --version\n"
+        "\nExit status: 0 done, 1 failed, 2 wrong usage, 3 daemon not reachable, 130 interrupted\n"
+        "(the job goes on). Options may stand before or after the command.\n");
+}
+
+int cli_usage(const char *verb)
+{
+    for (size_t i = 0; i < VR_ARRAY_LEN(verbs); i++)
+        if (!strcmp(verbs[i].name, verb))
+            fprintf(stderr, "Usage: vmreplica %s\n", verbs[i].usage);
+    return EXIT_USAGE;
+}
+
+int cli_fail(const struct vr_err *err)
+{
+    if (err->kind == VR_E_CANCELLED)
+        return EXIT_INTERRUPTED;
+    fprintf(stderr, "vmreplica: %s\n", err->msg);
+    return err->kind == VR_E_PEER || err->kind == VR_E_TIMEOUT ? EXIT_CONNECT : EXIT_FAILED;
+}
+
+int cli_parse(struct cli *c, const char *verb, const struct cli_option *o, size_t n,
+              const char **args, unsigned least, unsigned max)
+{
+    unsigned n_args = 0;
+    for (int i = 0; i < c->argc; i++) {
+        const char *a = c->argv[i];
+        const struct cli_option *hit = NULL;
+        if (a[0] != '-' || !a[1]) {
+            if (n_args == max) {
+                fprintf(stderr, "vmreplica: unexpected argument '%s'\n", a);
+                return -1;
+            }
+            args[n_args++] = a;
+            continue;
+        }
+        const char *name = a + (a[1] == '-' ? 2 : 1), *eq = strchr(name, '=');
+        size_t len = eq ? (size_t)(eq - name) : strlen(name);
+        for (size_t k = 0; k < n; k++)
+            if (strlen(o[k].name) == len && !strncmp(o[k].name, name, len))
+                hit = &o[k];
+        if (!hit) {
+            fprintf(stderr, "vmreplica: unknown option '%s' of %s\n", a, verb);
+            return -1;
+        }
+        if (hit->flag) {
+            *hit->flag = true;
+            continue;
+        }
+        const char *v = eq ? eq + 1 : i + 1 < c->argc ? c->argv[++i] : NULL;
+        if (!v || !*v) {
+            fprintf(stderr, "vmreplica: option '%s' needs a value\n", a);
+            return -1;
+        }
+        if (hit->value) {
+            *hit->value = v;
+        } else {
+            unsigned m = 0;
+            while (m < 64 && hit->many[m])
+                m++;
+            hit->many[m < 64 ? m : 63] = v;
+        }
+    }
+    args[n_args] = NULL;
+    if (n_args < least) {
+        fprintf(stderr, "vmreplica: %s needs more arguments\n", verb);
+        return -1;
+    }
+    return 0;
+}
+
+/* Global options are taken out of argv wherever they stand; the rest belongs to the verb. */
+static int globals(struct cli *c, int argc, char **argv)
+{
+    char *host = NULL;
+    const struct {
+        const char *name;
+        const char **value;
+        bool *flag;
+    } all[] = { { "--host", (const char **)&host, NULL },
+                { "--user", &c->user, NULL },
+                { "--pin", &c->pin, NULL },
+                { "--ca", &c->ca_file, NULL },
+                { "--socket", &c->socket, NULL },
+                { "--state-dir", &c->state_dir, NULL },
+                { "--json", NULL, &c->json },
+                { "--quiet", NULL, &c->quiet },
+                { "--no-wait", NULL, &c->no_wait } };
+    int kept = 0;
+    for (int i = 1; i < argc; i++) {
+        size_t k = 0;
+        while (k < VR_ARRAY_LEN(all) && strcmp(all[k].name, argv[i]) != 0)
+            k++;
+        if (k == VR_ARRAY_LEN(all)) {
+            argv[kept++] = argv[i];
+        } else if (all[k].flag) {
+            *all[k].flag = true;
+        } else if (i + 1 < argc) {
+            *all[k].value = argv[++i];
+        } else {
+            fprintf(stderr, "vmreplica: option '%s' needs a value\n", argv[i]);
+            return -1;
+        }
+    }
+    argv[kept] = NULL;
+    c->argc = kept;
+    c->argv = argv;
+    if (!host)
+        return 0;
+    char *colon = strrchr(host, ':');
+    if (colon && strchr(host, ':') == colon) {
+        long p = strtol(colon + 1, NULL, 10);
+        if (p < 1 || p > 65535) {
+            fprintf(stderr, "vmreplica: '%s' is not a port\n", colon + 1);
+            return -1;
+        }
+        c->port = (uint16_t)p;
+        *colon = 0;
+    }
+    c->host = host;
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct cli c = { .socket = "/run/vmreplica/wsman.sock",
+                     .state_dir = "/var/lib/vmreplica",
+                     .port = 5986,
+                     .tty = isatty(STDERR_FILENO) };
+    if (getenv("VMREPLICA_SOCKET"))
+        c.socket = getenv("VMREPLICA_SOCKET");
+    if (globals(&c, argc, argv) < 0)
+        return EXIT_USAGE;
+    const char *name = c.argc ? c.argv[0] : NULL;
+    if (!name || !strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
+        usage(name ? stdout : stderr);
+        return name ? EXIT_OK : EXIT_USAGE;
+    }
+    if (!strcmp(name, "--version")) {
+        puts("vmreplica " VR_VERSION);
+        return EXIT_OK;
+    }
+    c.argv++;
+    c.argc--;
+    for (size_t i = 0; i < VR_ARRAY_LEN(verbs); i++) {
+        if (strcmp(verbs[i].name, name) != 0)
+            continue;
+        if (c.argc && (!strcmp(c.argv[0], "--help") || !strcmp(c.argv[0], "-h"))) {
+            printf("Usage: vmreplica %s\n%s\n", verbs[i].usage, verbs[i].text);
+            return EXIT_OK;
+        }
+        struct vr_err err = VR_ERR_INIT;
+        if (cli_connect(&c, &err) < 0)
+            return cli_fail(&err);
+        int rc = verbs[i].run(&c);
+        wsmc_free(c.local);
+        return rc;
+    }
+    fprintf(stderr, "vmreplica: unknown command '%s'; vmreplica --help lists them\n", name);
+    return EXIT_USAGE;
+}

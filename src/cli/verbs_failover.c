@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Failover, its cancel and commit, and the way back. Works from either host: the other side of a
+ * planned failover is reached with this host's certificate. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "cli/cli.h"
+
+/* The two ends of a relationship, seen from here. */
+struct ends {
+    struct wsmc *p, *r; /* primary's and replica's daemon; one of them is c->local */
+    struct wsmc *other; /* the one to free */
+    struct cli_vm pvm, rvm;
+    char p_host[256], r_host[256];
+};
+
+static void ends_done(struct ends *e)
+{
+    wsmc_free(e->other);
+}
+
+static int own_host(struct cli *c, struct wsmc *w, char *out, size_t size, struct vr_err *err)
+{
+    struct wsmc_ref ref = { .ns = WSMC_NS_OURS, .cls = "Vmr_Host" };
+    vr_auto(wsmc_inst_free) struct wsmc_inst *h = NULL;
+    (void)c;
+    if (wsmc_get(w, &ref, &h, err) < 0)
+        return -1;
+    snprintf(out, size, "%s", wsmc_str(h, "HostName") ? wsmc_str(h, "HostName") : "?");
+    return 0;
+}
+
+static int find_ends(struct cli *c, const struct cli_vm *vm, struct ends *e, struct vr_err *err)
+{
+    if (cli_connect_peer(c, c->local, vm->peer, &e->other, err) < 0)
+        return -1;
+    struct cli_vm far;
+    if (cli_find_vm(e->other, vm->guid, &far, err) < 0)
+        return vr_err_wrap(err, "host %s", vm->peer);
+    bool here = vm->mode == 1;
+    e->p = here ? c->local : e->other;
+    e->r = here ? e->other : c->local;
+    e->pvm = here ? *vm : far;
+    e->rvm = here ? far : *vm;
+    if (own_host(c, e->p, e->p_host, sizeof e->p_host, err) < 0 ||
+        own_host(c, e->r, e->r_host, sizeof e->r_host, err) < 0)
+        return -1;
+    if (e->pvm.mode != 1 || e->rvm.mode != 2)
+        return vr_fail(err, VR_E_STATE, 0,
+                       "machine %s is not primary at one end and replica at the "
+                       "other; see vmreplica status on both hosts",
+                       vm->name);
+    return 0;
+}
+
+/* Orderly shutdown: ask the guest, wait, say what to do when it does not listen. */
+static int shut_down(struct cli *c, struct ends *e, unsigned seconds, struct vr_err *err)
+{
+    if (e->pvm.power == 3)
+        return 0;
+    cli_say(c, "Shutting down %s on %s ...", e->pvm.name, e->p_host);
+    if (cli_power(c, e->p, &e->pvm, 4, NULL, err) < 0)
+        return -1;
+    int64_t end = vr_mono_now().ms + (int64_t)seconds * 1000;
+    while (vr_mono_now().ms < end) {
+        struct cli_vm now;
+        if (cli_find_vm(e->p, e->pvm.guid, &now, err) < 0)
+            return -1;
+        if (now.power == 3) {
+            e->pvm = now;
+            return 0;
+        }
+        if (cli_interrupted())
+            return vr_fail(err, VR_E_CANCELLED, 0, "interrupted");
+        cli_sleep_ms(200);
+    }
+    return vr_fail(err, VR_E_TIMEOUT, 0,
+                   "machine %s did not shut down within %u s; nothing was changed. Shut it down in "
+                   "the guest, or turn it off hard (vmreplica shutdown %s --force), and repeat",
+                   e->pvm.name, seconds, e->pvm.name);
+}
+
+static int planned(struct cli *c, const struct cli_vm *vm, unsigned wait_s, bool start,
+                   struct vr_err *err)
+{
+    __attribute__((cleanup(ends_done))) struct ends e = { 0 };
+    if (find_ends(c, vm, &e, err) < 0)
+        return -1;
+    if (e.pvm.state != 3 && e.pvm.state != 4)
+        return vr_fail(err, VR_E_STATE, 0,
+                       "machine %s is not replicating now (state %u on %s); see "
+                       "vmreplica status",
+                       vm->name, e.pvm.state, e.p_host);
+    if (e.pvm.state == 3) {
+        if (shut_down(c, &e, wait_s, err) < 0)
+            return -1;
+        cli_say(c, "Shipping the last changes to %s ...", e.r_host);
+        if (cli_rq(c, e.p, &e.pvm, 4, "Last changes", err) < 0)
+            return -1;
+    }
+    cli_say(c, "Failing over to %s ...", e.r_host);
+    if (e.rvm.state == 3 && cli_service(c, e.r, &e.rvm, "InitiateFailover", NULL, 0, NULL, err) < 0)
+        return vr_err_wrap(err,
+                           "the last changes are at %s, but it did not take over; "
+                           "'vmreplica cancel %s' on %s goes back",
+                           e.r_host, vm->name, e.p_host);
+    if (start && cli_power(c, e.r, &e.rvm, 2, NULL, err) < 0)
+        return vr_err_wrap(err, "machine %s was failed over to %s, but did not start", vm->name,
+                           e.r_host);
+    cli_say(c, "Machine %s %s on %s. Replicate back with: vmreplica reverse %s", vm->name,
+            start ? "is started" : "is ready", e.r_host, vm->name);
+    return 0;
+}
+
+/* InitiateFailover on this host, to the newest point or the one given as LINEAGE:EPOCH. */
+static int unplanned(struct cli *c, const struct cli_vm *vm, const char *point, bool start,
+                     struct vr_err *err)
+{
+    wsmc_autolist struct wsmc_list l = { 0 };
+    vr_autofree char *path = NULL;
+    struct wsmc_arg a[1];
+    size_t n = 0;
+    if (vm->mode != 2)
+        return vr_fail(err, VR_E_STATE, 0,
+                       "machine %s is not a replica here; fail over on the host "
+                       "that holds the replica, or use --planned",
+                       vm->name);
+    if (point) {
+        /* The snapshot of a point carries the point's id in Notes or ConfigurationID. */
+        if (wsmc_enumerate(c->local, NULL, "Msvm_VirtualSystemSettingData", &l, err) < 0)
+            return -1;
+        for (size_t i = 0; i < l.n && !path; i++) {
+            const char *notes = wsmc_str(l.v[i], "Notes"), *id = wsmc_str(l.v[i], "InstanceID");
+            if (id && notes && !strcmp(notes, point))
+                path = vr_strdup(id);
+        }
+        if (!path)
+            return vr_fail(err, VR_E_NOTFOUND, 0,
+                           "there is no recovery point '%s'; see vmreplica "
+                           "points %s",
+                           point, vm->name);
+    }
+    struct wsmc_key key = { "InstanceID", path };
+    struct wsmc_ref snap = { .cls = "Msvm_VirtualSystemSettingData", .keys = &key, .n_keys = 1 };
+    if (path)
+        a[n++] = (struct wsmc_arg){ .name = "SnapshotSettingData", .ref = &snap };
+    if (cli_service(c, c->local, vm, "InitiateFailover", a, n, "Failover", err) < 0)
+        return -1;
+    if (start && cli_power(c, c->local, vm, 2, NULL, err) < 0)
+        return -1;
+    cli_say(c, "Machine %s was failed over%s. Next: vmreplica commit, cancel or reverse.", vm->name,
+            start ? " and is started" : "");
+    return 0;
+}
+
+int verb_failover(struct cli *c)
+{
+    const char *args[2], *point = NULL, *wait_text = "180";
+    bool is_planned = false, no_start = false;
+    const struct cli_option o[] = { { .name = "planned", .flag = &is_planned },
+                                    { .name = "point", .value = &point },
+                                    { .name = "shutdown-timeout", .value = &wait_text },
+                                    { .name = "no-start", .flag = &no_start } };
+    if (cli_parse(c, "failover", o, VR_ARRAY_LEN(o), args, 1, 1) < 0 || (is_planned && point)) {
+        cli_usage("failover");
+        fputs("  --planned              shut the primary down first; nothing is lost\n"
+              "  --point POINT          unplanned: this recovery point instead of the newest\n"
+              "  --shutdown-timeout S   how long the guest may take to shut down [180]\n"
+              "  --no-start             do not start the machine afterwards\n",
+              stderr);
+        return EXIT_USAGE;
+    }
+    struct cli_vm vm;
+    struct vr_err err = VR_ERR_INIT;
+    if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
+        return cli_fail(&err);
+    int rc = is_planned ? planned(c, &vm, (unsigned)strtoul(wait_text, NULL, 10), !no_start, &err)
+                        : unplanned(c, &vm, point, !no_start, &err);
+    return rc < 0 ? cli_fail(&err) : EXIT_OK;
+}
+
+int verb_cancel(struct cli *c)
+{
+    const char *args[2];
+    struct cli_vm vm;
+    struct vr_err err = VR_ERR_INIT;
+    if (cli_parse(c, "cancel", NULL, 0, args, 1, 1) < 0)
+        return cli_usage("cancel");
+    if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
+        return cli_fail(&err);
+    int rc;
+    if (vm.mode == 1 && (vm.state == 2 || vm.state == 7 || vm.state == 8)) {
+        rc = cli_rq(c, c->local, &vm, 1, NULL, &err);
+    } else {
+        if (vm.mode == 2 && vm.state == 5 && vm.power != 3 &&
+            cli_power(c, c->local, &vm, 3, NULL, &err) < 0)
+            return cli_fail(&err);
+        rc = cli_service(c, c->local, &vm, "RevertFailover", NULL, 0, "Cancel", &err);
+    }
+    if (rc < 0)
+        return cli_fail(&err);
+    cli_say(c, "Cancelled for %s.", vm.name);
+    return EXIT_OK;
+}
+
+int verb_commit(struct cli *c)
+{
+    const char *args[2];
+    struct cli_vm vm;
+    struct vr_err err = VR_ERR_INIT;
+    if (cli_parse(c, "commit", NULL, 0, args, 1, 1) < 0)
+        return cli_usage("commit");
+    if (cli_find_vm(c->local, args[0], &vm, &err) < 0 ||
+        cli_service(c, c->local, &vm, "CommitFailover", NULL, 0, "Commit", &err) < 0)
+        return cli_fail(&err);
+    cli_say(c, "The failover of %s is complete.", vm.name);
+    return EXIT_OK;
+}
+
+/* The relationship's settings as they are, with the receiver exchanged. src:[contract.md C.4] */
+static char *reverse_settings(struct wsmc *w, const struct cli_vm *vm, const char *to,
+                              struct vr_err *err)
+{
+    struct wsmc_key key = { "InstanceID", vm->rel_id };
+    struct wsmc_ref ref = { .cls = "Msvm_ReplicationSettingData", .keys = &key, .n_keys = 1 };
+    vr_auto(wsmc_inst_free) struct wsmc_inst *s = NULL;
+    if (wsmc_get(w, &ref, &s, err) < 0)
+        return NULL;
+    const char *back = to ? to : wsmc_str(s, "PrimaryConnectionPoint");
+    if (!back || !*back) {
+        vr_fail(err, VR_E_INVAL, 0, "the old primary is not known; name it with --to HOST");
+        return NULL;
+    }
+    const char *port = wsmc_str(s, "RecoveryServerPortNumber");
+    struct wsmc_arg p[] = { { .name = "InstanceID", .value = vm->rel_id },
+                            { .name = "AuthenticationType", .value = "2" },
+                            { .name = "RecoveryConnectionPoint", .value = back },
+                            { .name = "RecoveryServerPortNumber", .value = port ? port : "8443" } };
+    return wsmc_make_cim_xml("Msvm_ReplicationSettingData", p, VR_ARRAY_LEN(p));
+}
+
+int verb_reverse(struct cli *c)
+{
+    const char *args[2], *to = NULL;
+    const struct cli_option o[] = { { .name = "to", .value = &to } };
+    struct cli_vm vm;
+    struct vr_err err = VR_ERR_INIT;
+    if (cli_parse(c, "reverse", o, 1, args, 1, 1) < 0)
+        return cli_usage("reverse");
+    if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
+        return cli_fail(&err);
+    __attribute__((cleanup(ends_done))) struct ends e = { 0 };
+    struct wsmc *w = c->local;
+    if (vm.mode == 1 &&
+        vm.state == 4) { /* asked on the old primary: the other end carries it out */
+        if (find_ends(c, &vm, &e, &err) < 0)
+            return cli_fail(&err);
+        w = e.r;
+        vm = e.rvm;
+    }
+    vr_autofree char *xml = reverse_settings(w, &vm, to, &err);
+    struct wsmc_arg a = { .name = "ReplicationSettingData", .value = xml };
+    if (!xml ||
+        cli_service(c, w, &vm, "ReverseReplicationRelationship", &a, 1, "Reverse", &err) < 0)
+        return cli_fail(&err);
+    struct cli_vm now;
+    if (cli_find_vm(w, vm.guid, &now, &err) < 0)
+        return cli_fail(&err);
+    if (now.state == 1)
+        cli_say(c,
+                "Direction of %s is reversed. The old disks are the seed; now run: vmreplica start "
+                "%s --seeded",
+                vm.name, vm.name);
+    else
+        cli_say(c, "Direction of %s is reversed; only what changed is shipped.", vm.name);
+    return EXIT_OK;
+}

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Commands about relationships: enable, cycles, settings, removal. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/alloc.h"
+#include "cli/cli.h"
+
+#define DISKS_MAX 64
+
+/* What ModifyReplicationSettings and CreateReplicationRelationship are told; NULL: unchanged. */
+struct wanted {
+    const char *interval, *history, *app, *to, *port;
+    bool compress, no_compress;
+};
+
+static size_t wanted_props(const struct wanted *w, struct wsmc_arg *p)
+{
+    size_t n = 0;
+    if (w->interval)
+        p[n++] = (struct wsmc_arg){ .name = "ReplicationInterval", .value = w->interval };
+    if (w->history)
+        p[n++] = (struct wsmc_arg){ .name = "RecoveryHistory", .value = w->history };
+    if (w->app)
+        p[n++] =
+            (struct wsmc_arg){ .name = "ApplicationConsistentSnapshotInterval", .value = w->app };
+    if (w->compress || w->no_compress)
+        p[n++] = (struct wsmc_arg){ .name = "CompressionEnabled",
+                                    .value = w->no_compress ? "FALSE" : "TRUE" };
+    if (w->to)
+        p[n++] = (struct wsmc_arg){ .name = "RecoveryConnectionPoint", .value = w->to };
+    if (w->port)
+        p[n++] = (struct wsmc_arg){ .name = "RecoveryServerPortNumber", .value = w->port };
+    return n;
+}
+
+static bool same_disk(const struct wsmc_inst *d, const char *name)
+{
+    const char *path = wsmc_str(d, "HostResource"), *target = wsmc_str(d, "ElementName");
+    const char *id = wsmc_str(d, "InstanceID");
+    return (path && !strcmp(path, name)) || (target && !strcmp(target, name)) ||
+           (id && !strcasecmp(id, name));
+}
+
+/* The disks of a machine but those excluded, as InstanceIDs. */
+static int included(struct cli *c, const struct cli_vm *vm, const char *const *exclude,
+                    struct wsmc_list *l, const char **out, size_t *ret_n, struct vr_err *err)
+{
+    if (wsmc_enumerate(c->local, NULL, "Msvm_StorageAllocationSettingData", l, err) < 0)
+        return -1;
+    vr_autofree char *prefix = vr_printf("Microsoft:%s\\", vm->guid);
+    bool used[DISKS_MAX] = { false };
+    size_t n = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        const char *id = wsmc_str(l->v[i], "InstanceID");
+        if (!id || strncasecmp(id, prefix, strlen(prefix)) != 0)
+            continue;
+        bool skip = false;
+        for (size_t k = 0; exclude[k]; k++)
+            if (same_disk(l->v[i], exclude[k]))
+                skip = used[k] = true;
+        if (!skip && n < DISKS_MAX)
+            out[n++] = id;
+    }
+    for (size_t k = 0; exclude[k]; k++)
+        if (!used[k])
+            return vr_fail(err, VR_E_INVAL, 0, "machine %s has no disk '%s' to exclude", vm->name,
+                           exclude[k]);
+    if (!n)
+        return vr_fail(err, VR_E_INVAL, 0, "machine %s has no disk left to replicate", vm->name);
+    *ret_n = n;
+    return 0;
+}
+
+int verb_enable(struct cli *c)
+{
+    const char *args[2];
+    const char *exclude[65] = { NULL };
+    struct wanted w = { .port = "8443" };
+    bool start = false;
+    const struct cli_option o[] = { { .name = "to", .value = &w.to },
+                                    { .name = "interval", .value = &w.interval },
+                                    { .name = "points", .value = &w.history },
+                                    { .name = "exclude", .many = exclude },
+                                    { .name = "no-compression", .flag = &w.no_compress },
+                                    { .name = "start", .flag = &start } };
+    if (cli_parse(c, "enable", o, VR_ARRAY_LEN(o), args, 1, 1) < 0 || !w.to) {
+        cli_usage("enable");
+        fputs(
+            "  --to HOST          the paired host that shall hold the replica\n"
+            "  --interval SECONDS between cycles, 5 to 3600 [300]\n"
+            "  --points N         additional hourly recovery points, 0 to 24 [0]\n"
+            "  --exclude DISK     leave out a disk (target such as vdb, or path); may be repeated\n"
+            "  --no-compression   send as it is\n"
+            "  --start            make the initial copy at once\n",
+            stderr);
+        return EXIT_USAGE;
+    }
+    struct vr_err err = VR_ERR_INIT;
+    struct cli_vm vm;
+    wsmc_autolist struct wsmc_list disks = { 0 };
+    const char *ids[DISKS_MAX];
+    size_t n_ids = 0, n = 0;
+    struct wsmc_arg p[16];
+    if (cli_find_vm(c->local, args[0], &vm, &err) < 0 ||
+        included(c, &vm, exclude, &disks, ids, &n_ids, &err) < 0)
+        return cli_fail(&err);
+    p[n++] = (struct wsmc_arg){ .name = "InstanceID", .value = vm.rel_id };
+    p[n++] = (struct wsmc_arg){ .name = "AuthenticationType", .value = "2" };
+    if (exclude[0])
+        p[n++] = (struct wsmc_arg){ .name = "IncludedDisks", .many = ids, .n = n_ids };
+    n += wanted_props(&w, p + n);
+    vr_autofree char *xml = wsmc_make_cim_xml("Msvm_ReplicationSettingData", p, n);
+    struct wsmc_arg a = { .name = "ReplicationSettingData", .value = xml };
+    if (cli_service(c, c->local, &vm, "CreateReplicationRelationship", &a, 1, NULL, &err) < 0)
+        return cli_fail(&err);
+    cli_say(c, "Machine %s will be replicated to %s.", vm.name, w.to);
+    if (!start) {
+        cli_say(c, "Make the initial copy with: vmreplica start %s", vm.name);
+        return EXIT_OK;
+    }
+    struct wsmc_arg t = { .name = "InitialReplicationType", .value = "1" };
+    if (cli_service(c, c->local, &vm, "StartReplication", &t, 1, "Initial copy", &err) < 0)
+        return cli_fail(&err);
+    cli_say(c, "The initial copy of %s is done.", vm.name);
+    return EXIT_OK;
+}
+
+int verb_start(struct cli *c)
+{
+    const char *args[2];
+    bool seeded = false;
+    const struct cli_option o[] = { { .name = "seeded", .flag = &seeded } };
+    struct cli_vm vm;
+    struct vr_err err = VR_ERR_INIT;
+    if (cli_parse(c, "start", o, 1, args, 1, 1) < 0)
+        return cli_usage("start");
+    struct wsmc_arg t = { .name = "InitialReplicationType", .value = seeded ? "3" : "1" };
+    if (cli_find_vm(c->local, args[0], &vm, &err) < 0 ||
+        cli_service(c, c->local, &vm, "StartReplication", &t, 1, "Initial copy", &err) < 0)
+        return cli_fail(&err);
+    if (!c->no_wait)
+        cli_say(c, "The initial copy of %s is done.", vm.name);
+    return EXIT_OK;
+}
+
+int verb_set(struct cli *c)
+{
+    const char *args[2];
+    struct wanted w = { 0 };
+    const struct cli_option o[] = { { .name = "interval", .value = &w.interval },
+                                    { .name = "points", .value = &w.history },
+                                    { .name = "app-hours", .value = &w.app },
+                                    { .name = "compression", .flag = &w.compress },
+                                    { .name = "no-compression", .flag = &w.no_compress } };
+    if (cli_parse(c, "set", o, VR_ARRAY_LEN(o), args, 1, 1) < 0)
+        return cli_usage("set");
+    struct wsmc_arg p[16];
+    size_t n = wanted_props(&w, p + 1);
+    if (!n) {
+        fputs("vmreplica: nothing to set: --interval SECONDS, --points N, --app-hours N, "
+              "--compression, --no-compression\n",
+              stderr);
+        return cli_usage("set");
+    }
+    struct cli_vm vm;
+    struct vr_err err = VR_ERR_INIT;
+    if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
+        return cli_fail(&err);
+    p[0] = (struct wsmc_arg){ .name = "InstanceID", .value = vm.rel_id };
+    vr_autofree char *xml = wsmc_make_cim_xml("Msvm_ReplicationSettingData", p, n + 1);
+    struct wsmc_arg a = { .name = "ReplicationSettingData", .value = xml };
+    if (cli_service(c, c->local, &vm, "ModifyReplicationSettings", &a, 1, NULL, &err) < 0)
+        return cli_fail(&err);
+    cli_say(c, "Settings of %s are changed.", vm.name);
+    return EXIT_OK;
+}
+
+static int own_call(struct cli *c, const char *verb, const char *method, const char *what,
+                    const char *done)
+{
+    const char *args[2];
+    struct cli_vm vm;
+    struct vr_err err = VR_ERR_INIT;
+    if (cli_parse(c, verb, NULL, 0, args, 1, 1) < 0)
+        return cli_usage(verb);
+    if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
+        return cli_fail(&err);
+    struct wsmc_key key = { "InstanceID", vm.rel_id };
+    struct wsmc_ref ref = {
+        .ns = WSMC_NS_OURS, .cls = "Vmr_ReplicationStatus", .keys = &key, .n_keys = 1
+    };
+    if (cli_invoke(c, c->local, &ref, method, NULL, 0, what, NULL, &err) < 0)
+        return cli_fail(&err);
+    if (!c->no_wait)
+        cli_say(c, "Machine %s: %s", vm.name, done);
+    return EXIT_OK;
+}
+
+int verb_sync(struct cli *c)
+{
+    return own_call(c, "sync", "SyncNow", "Cycle", "a cycle is done.");
+}
+
+static int rq_verb(struct cli *c, const char *verb, unsigned requested, const char *done)
+{
+    const char *args[2];
+    struct cli_vm vm;
+    struct vr_err err = VR_ERR_INIT;
+    if (cli_parse(c, verb, NULL, 0, args, 1, 1) < 0)
+        return cli_usage(verb);
+    if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
+        return cli_fail(&err);
+    /* Asking for what already is counts as done. */
+    if (requested == 7 && (vm.state == 7 || vm.state == 11)) {
+        cli_say(c, "Replication of %s is suspended already.", vm.name);
+        return EXIT_OK;
+    }
+    if (requested == 3 && (vm.state == 3 || vm.state == 2)) {
+        cli_say(c, "Replication of %s is running already.", vm.name);
+        return EXIT_OK;
+    }
+    if (cli_rq(c, c->local, &vm, requested, NULL, &err) < 0)
+        return cli_fail(&err);
+    cli_say(c, "Machine %s: %s", vm.name, done);
+    return EXIT_OK;
+}
+
+int verb_suspend(struct cli *c)
+{
+    return rq_verb(c, "suspend", 7, "replication is suspended.");
+}
+
+int verb_resume(struct cli *c)
+{
+    return rq_verb(c, "resume", 3, "replication goes on.");
+}
+
+int verb_seed(struct cli *c)
+{
+    return rq_verb(c, "seed", 2, "it waits as a replica; its disks are the seed.");
+}
+
+int verb_resync(struct cli *c)
+{
+    const char *args[2];
+    struct cli_vm vm;
+    struct vr_err err = VR_ERR_INIT;
+    if (cli_parse(c, "resync", NULL, 0, args, 1, 1) < 0)
+        return cli_usage("resync");
+    if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
+        return cli_fail(&err);
+    if (vm.state == 3 && cli_rq(c, c->local, &vm, 7, NULL, &err) < 0) /* src:[contract.md D.4] */
+        return cli_fail(&err);
+    if (cli_service(c, c->local, &vm, "Resynchronize", NULL, 0, "Resynchronisation", &err) < 0)
+        return cli_fail(&err);
+    if (!c->no_wait)
+        cli_say(c, "Machine %s is resynchronised.", vm.name);
+    return EXIT_OK;
+}
+
+int verb_disable(struct cli *c)
+{
+    const char *args[2];
+    bool both = false;
+    const struct cli_option o[] = { { .name = "both", .flag = &both } };
+    struct cli_vm vm;
+    struct vr_err err = VR_ERR_INIT;
+    if (cli_parse(c, "disable", o, 1, args, 1, 1) < 0)
+        return cli_usage("disable");
+    if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
+        return cli_fail(&err);
+    if (!vm.mode) {
+        cli_say(c, "Machine %s is not replicated.", vm.name);
+        return EXIT_OK;
+    }
+    vr_auto(wsmc_free) struct wsmc *there = NULL;
+    struct cli_vm other;
+    if (both && (cli_connect_peer(c, c->local, vm.peer, &there, &err) < 0 ||
+                 cli_find_vm(there, vm.guid, &other, &err) < 0))
+        return cli_fail(&err);
+    if (cli_service(c, c->local, &vm, "RemoveReplicationRelationship", NULL, 0, NULL, &err) < 0)
+        return cli_fail(&err);
+    cli_say(c, "Machine %s is no longer replicated.", vm.name);
+    if (!both) {
+        cli_say(c, "Host %s still has its half; there run: vmreplica disable %s", vm.peer, vm.name);
+        return EXIT_OK;
+    }
+    if (other.mode &&
+        cli_service(c, there, &other, "RemoveReplicationRelationship", NULL, 0, NULL, &err) < 0)
+        return cli_fail(&err);
+    cli_say(c, "Host %s keeps the machine, off, as it was at the newest point.", vm.peer);
+    return EXIT_OK;
+}

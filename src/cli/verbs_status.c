@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* status and points. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/alloc.h"
+#include "cli/cli.h"
+
+static const char *const status_numbers[] = {
+    "NewestPointEpoch", "DataAgeSeconds",    "JobPercent",         "BytesDone",
+    "BytesTotal",       "LastCycleBytes",    "LastCycleWireBytes", "LastCycleMilliseconds",
+    "IntervalSeconds",  "ReplicationHealth", "ReplicationState",   NULL
+};
+
+/* Keep the relationships that concern @name (all when NULL) and that exist at all. */
+static void select_rows(struct wsmc_list *l, const char *name)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        const char *vm = wsmc_str(l->v[i], "MachineName"), *id = wsmc_str(l->v[i], "InstanceID");
+        const char *role = cli_text_or(l->v[i], "Role", "none");
+        bool mine = !name || (vm && !strcmp(vm, name)) || (id && strcasestr(id, name));
+        if (mine && (strcmp(role, "none") != 0 || name) && !(id && strstr(id, "\\HVR\\1")))
+            l->v[kept++] = l->v[i];
+        else
+            wsmc_inst_free(l->v[i]);
+    }
+    l->n = kept;
+}
+
+static const char *health_of(const struct wsmc_list *rels, const char *id)
+{
+    static const char *const names[] = { "-", "ok", "warning", "critical" };
+    for (size_t i = 0; i < rels->n; i++) {
+        const char *rid = wsmc_str(rels->v[i], "InstanceID");
+        if (rid && id && !strcasecmp(rid, id)) {
+            uint64_t h = wsmc_uint(rels->v[i], "ReplicationHealth", 0);
+            return names[h < 4 ? h : 0];
+        }
+    }
+    return "-";
+}
+
+struct row_text {
+    char age[32], progress[80];
+};
+
+static void fill_row(const struct wsmc_inst *s, const struct wsmc_list *rels, struct row_text *t,
+                     const char **cells)
+{
+    char a[32], b[32];
+    cells[0] = cli_text_or(s, "MachineName", "-");
+    cells[1] = cli_text_or(s, "Role", "-");
+    cells[2] = cli_text_or(s, "PeerName", "-");
+    cells[3] = cli_text_or(s, "State", "-");
+    cells[4] = health_of(rels, wsmc_str(s, "InstanceID"));
+    cells[5] =
+        wsmc_str(s, "NewestPointTime") ? cli_age(wsmc_uint(s, "DataAgeSeconds", 0), t->age) : "-";
+    uint64_t total = wsmc_uint(s, "BytesTotal", 0), done = wsmc_uint(s, "BytesDone", 0);
+    if (total)
+        snprintf(t->progress, sizeof t->progress, "%s of %s (%" PRIu64 " %%)", cli_bytes(done, a),
+                 cli_bytes(total, b), done * 100 / total);
+    else if (wsmc_uint(s, "LastCycleMilliseconds", 0))
+        snprintf(t->progress, sizeof t->progress, "last: %s changed, %s sent, %.1f s",
+                 cli_bytes(wsmc_uint(s, "LastCycleBytes", 0), a),
+                 cli_bytes(wsmc_uint(s, "LastCycleWireBytes", 0), b),
+                 (double)wsmc_uint(s, "LastCycleMilliseconds", 0) / 1000);
+    else
+        snprintf(t->progress, sizeof t->progress, "-");
+    cells[6] = t->progress;
+}
+
+static void explain(const struct wsmc_list *l)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        const struct wsmc_prop *why = wsmc_prop(l->v[i], "HealthReasons");
+        const char *err = wsmc_str(l->v[i], "LastError"), *text = wsmc_str(l->v[i], "Explanation");
+        for (size_t k = 0; why && k < why->n; k++)
+            printf("%s: %s\n", cli_text_or(l->v[i], "MachineName", "?"), why->v[k]);
+        if (err && *err)
+            printf("%s: last error: %s\n", cli_text_or(l->v[i], "MachineName", "?"), err);
+        if (l->n == 1 && text && *text)
+            printf("%s\n", text);
+    }
+}
+
+static int show_status(struct cli *c, const char *name, struct vr_err *err)
+{
+    wsmc_autolist struct wsmc_list l = { 0 };
+    wsmc_autolist struct wsmc_list rels = { 0 };
+    if (wsmc_enumerate(c->local, WSMC_NS_OURS, "Vmr_ReplicationStatus", &l, err) < 0 ||
+        wsmc_enumerate(c->local, NULL, "Msvm_ReplicationRelationship", &rels, err) < 0)
+        return -1;
+    select_rows(&l, name);
+    if (name && !l.n)
+        return vr_fail(err, VR_E_NOTFOUND, 0, "there is no machine '%s' on this host", name);
+    if (c->json) {
+        cli_json(&l, status_numbers);
+        return 0;
+    }
+    if (!l.n) {
+        cli_say(c, "No machine is replicated. Begin with: vmreplica enable MACHINE --to HOST");
+        return 0;
+    }
+    vr_autofree const char **cells = vr_new0((l.n + 1) * 7, sizeof *cells);
+    vr_autofree struct row_text *texts = vr_new0(l.n, sizeof *texts);
+    static const char *const head[] = { "MACHINE", "ROLE", "PEER",    "STATE",
+                                        "HEALTH",  "AGE",  "PROGRESS" };
+    memcpy(cells, head, sizeof head);
+    for (size_t i = 0; i < l.n; i++)
+        fill_row(l.v[i], &rels, &texts[i], &cells[(i + 1) * 7]);
+    cli_table(cells, 7, (unsigned)l.n + 1);
+    explain(&l);
+    return 0;
+}
+
+int verb_status(struct cli *c)
+{
+    const char *args[2];
+    bool watch = false;
+    const struct cli_option o[] = { { .name = "watch", .flag = &watch } };
+    if (cli_parse(c, "status", o, 1, args, 0, 1) < 0)
+        return cli_usage("status");
+    struct vr_err err = VR_ERR_INIT;
+    do {
+        if (watch && !c->json)
+            fputs("\033[H\033[2J", stdout);
+        if (show_status(c, args[0], &err) < 0)
+            return cli_fail(&err);
+        if (watch)
+            cli_sleep_ms(1000);
+    } while (watch && !cli_interrupted());
+    return EXIT_OK;
+}
+
+int verb_points(struct cli *c)
+{
+    const char *args[2];
+    struct cli_vm vm;
+    struct vr_err err = VR_ERR_INIT;
+    wsmc_autolist struct wsmc_list l = { 0 };
+    if (cli_parse(c, "points", NULL, 0, args, 1, 1) < 0)
+        return cli_usage("points");
+    if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
+        return cli_fail(&err);
+    vr_autofree char *q =
+        vr_printf("SELECT * FROM Vmr_RecoveryPoint WHERE MachineIdentifier = '%s'", vm.guid);
+    if (wsmc_query(c->local, WSMC_NS_OURS, q, &l, &err) < 0)
+        return cli_fail(&err);
+    static const char *const numbers[] = { "Bytes", NULL };
+    if (c->json) {
+        cli_json(&l, numbers);
+        return EXIT_OK;
+    }
+    if (!l.n) {
+        cli_say(c,
+                vm.mode == 2
+                    ? "Machine %s has no recovery point yet."
+                    : "Machine %s is not a replica here: recovery points are on its replica.",
+                vm.name);
+        return EXIT_OK;
+    }
+    struct texts {
+        char time[32], bytes[32];
+    };
+    vr_autofree const char **cells = vr_new0((l.n + 1) * 4, sizeof *cells);
+    vr_autofree struct texts *t = vr_new0(l.n, sizeof *t);
+    static const char *const head[] = { "TIME", "KIND", "SIZE", "POINT" };
+    memcpy(cells, head, sizeof head);
+    for (size_t i = 0; i < l.n; i++) {
+        const char **r = &cells[(i + 1) * 4];
+        r[0] = cli_local_time(wsmc_str(l.v[i], "Time"), t[i].time);
+        r[1] = cli_text_or(l.v[i], "Kind", "-");
+        r[2] = cli_bytes(wsmc_uint(l.v[i], "Bytes", 0), t[i].bytes);
+        r[3] = cli_text_or(l.v[i], "InstanceID", "-");
+    }
+    cli_table(cells, 4, (unsigned)l.n + 1);
+    return EXIT_OK;
+}
+
+int verb_verify(struct cli *c)
+{
+    const char *args[2], *point = NULL;
+    const struct cli_option o[] = { { .name = "point", .value = &point } };
+    struct cli_vm vm;
+    struct vr_err err = VR_ERR_INIT;
+    if (cli_parse(c, "verify", o, 1, args, 1, 1) < 0)
+        return cli_usage("verify");
+    if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
+        return cli_fail(&err);
+    struct wsmc_key key = { "InstanceID", vm.rel_id };
+    struct wsmc_ref ref = {
+        .ns = WSMC_NS_OURS, .cls = "Vmr_ReplicationStatus", .keys = &key, .n_keys = 1
+    };
+    struct wsmc_arg a = { .name = "PointId", .value = point };
+    if (cli_invoke(c, c->local, &ref, "VerifyPoint", &a, point ? 1 : 0, "Verify", NULL, &err) < 0)
+        return cli_fail(&err);
+    cli_say(c, "The point was read whole and every block matches its digest.");
+    return EXIT_OK;
+}
