@@ -54,6 +54,7 @@ ACTION(create)
     r->lineage = ev->lineage;
     r->epoch = 0;
     r->has_acked = r->tracked = r->has_newest = r->seed = r->committed = false;
+    r->seeded_start = false;
     memset(&r->acked, 0, sizeof r->acked);
     vr_err_clear(&r->last_err);
     rel_stats_reset(r, ev->wall);
@@ -61,7 +62,7 @@ ACTION(create)
 
 ACTION(created)
 {
-    (void)ev;
+    r->seeded_start = ev->seeded;
     vr_err_clear(&r->last_err);
 }
 
@@ -72,7 +73,7 @@ ACTION(op_failed)
 
 ACTION(start_ir)
 {
-    r->seeded_start = ev->seeded;
+    r->seeded_start |= ev->seeded;
     r->start_at.us = 0;
     r->failures = 0;
     rel_due_now(r, ev);
@@ -87,7 +88,7 @@ ACTION(start_ir_tick)
 
 ACTION(schedule)
 {
-    r->seeded_start = ev->seeded;
+    r->seeded_start |= ev->seeded;
     r->start_at = ev->start_at;
     r->due.ms = ev->mono.ms + (ev->start_at.us - ev->wall.us) / 1000 + 1;
 }
@@ -322,6 +323,7 @@ ACTION(become_primary)
     r->epoch = 0;
     r->acked = (struct vr_point_id){ .lineage = r->lineage, .epoch = 0 };
     r->has_acked = r->tracked = !ev->seeded;
+    r->seeded_start = ev->seeded;
     r->has_newest = false;
     r->ever_replica = true;
     r->committed = false;

@@ -18,9 +18,13 @@ static void begin(struct rel *r, const struct rel_event *ev, enum flow_kind kind
     r->due.ms = 0;
 }
 
+/* Only the very first attempt may copy blindly: a later one may find there what an earlier one
+ * left, even a whole point whose acknowledgement was lost. */
 ACTION(begin_ir)
 {
-    begin(r, ev, FLOW_IR, false);
+    if (r->epoch)
+        r->seeded_start = true;
+    begin(r, ev, FLOW_IR, r->has_acked && r->tracked);
 }
 
 ACTION(begin_cycle)

@@ -591,3 +591,11 @@ const struct job *engine_running_job(const struct engine *e, const struct vr_uui
     struct item *it = find(e, machine);
     return it && !vr_uuid_is_zero(&it->job) ? find_job(e, &it->job) : NULL;
 }
+
+bool engine_idle(const struct engine *e)
+{
+    for (size_t i = 0; i < e->n_items; i++)
+        if (e->items[i]->running || e->items[i]->head)
+            return false;
+    return true;
+}

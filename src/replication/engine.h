@@ -86,6 +86,9 @@ const struct job *engine_job_at(const struct engine *e, size_t i);
 /* engine_running_job() - the exclusive job of a machine, NULL if none. */
 const struct job *engine_running_job(const struct engine *e, const struct vr_uuid *machine);
 
+/* engine_idle() - no effect is being run or waits to be run (SHIP and RETENTION do not count). */
+bool engine_idle(const struct engine *e);
+
 /* Jobs that are no relationship's: pairing, power, connection tests. */
 struct vr_uuid engine_job_new(struct engine *e, enum job_type type, const struct vr_uuid *machine,
                               const char *owner);

@@ -69,9 +69,9 @@ struct rel_event {
     enum vr_point_kind kind;  /* RX_*, FAILED_OVER */
     struct wall_us instant;   /* CAPTURED, RX_COMMITTED */
     bool vm_off;              /* U_PREPARE, U_FAILOVER, U_REVERT, PEER_REVERSE, U_BECOME_REPLICA */
-    bool seeded;              /* U_START_IR type 3 */
-    struct wall_us start_at;  /* U_START_IR, U_RESYNC: 0 now */
-    struct rel_moved moved;   /* SHIPPED, RX_COMMITTED */
+    bool seeded; /* U_START_IR type 3; CREATED, REVERSED: the peer has disks to compare with */
+    struct wall_us start_at; /* U_START_IR, U_RESYNC: 0 now */
+    struct rel_moved moved;  /* SHIPPED, RX_COMMITTED */
 };
 
 /* step() - what @ev does to @r: *ret_next and the effects (rel_fx bits) in *ret_fx.

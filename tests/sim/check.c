@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The promises (docs/architecture.md "Promises"), checked after every step and once more when the
+ * faults have stopped. */
+#include "sim.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static bool is_replica(enum rel_state st)
+{
+    return st == ST_R_WAIT || st == ST_R_REPL || st == ST_R_SUSP || st == ST_R_IR_SUSP;
+}
+
+static bool is_over(enum rel_state st)
+{
+    return st == ST_R_RECOVERED || st == ST_R_COMMITTED || st == ST_R_REVERSING;
+}
+
+/* Promise 1: what is listed is what was captured, and stays so. */
+static void check_points(struct host *h)
+{
+    for (int i = 0; i < h->d.n_points; i++) {
+        const struct point *p = &h->d.points[i];
+        const struct oracle *o = &h->s->oracle[p->oracle];
+        if (!vr_point_eq(&p->id, &o->id) || memcmp(&p->d, &o->d, sizeof o->d) != 0)
+            violated(h->s, "%s lists point %" PRIu64 " and it is not what was captured", h->name,
+                     p->id.epoch);
+    }
+}
+
+/* Promise 4: who is not the owner does not run. */
+static void check_power(struct sim *s)
+{
+    for (int i = 0; i < HOSTS; i++) {
+        struct host *h = &s->h[i];
+        enum rel_state st = rel_of(h)->st;
+        if (h->up && h->hv.running && (st == ST_P_PREPARED || is_replica(st)))
+            violated(s, "%s runs the machine in state %s", h->name, rel_state_name(st));
+    }
+    if (s->h[0].hv.running && s->h[1].hv.running && !s->split)
+        violated(s, "both hosts run the machine and nobody was told");
+}
+
+/* A planned failover loses nothing. */
+static void check_planned(struct sim *s)
+{
+    for (int i = 0; i < HOSTS; i++) {
+        struct host *p = &s->h[i], *q = other(p);
+        const struct rel *a = rel_of(p), *b = rel_of(q);
+        if (a->st != ST_P_PREPARED || !p->up || !q->up)
+            continue;
+        int o = oracle_find(s, &a->acked);
+        if (memcmp(&s->oracle[o].d, &p->hv.disk, sizeof p->hv.disk) != 0)
+            violated(s, "%s is prepared and its disk differs from the last point", p->name);
+        (void)b;
+    }
+}
+
+/* Nothing acknowledged is lost: the replica still has the acknowledged point or a newer one. */
+static void check_acked(struct sim *s)
+{
+    for (int i = 0; i < HOSTS; i++) {
+        struct host *p = &s->h[i], *q = other(p);
+        const struct rel *a = rel_of(p), *b = rel_of(q);
+        if (!p->up || !q->up || rel_mode(a) != REL_MODE_PRIMARY || !a->has_acked ||
+            !is_replica(b->st) || !vr_uuid_eq(&a->lineage, &b->lineage) ||
+            !vr_uuid_eq(&a->acked.lineage, &b->lineage))
+            continue;
+        struct point *n = point_newest(q);
+        if (!n || !vr_uuid_eq(&n->id.lineage, &a->lineage) || n->id.epoch < a->acked.epoch)
+            violated(s, "%s acknowledged point %" PRIu64 " and lost it", q->name, a->acked.epoch);
+    }
+}
+
+/* A relationship that people did not take apart has somebody who owns the machine. */
+static void check_owner(struct sim *s)
+{
+    const struct rel *a = rel_of(&s->h[0]), *b = rel_of(&s->h[1]);
+    bool ra = a->st == ST_R_REPL || a->st == ST_R_SUSP;
+    bool rb = b->st == ST_R_REPL || b->st == ST_R_SUSP;
+    if (ra && rb)
+        violated(s, "both hosts are replicas of each other");
+}
+
+void check_all(struct sim *s)
+{
+    for (int i = 0; i < HOSTS; i++)
+        check_points(&s->h[i]);
+    check_power(s);
+    check_planned(s);
+    check_acked(s);
+    check_owner(s);
+    if (s->split && !s->h[0].hv.running + !s->h[1].hv.running) {
+        /* Over when one side receives from the other again. */
+        for (int i = 0; i < HOSTS; i++)
+            if (rel_of(&s->h[i])->st == ST_P_REPL && rel_of(other(&s->h[i]))->st == ST_R_REPL)
+                s->split = false;
+    }
+}
+
+void check_sync_job(struct host *h, const struct job *j)
+{
+    const struct rel *r = rel_of(h);
+    if (j->waits_for_cycle && j->state == JOB_COMPLETED && rel_mode(r) == REL_MODE_PRIMARY &&
+        r->newest_instant.us < j->submitted.us)
+        violated(h->s, "%s: sync is done but what was written before it was not sent", h->name);
+}
+
+/* ---- when the world is quiet ---- */
+static void check_jobs(struct host *h)
+{
+    enum rel_state st = rel_of(h)->st;
+    bool waits = st == ST_P_READY || st == ST_P_IR_SUSP || st == ST_P_RESYNC_SUSP ||
+                 st == ST_P_IR || st == ST_P_RESYNC;
+    for (size_t i = 0;; i++) {
+        const struct job *j = engine_job_at(h->e, i);
+        if (!j)
+            return;
+        bool start = j->type == JOB_START_IR || j->type == JOB_RESYNC;
+        if (!job_over(j) && !(waits && start) && !j->waits_for_cycle)
+            violated(h->s, "%s: job \"%s\" never ends", h->name, job_caption(j->type));
+        if (!job_over(j) && j->waits_for_cycle && st != ST_P_IR && st != ST_P_REPL &&
+            st != ST_P_RESYNC)
+            violated(h->s, "%s: a sync waits for a cycle that will not come", h->name);
+    }
+}
+
+static void check_state_rests(struct host *h)
+{
+    switch (rel_of(h)->st) {
+    case ST_P_CREATING:
+    case ST_R_CREATING:
+    case ST_P_PREPARING:
+    case ST_P_YIELDING:
+    case ST_R_FAILING:
+    case ST_R_REVERTING:
+    case ST_R_REVERSING:
+    case ST_P_REMOVING:
+    case ST_R_REMOVING:
+        violated(h->s, "%s is stuck in state %s", h->name, rel_state_name(rel_of(h)->st));
+    default:
+        break;
+    }
+    if (!engine_idle(h->e) || h->effects)
+        violated(h->s, "%s: effects never end", h->name);
+    bool locked = rel_mode(rel_of(h)) == REL_MODE_REPLICA && !is_over(rel_of(h)->st);
+    locked |= rel_of(h)->st == ST_P_PREPARED;
+    if (h->hv.guarded != locked)
+        violated(h->s, "%s in state %s is %s", h->name, rel_state_name(rel_of(h)->st),
+                 locked ? "not guarded" : "guarded for ever");
+}
+
+void check_settled(struct sim *s, const uint64_t acked_before[HOSTS])
+{
+    for (int i = 0; i < HOSTS; i++) {
+        struct host *p = &s->h[i], *q = other(p);
+        const struct rel *a = rel_of(p), *b = rel_of(q);
+        check_jobs(p);
+        check_state_rests(p);
+        bool runs = a->st == ST_P_IR || a->st == ST_P_REPL || a->st == ST_P_RESYNC ||
+                    (a->st == ST_P_RESYNC_WAIT && a->set.auto_resync);
+        bool heard = (b->st == ST_R_WAIT || b->st == ST_R_REPL) && !strcmp(b->peer, p->name) &&
+                     vr_uuid_eq(&a->lineage, &b->lineage);
+        if (!runs || !heard)
+            continue;
+        if (a->st != ST_P_REPL || a->acked.epoch <= acked_before[i])
+            violated(s, "%s does not converge: %s, acknowledged %" PRIu64 " (before: %" PRIu64 ")",
+                     p->name, rel_state_name(a->st), a->acked.epoch, acked_before[i]);
+    }
+}

@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The engine's environment: every effect as steps between which anything may happen. A task that
+ * the daemon's death finds half done is simply not continued. */
+#include "sim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+static void done_later(struct sim *s, struct task *t)
+{
+    struct host *h = &s->h[t->host];
+    h->effects--;
+    engine_done(h->e, &s->machine);
+}
+
+void finish(struct host *h, struct rel_event *ev)
+{
+    if (ev)
+        host_event(h, ev);
+    if (chance(h->s, 15)) {
+        later(h->s, rnd(h->s, 40), h->no, done_later);
+        return;
+    }
+    h->effects--;
+    engine_done(h->e, &h->s->machine);
+}
+
+static void fail_with(struct host *h, enum rel_event_type type, enum vr_kind k, const char *text)
+{
+    struct rel_event ev = { .type = type };
+    vr_fail(&ev.err, k, 0, "%s", text);
+    finish(h, &ev);
+}
+
+static void go_on(struct sim *s, struct task *t, int64_t ms)
+{
+    struct task *n = later(s, ms, t->host, t->fn);
+    n->step = t->step + 1;
+    n->r = t->r;
+    n->fx = t->fx;
+    t->r = NULL;
+}
+
+/* ---- store: documents ---- */
+static int64_t store_slot(struct host *h)
+{
+    int64_t at = h->store_free > h->s->now ? h->store_free : h->s->now;
+    h->store_free = at + rnd(h->s, 6);
+    return h->store_free - h->s->now;
+}
+
+static void fx_document(struct sim *s, struct task *t)
+{
+    struct host *h = &s->h[t->host];
+    if (t->step == 0) {
+        free(h->d.rel);
+        h->d.rel = t->fx == FX_BIT_PERSIST ? rel_encode(t->r) : NULL;
+        go_on(s, t, rnd(s, 4));
+        return;
+    }
+    finish(h, NULL);
+}
+
+static void job_doc(struct sim *s, struct task *t)
+{
+    struct durable *d = &s->h[t->host].d;
+    int i = 0;
+    while (i < d->n_jobs && !vr_uuid_eq(&d->jobs[i].id, &t->id))
+        i++;
+    if (i < d->n_jobs) {
+        free(d->jobs[i].text);
+        d->jobs[i] = d->jobs[--d->n_jobs];
+    }
+    if (t->text && d->n_jobs < 64) {
+        d->jobs[d->n_jobs++] = (struct jobdoc){ .id = t->id, .text = t->text };
+        t->text = NULL;
+    }
+}
+
+static void env_write_job(void *ctx, const struct vr_uuid *id, const char *text)
+{
+    struct host *h = ctx;
+    struct task *t = later(h->s, store_slot(h), h->no, job_doc);
+    t->id = *id;
+    t->text = vr_strdup(text);
+}
+
+/* ---- hypervisor: the cycle ---- */
+static void capture_now(struct host *h, const struct rel *r)
+{
+    struct sim *s = h->s;
+    char since[64], name[64];
+    rel_checkpoint(&r->acked.lineage, r->acked.epoch, since);
+    rel_checkpoint(&r->lineage, r->flow.epoch, name);
+    struct checkpoint *c = r->flow.has_since ? cp_find(h, since) : NULL;
+    if (!h->hv.has_disk) {
+        fail_with(h, EV_CAPTURE_FAILED, VR_E_HV, "no disk");
+    } else if (chance(s, s->faults ? 5 : 0)) {
+        fail_with(h, EV_CAPTURE_FAILED, chance(s, 50) ? VR_E_HV : VR_E_BUSY, "hypervisor says no");
+    } else if (r->flow.has_since && (!c || c->inconsistent)) {
+        fail_with(h, EV_CAPTURE_FAILED, VR_E_TRACKING, "bitmap is missing or inconsistent");
+    } else {
+        struct capture *cap = &h->hv.cap;
+        *cap = (struct capture){
+            .held = true, .live = h->hv.running, .at = h->hv.disk, .when = s->now
+        };
+        if (c)
+            memcpy(cap->dirty, c->dirty, sizeof cap->dirty);
+        else
+            memset(cap->dirty, 1, sizeof cap->dirty);
+        snprintf(cap->name, sizeof cap->name, "%s", name);
+        cp_new(h, name);
+        cap->oracle = oracle_put(
+            s, &(struct vr_point_id){ .lineage = r->lineage, .epoch = r->flow.epoch }, &cap->at);
+        return;
+    }
+    h->hv.cap.held = false;
+}
+
+static void fx_capture(struct sim *s, struct task *t)
+{
+    struct host *h = &s->h[t->host];
+    if (t->step == 0) {
+        capture_now(h, t->r);
+        if (h->hv.cap.held)
+            go_on(s, t, rnd(s, 20));
+        return;
+    }
+    struct rel_event ev = { .type = EV_CAPTURED,
+                            .n_disks = 1,
+                            .vm_off = !h->hv.cap.live,
+                            .instant.us = h->hv.cap.when * 1000 };
+    snprintf(ev.disks[0].target, sizeof ev.disks[0].target, "vda");
+    ev.disks[0].size = (uint64_t)BLOCKS * VR_BLOCK_SIZE;
+    finish(h, &ev);
+}
+
+static void fx_end(struct sim *s, struct task *t)
+{
+    struct host *h = &s->h[t->host];
+    struct rel_event ev = { .type = EV_ENDED };
+    char name[64];
+    rel_checkpoint(&t->r->lineage, t->r->flow.epoch, name);
+    if (t->fx == FX_BIT_RETIRE)
+        cp_delete_but(h, name);
+    else
+        cp_delete(h, name);
+    h->hv.cap.held = false;
+    finish(h, &ev);
+}
+
+static void fx_reconcile(struct sim *s, struct task *t)
+{
+    struct host *h = &s->h[t->host];
+    char name[64];
+    rel_checkpoint(&t->r->acked.lineage, t->r->acked.epoch, name);
+    cp_delete_but(h, t->fx == FX_BIT_RECONCILE && t->r->has_acked ? name : NULL);
+    h->hv.cap.held = false;
+    finish(h, NULL);
+}
+
+static void fx_guard(struct sim *s, struct task *t)
+{
+    struct host *h = &s->h[t->host];
+    h->hv.guarded = t->fx == FX_BIT_GUARD;
+    finish(h, NULL);
+}
+
+/* ---- changes of role ---- */
+static void fx_make_replica(struct sim *s, struct task *t)
+{
+    struct host *h = &s->h[t->host];
+    if (t->step == 0) {
+        if (h->hv.has_disk && !t->r->seed) {
+            fail_with(h, EV_CREATE_FAILED, VR_E_EXISTS, "a machine of that UUID is here");
+            return;
+        }
+        if (chance(s, s->faults ? 5 : 0)) {
+            fail_with(h, EV_CREATE_FAILED, VR_E_NOSPACE, "no space");
+            return;
+        }
+        h->d.chain = true;
+        go_on(s, t, rnd(s, 20));
+        return;
+    }
+    struct rel_event ev = { .type = EV_CREATED };
+    finish(h, &ev);
+}
+
+static void fx_failover(struct sim *s, struct task *t)
+{
+    struct host *h = &s->h[t->host];
+    const struct rel *r = t->r;
+    struct point *p = r->failover_latest ? point_newest(h) : point_find(h, &r->failover);
+    if (!p || chance(s, s->faults && t->step == 0 ? 5 : 0)) {
+        h->hv.has_disk = h->d.failed_over = false; /* nothing half made is left */
+        fail_with(h, EV_FAILOVER_FAILED, VR_E_NOTFOUND, "no such point");
+        return;
+    }
+    if (t->step == 0) {
+        if (h->hv.running)
+            violated(s, "%s: overlays are made under a running machine", h->name);
+        struct vr_point_id first = { .lineage = r->next_lineage };
+        if (!h->d.failed_over || !vr_uuid_eq(&h->d.overlay_lineage, &r->next_lineage)) {
+            char name[64];
+            rel_checkpoint(&r->next_lineage, 0, name);
+            h->hv.disk = p->d;
+            cp_delete_but(h, NULL);
+            cp_new(h, name);
+            h->d.failed_over = true;
+            h->d.overlay_lineage = r->next_lineage;
+            h->d.overlay_on = p->id;
+            oracle_put(s, &first, &p->d);
+        }
+        h->hv.has_disk = true;
+        go_on(s, t, rnd(s, 30));
+        return;
+    }
+    struct rel_event ev = { .type = EV_FAILED_OVER, .point = p->id, .kind = p->kind };
+    s->n_failover++;
+    finish(h, &ev);
+}
+
+static void fx_revert(struct sim *s, struct task *t)
+{
+    struct host *h = &s->h[t->host];
+    if (t->step == 0 && (h->hv.running || chance(s, s->faults ? 5 : 0))) {
+        fail_with(h, EV_REVERT_FAILED, VR_E_STATE, "machine runs");
+        return;
+    }
+    if (t->step == 0) {
+        h->hv.has_disk = h->d.failed_over = false;
+        cp_delete_but(h, NULL);
+        go_on(s, t, rnd(s, 20));
+        return;
+    }
+    struct rel_event ev = { .type = EV_REVERTED };
+    finish(h, &ev);
+}
+
+static void fx_become_primary(struct sim *s, struct task *t)
+{
+    struct host *h = &s->h[t->host];
+    if (h->d.failed_over) {
+        h->d.failed_over = false;
+        h->d.n_points = 0;
+        h->d.stage.exists = false;
+        s->n_reverse++;
+    }
+    finish(h, NULL);
+}
+
+/* What the disks hold becomes the first point of a chain; nothing is copied. */
+static void yield_store(struct host *h, const struct rel *r)
+{
+    struct vr_point_id first = { .lineage = r->next_lineage };
+    struct point *p = point_newest(h);
+    if (p && vr_point_eq(&p->id, &first))
+        return;
+    if (!h->hv.has_disk)
+        violated(h->s, "%s yields without a disk", h->name);
+    struct point n = { .id = first, .d = h->hv.disk, .instant.us = h->s->now * 1000 };
+    n.kind = r->seed ? VR_POINT_STANDARD : VR_POINT_PLANNED;
+    n.oracle = oracle_put(h->s, &first, &h->hv.disk);
+    h->d.n_points = 0;
+    h->d.stage.exists = false;
+    h->d.chain = true;
+    point_add(h, &n);
+}
+
+static void fx_yield(struct sim *s, struct task *t)
+{
+    struct host *h = &s->h[t->host];
+    if (t->step == 0 && h->hv.running) {
+        fail_with(h, EV_YIELD_FAILED, VR_E_STATE, "machine runs");
+        return;
+    }
+    if (t->step == 0 && h->hv.has_disk && chance(s, s->faults ? 10 : 0)) {
+        fail_with(h, EV_YIELD_FAILED, VR_E_NOSPACE, "no space");
+        return;
+    }
+    if (t->step == 0) {
+        yield_store(h, t->r);
+        go_on(s, t, rnd(s, 20));
+    } else if (t->step == 1) {
+        cp_delete_but(h, NULL);
+        h->hv.cap.held = false;
+        h->hv.has_disk = false;
+        go_on(s, t, rnd(s, 20));
+    } else {
+        struct rel_event ev = { .type = EV_YIELDED };
+        finish(h, &ev);
+    }
+}
+
+static void fx_remove(struct sim *s, struct task *t)
+{
+    struct host *h = &s->h[t->host];
+    if (t->step == 0) {
+        cp_delete_but(h, NULL);
+        h->hv.cap.held = false;
+        h->d.stage.exists = false;
+        if (!h->hv.has_disk && h->d.n_points) {
+            h->hv.disk = point_newest(h)->d;
+            h->hv.has_disk = true;
+        }
+        h->d.n_points = 0;
+        h->d.chain = h->d.failed_over = false;
+        go_on(s, t, rnd(s, 20));
+        return;
+    }
+    h->hv.guarded = false;
+    struct rel_event ev = { .type = EV_REMOVED };
+    finish(h, &ev);
+}
+
+/* Merges one point at a time; ends when there is nothing to do or the host has another role. */
+static void fx_retention(struct sim *s, struct task *t)
+{
+    struct host *h = &s->h[t->host];
+    if (h->d.n_points <= KEEP_POINTS || rel_of(h)->st == ST_R_FAILING)
+        return;
+    int i = 0;
+    while (h->d.failed_over && vr_point_eq(&h->d.points[i].id, &h->d.overlay_on))
+        i++;
+    memmove(&h->d.points[i], &h->d.points[i + 1],
+            (size_t)(h->d.n_points - i - 1) * sizeof h->d.points[0]);
+    h->d.n_points--;
+    go_on(s, t, 5 + rnd(s, 500));
+}
+
+/* ---- the environment ---- */
+static void nothing(struct sim *s, struct task *t)
+{
+    finish(&s->h[t->host], NULL);
+}
+
+static void (*effect_of(enum rel_fx_bit fx))(struct sim *, struct task *)
+{
+    switch (fx) {
+    case FX_BIT_PERSIST:
+    case FX_BIT_FORGET:
+        return fx_document;
+    case FX_BIT_MAKE_REPLICA:
+        return fx_make_replica;
+    case FX_BIT_CAPTURE:
+        return fx_capture;
+    case FX_BIT_RETIRE:
+    case FX_BIT_DROP:
+        return fx_end;
+    case FX_BIT_GUARD:
+    case FX_BIT_UNGUARD:
+        return fx_guard;
+    case FX_BIT_FAILOVER:
+        return fx_failover;
+    case FX_BIT_REVERT:
+        return fx_revert;
+    case FX_BIT_BECOME_PRIMARY:
+        return fx_become_primary;
+    case FX_BIT_YIELD:
+        return fx_yield;
+    case FX_BIT_CLEAN_TRACKING:
+    case FX_BIT_RECONCILE:
+        return fx_reconcile;
+    case FX_BIT_REMOVE:
+        return fx_remove;
+    case FX_BIT_RETENTION:
+        return fx_retention;
+    default:
+        return nothing;
+    }
+}
+
+static void env_run(void *ctx, const struct rel *r, enum rel_fx_bit fx)
+{
+    struct host *h = ctx;
+    struct sim *s = h->s;
+    tell(s, "%s: %s (%s)", h->name, rel_fx_name(fx), rel_state_name(r->st));
+    fault_soon(h);
+    switch (fx) {
+    case FX_BIT_CANCEL_FLOW:
+        if (h->tx)
+            h->tx->tx_cancel = true;
+        return;
+    case FX_BIT_CANCEL_RX:
+        if (!h->rx && r->rx_active)
+            violated(s, "%s: the engine believes in a transfer that is not there", h->name);
+        if (h->rx)
+            h->rx->rx_cancel = true;
+        return;
+    case FX_BIT_SHIP:
+        net_ship(h, r);
+        return;
+    case FX_BIT_CREATE_AT_PEER:
+    case FX_BIT_REVERSE_CALL:
+        h->effects++;
+        net_call(h, r, fx);
+        return;
+    case FX_BIT_PUSH_SETTINGS:
+        net_call(h, r, fx);
+        h->effects++;
+        later(s, 1, h->no, nothing);
+        return;
+    case FX_BIT_RETENTION:
+        break;
+    default:
+        h->effects++;
+    }
+    if (h->effects > 1)
+        violated(s, "%s: effects of one machine side by side", h->name);
+    bool doc = fx == FX_BIT_PERSIST || fx == FX_BIT_FORGET;
+    struct task *t = later(s, doc ? store_slot(h) : 1 + rnd(s, 30), h->no, effect_of(fx));
+    t->fx = fx;
+    t->r = vr_new(struct rel);
+    *t->r = *r;
+}
+
+static struct mono_ms env_mono(void *ctx)
+{
+    return (struct mono_ms){ ((struct host *)ctx)->s->now };
+}
+
+static struct wall_us env_wall(void *ctx)
+{
+    return (struct wall_us){ ((struct host *)ctx)->s->now * 1000 };
+}
+
+static void env_random(void *ctx, void *p, size_t n)
+{
+    struct host *h = ctx;
+    for (size_t i = 0; i < n; i++)
+        ((uint8_t *)p)[i] = (uint8_t)rnd(h->s, 256);
+}
+
+static void env_changed(void *ctx, const struct rel *before, const struct rel *after,
+                        const struct job *job)
+{
+    struct host *h = ctx;
+    if (job) {
+        if (job_over(job)) {
+            tell(h->s, "%s: job \"%s\" ends as %d: %s", h->name, job_caption(job->type),
+                 (int)job->state, job->err.msg);
+            check_sync_job(h, job);
+        }
+        return;
+    }
+    if (before->st != after->st)
+        tell(h->s, "%s: %s -> %s %s", h->name, rel_state_name(before->st),
+             rel_state_name(after->st), after->last_err.msg);
+    if (before->st != after->st && after->st == ST_P_RESYNC)
+        h->s->n_resync++;
+    if (before->st == ST_P_YIELDING && after->st == ST_R_WAIT)
+        h->s->n_seed++;
+}
+
+struct engine_env host_env(struct host *h)
+{
+    return (struct engine_env){ .ctx = h,
+                                .mono = env_mono,
+                                .wall = env_wall,
+                                .random = env_random,
+                                .run = env_run,
+                                .write_job = env_write_job,
+                                .changed = env_changed };
+}

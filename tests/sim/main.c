@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* sim --seed N --steps M [--trace]: one run. sim --seeds FROM N: many, for the test.
+ * A run has a wild part with faults and users, then a quiet one in which everything must settle. */
+#include "sim.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+static void sim_init(struct sim *s, uint64_t seed, long steps, bool trace)
+{
+    *s = (struct sim){ .seed = seed, .rng = seed, .max_steps = steps, .trace = trace };
+    s->now = 1000;
+    s->link = s->users = true;
+    s->faults = seed % 5 != 0; /* every fifth world is a kind one: there all must go through */
+    static const uint32_t rates[] = { 3000, 30000, 120000 };
+    s->fault_ms = rates[rnd(s, 3)];
+    s->machine = rnd_uuid(s);
+    for (int i = 0; i < HOSTS; i++) {
+        struct host *h = &s->h[i];
+        h->s = s;
+        h->no = i;
+        snprintf(h->name, sizeof h->name, "%c", 'A' + i);
+        host_boot(h);
+    }
+    s->h[0].hv.has_disk = true;
+    for (int b = 0; b < BLOCKS; b++)
+        s->h[0].hv.disk.b[b] = chance(s, 60) ? ++s->next_val : 0;
+    users_start(s);
+    faults_start(s);
+}
+
+static void sim_done(struct sim *s)
+{
+    for (int i = 0; i < HOSTS; i++) {
+        engine_free(s->h[i].e);
+        free(s->h[i].d.rel);
+        for (int k = 0; k < s->h[i].d.n_jobs; k++)
+            free(s->h[i].d.jobs[k].text);
+    }
+    for (int i = 0; i < s->n_q; i++)
+        task_free(s->q[i]);
+    free(s->q);
+    free(s->oracle);
+    while (s->xfers) {
+        struct xfer *next = s->xfers->next;
+        free(s->xfers);
+        s->xfers = next;
+    }
+    while (s->calls) {
+        struct call *next = s->calls->next;
+        free(s->calls);
+        s->calls = next;
+    }
+}
+
+static void run_until(struct sim *s, int64_t ms)
+{
+    long limit = s->steps + 200000;
+    while (s->now < ms && world_step(s))
+        if (s->steps > limit)
+            violated(s, "the engines are busy for nothing");
+}
+
+static bool at_rest(const struct host *h)
+{
+    return engine_idle(h->e) && !h->effects;
+}
+
+static void run(struct sim *s)
+{
+    while (s->steps < s->max_steps && world_step(s))
+        ;
+    tell(s, "---- the world becomes quiet ----");
+    s->faults = s->users = false;
+    uint64_t acked[HOSTS];
+    run_until(s, s->now + 400000);
+    for (int i = 0; i < HOSTS; i++)
+        acked[i] = rel_of(&s->h[i])->acked.epoch;
+    run_until(s, s->now + 200000);
+    int64_t patience = s->now + 120000;
+    while (s->now < patience && !(at_rest(&s->h[0]) && at_rest(&s->h[1])) && world_step(s))
+        ;
+    check_settled(s, acked);
+}
+
+struct sum {
+    long points, full, compare, reverse, failover, crash, seed, cuts, resync, lost, ops, refused;
+};
+
+static void add(struct sum *a, const struct sim *s)
+{
+    a->points += s->n_points;
+    a->full += s->n_full;
+    a->compare += s->n_compare;
+    a->reverse += s->n_reverse;
+    a->failover += s->n_failover;
+    a->crash += s->n_crash;
+    a->seed += s->n_seed;
+    a->cuts += s->n_cuts;
+    a->resync += s->n_resync;
+    a->lost += s->n_lost_answers;
+    a->ops += s->n_ops;
+    a->refused += s->n_refused;
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t first = 1, n = 0;
+    long steps = 4000;
+    bool trace = false;
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--trace"))
+            trace = true;
+        else if (!strcmp(argv[i], "--seed") && i + 1 < argc)
+            first = strtoull(argv[++i], NULL, 10), n = 1;
+        else if (!strcmp(argv[i], "--seeds") && i + 2 < argc)
+            first = strtoull(argv[i + 1], NULL, 10), n = strtoull(argv[i + 2], NULL, 10), i += 2;
+        else if (!strcmp(argv[i], "--steps") && i + 1 < argc)
+            steps = strtol(argv[++i], NULL, 10);
+        else
+            return fprintf(stderr, "usage: sim --seed N | --seeds FROM N [--steps M] [--trace]\n"),
+                   2;
+    }
+    const char *more = getenv("VMR_SIM_SEEDS");
+    if (!n)
+        n = more ? strtoull(more, NULL, 10) : 1000;
+    struct sum sum = { 0 };
+    for (uint64_t seed = first; seed < first + n; seed++) {
+        struct sim *s = vr_new(struct sim);
+        sim_init(s, seed, steps, trace);
+        run(s);
+        add(&sum, s);
+        sim_done(s);
+        free(s);
+    }
+    printf("%" PRIu64 " seeds: %ld points, %ld failovers, %ld reversals, %ld seeds offered, "
+           "%ld full and %ld comparing copies, %ld resyncs, %ld crashes, %ld cuts, %ld answers "
+           "lost, %ld requests (%ld refused)\n",
+           n, sum.points, sum.failover, sum.reverse, sum.seed, sum.full, sum.compare, sum.resync,
+           sum.crash, sum.cuts, sum.lost, sum.ops, sum.refused);
+    return 0;
+}

@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The net between the hosts: calls and transfers that are late, lost, cut, or answered into the
+ * void. A cut is learnt by the two ends at different times. */
+#include "sim.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+enum { CALL_TIMEOUT_MS = 30000, NOTICE_MS = 20000 };
+
+/* ---- calls ---- */
+static void call_end(struct sim *s, struct call *c, const struct vr_err *err)
+{
+    struct host *h = &s->h[c->from];
+    if (c->over || !h->up || h->inc != c->from_inc)
+        return;
+    c->over = true;
+    if (c->fx == FX_BIT_PUSH_SETTINGS)
+        return;
+    bool create = c->fx == FX_BIT_CREATE_AT_PEER;
+    struct rel_event ev = { .type = create ? EV_CREATED : EV_REVERSED, .seeded = c->seeded };
+    if (err->kind != VR_OK) {
+        ev.type = create ? EV_CREATE_FAILED : EV_REVERSE_FAILED;
+        ev.err = *err;
+    }
+    finish(h, &ev);
+}
+
+static void call_timeout(struct sim *s, struct task *t)
+{
+    struct vr_err err = VR_ERR_INIT;
+    vr_fail(&err, VR_E_TIMEOUT, 0, "no answer");
+    call_end(s, t->arg, &err);
+}
+
+static void call_answer(struct sim *s, struct task *t)
+{
+    struct call *c = t->arg;
+    call_end(s, c, &c->err);
+}
+
+static void call_replied(void *ctx, const struct rel *r, const struct vr_err *err)
+{
+    struct call *c = ctx;
+    struct sim *s = NULL;
+    memcpy(&s, c->r.name + 8, sizeof s); /* see net_call() */
+    struct host *to = &s->h[c->to];
+    if (to->inc != c->to_inc)
+        return;
+    if (err)
+        c->err = *err;
+    else
+        c->seeded = c->fx == FX_BIT_REVERSE_CALL ? r->st == ST_R_WAIT : r->seed;
+    if (!s->link || chance(s, s->faults ? 15 : 0)) {
+        s->n_lost_answers++;
+        tell(s, "net: the answer of %s is lost", to->name);
+        return;
+    }
+    later(s, 1 + rnd(s, 60), -1, call_answer)->arg = c;
+}
+
+static void call_arrive(struct sim *s, struct task *t)
+{
+    struct call *c = t->arg;
+    struct host *to = &s->h[c->to];
+    if (!to->up || (!s->link && t->step == 0)) {
+        vr_fail(&c->err, VR_E_PEER, 0, "connection refused");
+        later(s, rnd(s, 100), -1, call_answer)->arg = c;
+        return;
+    }
+    c->to_inc = to->inc;
+    struct rel_event ev = { .n_disks = c->r.n_disks, .set = c->r.set };
+    memcpy(ev.disks, c->r.disks, sizeof ev.disks);
+    snprintf(ev.peer, sizeof ev.peer, "%s", s->h[c->from].name);
+    snprintf(ev.name, sizeof ev.name, "vm");
+    switch (c->fx) {
+    case FX_BIT_CREATE_AT_PEER:
+        ev.type = EV_PEER_CREATE;
+        ev.lineage = c->r.lineage;
+        break;
+    case FX_BIT_REVERSE_CALL:
+        ev.type = EV_PEER_REVERSE;
+        ev.lineage = c->r.next_lineage;
+        ev.point = c->r.failover;
+        ev.vm_off = !to->hv.running;
+        break;
+    default:
+        ev.type = EV_PEER_SETTINGS;
+    }
+    engine_peer_request(to->e, &s->machine, &ev, call_replied, c);
+}
+
+void net_call(struct host *h, const struct rel *r, enum rel_fx_bit fx)
+{
+    struct sim *s = h->s;
+    struct call *c = vr_new(struct call);
+    c->next = s->calls;
+    s->calls = c;
+    c->from = h->no;
+    c->to = 1 - h->no;
+    c->from_inc = h->inc;
+    c->fx = fx;
+    c->r = *r;
+    /* The reply function gets the call only: the world travels behind the name, which is not used.
+     */
+    memset(c->r.name, 0, sizeof c->r.name);
+    memcpy(c->r.name + 8, &s, sizeof s);
+    later(s, CALL_TIMEOUT_MS, h->no, call_timeout)->arg = c;
+    bool late = chance(s, s->faults ? 5 : 0);
+    if (late) /* stays in a queue somewhere, the caller gives up before it arrives */
+        tell(s, "net: a call of %s is under way for long", h->name);
+    struct task *t =
+        later(s, late ? CALL_TIMEOUT_MS + rnd(s, 120000) : 1 + rnd(s, 60), -1, call_arrive);
+    t->arg = c;
+    t->step = late;
+}
+
+/* ---- transfers: the ends ---- */
+static void tx_end(struct sim *s, struct xfer *x, const struct vr_err *err)
+{
+    struct host *h = &s->h[x->from];
+    if (!x->tx)
+        return;
+    x->tx = false;
+    h->tx = NULL;
+    struct rel_event ev = { .type = err ? EV_SHIP_FAILED : EV_SHIPPED };
+    if (err)
+        ev.err = *err;
+    ev.moved.payload = (uint64_t)x->shipped * VR_BLOCK_SIZE;
+    host_event(h, &ev);
+}
+
+static void rx_end(struct sim *s, struct xfer *x, const struct vr_err *err)
+{
+    struct host *h = &s->h[x->to];
+    if (!x->rx)
+        return;
+    x->rx = false;
+    h->rx = NULL;
+    struct rel_event ev = { .type = EV_RX_ENDED };
+    if (err)
+        ev.err = *err;
+    host_event(h, &ev);
+}
+
+static void notice(struct sim *s, struct task *t)
+{
+    struct xfer *x = t->arg;
+    struct vr_err err = VR_ERR_INIT;
+    vr_fail(&err, VR_E_PEER, 0, "connection lost");
+    if (t->step == 0)
+        tx_end(s, x, &err);
+    else if (x->phase < X_COMMIT)
+        rx_end(s, x, &err);
+}
+
+void net_break(struct sim *s, struct xfer *x)
+{
+    if (x->broken)
+        return;
+    x->broken = true;
+    s->n_cuts++;
+    for (int end = 0; end < 2; end++) {
+        struct task *t = later(s, rnd(s, chance(s, 70) ? 50 : NOTICE_MS), -1, notice);
+        t->arg = x;
+        t->step = end;
+    }
+}
+
+void net_host_down(struct sim *s, int host)
+{
+    for (struct xfer *x = s->xfers; x; x = x->next) {
+        if (!x->tx && !x->rx)
+            continue;
+        if (x->from == host)
+            x->tx = false;
+        if (x->to == host)
+            x->rx = false;
+        if (x->from == host || x->to == host)
+            net_break(s, x);
+    }
+}
+
+/* ---- transfers: the middle ---- */
+static uint32_t effective(struct host *to, int b)
+{
+    struct point *p = point_newest(to);
+    if (to->d.stage.exists && to->d.stage.have[b])
+        return to->d.stage.val[b];
+    return p ? p->d.b[b] : 0;
+}
+
+static void stage_open(struct host *to)
+{
+    struct point *p = point_newest(to);
+    bool same = to->d.stage.exists && to->d.stage.has_parent == (p != NULL) &&
+                (!p || vr_point_eq(&p->id, &to->d.stage.parent));
+    if (same)
+        return;
+    memset(&to->d.stage, 0, sizeof to->d.stage);
+    to->d.stage.exists = true;
+    to->d.stage.has_parent = p != NULL;
+    if (p)
+        to->d.stage.parent = p->id;
+}
+
+static void choose_blocks(struct sim *s, struct xfer *x, const struct capture *cap)
+{
+    struct host *to = &s->h[x->to];
+    for (int b = 0; b < BLOCKS; b++) {
+        bool staged = to->d.stage.have[b];
+        bool differs = effective(to, b) != x->at.b[b];
+        switch (x->mode) {
+        case MODE_ALL:
+            x->todo[b] = staged ? differs : x->at.b[b] != 0;
+            break;
+        case MODE_DIRTY:
+            x->todo[b] = staged ? differs : cap->dirty[b];
+            break;
+        case MODE_COMPARE:
+            x->todo[b] = differs;
+        }
+    }
+}
+
+/* What is shipped must be needed: no full copy where there is something to compare with, no block
+ * that did not change since the point that the changes start from. */
+static void check_need(struct sim *s, struct xfer *x)
+{
+    struct host *to = &s->h[x->to];
+    if (x->mode == MODE_ALL && to->d.n_points)
+        violated(s, "a full copy to a host that has a point");
+    s->n_full += x->mode == MODE_ALL;
+    s->n_compare += x->mode == MODE_COMPARE;
+    int since = oracle_find(s, &x->r.acked);
+    for (int b = 0; b < BLOCKS && x->mode == MODE_DIRTY; b++)
+        if (x->todo[b] && x->at.b[b] && x->at.b[b] == s->oracle[since].d.b[b] &&
+            !to->d.stage.have[b])
+            violated(s, "block %d is shipped and did not change since epoch %" PRIu64, b,
+                     x->r.acked.epoch);
+}
+
+static enum xmode mode_of(const struct rel *r)
+{
+    if (r->flow.has_since)
+        return MODE_DIRTY;
+    return r->flow.kind == FLOW_IR && !r->seeded_start ? MODE_ALL : MODE_COMPARE;
+}
+
+static void fail_both(struct sim *s, struct xfer *x, enum vr_kind k, const char *text)
+{
+    struct vr_err err = VR_ERR_INIT;
+    vr_fail(&err, k, 0, "%s", text);
+    tx_end(s, x, &err);
+    rx_end(s, x, &err);
+}
+
+static bool x_connect(struct sim *s, struct xfer *x)
+{
+    struct host *from = &s->h[x->from], *to = &s->h[x->to];
+    struct vr_err err = VR_ERR_INIT;
+    if (!s->link || !to->up) {
+        vr_fail(&err, VR_E_PEER, 0, "cannot connect");
+        tx_end(s, x, &err);
+        return false;
+    }
+    struct rel_event ev = { .type = EV_RX_OPEN,
+                            .lineage = x->r.lineage,
+                            .point = { x->r.lineage, x->r.flow.has_since ? x->r.acked.epoch : 0 },
+                            .latest = x->r.flow.has_since,
+                            .kind = x->kind };
+    snprintf(ev.peer, sizeof ev.peer, "%s", from->name);
+    if (engine_rx_open(to->e, &s->machine, &ev, &err) < 0) {
+        tx_end(s, x, &err);
+        return false;
+    }
+    if (to->rx)
+        violated(s, "%s receives twice", to->name);
+    x->rx = true;
+    to->rx = x;
+    x->mode = mode_of(&x->r);
+    stage_open(to);
+    choose_blocks(s, x, &from->hv.cap);
+    check_need(s, x);
+    return true;
+}
+
+/* Some blocks in any order; true when all are there. */
+static bool x_data(struct sim *s, struct xfer *x)
+{
+    struct host *to = &s->h[x->to];
+    int from = (int)rnd(s, BLOCKS), left = 0, n = 1 + (int)rnd(s, 24);
+    for (int i = 0; i < BLOCKS; i++) {
+        int b = (from + i) % BLOCKS;
+        if (!x->todo[b])
+            continue;
+        if (!n) {
+            left++;
+            continue;
+        }
+        n--;
+        x->todo[b] = false;
+        x->shipped++;
+        to->d.stage.have[b] = true;
+        to->d.stage.val[b] = x->at.b[b];
+        to->d.stage.flushed[b] = chance(s, 50);
+    }
+    return !left;
+}
+
+static void x_commit(struct sim *s, struct xfer *x)
+{
+    struct host *to = &s->h[x->to];
+    struct point p = { .id = { x->r.lineage, x->r.flow.epoch },
+                       .kind = x->kind,
+                       .instant = x->instant,
+                       .oracle = x->oracle };
+    for (int b = 0; b < BLOCKS; b++)
+        p.d.b[b] = effective(to, b);
+    to->d.stage.exists = false;
+    memset(to->d.stage.have, 0, sizeof to->d.stage.have);
+    point_add(to, &p);
+    x->committed = true;
+    tell(s, "%s: point %" PRIu64 " committed", to->name, p.id.epoch);
+}
+
+static void x_tell(struct sim *s, struct xfer *x)
+{
+    struct host *to = &s->h[x->to];
+    struct rel_event ev = { .type = EV_RX_COMMITTED,
+                            .point = { x->r.lineage, x->r.flow.epoch },
+                            .kind = x->kind,
+                            .instant = x->instant,
+                            .n_disks = x->r.n_disks };
+    memcpy(ev.disks, x->r.disks, sizeof ev.disks);
+    ev.moved.payload = (uint64_t)x->shipped * VR_BLOCK_SIZE;
+    host_event(to, &ev);
+    rx_end(s, x, NULL);
+}
+
+static void x_step(struct sim *s, struct task *t);
+
+static void x_again(struct sim *s, struct xfer *x)
+{
+    later(s, 1 + rnd(s, 25), -1, x_step)->arg = x;
+}
+
+/* Before the go-ahead either end may leave; after it the receiver commits whatever happens. */
+static bool x_left(struct sim *s, struct xfer *x)
+{
+    if (x->phase >= X_COMMIT)
+        return !x->rx && !x->committed;
+    if (x->broken || (!x->tx && !x->rx))
+        return true;
+    if (x->tx_cancel || x->rx_cancel) {
+        fail_both(s, x, VR_E_CANCELLED, "cancelled");
+        return true;
+    }
+    if (s->faults && x->phase >= X_DATA && (chance(s, 2) || !s->link)) {
+        net_break(s, x);
+        return true;
+    }
+    return false;
+}
+
+static void x_step(struct sim *s, struct task *t)
+{
+    struct xfer *x = t->arg;
+    if (x->phase == X_OVER || x_left(s, x))
+        return;
+    struct host *from = &s->h[x->from];
+    switch (x->phase) {
+    case X_CONNECT:
+        if (!x_connect(s, x))
+            return;
+        x->phase = X_DATA;
+        break;
+    case X_DATA:
+        if (x_data(s, x))
+            x->phase = X_GO;
+        break;
+    case X_GO:
+        if (from->hv.cap.lost || !from->hv.cap.held) {
+            fail_both(s, x, VR_E_STATE, "the machine was stopped or started; the instant is gone");
+            return;
+        }
+        x->phase = X_COMMIT;
+        break;
+    case X_COMMIT:
+        for (int b = 0; b < BLOCKS; b++) /* the go-ahead implies that all is flushed */
+            s->h[x->to].d.stage.flushed[b] = true;
+        x_commit(s, x);
+        x->phase = X_TELL;
+        break;
+    case X_TELL:
+        x->phase = X_OVER;
+        if (x->rx)
+            x_tell(s, x);
+        if (x->broken)
+            return;
+        if (!s->link || chance(s, s->faults ? 10 : 0)) {
+            s->n_lost_answers++;
+            tell(s, "net: the acknowledgement is lost");
+            net_break(s, x);
+            return;
+        }
+        tx_end(s, x, NULL);
+        return;
+    case X_OVER:
+        return;
+    }
+    x_again(s, x);
+}
+
+void net_ship(struct host *h, const struct rel *r)
+{
+    struct sim *s = h->s;
+    struct xfer *x = vr_new(struct xfer);
+    x->next = s->xfers;
+    s->xfers = x;
+    x->from = h->no;
+    x->to = 1 - h->no;
+    x->tx = true;
+    x->r = *r;
+    x->at = h->hv.cap.at;
+    x->oracle = h->hv.cap.oracle;
+    x->instant = r->flow.instant;
+    x->kind = r->flow.kind == FLOW_FINAL ? VR_POINT_PLANNED : VR_POINT_STANDARD;
+    x->tx_cancel = r->flow.cancelled;
+    if (h->tx)
+        violated(s, "%s ships twice at a time", h->name);
+    h->tx = x;
+    x_again(s, x);
+}

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef VR_TESTS_SIM_SIM_H
+#define VR_TESTS_SIM_SIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "replication/engine.h"
+
+/* Two hosts, one machine, one process, one seed. Engines are the real ones; disks, hypervisors,
+ * stores, the net and the clock are arrays and numbers. Nothing here reads a real clock or a real
+ * random source, so a seed is a complete description of a run. */
+
+enum { HOSTS = 2, BLOCKS = 64, POINTS_MAX = 64, CHECKPOINTS_MAX = 16, KEEP_POINTS = 4 };
+
+struct sim;
+struct host;
+
+/* ---- the disk of a machine: one number per block, 0 is a hole ---- */
+struct disk {
+    uint32_t b[BLOCKS];
+};
+
+struct checkpoint {
+    char name[64];
+    bool dirty[BLOCKS]; /* written since it was made */
+    bool inconsistent;  /* the machine was killed while it ran */
+};
+
+struct capture {
+    bool held, live, lost;
+    char name[64];
+    struct disk at;     /* the instant */
+    bool dirty[BLOCKS]; /* since the parent */
+    int oracle;
+    int64_t when;
+};
+
+struct point {
+    struct vr_point_id id;
+    struct disk d;
+    enum vr_point_kind kind;
+    struct wall_us instant;
+    int oracle;
+};
+
+/* What survives a crash of the daemon, and, but for what is marked, of the host. */
+struct durable {
+    char *rel;
+    struct jobdoc {
+        struct vr_uuid id;
+        char *text;
+    } jobs[64];
+    int n_jobs;
+    bool chain;
+    struct point points[POINTS_MAX];
+    int n_points;
+    struct {
+        bool exists, has_parent;
+        struct vr_point_id parent;
+        bool have[BLOCKS];
+        bool flushed[BLOCKS]; /* the others are lost when the host dies */
+        uint32_t val[BLOCKS];
+    } stage;
+    bool failed_over; /* the machine's disk is an overlay on a point of the chain */
+    struct vr_uuid overlay_lineage;
+    struct vr_point_id overlay_on;
+};
+
+/* The hypervisor's side; goes on when the daemon dies. */
+struct hvside {
+    bool has_disk; /* the definition points at disks that exist */
+    bool running, guarded;
+    struct disk disk;
+    struct checkpoint cp[CHECKPOINTS_MAX];
+    int n_cp;
+    struct capture cap;
+};
+
+struct host {
+    struct sim *s;
+    int no;
+    char name[8];
+    uint32_t inc; /* of the daemon; grows with each crash */
+    bool up;
+    struct engine *e;
+    struct durable d;
+    struct hvside hv;
+    struct xfer *tx, *rx;
+    int64_t store_free; /* the store does one thing after the other */
+    int effects;        /* begun and not done */
+    int64_t tick_at;
+};
+
+/* ---- the queue of what happens next ---- */
+struct task {
+    int64_t at;
+    uint64_t seq;
+    int host; /* -1: nobody's, survives crashes */
+    uint32_t inc;
+    void (*fn)(struct sim *s, struct task *t);
+    int step;
+    struct rel *r; /* owned, may be NULL */
+    enum rel_fx_bit fx;
+    void *arg;
+    struct vr_uuid id;
+    char *text;
+};
+
+struct oracle {
+    struct vr_point_id id;
+    struct disk d;
+};
+
+enum xphase { X_CONNECT, X_DATA, X_GO, X_COMMIT, X_TELL, X_OVER };
+enum xmode { MODE_ALL, MODE_DIRTY, MODE_COMPARE };
+struct xfer {
+    struct xfer *next;
+    int from, to;
+    bool tx, rx; /* this end still takes part */
+    bool tx_cancel, rx_cancel;
+    bool broken; /* the connection is gone; the ends learn of it one by one */
+    bool committed;
+    enum xphase phase;
+    enum xmode mode;
+    struct rel r; /* the sender's, when it began */
+    struct disk at;
+    int oracle;
+    bool todo[BLOCKS];
+    int shipped;
+    struct wall_us instant;
+    enum vr_point_kind kind;
+};
+
+struct call {
+    struct call *next;
+    int from, to;
+    uint32_t from_inc, to_inc;
+    enum rel_fx_bit fx;
+    struct rel r;
+    bool over; /* the caller has given up or got its answer */
+    bool seeded;
+    struct vr_err err;
+};
+
+struct sim {
+    uint64_t seed, rng;
+    int64_t now;
+    uint64_t seq;
+    bool trace, faults, users, stop;
+    struct task **q;
+    int n_q, cap_q;
+    struct host h[HOSTS];
+    bool link;
+    uint32_t fault_ms; /* how often things go wrong */
+    struct oracle *oracle;
+    int n_oracle;
+    struct xfer *xfers;
+    struct call *calls;
+    struct vr_uuid machine;
+    uint32_t next_val;
+    long steps, max_steps;
+    bool split; /* users have declared that both may run (unplanned failover, ...) */
+    bool removed_once;
+    /* counters, for the summary and for the test of the simulator itself */
+    long n_points, n_full, n_compare, n_reverse, n_failover, n_crash, n_seed, n_cuts, n_resync,
+        n_lost_answers, n_ops, n_refused;
+};
+
+/* world.c */
+uint32_t rnd(struct sim *s, uint32_t n); /* 0..n-1 */
+bool chance(struct sim *s, uint32_t percent);
+struct vr_uuid rnd_uuid(struct sim *s);
+struct task *later(struct sim *s, int64_t ms, int host, void (*fn)(struct sim *, struct task *));
+void task_free(struct task *t);
+bool world_step(struct sim *s);
+void tell(struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+_Noreturn void violated(struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+int oracle_put(struct sim *s, const struct vr_point_id *id, const struct disk *d);
+int oracle_find(const struct sim *s, const struct vr_point_id *id);
+struct host *other(struct host *h);
+const struct rel *rel_of(const struct host *h);
+
+/* host.c */
+void host_boot(struct host *h);
+void host_crash(struct host *h, bool power);
+void host_event(struct host *h, struct rel_event *ev);
+void host_arm(struct host *h);
+struct checkpoint *cp_find(struct host *h, const char *name);
+void cp_delete_but(struct host *h, const char *keep);
+void cp_delete(struct host *h, const char *name);
+struct checkpoint *cp_new(struct host *h, const char *name);
+void vm_start(struct host *h);
+void vm_stop(struct host *h, bool clean);
+struct point *point_newest(struct host *h);
+struct point *point_find(struct host *h, const struct vr_point_id *id);
+void point_add(struct host *h, const struct point *p);
+
+/* effects.c */
+struct engine_env host_env(struct host *h);
+void finish(struct host *h, struct rel_event *ev);
+
+/* net.c */
+void net_call(struct host *h, const struct rel *r, enum rel_fx_bit fx);
+void net_ship(struct host *h, const struct rel *r);
+void net_break(struct sim *s, struct xfer *x);
+void net_host_down(struct sim *s, int host);
+
+/* users.c */
+void users_start(struct sim *s);
+void faults_start(struct sim *s);
+void fault_soon(struct host *h);
+
+/* check.c */
+void check_all(struct sim *s);
+void check_settled(struct sim *s, const uint64_t acked_before[HOSTS]);
+void check_sync_job(struct host *h, const struct job *j);
+
+#endif
