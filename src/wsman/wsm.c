@@ -92,9 +92,11 @@ static void put_header(struct vr_xmlw *w, const struct wsm_call *c, const char *
         vr_xmlw_elem(w, "w", "TotalItemsCountEstimate", n);
     }
     if (c->fault.id == WSM_F_NOT_UNDERSTOOD) {
-        vr_autofree char *qname = vr_printf("h:%s", c->fault.header_name);
+        bool plain = !*c->fault.header_ns; /* no prefix can stand for "no namespace" */
+        vr_autofree char *qname = vr_printf("%s%s", plain ? "" : "h:", c->fault.header_name);
         vr_xmlw_start(w, "s", "NotUnderstood");
-        vr_xmlw_ns(w, "h", c->fault.header_ns);
+        if (!plain)
+            vr_xmlw_ns(w, "h", c->fault.header_ns);
         vr_xmlw_attr(w, "qname", qname);
         vr_xmlw_end(w);
     }
