@@ -49,6 +49,19 @@ ACTION(captured)
     rel_copy_disks(r, ev);
 }
 
+/* The last delta is the last only if nobody can write after it. */
+ACTION(final_refused)
+{
+    vr_err_clear(&r->last_err);
+    vr_fail(
+        &r->last_err, VR_E_STATE, 0,
+        "machine %s was started before the last changes were captured; shut it down and prepare "
+        "again",
+        r->name);
+    r->last_err_time = ev->wall;
+    r->flow.phase = FLOW_DROP;
+}
+
 ACTION(drop)
 {
     (void)ev;

@@ -43,6 +43,12 @@ GUARD(final)
     return r->flow.kind == FLOW_FINAL;
 }
 
+GUARD(final_running)
+{
+    UNUSED;
+    return r->flow.kind == FLOW_FINAL && !ev->vm_off;
+}
+
 GUARD(tracking)
 {
     UNUSED;
