@@ -126,7 +126,8 @@ static enum cim_status call_service(void *ctx, const struct cim_caller *who,
     if (!strcmp(m->name, "InitiateFailover")) {
         if (!vm)
             *ret = 32773;
-        if (!vm || strcasecmp(cim_path_key(vm, "Name"), "00000000-0000-0000-0000-000000000001"))
+        const char *name = vm ? cim_path_key(vm, "Name") : NULL;
+        if (!name || strcasecmp(name, "00000000-0000-0000-0000-000000000001"))
             return CIM_S_OK;
         vr_auto(cim_path_free) struct cim_path *job = cim_path_of(CIM_C_MSVM_CONCRETEJOB, "JOB-1");
         cim_value_put_ref(cim_args_at(args, "Job"), job);
