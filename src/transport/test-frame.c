@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Frames without a network: what may arrive when, limits before memory, travelling errors, and the
+ * rules of the pairing code. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/codec.h"
+#include "transport/frame.h"
+#include "transport/pair.h"
+
+/* A stream that reads what was written to it. */
+struct mem {
+    struct vr_stream s;
+    struct vr_buf b;
+    size_t at;
+};
+
+static int mem_write(struct vr_stream *s, const void *p, size_t n, struct vr_err *err)
+{
+    return vr_buf_add(&((struct mem *)s)->b, p, n, err);
+}
+
+static int mem_flush(struct vr_stream *s, struct vr_err *err)
+{
+    return 0;
+}
+
+static int mem_read(struct vr_stream *s, void *p, size_t n, struct vr_err *err)
+{
+    struct mem *m = (struct mem *)s;
+    if (m->b.len - m->at < n)
+        return vr_fail(err, VR_E_PEER, 0, "the end");
+    memcpy(p, m->b.data + m->at, n);
+    m->at += n;
+    return 0;
+}
+
+static struct mem mem_new(void)
+{
+    return (struct mem){ .s = { .write = mem_write, .flush = mem_flush, .read = mem_read } };
+}
+
+static void put_header(struct mem *m, unsigned type, unsigned zero, uint32_t n)
+{
+    uint8_t h[FRAME_HEADER];
+    m->b.len = m->at = 0;
+    vr_store_u16(h, (uint16_t)type);
+    vr_store_u16(h + 2, (uint16_t)zero);
+    vr_store_u32(h + 4, n);
+    assert_int_equal(vr_buf_add(&m->b, h, sizeof h, NULL), 0);
+}
+
+static void test_roundtrip(void **state)
+{
+    struct mem m = mem_new();
+    struct vr_err err = VR_ERR_INIT;
+    vr_autobuf struct vr_buf b = VR_BUF_INIT;
+    enum frame_type type;
+    assert_int_equal(frame_send(&m.s, FRAME_CALL, "ab", 2, "cde", 3, &err), 0);
+    assert_int_equal(frame_send(&m.s, FRAME_CALL, NULL, 0, NULL, 0, &err), 0);
+    assert_int_equal(frame_recv(&m.s, FRAME_ST_PEER, &type, &b, &err), 0);
+    assert_int_equal(type, FRAME_CALL);
+    assert_int_equal(b.len, 5);
+    assert_memory_equal(b.data, "abcde", 5);
+    assert_int_equal(frame_recv(&m.s, FRAME_ST_PEER, &type, &b, &err), 0);
+    assert_int_equal(b.len, 0);
+    assert_int_equal(frame_recv(&m.s, FRAME_ST_PEER, &type, &b, &err), -1);
+    assert_int_equal(err.kind, VR_E_PEER);
+    vr_buf_done(&m.b);
+}
+
+/* Which frames a state takes; the rest is refused, to a stranger as not authorised. */
+static void test_permit_table(void **state)
+{
+    static const struct {
+        enum frame_state st;
+        unsigned types; /* bits */
+    } rows[] = {
+        { FRAME_ST_HELLO, 1u << FRAME_HELLO },
+        { FRAME_ST_STRANGER, 1u << FRAME_PAIR_TRY | 1u << FRAME_REFUSED },
+        { FRAME_ST_PEER,
+          1u << FRAME_PAIR_TRY | 1u << FRAME_REFUSED | 1u << FRAME_CALL | 1u << FRAME_TRANSFER },
+        { FRAME_ST_HELLO_BACK, 1u << FRAME_HELLO | 1u << FRAME_REFUSED },
+        { FRAME_ST_CALLING, 1u << FRAME_REPLY | 1u << FRAME_REFUSED },
+        { FRAME_ST_OPENING, 1u << FRAME_ACCEPT | 1u << FRAME_REFUSED },
+        { FRAME_ST_PAIRING, 1u << FRAME_PAIR_DONE | 1u << FRAME_REFUSED },
+        { FRAME_ST_RESULT, 1u << FRAME_RESULT },
+    };
+    assert_int_equal(VR_ARRAY_LEN(rows), FRAME_ST_COUNT);
+    struct mem m = mem_new();
+    vr_autobuf struct vr_buf b = VR_BUF_INIT;
+    for (size_t i = 0; i < VR_ARRAY_LEN(rows); i++)
+        for (unsigned type = 0; type < 32; type++) {
+            struct vr_err err = VR_ERR_INIT;
+            enum frame_type got;
+            put_header(&m, type, 0, 0);
+            bool ok = frame_recv(&m.s, rows[i].st, &got, &b, &err) == 0;
+            if (ok != !!(rows[i].types & (1u << type)))
+                fail_msg("%s in state %d", frame_name(type), rows[i].st);
+            bool stranger = rows[i].st == FRAME_ST_STRANGER && strcmp(frame_name(type), "?");
+            if (!ok)
+                assert_int_equal(err.kind, stranger ? VR_E_AUTH : VR_E_PROTO);
+        }
+    vr_buf_done(&m.b);
+}
+
+static void test_lengths(void **state)
+{
+    struct mem m = mem_new();
+    vr_autobuf struct vr_buf b = VR_BUF_INIT;
+    struct vr_err err = VR_ERR_INIT;
+    enum frame_type type;
+    put_header(&m, FRAME_CALL, 0, (8 << 20) + 1);
+    assert_int_equal(frame_recv(&m.s, FRAME_ST_PEER, &type, &b, &err), -1);
+    assert_int_equal(err.kind, VR_E_LIMIT);
+    vr_err_clear(&err);
+    put_header(&m, FRAME_REPLY, 0, 32 << 20); /* permitted, but nothing follows */
+    assert_int_equal(frame_recv(&m.s, FRAME_ST_CALLING, &type, &b, &err), -1);
+    assert_int_equal(err.kind, VR_E_PEER);
+    assert_true(b.cap < 4 << 20); /* memory was not taken on trust */
+    vr_err_clear(&err);
+    put_header(&m, FRAME_CALL, 1, 0);
+    assert_int_equal(frame_recv(&m.s, FRAME_ST_PEER, &type, &b, &err), -1);
+    assert_int_equal(err.kind, VR_E_PROTO);
+    vr_err_clear(&err);
+    assert_int_equal(frame_send(&m.s, FRAME_ACCEPT, "x", 1, NULL, 0, &err), -1);
+    assert_int_equal(err.kind, VR_E_LIMIT);
+    vr_buf_done(&m.b);
+}
+
+static void test_hello(void **state)
+{
+    struct vr_err err = VR_ERR_INIT;
+    vr_autobuf struct vr_buf b = VR_BUF_INIT;
+    struct frame_hello in = { 1, 3, "web-1.example.org", "1.2.3" }, out;
+    assert_int_equal(frame_hello_put(&in, &b, &err), 0);
+    assert_int_equal(vr_buf_add(&b, "of a later version", 18, &err), 0);
+    assert_int_equal(frame_hello_get(b.data, b.len, &out, &err), 0);
+    assert_int_equal(out.required, 1);
+    assert_int_equal(out.offered, 3);
+    assert_string_equal(out.host, "web-1.example.org");
+    assert_string_equal(out.software, "1.2.3");
+    b.data[5]++; /* protocol */
+    assert_int_equal(frame_hello_get(b.data, b.len, &out, &err), -1);
+    assert_int_equal(err.kind, VR_E_VERSION);
+    assert_non_null(strstr(err.msg, "1.2.3"));
+    assert_non_null(strstr(err.msg, VR_VERSION));
+    static const char *const bad[] = { "", "a b", "a\nb", "caf\xc3\xa9", "<b>", "a/b" };
+    for (size_t i = 0; i < VR_ARRAY_LEN(bad); i++)
+        assert_false(frame_is_host(bad[i]));
+}
+
+static void test_feature_rules(void **state)
+{
+    struct frame_hello a = { 1, 3, "a", "1" }, b = { 1, 1, "b", "2" };
+    struct vr_err err = VR_ERR_INIT;
+    assert_int_equal(frame_hello_check(&a, &b, &err), 0);
+    assert_int_equal(frame_hello_check(&b, &a, &err), 0); /* an unknown offer does not matter */
+    a.required = 3;
+    assert_int_equal(frame_hello_check(&a, &b, &err), -1);
+    assert_int_equal(err.kind, VR_E_VERSION);
+    vr_err_clear(&err);
+    assert_int_equal(frame_hello_check(&b, &a, &err), -1);
+    assert_string_equal(err.msg, "a (vmreplica 1) requires features 0x2 that b (vmreplica 2) does "
+                                 "not know: update the older one");
+}
+
+static void test_errors(void **state)
+{
+    vr_autobuf struct vr_buf b = VR_BUF_INIT;
+    struct vr_err in = VR_ERR_INIT, out = VR_ERR_INIT, err = VR_ERR_INIT;
+    vr_fail(&in, VR_E_NOSPACE, 28, "line\nbreak");
+    assert_int_equal(frame_err_put(&in, &b, &err), 0);
+    assert_int_equal(frame_err_get(b.data, b.len, &out, &err), 0);
+    assert_int_equal(out.kind, VR_E_NOSPACE);
+    assert_int_equal(out.sys, 28);
+    assert_memory_equal(out.msg, "line break", 10); /* no forged lines in our log */
+    b.len = 0;
+    vr_put_str(&b, "KIND_OF_TOMORROW", &err);
+    vr_put_u32(&b, 0, &err);
+    vr_put_str(&b, "what?", &err);
+    vr_err_clear(&out);
+    assert_int_equal(frame_err_get(b.data, b.len, &out, &err), 0);
+    assert_int_equal(out.kind, VR_E_PEER);
+    assert_string_equal(out.msg, "what? (KIND_OF_TOMORROW on the peer)");
+    assert_int_equal(frame_err_get(b.data, b.len - 1, &out, &err), -1);
+    assert_int_equal(err.kind, VR_E_PROTO);
+}
+
+/* Pairing --------------------------------------------------------------------------------- */
+
+static void test_code_text(void **state)
+{
+    struct vr_err err = VR_ERR_INIT;
+    char code[PAIR_TEXT], other[PAIR_TEXT];
+    uint8_t a[TLS_HASH], b[TLS_HASH];
+    pair_code_new(code);
+    pair_code_new(other);
+    assert_string_not_equal(code, other);
+    assert_int_equal(strlen(code), 24); /* five groups of four: 100 bits */
+    assert_int_equal(code[4], '-');
+    assert_int_equal(pair_code_key("01AB-CDEF-GHJK-MNPQ-RSTV", a, &err), 0);
+    assert_int_equal(pair_code_key(" oiab cdef ghjk mnpqrstv ", b, &err), 0);
+    assert_memory_equal(a, b, TLS_HASH);
+    assert_int_equal(pair_code_key("01AB-CDEF-GHJK-MNPQ-RSTW", b, &err), 0);
+    assert_memory_not_equal(a, b, TLS_HASH);
+    static const char *const bad[] = { "", "01AB", "01AB-CDEF-GHJK-MNPQ-RSTVW",
+                                       "01AB-CDEF-GHJK-MNPQ-RSTU", "01AB_CDEF-GHJK-MNPQ-RSTV" };
+    for (size_t i = 0; i < VR_ARRAY_LEN(bad); i++) {
+        vr_err_clear(&err);
+        assert_int_equal(pair_code_key(bad[i], b, &err), -1);
+        assert_int_equal(err.kind, VR_E_INVAL);
+    }
+}
+
+static const uint8_t k1[TLS_HASH] = { 1 }, bind1[TLS_HASH] = { 2 }, bind2[TLS_HASH] = { 3 },
+                     ini[TLS_HASH] = { 4 }, acc[TLS_HASH] = { 5 };
+
+static int try_proof(struct pair_store *ps, const uint8_t *proof, uint64_t *claim,
+                     struct vr_err *err)
+{
+    uint8_t answer[TLS_HASH];
+    vr_err_clear(err);
+    return pair_store_try(ps, proof, bind1, ini, acc, answer, claim, err);
+}
+
+static void test_proofs_differ(void **state)
+{
+    uint8_t p[5][TLS_HASH];
+    pair_proof(k1, PAIR_INITIATOR, bind1, ini, acc, p[0]);
+    pair_proof(k1, PAIR_ACCEPTOR, bind1, ini, acc, p[1]);  /* cannot be reflected */
+    pair_proof(k1, PAIR_INITIATOR, bind2, ini, acc, p[2]); /* nor replayed */
+    pair_proof(k1, PAIR_INITIATOR, bind1, acc, ini, p[3]);
+    pair_proof(bind2, PAIR_INITIATOR, bind1, ini, acc, p[4]);
+    for (int i = 0; i < 5; i++)
+        for (int k = 0; k < i; k++)
+            assert_memory_not_equal(p[i], p[k], TLS_HASH);
+}
+
+static void test_code_rules(void **state)
+{
+    struct pair_store ps;
+    struct vr_err err = VR_ERR_INIT;
+    uint8_t good[TLS_HASH];
+    uint64_t claim = 0;
+    pair_store_init(&ps);
+    pair_proof(k1, PAIR_INITIATOR, bind1, ini, acc, good);
+    assert_int_equal(try_proof(&ps, good, &claim, &err), -1); /* none yet */
+    pair_store_set(&ps, k1, 0);
+    assert_int_equal(try_proof(&ps, good, &claim, &err), -1);
+    assert_int_equal(err.kind, VR_E_AUTH);
+    assert_non_null(strstr(err.msg, "expired"));
+    pair_store_set(&ps, k1, 600);
+    assert_int_equal(try_proof(&ps, good, &claim, &err), 0);
+    uint64_t second = 0;
+    assert_int_equal(try_proof(&ps, good, &second, &err), -1); /* while it is being used */
+    pair_store_end(&ps, claim, false);
+    assert_int_equal(try_proof(&ps, good, &claim, &err), 0);
+    pair_store_set(&ps, k1, 600); /* replaced meanwhile: the old claim ends nothing */
+    pair_store_end(&ps, claim, true);
+    assert_int_equal(try_proof(&ps, good, &claim, &err), 0);
+    pair_store_end(&ps, claim, true);
+    assert_int_equal(try_proof(&ps, good, &claim, &err), -1); /* once only */
+    pair_store_set(&ps, k1, 600);
+    for (int i = 0; i < PAIR_TRIES; i++)
+        assert_int_equal(try_proof(&ps, bind2, &claim, &err), -1);
+    assert_int_equal(try_proof(&ps, good, &claim, &err), -1); /* void */
+    pair_store_done(&ps);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_roundtrip),     cmocka_unit_test(test_permit_table),
+        cmocka_unit_test(test_lengths),       cmocka_unit_test(test_hello),
+        cmocka_unit_test(test_feature_rules), cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_code_text),     cmocka_unit_test(test_proofs_differ),
+        cmocka_unit_test(test_code_rules),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
