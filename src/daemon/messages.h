@@ -10,7 +10,7 @@
 /* Types of calls. src: our own protocol */
 enum call_type {
     CALL_TEST = 1,     /* nothing -> msg_test_reply */
-    CALL_CREATE = 2,   /* msg_create -> nothing */
+    CALL_CREATE = 2,   /* msg_create -> msg_create_reply */
     CALL_SETTINGS = 3, /* msg_settings_push -> nothing */
     CALL_REVERSE = 4,  /* msg_reverse -> msg_reverse_reply */
     CALL_STATUS = 5,   /* msg_status -> msg_status_reply */
@@ -47,6 +47,9 @@ enum call_type {
     X(4, UUID, REQ, lineage)                   \
     X(5, LIST, REQ, settings, 1, msg_settings) \
     X(6, LIST, REQ, disks, VR_DISKS_MAX, msg_disk)
+
+#define MSG_CREATE_REPLY(X) \
+    X(1, BOOL, OPT, seeded) /* there are disks already: the initial copy must compare */
 
 #define MSG_SETTINGS_PUSH(X) \
     X(1, UUID, REQ, machine) \
@@ -89,6 +92,7 @@ MSG_DECLARE(msg_disk, MSG_DISK)
 MSG_DECLARE(msg_settings, MSG_SETTINGS)
 MSG_DECLARE(msg_test_reply, MSG_TEST_REPLY)
 MSG_DECLARE(msg_create, MSG_CREATE)
+MSG_DECLARE(msg_create_reply, MSG_CREATE_REPLY)
 MSG_DECLARE(msg_settings_push, MSG_SETTINGS_PUSH)
 MSG_DECLARE(msg_reverse, MSG_REVERSE)
 MSG_DECLARE(msg_reverse_reply, MSG_REVERSE_REPLY)

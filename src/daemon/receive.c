@@ -22,6 +22,7 @@ struct peer_ask {
     sem_t answered;
     struct vr_err err;
     enum rel_state st;
+    bool has_content; /* this host holds a point or a seed */
 };
 
 static void on_reply(void *ctx, const struct rel *r, const struct vr_err *err)
@@ -29,8 +30,10 @@ static void on_reply(void *ctx, const struct rel *r, const struct vr_err *err)
     struct peer_ask *a = ctx;
     if (err)
         a->err = *err;
-    if (r)
+    if (r) {
         a->st = r->st;
+        a->has_content = r->has_newest;
+    }
     sem_post(&a->answered);
 }
 
@@ -72,7 +75,7 @@ static int one_settings(const struct msg_settings *m, size_t n, struct rel_setti
 }
 
 static int call_create(struct daemon *d, const struct xport_peer *from, const void *body, size_t n,
-                       struct vr_err *err)
+                       struct vr_buf *reply, struct vr_err *err)
 {
     __attribute__((cleanup(msg_create_done))) struct msg_create m = { 0 };
     if (msg_create_decode(body, n, &m, err) < 0)
@@ -89,8 +92,9 @@ static int call_create(struct daemon *d, const struct xport_peer *from, const vo
         a->xml = vr_strdup(m.xml);
         rc = ask_and_wait(d, a, err);
     }
+    struct msg_create_reply cr = { .seeded = a->has_content };
     free(a);
-    return rc;
+    return rc < 0 ? -1 : msg_create_reply_encode(&cr, reply, err);
 }
 
 static int call_settings(struct daemon *d, const struct xport_peer *from, const void *body,
@@ -164,7 +168,7 @@ int on_peer_call(void *ctx, const struct xport_peer *from, uint16_t type, const 
         return msg_test_reply_encode(&r, reply, err);
     }
     case CALL_CREATE:
-        return call_create(d, from, body, n, err);
+        return call_create(d, from, body, n, reply, err);
     case CALL_SETTINGS:
         return call_settings(d, from, body, n, err);
     case CALL_REVERSE:

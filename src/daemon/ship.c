@@ -46,6 +46,7 @@ static void capture_done(struct task *t)
         rt->capture = c->cap;
         ev.type = EV_CAPTURED;
         ev.instant = c->cap->instant;
+        ev.vm_off = !c->cap->live;
         ev.n_disks = (uint32_t)c->cap->n_disks;
         for (size_t i = 0; i < c->cap->n_disks && i < VR_DISKS_MAX; i++) {
             snprintf(ev.disks[i].target, sizeof ev.disks[i].target, "%s", c->cap->disks[i].target);

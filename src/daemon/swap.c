@@ -144,8 +144,13 @@ static void create_work(struct task *t)
                             .n_disks = r->n_disks };
     vr_autobuf struct vr_buf b = VR_BUF_INIT;
     vr_autobuf struct vr_buf reply = VR_BUF_INIT;
-    if (msg_create_encode(&m, &b, &t->err) == 0)
-        xport_call(t->d->xport, &s->peer, CALL_CREATE, b.data, b.len, &reply, 120000, &t->err);
+    if (msg_create_encode(&m, &b, &t->err) == 0 &&
+        xport_call(t->d->xport, &s->peer, CALL_CREATE, b.data, b.len, &reply, 120000, &t->err) ==
+            0) {
+        __attribute__((cleanup(msg_create_reply_done))) struct msg_create_reply cr = { 0 };
+        if (msg_create_reply_decode(reply.data, reply.len, &cr, &t->err) == 0)
+            s->ev.seeded = cr.seeded;
+    }
     vr_err_wrap(&t->err, "host %s", s->peer.name);
 }
 
