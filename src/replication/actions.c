@@ -128,8 +128,23 @@ ACTION(revert_prepare)
     rel_due_now(r, ev);
 }
 
+/* Until it has succeeded, what was before must be there to go back to. */
+static void keep_old(struct rel *r)
+{
+    r->old_set = r->set;
+    rel_copy_name(r->old_peer, r->peer);
+}
+
+static void back_to_old(struct rel *r)
+{
+    r->set = r->old_set;
+    rel_copy_name(r->peer, r->old_peer);
+}
+
 ACTION(yield)
 {
+    keep_old(r);
+    r->yield_from = r->st;
     r->next_lineage = ev->lineage;
     r->seed = false;
     r->set = ev->set;
@@ -152,6 +167,8 @@ ACTION(yielded)
 
 ACTION(offer)
 {
+    keep_old(r);
+    r->yield_from = r->st;
     if (r->st == ST_NONE) {
         rel_copy_name(r->name, ev->name);
         rel_settings_default(&r->set);
@@ -176,10 +193,26 @@ ACTION(yielded_seed)
     rel_stats_reset(r, ev->wall);
 }
 
-ACTION(yield_failed_seed)
+ACTION(yield_failed)
 {
     rel_set_error(r, ev);
+    back_to_old(r);
     r->seed = false;
+}
+
+ACTION(reverse_failed)
+{
+    rel_set_error(r, ev);
+    back_to_old(r);
+}
+
+/* Nobody knows whether the peer has become the replica of the new lineage. Then the failover can no
+ * longer be cancelled: that would leave two replicas and no primary. Asking again is always right,
+ * so the new partner stays, too. */
+ACTION(reverse_unsure)
+{
+    rel_set_error(r, ev);
+    r->committed = true;
 }
 
 ACTION(bind_seed)
@@ -311,6 +344,7 @@ ACTION(commit)
 
 ACTION(reverse)
 {
+    keep_old(r);
     r->set = ev->set;
     rel_copy_name(r->peer, ev->peer);
 }

@@ -198,6 +198,13 @@ GUARD(fo_ready)
     return vr_fail(err, VR_E_STATE, 0, "machine %s has no recovery point yet", r->name);
 }
 
+/* The call may have had its effect although no answer came. */
+GUARD(unsure)
+{
+    UNUSED;
+    return vr_kind_scope(ev->err.kind) == VR_SCOPE_XFER;
+}
+
 GUARD(may_yield)
 {
     if (rel_g_from_peer(r, ev, err) < 0)

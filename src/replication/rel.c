@@ -147,7 +147,7 @@ uint16_t rel_health(const struct rel *r, struct wall_us now, const char *why[8],
 
 /* ---- written form ----
  * One table of scalar fields; disks and errors follow by hand. */
-enum form { F_U16, F_U32, F_U64, F_BOOL, F_STR, F_UUID, F_WALL, F_KIND };
+enum form { F_U16, F_U32, F_U64, F_BOOL, F_STR, F_UUID, F_WALL, F_KIND, F_STATE };
 struct field {
     const char *key;
     enum form form;
@@ -157,24 +157,26 @@ struct field {
     {                                                                              \
         key, form, offsetof(struct rel, member), sizeof(((struct rel *)0)->member) \
     }
+#define SETTINGS_FIELDS(prefix, member)                                       \
+    FIELD(prefix "auth_type", F_U16, member.auth_type),                       \
+        FIELD(prefix "thumbprint", F_STR, member.thumbprint),                 \
+        FIELD(prefix "compression", F_BOOL, member.compression),              \
+        FIELD(prefix "bypass_proxy", F_BOOL, member.bypass_proxy),            \
+        FIELD(prefix "replicate_kvp", F_BOOL, member.replicate_kvp),          \
+        FIELD(prefix "auto_resync", F_BOOL, member.auto_resync),              \
+        FIELD(prefix "recovery_point", F_STR, member.recovery_point),         \
+        FIELD(prefix "recovery_port", F_U16, member.recovery_port),           \
+        FIELD(prefix "primary_point", F_STR, member.primary_point),           \
+        FIELD(prefix "app_interval_hours", F_U16, member.app_interval_hours), \
+        FIELD(prefix "recovery_history", F_U16, member.recovery_history),     \
+        FIELD(prefix "interval_s", F_U32, member.interval_s),                 \
+        FIELD(prefix "resync_start_s", F_U32, member.resync_start_s),         \
+        FIELD(prefix "resync_end_s", F_U32, member.resync_end_s)
 static const struct field fields[] = {
     FIELD("machine", F_UUID, machine),
     FIELD("name", F_STR, name),
     FIELD("peer", F_STR, peer),
-    FIELD("auth_type", F_U16, set.auth_type),
-    FIELD("thumbprint", F_STR, set.thumbprint),
-    FIELD("compression", F_BOOL, set.compression),
-    FIELD("bypass_proxy", F_BOOL, set.bypass_proxy),
-    FIELD("replicate_kvp", F_BOOL, set.replicate_kvp),
-    FIELD("auto_resync", F_BOOL, set.auto_resync),
-    FIELD("recovery_point", F_STR, set.recovery_point),
-    FIELD("recovery_port", F_U16, set.recovery_port),
-    FIELD("primary_point", F_STR, set.primary_point),
-    FIELD("app_interval_hours", F_U16, set.app_interval_hours),
-    FIELD("recovery_history", F_U16, set.recovery_history),
-    FIELD("interval_s", F_U32, set.interval_s),
-    FIELD("resync_start_s", F_U32, set.resync_start_s),
-    FIELD("resync_end_s", F_U32, set.resync_end_s),
+    SETTINGS_FIELDS("", set),
     FIELD("lineage", F_UUID, lineage),
     FIELD("epoch", F_U64, epoch),
     FIELD("acked_lineage", F_UUID, acked.lineage),
@@ -199,12 +201,16 @@ static const struct field fields[] = {
     FIELD("seeded_start", F_BOOL, seeded_start),
     FIELD("start_at", F_WALL, start_at),
     FIELD("paused_for_failover", F_BOOL, paused_for_failover),
+    FIELD("old_peer", F_STR, old_peer),
+    SETTINGS_FIELDS("old_", old_set),
+    FIELD("yield_from", F_STATE, yield_from),
     FIELD("last_err_time", F_WALL, last_err_time),
     FIELD("stat_start", F_WALL, stat_start),
     FIELD("stat_ok", F_U32, stat_ok),
     FIELD("stat_miss", F_U32, stat_miss),
     FIELD("stat_net_fail", F_U32, stat_net_fail),
     FIELD("stat_fail", F_U32, stat_fail),
+    FIELD("stat_app_fail", F_U32, stat_app_fail),
     FIELD("stat_bytes", F_U64, stat_bytes),
     FIELD("stat_max_bytes", F_U64, stat_max_bytes),
     FIELD("stat_ms", F_U64, stat_ms),
@@ -247,6 +253,9 @@ static void put_field(struct vr_buf *b, const struct rel *r, const struct field 
         break;
     case F_KIND:
         vr_buf_printf(b, &err, "%u", *(const enum vr_point_kind *)(const void *)p);
+        break;
+    case F_STATE:
+        vr_buf_printf(b, &err, "%s", rel_state_name(*(const enum rel_state *)(const void *)p));
         break;
     }
     vr_buf_printf(b, &err, "\n");
@@ -297,6 +306,16 @@ static int get_text(const char *v, char *to, size_t size, struct vr_err *err)
     return 0;
 }
 
+static int get_state(const char *v, enum rel_state *ret, struct vr_err *err)
+{
+    for (int i = 0; i < ST_COUNT; i++)
+        if (!strcmp(states[i].name, v)) {
+            *ret = (enum rel_state)i;
+            return 0;
+        }
+    return vr_fail(err, VR_E_VERSION, 0, "state '%.40s' is of a newer version", v);
+}
+
 static int get_field(struct rel *r, const struct field *f, const char *v, struct vr_err *err)
 {
     char *p = (char *)r + f->offset;
@@ -306,6 +325,8 @@ static int get_field(struct rel *r, const struct field *f, const char *v, struct
         return get_text(v, p, f->size, err);
     case F_UUID:
         return vr_uuid_parse(v, (struct vr_uuid *)(void *)p, err);
+    case F_STATE:
+        return get_state(v, (enum rel_state *)(void *)p, err);
     default:
         break;
     }
@@ -357,14 +378,8 @@ static int get_disk(struct rel *r, char *v, struct vr_err *err)
 
 static int get_line(struct rel *r, const char *key, char *v, struct vr_err *err)
 {
-    if (!strcmp(key, "state")) {
-        for (int i = 0; i < ST_COUNT; i++)
-            if (!strcmp(states[i].name, v)) {
-                r->st = (enum rel_state)i;
-                return 0;
-            }
-        return vr_fail(err, VR_E_VERSION, 0, "state '%.40s' is of a newer version", v);
-    }
+    if (!strcmp(key, "state"))
+        return get_state(v, &r->st, err);
     if (!strcmp(key, "disk"))
         return get_disk(r, v, err);
     if (!strcmp(key, "error_kind")) {
@@ -392,6 +407,8 @@ int rel_decode(const char *text, struct rel *ret, struct vr_err *err)
         if (get_line(&r, line, eq + 1, err) < 0)
             return vr_err_wrap(err, "written relationship, field %s", line);
     }
+    if (vr_uuid_is_zero(&r.machine))
+        return vr_fail(err, VR_E_CORRUPT, 0, "written relationship: it names no machine");
     *ret = r;
     return 0;
 }

@@ -103,6 +103,10 @@ struct rel {
     bool seeded_start;           /* P: the initial copy compares instead of copying */
     struct wall_us start_at;     /* P: scheduled start of the initial copy or resync; 0 none */
     bool paused_for_failover;    /* R: was suspended when the failover began */
+    /* While a reverse or a change of role is under way: what to go back to if it fails. */
+    char old_peer[VR_NAME_MAX];
+    struct rel_settings old_set;
+    enum rel_state yield_from;
 
     struct rel_flow flow;   /* P, volatile */
     bool rx_active;         /* R, volatile: a transfer is coming in */
