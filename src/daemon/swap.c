@@ -21,7 +21,9 @@ struct swap_task {
     char *xml;
     struct store_disk disks[VR_DISKS_MAX];
     char *base[VR_DISKS_MAX];
-    struct hv_disk_path paths[VR_DISKS_MAX];
+    struct hv_disk_path paths[2 * VR_DISKS_MAX];
+    char kept[VR_DISKS_MAX][VR_TARGET_MAX]; /* disks outside replication, by target */
+    size_t n_kept;
     char *path[VR_DISKS_MAX];
     size_t n;
     char checkpoint[64];
@@ -359,7 +361,23 @@ static int yield_bases(struct swap_task *s, const struct hv_machine *m, struct v
         s->disks[i].base_format = strcmp(found->format, "raw") == 0 ? "raw" : "qcow2";
     }
     s->n = s->t.r.n_disks;
+    /* Disks that are not replicated stay with the machine. */
+    for (size_t k = 0; k < m->n_disks && s->n_kept < VR_DISKS_MAX; k++) {
+        bool ours = false;
+        for (uint32_t i = 0; i < s->t.r.n_disks; i++)
+            ours |= !strcmp(m->disks[k].target, s->t.r.disks[i].target);
+        if (!ours)
+            snprintf(s->kept[s->n_kept++], VR_TARGET_MAX, "%s", m->disks[k].target);
+    }
     return 0;
+}
+
+static void keep_others(struct swap_task *s)
+{
+    for (size_t i = 0; i < s->n_kept && s->n < VR_ARRAY_LEN(s->paths); i++, s->n++) {
+        snprintf(s->paths[s->n].target, sizeof s->paths[s->n].target, "%s", s->kept[i]);
+        s->paths[s->n].path = "";
+    }
 }
 
 static int clean_checkpoints(struct task *t, const char *but)
@@ -393,6 +411,7 @@ static void yield_work(struct task *t)
     store_call(t->d, st_yield, s);
     if (t->err.kind == VR_OK)
         store_call(t->d, st_paths, s);
+    keep_others(s);
     if (t->err.kind == VR_OK && hv_xml(t->d->hv, &t->r.machine, &s->xml, &t->err) == 0)
         hv_define_replica(t->d->hv, s->xml, NULL, NULL, false, s->paths, s->n, &t->err);
 out:

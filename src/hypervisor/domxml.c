@@ -360,8 +360,9 @@ static int edit_disks(xmlNodePtr devices, const struct hv_disk_path *paths, size
         next = again(d);
         xstr target = attr(child(d, "target"), "dev");
         const struct hv_disk_path *p = target ? find_path(paths, n, (const char *)target) : NULL;
-        if (p) {
-            edit_disk(d, p->path);
+        if (p && p->path) {
+            if (*p->path) /* "": stays as it is */
+                edit_disk(d, p->path);
             done++;
         } else {
             drop(d);

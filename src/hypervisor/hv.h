@@ -104,7 +104,8 @@ int hv_xml(struct hv *hv, const struct vr_uuid *uuid, char **ret_xml, struct vr_
 /* Where a disk of a replica's definition shall point. */
 struct hv_disk_path {
     char target[VR_TARGET_MAX];
-    const char *path; /* need not exist (yet); format is qcow2; NULL: remove the disk */
+    const char *path; /* need not exist (yet); format is qcow2; NULL: remove the disk,
+                         "": leave it as it is */
 };
 /* hv_define_replica() - define (or redefine) the machine of @xml with the same UUID and name and
  * its included disks at @paths, disks not named removed; host-specific parts that would stop it
