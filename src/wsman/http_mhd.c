@@ -9,12 +9,14 @@
  * Invariants: a connection has a deadline in every phase but while suspended, and no single byte
  * extends it; a request's body never passes the limit; a suspended request is in http.suspended. */
 #include <errno.h>
+#include <fcntl.h>
 #include <microhttpd.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <systemd/sd-event.h>
@@ -546,13 +548,26 @@ static void listener_free(struct listener *l)
 }
 VR_DEFINE_CLEANUP(struct listener, listener_free)
 
-/* @fd: the listening socket; taken on success. @tls: NULL for a UNIX socket. */
+/* Close @copy if it still is the socket @fd: when the library does not start, it has closed the
+ * socket that it was given after some errors and not after others. */
+static void drop_copy(int fd, int copy)
+{
+    struct stat a, b;
+    if (!fstat(fd, &a) && !fstat(copy, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
+        close(copy);
+}
+
+/* @fd: the listening socket; stays with the caller, a copy is used. @tls: NULL for a UNIX socket.
+ */
 static int add_listener(struct wsm_http *h, int fd, const struct wsm_tls_listen *tls,
                         struct vr_err *err)
 {
     vr_auto(listener_free) struct listener *l = vr_new(struct listener);
     l->h = h;
     l->local = !tls;
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    if (copy < 0)
+        return vr_fail(err, VR_E_IO, errno, "listening socket");
     unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
     struct MHD_OptionItem secure[] = {
         { MHD_OPTION_HTTPS_MEM_CERT, 0, tls ? (void *)(uintptr_t)tls->cert_pem : NULL },
@@ -564,10 +579,12 @@ static int add_listener(struct wsm_http *h, int fd, const struct wsm_tls_listen 
     struct MHD_OptionItem none[] = { { MHD_OPTION_END, 0, NULL } };
     l->d = MHD_start_daemon(
         flags | (tls ? MHD_USE_TLS : 0), 0, NULL, NULL, on_request, l, MHD_OPTION_EXTERNAL_LOGGER,
-        on_log, NULL, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, h->lim.connections,
-        MHD_OPTION_CONNECTION_TIMEOUT, h->lim.idle_s, MHD_OPTION_NOTIFY_COMPLETED, on_completed, l,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, l, MHD_OPTION_ARRAY, tls ? secure : none,
-        MHD_OPTION_END);
+        on_log, NULL, MHD_OPTION_LISTEN_SOCKET, copy, MHD_OPTION_CONNECTION_LIMIT,
+        h->lim.connections, MHD_OPTION_CONNECTION_TIMEOUT, h->lim.idle_s,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, l, MHD_OPTION_NOTIFY_CONNECTION, on_connection,
+        l, MHD_OPTION_ARRAY, tls ? secure : none, MHD_OPTION_END);
+    if (!l->d)
+        drop_copy(fd, copy);
     if (!l->d)
         return vr_fail(err, tls ? VR_E_INVAL : VR_E_IO, 0, "the %s listener does not start%s",
                        tls ? "HTTPS" : "UNIX socket",
@@ -576,10 +593,8 @@ static int add_listener(struct wsm_http *h, int fd, const struct wsm_tls_listen 
     int rc = i ? sd_event_add_io(h->ev, &l->io, i->epoll_fd, EPOLLIN, on_io, l) : -ENOTSUP;
     if (rc >= 0)
         rc = sd_event_add_time(h->ev, &l->timer, CLOCK_MONOTONIC, 0, 1000, on_timer, l);
-    if (rc < 0) {
-        MHD_quiesce_daemon(l->d); /* gives the socket back to the caller */
+    if (rc < 0)
         return vr_fail(err, VR_E_IO, -rc, "watch the listener");
-    }
     arm(l);
     l->next = h->listeners;
     h->listeners = vr_take(l);
@@ -596,7 +611,6 @@ int wsm_http_listen_unix(struct wsm_http *h, const char *path, struct vr_err *er
         return -1;
     }
     h->listeners->path = vr_strdup(path);
-    vr_take_fd(&fd);
     return 0;
 }
 
@@ -609,7 +623,6 @@ int wsm_http_listen_tls(struct wsm_http *h, const struct wsm_tls_listen *l, uint
     vr_autoclose int fd = wsm_listen_tcp(l->address, l->port, &port, err);
     if (fd < 0 || add_listener(h, fd, l, err))
         return -1;
-    vr_take_fd(&fd);
     if (ret_port)
         *ret_port = port;
     return 0;
