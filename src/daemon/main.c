@@ -150,11 +150,45 @@ static int make_dir(const char *path, mode_t mode, struct vr_err *err)
     return 0;
 }
 
+/* A point is committed before the relationship is written: after a crash between the two the store
+ * knows better what this host holds. */
+static int catch_up(struct daemon *d, struct rel *r, struct vr_err *err)
+{
+    struct store_point *pts = NULL;
+    size_t n = 0;
+    if (rel_mode(r) != REL_MODE_REPLICA || !store_chain_exists(d->store, &r->machine))
+        return 0;
+    if (store_points(d->store, &r->machine, &pts, &n, err) < 0)
+        return -1;
+    const struct store_point *last = n ? &pts[n - 1] : NULL;
+    if (last && vr_uuid_eq(&last->id.lineage, &r->lineage) &&
+        (!r->has_newest || !vr_uuid_eq(&r->newest.lineage, &last->id.lineage) ||
+         last->id.epoch > r->newest.epoch)) {
+        vr_log(VR_LOG_INFO, "machine %s: the newest point had been committed before the stop",
+               r->name);
+        r->newest = last->id;
+        r->has_newest = true;
+        r->newest_instant = last->instant;
+        r->last_time = last->received;
+        r->last_kind = last->kind;
+        r->seed = false;
+        if (r->st == ST_R_WAIT)
+            r->st = ST_R_REPL;
+        if (r->st == ST_R_IR_SUSP)
+            r->st = ST_R_SUSP;
+    }
+    free(pts);
+    return 0;
+}
+
 static int load_rel(void *ctx, const char *id, const char *text, struct vr_err *err)
 {
-    if (engine_load(((struct daemon *)ctx)->engine, text, err) < 0)
+    struct daemon *d = ctx;
+    struct rel r;
+    if (rel_decode(text, &r, err) < 0 || catch_up(d, &r, err) < 0)
         return vr_err_wrap(err, "relationship %s", id);
-    return 0;
+    vr_autofree char *now = rel_encode(&r);
+    return engine_load(d->engine, now, err);
 }
 
 static int load_job(void *ctx, const char *id, const char *text, struct vr_err *err)

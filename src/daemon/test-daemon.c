@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Unit tests of the daemon's pure parts: configuration and messages between hosts. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/config.h"
+#include "daemon/messages.h"
+#include "replication/rel.h"
+
+static int load(const char *text, struct config *c, struct vr_err *err)
+{
+    char path[] = "/tmp/vmreplica-config-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+    int rc = config_load(path, false, c, err);
+    unlink(path);
+    return rc;
+}
+
+static void test_config_defaults_and_values(void **s)
+{
+    (void)s;
+    struct config c;
+    struct vr_err e = VR_ERR_INIT;
+    assert_int_equal(load("# nothing\n", &c, &e), 0);
+    assert_int_equal(c.peer_port, 8443);
+    assert_true(c.host_name[0] != 0);
+    assert_int_equal(
+        load("host_name = alpha\npeer_port=9000\n[vmreplicad]\nbandwidth = 10\n", &c, &e), 0);
+    assert_string_equal(c.host_name, "alpha");
+    assert_int_equal(c.peer_port, 9000);
+    assert_int_equal(c.bandwidth, 10);
+}
+
+static void test_config_says_what_is_wrong(void **s)
+{
+    (void)s;
+    static const struct {
+        const char *text, *word;
+    } bad[] = {
+        { "peer_port = 0\n", "1 to 65535" },      { "peer_port = many\n", "many" },
+        { "no_such = 1\n", "unknown parameter" }, { "[other]\npeer_port=1\n", "unknown section" },
+        { "no equals sign\n", "line 1" },
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct config c;
+        struct vr_err e = VR_ERR_INIT;
+        assert_int_equal(load(bad[i].text, &c, &e), -1);
+        assert_int_equal(e.kind, VR_E_INVAL);
+        if (!strstr(e.msg, bad[i].word))
+            fail_msg("'%s' does not say '%s'", e.msg, bad[i].word);
+    }
+    struct config c;
+    struct vr_err e = VR_ERR_INIT;
+    assert_int_equal(config_load("/nonexistent/x.conf", true, &c, &e), 0);
+    assert_int_equal(config_load("/nonexistent/x.conf", false, &c, &e), -1);
+}
+
+static struct rel_settings good_settings(void)
+{
+    struct rel_settings s;
+    rel_settings_default(&s);
+    strcpy(s.recovery_point, "hostb");
+    s.recovery_port = 8443;
+    s.interval_s = 30;
+    return s;
+}
+
+static void test_settings_travel_whole(void **s)
+{
+    (void)s;
+    struct rel_settings a = good_settings(), b;
+    struct vr_err e = VR_ERR_INIT;
+    strcpy(a.primary_point, "hosta");
+    a.recovery_history = 7;
+    struct msg_settings m = msg_from_settings(&a);
+    assert_int_equal(msg_to_settings(&m, &b, &e), 0);
+    assert_int_equal(b.interval_s, 30);
+    assert_int_equal(b.recovery_history, 7);
+    assert_string_equal(b.primary_point, "hosta");
+    assert_string_equal(b.recovery_point, "hostb");
+    m.interval_s = 1;
+    assert_int_equal(msg_to_settings(&m, &b, &e), -1);
+    assert_int_equal(e.kind, VR_E_INVAL);
+}
+
+static void test_disks_of_a_peer_are_checked(void **s)
+{
+    (void)s;
+    static const struct {
+        const char *target;
+        uint64_t size;
+    } bad[] = { { "../../etc/x", 1 << 20 },
+                { "", 1 << 20 },
+                { "vda", 0 },
+                { "vda", 1000 },
+                { "vda", UINT64_MAX - 511 } };
+    struct rel_disk out[VR_DISKS_MAX];
+    uint32_t n;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct msg_disk m = { .target = bad[i].target, .size = bad[i].size };
+        struct vr_err e = VR_ERR_INIT;
+        assert_int_equal(msg_to_disks(&m, 1, out, &n, &e), -1);
+        assert_int_equal(e.kind, VR_E_PROTO);
+    }
+    struct msg_disk twice[] = { { .target = "vda", .size = 1 << 20 },
+                                { .target = "vda", .size = 1 << 20 } };
+    struct vr_err e = VR_ERR_INIT;
+    assert_int_equal(msg_to_disks(twice, 2, out, &n, &e), -1);
+    vr_err_clear(&e);
+    assert_int_equal(msg_to_disks(twice, 1, out, &n, &e), 0);
+    assert_int_equal(n, 1);
+    assert_string_equal(out[0].target, "vda");
+}
+
+static void test_transfer_opening_round_trip(void **s)
+{
+    (void)s;
+    struct msg_disk d = { .target = "vda", .size = 1 << 20 };
+    struct msg_transfer m = { .machine = vr_uuid_new(),
+                              .lineage = vr_uuid_new(),
+                              .has_since = true,
+                              .since = 4,
+                              .epoch = 5,
+                              .kind = VR_POINT_PLANNED,
+                              .instant_us = 1,
+                              .disks = &d,
+                              .n_disks = 1 };
+    vr_autobuf struct vr_buf b = VR_BUF_INIT;
+    struct vr_err e = VR_ERR_INIT;
+    assert_int_equal(msg_transfer_encode(&m, &b, &e), 0);
+    struct msg_transfer got = { 0 };
+    assert_int_equal(msg_transfer_decode(b.data, b.len, &got, &e), 0);
+    assert_true(got.has_since);
+    assert_int_equal(got.since, 4);
+    assert_int_equal(got.epoch, 5);
+    assert_int_equal(got.n_disks, 1);
+    assert_string_equal(got.disks[0].target, "vda");
+    msg_transfer_done(&got);
+    for (size_t cut = 0; cut < b.len; cut++) {
+        struct vr_err ce = VR_ERR_INIT;
+        assert_int_equal(msg_transfer_decode(b.data, cut, &got, &ce), -1);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_config_defaults_and_values),
+        cmocka_unit_test(test_config_says_what_is_wrong),
+        cmocka_unit_test(test_settings_travel_whole),
+        cmocka_unit_test(test_disks_of_a_peer_are_checked),
+        cmocka_unit_test(test_transfer_opening_round_trip),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
