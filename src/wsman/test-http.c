@@ -101,6 +101,20 @@ static void make_certificates(void)
 /* ---- the server process -----------------------------------------------------------------------
  */
 
+static void mark(const char *name)
+{
+    vr_autofree char *path = vr_printf("%s/%s", dir, name);
+    vr_autofclose FILE *f = fopen(path, "we");
+    (void)f;
+}
+
+static void wait_mark(const char *name)
+{
+    vr_autofree char *path = vr_printf("%s/%s", dir, name);
+    for (int i = 0; i < 3000 && access(path, F_OK); i++)
+        poll(NULL, 0, 20);
+}
+
 static int by_thumb(void *ctx, const char *thumb, struct wsm_identity *ret)
 {
     if (strcmp(thumb, client_thumb))
@@ -113,6 +127,10 @@ static int by_thumb(void *ctx, const char *thumb, struct wsm_identity *ret)
 static int by_password(void *ctx, const char *user, const char *password, const char *address,
                        struct wsm_identity *ret, struct vr_err *err)
 {
+    if (!strcmp(user, "slow")) { /* until the test lets it go on */
+        mark("started");
+        wait_mark("go");
+    }
     if (strcmp(user, "op") || strcmp(password, "s3:cret"))
         return vr_fail(err, VR_E_AUTH, 0, "wrong user name or password");
     ret->role = CIM_ROLE_READER;
@@ -384,6 +402,29 @@ static void test_passwords(void **s)
     assert_int_equal(kind_of(&t, &e), VR_E_AUTH);
 }
 
+static void test_a_running_check_does_not_hinder_others_nor_the_end(void **s)
+{
+    pid_t p = fork();
+    assert_true(p >= 0);
+    if (!p) {
+        struct vr_err e = VR_ERR_INIT;
+        const struct wsmc_target t = { .pin = server_thumb, .user = "slow", .password = "x" };
+        _exit(kind_of(&t, &e) != VR_OK ? 0 : 1);
+    }
+    wait_mark("started");
+    vr_auto(wsmc_free) struct wsmc *c = local_client();
+    vr_auto(wsmc_inst_free) struct wsmc_inst *id = NULL;
+    struct vr_err e = VR_ERR_INIT;
+    must(wsmc_identify(c, &id, &e), &e);
+    kill(server, SIGTERM);
+    mark("go");
+    stop_server();
+    int st;
+    assert_int_equal(waitpid(p, &st, 0), p);
+    assert_true(WIFEXITED(st) && WEXITSTATUS(st) == 0);
+    start_server();
+}
+
 static void test_identify_needs_no_name_but_tells_no_version(void **s)
 {
     const struct wsmc_target t = { .host = "127.0.0.1", .port = port, .pin = server_thumb };
@@ -597,6 +638,7 @@ int main(void)
         cmocka_unit_test(test_local_callers_are_known_by_the_kernel),
         cmocka_unit_test(test_certificates),
         cmocka_unit_test(test_passwords),
+        cmocka_unit_test(test_a_running_check_does_not_hinder_others_nor_the_end),
         cmocka_unit_test(test_identify_needs_no_name_but_tells_no_version),
         cmocka_unit_test(test_curl_sees_plain_http),
         cmocka_unit_test(test_curl_over_tls),
