@@ -23,9 +23,30 @@ enum { KEEPALIVE_S = 5, KEEPALIVE_COUNT = 4, RETRY_MS = 500, RETRY_MAX_MS = 5000
 
 /* ---- errors ---- */
 
-static enum vr_kind kind_of(const virError *e)
+/* The last error that lv_note() saw on this thread. */
+static __thread struct {
+    int code, domain;
+    char text[400];
+} noted;
+
+void lv_note(void)
 {
-    switch (e->code) {
+    const virError *e = virGetLastError();
+    const char *text = e && e->message ? e->message : "libvirt gave no reason";
+    noted.code = e ? e->code : VIR_ERR_OK;
+    noted.domain = e ? e->domain : 0;
+    /* Of a refusing hook only its own words matter, not how it was called. */
+    const char *said =
+        noted.code == VIR_ERR_HOOK_SCRIPT_FAILED ? strstr(text, "unexpected exit status ") : NULL;
+    said = said ? strstr(said, ": ") : NULL;
+    snprintf(noted.text, sizeof noted.text, "%s", said ? said + 2 : text);
+    for (size_t n = strlen(noted.text); n && noted.text[n - 1] == '\n';)
+        noted.text[--n] = 0;
+}
+
+static enum vr_kind noted_kind(void)
+{
+    switch (noted.code) {
     case VIR_ERR_NO_DOMAIN:
         return VR_E_NOTFOUND;
     case VIR_ERR_OPERATION_INVALID:
@@ -52,9 +73,9 @@ static enum vr_kind kind_of(const virError *e)
     case VIR_ERR_RPC:
         return VR_E_UNAVAIL;
     default:
-        if (e->domain == VIR_FROM_RPC || e->domain == VIR_FROM_REMOTE)
+        if (noted.domain == VIR_FROM_RPC || noted.domain == VIR_FROM_REMOTE)
             return VR_E_UNAVAIL;
-        return e->message && strstr(e->message, "No space left") ? VR_E_NOSPACE : VR_E_HV;
+        return strstr(noted.text, "No space left") ? VR_E_NOSPACE : VR_E_HV;
     }
 }
 
@@ -65,11 +86,7 @@ int lv_fail_at(struct vr_err *err, const char *where, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    const virError *e = virGetLastError();
-    if (!e)
-        return vr_fail_at(err, where, VR_E_HV, 0, "%s: libvirt gave no reason", text);
-    return vr_fail_at(err, where, kind_of(e), 0, "%s: %s", text,
-                      e->message ? e->message : "libvirt gave no reason");
+    return vr_fail_at(err, where, noted_kind(), 0, "%s: %s", text, noted.text);
 }
 
 static void no_print(void *ctx, virErrorPtr e)

@@ -193,7 +193,8 @@ static int begin_live(struct begin *b, struct vr_err *err)
         return -1;
     for (size_t i = 0; i < b->n; i++) {
         struct hv_capture_disk *c = &b->cap->disks[i];
-        scratch[i] = vr_printf("%s/%s", b->p->scratch, b->targets[i]);
+        /* Never the name of an earlier one: libvirt may still be about to remove that. */
+        scratch[i] = vr_printf("%s/%s%s", b->p->scratch, b->targets[i], strrchr(b->p->socket, '-'));
         d[i].target = b->targets[i];
         d[i].scratch = scratch[i];
         d[i].tracked = lv_disk(&b->m, b->targets[i])->trackable;

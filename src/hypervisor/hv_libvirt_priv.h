@@ -41,10 +41,12 @@ struct hv {
     size_t n_callbacks;
 };
 
-/* lv_fail() - turn libvirt's last error of this thread into ours, "text: libvirt's text". */
+/* lv_fail() - turn libvirt's last error of this thread into ours, "text: libvirt's text". The error
+ * is noted before the arguments are evaluated: even virDomainGetName() forgets it. */
+void lv_note(void);
 int lv_fail_at(struct vr_err *err, const char *where, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-#define lv_fail(err, ...) lv_fail_at((err), __FILE__ ":" VR_STR(__LINE__), __VA_ARGS__)
+#define lv_fail(err, ...) (lv_note(), lv_fail_at((err), __FILE__ ":" VR_STR(__LINE__), __VA_ARGS__))
 
 /* lv_dom() - the machine. It keeps its connection. @patience_ms: how long to wait for libvirtd if
  * it is away just now, for what must not be given up lightly. Errors: VR_E_UNAVAIL, VR_E_NOTFOUND.

@@ -1,0 +1,858 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* hv_libvirt against a real libvirtd and a running guest. Runs inside a host of the lab, started by
+ * tests/system/hv.test.sh: argv[1] is the name of a guest with two disks made by guest.sh. Reads
+ * exports with nbdinfo and nbdcopy, so that what is compared does not depend on our own reader. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/proc.h"
+#include "hv.h"
+
+#define WORK "/run/hv-lab"
+enum { WAIT_S = 90 };
+
+static struct hv *hv;
+static struct vr_uuid uuid;
+static const char *guest;
+static const char *const disks[] = { "vda", "vdb" };
+static int next_name;
+
+static pthread_mutex_t ev_mu = PTHREAD_MUTEX_INITIALIZER;
+static unsigned ev_count[HV_EV_DISCONNECTED + 1];
+
+static void on_event(void *ctx, enum hv_event_type type, const struct vr_uuid *u)
+{
+    (void)ctx;
+    if (type < HV_EV_CONNECTED && !vr_uuid_eq(u, &uuid))
+        return;
+    pthread_mutex_lock(&ev_mu);
+    ev_count[type]++;
+    pthread_mutex_unlock(&ev_mu);
+}
+
+static unsigned events(enum hv_event_type type)
+{
+    pthread_mutex_lock(&ev_mu);
+    unsigned n = ev_count[type];
+    pthread_mutex_unlock(&ev_mu);
+    return n;
+}
+
+#define ok(call)                                                           \
+    do {                                                                   \
+        struct vr_err e_ = VR_ERR_INIT;                                    \
+        struct vr_err *err = &e_;                                          \
+        if ((call) < 0)                                                    \
+            fail_msg("%s: %s (%s)", #call, e_.msg, vr_kind_name(e_.kind)); \
+    } while (0)
+#define fails(want, call)                                                  \
+    do {                                                                   \
+        struct vr_err e_ = VR_ERR_INIT;                                    \
+        struct vr_err *err = &e_;                                          \
+        assert_int_equal((call), -1);                                      \
+        if (e_.kind != (want))                                             \
+            fail_msg("%s: %s (%s)", #call, e_.msg, vr_kind_name(e_.kind)); \
+    } while (0)
+#define until(cond)                                             \
+    do {                                                        \
+        int64_t end_ = vr_mono_now().ms + WAIT_S * 1000;        \
+        while (!(cond)) {                                       \
+            if (vr_mono_now().ms > end_)                        \
+                fail_msg("not within %d s: %s", WAIT_S, #cond); \
+            poll(NULL, 0, 20);                                  \
+        }                                                       \
+    } while (0)
+
+/* ---- doing things from outside ---- */
+
+static void run(const char *first, ...)
+{
+    const char *argv[16] = { first };
+    va_list ap;
+    va_start(ap, first);
+    for (int i = 1; i < 15 && (argv[i] = va_arg(ap, const char *)); i++)
+        ;
+    va_end(ap);
+    vr_autobuf struct vr_buf out = VR_BUF_INIT;
+    ok(vr_proc_run(argv, WAIT_S, &out, err));
+}
+
+static int try_run(const char *const argv[], struct vr_err *err)
+{
+    vr_autobuf struct vr_buf out = VR_BUF_INIT;
+    return vr_proc_run(argv, WAIT_S, &out, err);
+}
+
+static enum hv_power power(void)
+{
+    struct hv_machine m;
+    ok(hv_get(hv, &uuid, &m, err));
+    enum hv_power p = m.power;
+    hv_machine_done(&m);
+    return p;
+}
+
+static long console_size(void)
+{
+    struct stat st;
+    vr_autofree char *path = vr_printf("/var/log/libvirt/qemu/%s-console.log", guest);
+    return stat(path, &st) < 0 ? 0 : st.st_size;
+}
+
+/* Ticks of the guest on the console beyond byte @from. */
+static int ticks_since(long from)
+{
+    vr_autofree char *path = vr_printf("/var/log/libvirt/qemu/%s-console.log", guest);
+    FILE *f = fopen(path, "re");
+    char line[512];
+    int n = 0;
+    if (!f)
+        return 0;
+    fseek(f, from, SEEK_SET);
+    while (fgets(line, sizeof line, f)) {
+        n += strstr(line, "VMR tick") != NULL;
+        if (strstr(line, "VMR verify BAD"))
+            fail_msg("the guest found damage: %s", line);
+    }
+    fclose(f);
+    return n;
+}
+
+static void tick(int n)
+{
+    long from = console_size();
+    until(ticks_since(from) >= n);
+}
+
+static void start(void)
+{
+    if (power() != HV_POWER_OFF)
+        return;
+    long from = console_size();
+    ok(hv_power(hv, &uuid, HV_START, err));
+    until(ticks_since(from) >= 2);
+}
+
+static void stop_clean(void)
+{
+    int64_t next = 0;
+    while (power() != HV_POWER_OFF) {
+        if (vr_mono_now().ms >= next) { /* a press during boot is lost */
+            ok(hv_power(hv, &uuid, HV_SHUTDOWN, err));
+            next = vr_mono_now().ms + 10000;
+        }
+        poll(NULL, 0, 50);
+    }
+}
+
+static void force_off(void)
+{
+    ok(hv_power(hv, &uuid, HV_FORCE_OFF, err));
+    until(power() == HV_POWER_OFF);
+}
+
+static void kill_qemu(void)
+{
+    vr_autofree char *path = vr_printf("/run/libvirt/qemu/%s.pid", guest);
+    FILE *f = fopen(path, "re");
+    long pid = 0;
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%ld", &pid), 1);
+    fclose(f);
+    assert_true(pid > 1);
+    kill((pid_t)pid, SIGKILL);
+    until(power() == HV_POWER_OFF);
+}
+
+static void restart_libvirtd(void)
+{
+    unsigned before = events(HV_EV_CONNECTED);
+    FILE *f = fopen("/run/libvirtd.pid", "re");
+    long pid = 0;
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%ld", &pid), 1);
+    fclose(f);
+    kill((pid_t)pid, SIGTERM);
+    until(kill((pid_t)pid, 0) < 0);
+    until(events(HV_EV_DISCONNECTED) > 0);
+    run("libvirtd", "-d", "-p", "/run/libvirtd.pid", NULL);
+    until(events(HV_EV_CONNECTED) > before);
+}
+
+/* ---- reading exports ---- */
+
+static char *uri_of(const struct hv_capture_disk *d)
+{
+    return vr_printf("nbd+unix:///%s?socket=%s", d->export_name, d->socket);
+}
+
+static void copy_export(const struct hv_capture_disk *d, const char *to)
+{
+    vr_autofree char *uri = uri_of(d);
+    run("nbdcopy", uri, to, NULL);
+}
+
+static void patch(const char *from, const char *to, uint64_t off, uint64_t len)
+{
+    static char chunk[65536];
+    vr_autoclose int in = open(from, O_RDONLY | O_CLOEXEC);
+    vr_autoclose int out = open(to, O_WRONLY | O_CLOEXEC);
+    assert_true(in >= 0 && out >= 0);
+    while (len) {
+        size_t n = len < sizeof chunk ? (size_t)len : sizeof chunk;
+        assert_int_equal(pread(in, chunk, n, (off_t)off), n);
+        assert_int_equal(pwrite(out, chunk, n, (off_t)off), n);
+        off += n;
+        len -= n;
+    }
+}
+
+/* Apply what the export says is dirty, out of a full copy of it; returns how many bytes. */
+static uint64_t apply(const struct hv_capture_disk *d, const char *full, const char *onto)
+{
+    vr_autofree char *uri = uri_of(d);
+    vr_autofree char *map = vr_printf("--map=%s", d->dirty_context);
+    const char *argv[] = { "nbdinfo", map, uri, NULL };
+    vr_autobuf struct vr_buf out = VR_BUF_INIT;
+    ok(vr_proc_run(argv, WAIT_S, &out, err));
+    uint64_t dirty = 0;
+    char *save = NULL;
+    for (char *l = strtok_r((char *)out.data, "\n", &save); l; l = strtok_r(NULL, "\n", &save)) {
+        unsigned long long off, len;
+        unsigned type;
+        assert_int_equal(sscanf(l, "%llu %llu %u", &off, &len, &type), 3);
+        if (type & 1) {
+            patch(full, onto, off, len);
+            dirty += len;
+        }
+    }
+    return dirty;
+}
+
+static char *copy_name(const char *kind, size_t i)
+{
+    return vr_printf(WORK "/%s-%s", kind, disks[i]);
+}
+
+/* Take the whole of @cap as the state of our replica. */
+static void take_full(const struct hv_capture *cap)
+{
+    assert_int_equal(cap->n_disks, 2);
+    for (size_t i = 0; i < 2; i++) {
+        vr_autofree char *replica = copy_name("replica", i);
+        copy_export(&cap->disks[i], replica);
+    }
+}
+
+/* Bring our replica up to @cap by its dirty blocks alone; it must then be equal to a full copy. */
+static uint64_t take_increment(const struct hv_capture *cap)
+{
+    uint64_t dirty = 0;
+    for (size_t i = 0; i < 2; i++) {
+        vr_autofree char *replica = copy_name("replica", i), *full = copy_name("full", i);
+        assert_non_null(cap->disks[i].dirty_context);
+        copy_export(&cap->disks[i], full);
+        dirty += apply(&cap->disks[i], full, replica);
+        const char *const cmp[] = { "cmp", full, replica, NULL };
+        if (try_run(cmp, NULL) < 0)
+            fail_msg("%s of %s since %s differs from the whole: %s", disks[i], cap->checkpoint,
+                     cap->parent, cap->live ? "running" : "off");
+    }
+    return dirty;
+}
+
+/* ---- captures ---- */
+
+static void name_it(char out[64])
+{
+    snprintf(out, 64, "vmr.test.%d", ++next_name);
+}
+
+static struct hv_capture *capture(const char *parent, char name[64])
+{
+    struct hv_capture *cap = NULL;
+    name_it(name);
+    ok(hv_capture_begin(hv, &uuid, disks, 2, parent, name, &cap, err));
+    assert_string_equal(cap->checkpoint, name);
+    assert_string_equal(cap->parent, parent ? parent : "");
+    return cap;
+}
+
+/* How the checkpoint looks: "---" not there, else letters l (libvirt), i (image), u (usable). */
+static const char *looks(const char *name)
+{
+    static char out[4];
+    struct hv_checkpoint *all = NULL;
+    size_t n = 0;
+    strcpy(out, "---");
+    ok(hv_checkpoint_list(hv, &uuid, disks, 2, &all, &n, err));
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(all[i].name, name) == 0)
+            snprintf(out, sizeof out, "%s%s%s", all[i].in_libvirt ? "l" : "-",
+                     all[i].in_image ? "i" : "-", all[i].usable ? "u" : "-");
+    free(all);
+    return out;
+}
+
+static void drop_all(void)
+{
+    struct hv_checkpoint *all = NULL;
+    size_t n = 0;
+    ok(hv_checkpoint_list(hv, &uuid, disks, 2, &all, &n, err));
+    for (size_t i = 0; i < n; i++)
+        ok(hv_checkpoint_delete(hv, &uuid, all[i].name, err));
+    free(all);
+    ok(hv_checkpoint_list(hv, &uuid, disks, 2, &all, &n, err));
+    assert_int_equal(n, 0);
+    free(all);
+}
+
+/* A full capture that is kept; the replica then is at @name. */
+static void baseline(char name[64])
+{
+    drop_all();
+    struct hv_capture *cap = capture(NULL, name);
+    take_full(cap);
+    ok(hv_capture_valid(hv, cap, err));
+    ok(hv_capture_end(hv, cap, true, err));
+    assert_string_equal(looks(name), "liu");
+}
+
+/* An increment since @parent is right, and is kept. */
+static uint64_t increment(const char *parent, char name[64])
+{
+    struct hv_capture *cap = capture(parent, name);
+    uint64_t dirty = take_increment(cap);
+    ok(hv_capture_valid(hv, cap, err));
+    ok(hv_capture_end(hv, cap, true, err));
+    assert_string_equal(looks(parent), "---");
+    assert_string_equal(looks(name), "liu");
+    return dirty;
+}
+
+/* ---- tests ---- */
+
+static void test_inventory(void **state)
+{
+    struct hv_machine *all = NULL;
+    size_t n = 0;
+    ok(hv_list(hv, &all, &n, err));
+    assert_int_equal(n, 1);
+    assert_string_equal(all[0].name, guest);
+    assert_int_equal(all[0].n_disks, 2);
+    assert_true(all[0].disks[0].trackable && all[0].disks[0].replicable);
+    assert_int_equal(all[0].disks[1].size, 64 << 20);
+    assert_int_equal(all[0].memory_kib, 192 * 1024);
+    hv_machines_free(all, n);
+    struct vr_uuid none = vr_uuid_new();
+    struct hv_machine m;
+    fails(VR_E_NOTFOUND, hv_get(hv, &none, &m, err));
+}
+
+static void test_live_increments(void **state)
+{
+    char a[64], b[64], c[64];
+    start();
+    baseline(a);
+    tick(5);
+    uint64_t dirty = increment(a, b);
+    assert_true(dirty > 0 && dirty < (64u << 20));
+    tick(3);
+    increment(b, c);
+    /* Nothing of the jobs is left. */
+    run("sh", "-c", "test -z \"$(find /run/hv-lab/run -type f -o -type s)\"", NULL);
+}
+
+static void test_live_not_kept(void **state)
+{
+    char a[64], b[64], c[64];
+    start();
+    baseline(a);
+    tick(2);
+    struct hv_capture *cap = capture(a, b);
+    ok(hv_capture_end(hv, cap, false, err));
+    assert_string_equal(looks(b), "---");
+    assert_string_equal(looks(a), "liu");
+    tick(2);
+    increment(a, c); /* what the dropped one covered is in it */
+}
+
+static void test_paused_machine(void **state)
+{
+    char a[64], b[64];
+    start();
+    baseline(a);
+    tick(2);
+    ok(hv_power(hv, &uuid, HV_PAUSE, err));
+    until(power() == HV_POWER_PAUSED);
+    increment(a, b);
+    ok(hv_power(hv, &uuid, HV_UNPAUSE, err));
+    until(power() == HV_POWER_RUNNING);
+}
+
+static void test_leftovers(void **state)
+{
+    char a[64];
+    start();
+    baseline(a);
+    tick(2);
+    /* Two begins without an end, the second of the same name: as after a crash of the daemon. */
+    struct hv_capture *lost = NULL, *cap = NULL;
+    ok(hv_capture_begin(hv, &uuid, disks, 2, a, "vmr.again", &lost, err));
+    ok(hv_capture_begin(hv, &uuid, disks, 2, a, "vmr.again", &cap, err));
+    fails(VR_E_STATE, hv_capture_valid(hv, lost, err));
+    take_increment(cap);
+    ok(hv_capture_end(hv, cap, true, err));
+    assert_string_equal(looks("vmr.again"), "liu");
+    assert_string_equal(looks(a), "---");
+    fails(VR_E_STATE, hv_capture_end(hv, lost, true, err));
+}
+
+static void test_foreign_job(void **state)
+{
+    char name[64];
+    struct hv_capture *cap = NULL;
+    start();
+    FILE *f = fopen(WORK "/backup.xml", "we");
+    assert_non_null(f);
+    fputs("<domainbackup mode='pull'><server transport='unix' socket='/run/foreign'/>"
+          "<disks><disk name='vda' backup='yes' type='file'><scratch file='/run/foreign-s'/></disk>"
+          "</disks></domainbackup>",
+          f);
+    fclose(f);
+    run("virsh", "-q", "backup-begin", guest, WORK "/backup.xml", NULL);
+    name_it(name);
+    fails(VR_E_BUSY, hv_capture_begin(hv, &uuid, disks, 2, NULL, name, &cap, err));
+    run("virsh", "-q", "domjobabort", guest, NULL);
+    const char *const job[] = { "virsh", "-q", "backup-dumpxml", guest, NULL };
+    until(try_run(job, NULL) < 0);
+}
+
+static void test_wrong_arguments(void **state)
+{
+    struct hv_capture *cap = NULL;
+    const char *const none[] = { "vdx" };
+    struct vr_uuid nobody = vr_uuid_new();
+    start();
+    fails(VR_E_TRACKING, hv_capture_begin(hv, &uuid, disks, 2, "vmr.never", "vmr.x", &cap, err));
+    fails(VR_E_NOTFOUND, hv_capture_begin(hv, &uuid, none, 1, NULL, "vmr.x", &cap, err));
+    fails(VR_E_NOTFOUND, hv_capture_begin(hv, &nobody, disks, 2, NULL, "vmr.x", &cap, err));
+    fails(VR_E_INVAL, hv_capture_begin(hv, &uuid, disks, 2, NULL, "--remove", &cap, err));
+    assert_string_equal(looks("vmr.x"), "---");
+    ok(hv_checkpoint_delete(hv, &uuid, "vmr.never", err));
+}
+
+static void test_shutdown_during_capture(void **state)
+{
+    char a[64], b[64], c[64];
+    start();
+    baseline(a);
+    tick(2);
+    struct hv_capture *cap = capture(a, b);
+    stop_clean();
+    fails(VR_E_STATE, hv_capture_valid(hv, cap, err));
+    fails(VR_E_STATE, hv_capture_end(hv, cap, false, err));
+    assert_string_equal(looks(b), "---");
+    assert_string_equal(looks(a), "liu");
+    increment(a, c); /* off-line */
+    assert_int_equal(power(), HV_POWER_OFF);
+}
+
+static void test_keep_after_shutdown(void **state)
+{
+    char a[64], b[64], c[64];
+    start();
+    baseline(a);
+    tick(2);
+    struct hv_capture *cap = capture(a, b);
+    take_increment(cap);
+    stop_clean();
+    fails(VR_E_STATE, hv_capture_end(hv, cap, true, err));
+    assert_string_equal(looks(a), "---"); /* retired all the same */
+    assert_string_equal(looks(b), "liu");
+    increment(b, c);
+}
+
+static void test_destroy_during_capture(void **state)
+{
+    char a[64], b[64], c[64];
+    start();
+    baseline(a);
+    tick(2);
+    struct hv_capture *cap = capture(a, b);
+    force_off();
+    fails(VR_E_STATE, hv_capture_end(hv, cap, false, err));
+    assert_string_equal(looks(a), "liu");
+    start();
+    increment(a, c);
+}
+
+static void test_off_line(void **state)
+{
+    char a[64], b[64], c[64], d[64];
+    start();
+    baseline(a);
+    tick(2);
+    stop_clean();
+    assert_true(increment(a, b) > 0);
+    assert_int_equal(increment(b, c), 0); /* nothing ran, nothing changed */
+    struct hv_capture *cap = capture(c, d);
+    assert_false(cap->live);
+    assert_string_equal(looks(d), "liu");
+    ok(hv_capture_end(hv, cap, false, err));
+    assert_string_equal(looks(d), "---");
+    start();
+    tick(3);
+    assert_true(increment(c, d) > 0); /* live again, since an off-line checkpoint */
+}
+
+static void test_off_line_full(void **state)
+{
+    char a[64], b[64];
+    stop_clean();
+    baseline(a);
+    start();
+    tick(2);
+    increment(a, b);
+}
+
+static void test_start_during_off_line_capture(void **state)
+{
+    char a[64], b[64], c[64];
+    stop_clean();
+    baseline(a);
+    struct hv_capture *cap = capture(a, b);
+    ok(hv_capture_valid(hv, cap, err));
+    start(); /* is not hindered by our reading */
+    fails(VR_E_STATE, hv_capture_valid(hv, cap, err));
+    fails(VR_E_STATE, hv_capture_end(hv, cap, false, err));
+    assert_string_equal(looks(b), "---");
+    assert_string_equal(looks(a), "liu");
+    increment(a, c);
+    /* Started and stopped again: off as before, but not the same. */
+    stop_clean();
+    cap = capture(c, b);
+    start();
+    stop_clean();
+    fails(VR_E_STATE, hv_capture_end(hv, cap, true, err));
+    assert_string_equal(looks(c), "---");
+    assert_string_equal(looks(b), "liu");
+}
+
+static void test_qemu_killed(void **state)
+{
+    char a[64], b[64], c[64];
+    struct hv_capture *cap = NULL;
+    stop_clean();
+    baseline(a); /* in the image at start: inconsistent after the crash */
+    start();
+    tick(2);
+    cap = capture(a, b);
+    kill_qemu();
+    fails(VR_E_STATE, hv_capture_end(hv, cap, false, err));
+    assert_string_equal(looks(a), "li-");
+    name_it(c);
+    fails(VR_E_TRACKING, hv_capture_begin(hv, &uuid, disks, 2, a, c, &cap, err));
+    start();
+    assert_string_equal(looks(a), "li-");
+    fails(VR_E_TRACKING, hv_capture_begin(hv, &uuid, disks, 2, a, c, &cap, err));
+    ok(hv_checkpoint_delete(hv, &uuid, a, err)); /* running */
+    assert_string_equal(looks(a), "---");
+
+    baseline(a); /* made by the running QEMU: nowhere after the crash */
+    kill_qemu();
+    assert_string_equal(looks(a), "l--");
+    fails(VR_E_TRACKING, hv_capture_begin(hv, &uuid, disks, 2, a, c, &cap, err));
+    start();
+    assert_string_equal(looks(a), "l--");
+    fails(VR_E_TRACKING, hv_capture_begin(hv, &uuid, disks, 2, a, c, &cap, err));
+    ok(hv_checkpoint_delete(hv, &uuid, a, err));
+    assert_string_equal(looks(a), "---");
+    baseline(a);
+    tick(2);
+    increment(a, b);
+}
+
+static char *image(const char *target)
+{
+    struct hv_machine m;
+    char *path = NULL;
+    ok(hv_get(hv, &uuid, &m, err));
+    for (size_t i = 0; i < m.n_disks; i++)
+        if (strcmp(m.disks[i].target, target) == 0)
+            path = vr_strdup(m.disks[i].path);
+    hv_machine_done(&m);
+    assert_non_null(path);
+    return path;
+}
+
+/* Bitmaps and metadata that disagree, on a machine that is off and on one that runs. */
+static void test_disagreement(void **state)
+{
+    vr_autofree char *vda = image("vda"), *vdb = image("vdb");
+    char a[64], b[64];
+    for (int running = 0; running < 2; running++) {
+        stop_clean();
+        baseline(a);
+        /* a: vdb's bitmap missing. half: a bitmap in vda that nobody knows. */
+        run("qemu-img", "bitmap", "--remove", vdb, a, NULL);
+        run("qemu-img", "bitmap", "--add", vda, "vmr.half", NULL);
+        if (running)
+            start();
+        assert_string_equal(looks(a), "l--");
+        assert_string_equal(looks("vmr.half"), "---");
+        struct hv_capture *cap = NULL;
+        name_it(b);
+        fails(VR_E_TRACKING, hv_capture_begin(hv, &uuid, disks, 2, a, b, &cap, err));
+        ok(hv_checkpoint_delete(hv, &uuid, a, err));
+        assert_string_equal(looks(a), "---");
+        /* The name of a left-over bitmap can be used at once. */
+        ok(hv_capture_begin(hv, &uuid, disks, 2, NULL, "vmr.half", &cap, err));
+        ok(hv_capture_end(hv, cap, true, err));
+        assert_string_equal(looks("vmr.half"), "liu");
+        ok(hv_checkpoint_delete(hv, &uuid, "vmr.half", err));
+    }
+    /* Metadata lost: the images still have it, it is found and used. */
+    stop_clean();
+    baseline(a);
+    run("virsh", "-q", "checkpoint-delete", guest, a, "--metadata", NULL);
+    assert_string_equal(looks(a), "-iu");
+    start();
+    tick(2);
+    increment(a, b);
+}
+
+static void test_snapshot_between(void **state)
+{
+    char a[64], b[64], c[64];
+    start();
+    baseline(a);
+    tick(2);
+    run("virsh", "-q", "snapshot-create-as", guest, "s1", "--disk-only", "--no-metadata", NULL);
+    tick(2);
+    increment(a, b); /* live: QEMU knows the bitmaps of the whole chain */
+    tick(2);
+    stop_clean();
+    increment(b, c);
+    /* libvirt refuses a snapshot now; somebody does it by hand, without bitmaps. */
+    vr_autofree char *script =
+        vr_printf("set -e; cd /var/lib/libvirt/images; for d in 0 1; do"
+                  " qemu-img create -q -f qcow2 -F qcow2 -b %s-$d.s1 %s-$d.s2; done;"
+                  " virsh dumpxml --inactive %s | sed 's/\\.s1/.s2/' >" WORK "/s2.xml;"
+                  " virsh -q define " WORK "/s2.xml",
+                  guest, guest, guest);
+    run("sh", "-c", script, NULL);
+    struct hv_capture *cap = NULL;
+    assert_string_equal(looks(c), "l--");
+    fails(VR_E_TRACKING, hv_capture_begin(hv, &uuid, disks, 2, c, "vmr.late", &cap, err));
+    baseline(a);
+    start();
+    tick(2);
+    increment(a, b);
+}
+
+static void test_libvirtd_restart(void **state)
+{
+    char a[64], b[64], c[64];
+    start();
+    baseline(a);
+    tick(2);
+    struct hv_capture *cap = capture(a, b);
+    restart_libvirtd();
+    ok(hv_capture_valid(hv, cap, err));
+    take_increment(cap);
+    ok(hv_capture_end(hv, cap, true, err));
+    assert_string_equal(looks(a), "---");
+    assert_string_equal(looks(b), "liu");
+    stop_clean();
+    cap = capture(b, c);
+    restart_libvirtd();
+    ok(hv_capture_valid(hv, cap, err));
+    take_increment(cap);
+    ok(hv_capture_end(hv, cap, true, err));
+    assert_string_equal(looks(c), "liu");
+}
+
+static void test_raw_disk(void **state)
+{
+    static const char *const three[] = { "vda", "vdb", "vdc" };
+    char a[64], b[64];
+    stop_clean();
+    drop_all();
+    run("truncate", "-s", "8M", WORK "/raw", NULL);
+    run("virsh", "-q", "attach-disk", guest, WORK "/raw", "vdc", "--subdriver", "raw",
+        "--sourcetype", "file", "--config", NULL);
+    for (int running = 0; running < 2; running++) {
+        struct hv_capture *cap = NULL;
+        if (running)
+            start();
+        name_it(a);
+        ok(hv_capture_begin(hv, &uuid, three, 3, NULL, a, &cap, err));
+        ok(hv_capture_end(hv, cap, true, err));
+        name_it(b);
+        ok(hv_capture_begin(hv, &uuid, three, 3, a, b, &cap, err));
+        assert_non_null(cap->disks[1].dirty_context);
+        assert_null(cap->disks[2].dirty_context);
+        assert_int_equal(cap->disks[2].size, 8 << 20);
+        copy_export(&cap->disks[2], WORK "/raw-copy");
+        run("cmp", WORK "/raw", WORK "/raw-copy", NULL);
+        ok(hv_capture_end(hv, cap, true, err));
+        assert_string_equal(looks(b), "liu");
+    }
+    stop_clean();
+    run("virsh", "-q", "detach-disk", guest, "vdc", "--config", NULL);
+}
+
+static void test_guard(void **state)
+{
+    const char *const argv[] = { "virsh", "-q", "start", guest, NULL };
+    struct vr_err e = VR_ERR_INIT;
+    stop_clean();
+    ok(hv_guard(hv, &uuid, "it was failed over to hostb", err));
+    ok(hv_guard(hv, &uuid, "it was failed over to hostb", err));
+    assert_int_equal(try_run(argv, &e), -1);
+    assert_non_null(strstr(e.msg, "it was failed over to hostb"));
+    fails(VR_E_STATE, hv_power(hv, &uuid, HV_START, err));
+    assert_int_equal(power(), HV_POWER_OFF);
+    ok(hv_guard(hv, &uuid, NULL, err));
+    ok(hv_guard(hv, &uuid, NULL, err));
+    ok(hv_power(hv, &uuid, HV_START, err));
+    until(power() == HV_POWER_RUNNING);
+}
+
+static void overlay(const char *backing, const char *path, const char *bitmap)
+{
+    run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", backing, path, NULL);
+    run("qemu-img", "bitmap", "--add", path, bitmap, NULL);
+}
+
+static void test_failover(void **state)
+{
+    char b[64], a[64] = "vmr.failover";
+    vr_autofree char *vda = image("vda"), *vdb = image("vdb"), *xml = NULL;
+    stop_clean();
+    drop_all();
+    ok(hv_xml(hv, &uuid, &xml, err));
+    ok(hv_undefine(hv, &uuid, err));
+    struct hv_disk_path paths[] = { { "vda", "/run/hv-lab/missing-a" },
+                                    { "vdb", "/run/hv-lab/missing-b" } };
+    ok(hv_define_replica(hv, xml, NULL, NULL, false, paths, 2, err));
+    /* Off, and cannot be started by accident. */
+    assert_int_equal(power(), HV_POWER_OFF);
+    fails(VR_E_HV, hv_power(hv, &uuid, HV_START, err));
+    overlay(vda, WORK "/over-a.qcow2", a);
+    overlay(vdb, WORK "/over-b.qcow2", a);
+    paths[0].path = WORK "/over-a.qcow2";
+    paths[1].path = WORK "/over-b.qcow2";
+    ok(hv_define_replica(hv, xml, NULL, NULL, false, paths, 2, err));
+    assert_string_equal(looks(a), "-iu");
+    ok(hv_checkpoint_adopt(hv, &uuid, a, disks, 2, err));
+    ok(hv_checkpoint_adopt(hv, &uuid, a, disks, 2, err));
+    assert_string_equal(looks(a), "liu");
+    fails(VR_E_TRACKING, hv_checkpoint_adopt(hv, &uuid, "vmr.none", disks, 2, err));
+    /* The replica's state before its first write is that of the point. */
+    run("qemu-img", "convert", "-O", "raw", vda, WORK "/replica-vda", NULL);
+    run("qemu-img", "convert", "-O", "raw", vdb, WORK "/replica-vdb", NULL);
+    run("virsh", "-q", "start", guest, NULL);
+    tick(3);
+    increment(a, b);
+    fails(VR_E_STATE, hv_define_replica(hv, xml, NULL, NULL, false, paths, 2, err));
+    struct vr_uuid other = vr_uuid_new();
+    fails(VR_E_EXISTS, hv_define_replica(hv, xml, NULL, &other, false, paths, 2, err));
+}
+
+static void test_copy(void **state)
+{
+    vr_autofree char *xml = NULL, *name = vr_printf("%s - Test", guest);
+    ok(hv_xml(hv, &uuid, &xml, err));
+    struct vr_uuid other = vr_uuid_new();
+    run("qemu-img", "create", "-q", "-f", "qcow2", WORK "/copy.qcow2", "1M", NULL);
+    struct hv_disk_path paths[] = { { "vda", WORK "/copy.qcow2" } };
+    ok(hv_define_replica(hv, xml, name, &other, true, paths, 1, err));
+    struct hv_machine m;
+    ok(hv_get(hv, &other, &m, err));
+    assert_string_equal(m.name, name);
+    assert_int_equal(m.n_disks, 1);
+    hv_machine_done(&m);
+    ok(hv_undefine(hv, &other, err));
+    fails(VR_E_NOTFOUND, hv_undefine(hv, &other, err));
+    assert_int_equal(access(WORK "/copy.qcow2", F_OK), 0);
+}
+
+static int find_guest(void)
+{
+    struct hv_machine *all = NULL;
+    size_t n = 0;
+    struct vr_err e = VR_ERR_INIT;
+    until(events(HV_EV_CONNECTED) > 0);
+    if (hv_list(hv, &all, &n, &e) < 0) {
+        fprintf(stderr, "%s\n", e.msg);
+        return -1;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(all[i].name, guest) == 0)
+            uuid = all[i].uuid;
+    hv_machines_free(all, n);
+    return vr_uuid_is_zero(&uuid) ? -1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        fprintf(stderr, "to be run inside the lab: see tests/system/hv.test.sh\n");
+        return 77;
+    }
+    guest = argv[1];
+    mkdir(WORK, 0755);
+    struct vr_err e = VR_ERR_INIT;
+    hv = hv_libvirt_new("qemu:///system", WORK "/run", "/var/lib/vmreplica/guard", on_event, NULL,
+                        &e);
+    if (!hv || find_guest() < 0) {
+        fprintf(stderr, "no guest %s here: %s\n", guest, e.msg);
+        return 1;
+    }
+    if (argc > 2)
+        cmocka_set_test_filter(argv[2]);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_inventory),
+        cmocka_unit_test(test_live_increments),
+        cmocka_unit_test(test_live_not_kept),
+        cmocka_unit_test(test_paused_machine),
+        cmocka_unit_test(test_leftovers),
+        cmocka_unit_test(test_foreign_job),
+        cmocka_unit_test(test_wrong_arguments),
+        cmocka_unit_test(test_shutdown_during_capture),
+        cmocka_unit_test(test_keep_after_shutdown),
+        cmocka_unit_test(test_destroy_during_capture),
+        cmocka_unit_test(test_off_line),
+        cmocka_unit_test(test_off_line_full),
+        cmocka_unit_test(test_start_during_off_line_capture),
+        cmocka_unit_test(test_qemu_killed),
+        cmocka_unit_test(test_disagreement),
+        cmocka_unit_test(test_libvirtd_restart),
+        cmocka_unit_test(test_raw_disk),
+        cmocka_unit_test(test_guard),
+        cmocka_unit_test(test_copy),
+        cmocka_unit_test(test_snapshot_between),
+        cmocka_unit_test(test_failover),
+    };
+    int rc = cmocka_run_group_tests(tests, NULL, NULL);
+    hv_free(hv);
+    return rc;
+}
