@@ -59,7 +59,8 @@ struct xport_config {
 int xport_new(const struct xport_config *cfg, const struct xport_handlers *h, struct xport **ret,
               struct vr_err *err);
 /* xport_free() - stop listening, break all connections, wait for calls and handlers in progress (so
- * no handler may wait for the caller of this), join threads. Streams of transfers that are still
+ * no handler may wait for the caller of this; a name look-up in progress is waited for too), join
+ * threads. Streams of transfers that are still
  * out are broken; their users free them, before or after. NULL is fine. */
 void xport_free(struct xport *x);
 /* xport_thumb() - our certificate's SHA-256, hex. xport_thumb_sha1() - its SHA-1, hex in upper
