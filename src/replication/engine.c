@@ -187,6 +187,27 @@ static void sync_end(struct engine *e, const struct vr_uuid *machine, struct mon
     }
 }
 
+/* In these states cycles follow each other; in others a job that waits for one would wait for
+ * ever. */
+static bool has_cycles(enum rel_state st)
+{
+    return st == ST_P_IR || st == ST_P_REPL || st == ST_P_RESYNC || st == ST_P_PREPARING ||
+           st == ST_P_PREPARED;
+}
+
+static void sync_give_up(struct engine *e, const struct rel *r)
+{
+    for (size_t i = 0; i < e->n_jobs; i++) {
+        struct job *j = &e->jobs[i];
+        if (!j->waits_for_cycle || job_over(j) || !vr_uuid_eq(&j->machine, &r->machine))
+            continue;
+        struct vr_err err = VR_ERR_INIT;
+        vr_fail(&err, VR_E_STATE, 0, "machine %s went into state \"%s\"; no cycle follows%s%s",
+                r->name, rel_state_text(r->st), r->last_err.msg[0] ? ": " : "", r->last_err.msg);
+        job_finish(e, j, JOB_EXCEPTION, &err);
+    }
+}
+
 /* ---- effects ---- */
 static bool is_instant(enum rel_fx_bit fx)
 {
@@ -249,7 +270,11 @@ static void drain(struct engine *e, struct item *it)
         it->head = x->next;
         if (!it->head)
             it->tail = &it->head;
-        if (!run_own(e, it, x)) {
+        if (x->fx == FX_BIT_SHIP && it->r.flow.cancelled) {
+            struct rel_event ev = { .type = EV_SHIP_FAILED };
+            vr_fail(&ev.err, VR_E_CANCELLED, 0, "cancelled before the transfer began");
+            engine_event(e, &x->r.machine, &ev);
+        } else if (!run_own(e, it, x)) {
             it->running = x->fx != FX_BIT_SHIP && x->fx != FX_BIT_RETENTION;
             e->env.run(e->env.ctx, &x->r, x->fx);
         }
@@ -297,6 +322,8 @@ static void apply(struct engine *e, struct item *it, const struct rel *next, uin
     if (before.st != it->r.st || before.acked.epoch != it->r.acked.epoch ||
         before.newest.epoch != it->r.newest.epoch || before.last_err.kind != it->r.last_err.kind)
         e->env.changed(e->env.ctx, &before, &it->r, NULL);
+    if (!has_cycles(it->r.st) && before.st != it->r.st)
+        sync_give_up(e, &it->r);
     drain(e, it);
 }
 
@@ -454,7 +481,7 @@ int engine_rx_open(struct engine *e, const struct vr_uuid *machine, struct rel_e
 int engine_reset_stats(struct engine *e, const struct vr_uuid *machine, struct vr_err *err)
 {
     struct item *it = find(e, machine);
-    if (!it || it->r.st == ST_NONE)
+    if (!it || rel_mode(&it->r) == REL_MODE_NONE) /* a relationship in the making is not written */
         return vr_fail(err, VR_E_STATE, 0, "the machine is not replicated");
     it->r.stat_start = e->env.wall(e->env.ctx);
     it->r.stat_ok = it->r.stat_miss = it->r.stat_net_fail = it->r.stat_fail = 0;
@@ -525,7 +552,7 @@ void engine_restart(struct engine *e)
             it->job = j->id;
             continue;
         }
-        if (it && j->waits_for_cycle)
+        if (it && j->waits_for_cycle && has_cycles(it->r.st) && it->r.st != ST_P_PREPARED)
             continue;
         struct vr_err err = VR_ERR_INIT;
         vr_fail(&err, VR_E_UNKNOWN, 0,

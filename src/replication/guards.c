@@ -138,12 +138,19 @@ GUARD(vm_off_idle)
     return rel_g_vm_off(r, ev, err);
 }
 
-GUARD(same_peer_or_none)
+static int same_peer_or_none(const struct rel *r, const struct rel_event *ev, struct vr_err *err)
 {
     if (!r->peer[0] || !strcmp(r->peer, ev->peer))
         return 1;
     return vr_fail(err, VR_E_EXISTS, 0, "machine %s is already the replica of one on host %s",
                    r->name, r->peer);
+}
+
+GUARD(may_recreate)
+{
+    if (r->rx_active)
+        return vr_fail(err, VR_E_BUSY, 0, "a transfer for machine %s is still coming in", r->name);
+    return same_peer_or_none(r, ev, err);
 }
 
 GUARD(from_peer)

@@ -63,7 +63,7 @@ static void check_acked(struct sim *s)
         struct host *p = &s->h[i], *q = other(p);
         const struct rel *a = rel_of(p), *b = rel_of(q);
         if (!p->up || !q->up || rel_mode(a) != REL_MODE_PRIMARY || !a->has_acked ||
-            !is_replica(b->st) || !vr_uuid_eq(&a->lineage, &b->lineage) ||
+            (b->st != ST_R_REPL && b->st != ST_R_SUSP) || !vr_uuid_eq(&a->lineage, &b->lineage) ||
             !vr_uuid_eq(&a->acked.lineage, &b->lineage))
             continue;
         struct point *n = point_newest(q);
