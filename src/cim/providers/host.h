@@ -74,7 +74,11 @@ struct host {
 struct cim_server;
 
 /* host_providers_register() - make the providers of both namespaces known to @s.
- * @h: borrowed, must outlive @s. */
-void host_providers_register(struct cim_server *s, const struct host *h);
+ * @h: borrowed, must outlive @s.
+ * Returns: their common state, to be freed with host_providers_free() after @s. */
+struct host_providers;
+struct host_providers *host_providers_register(struct cim_server *s, const struct host *h);
+/* host_providers_free() - NULL is fine. */
+void host_providers_free(struct host_providers *p);
 
 #endif

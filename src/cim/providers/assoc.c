@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Associations among what the other files show. Each is a list of pairs; walking them in either
+ * direction is the server's work. Control thread only. src:[contract.md A.16] */
+#include "cim/providers/prov.h"
+
+#include <stdio.h>
+
+#define REPL CIM_C_MSVM_REPLICATIONSERVICE
+#define VSMS CIM_C_MSVM_VIRTUALSYSTEMMANAGEMENTSERVICE
+#define FRSD CIM_C_MSVM_REPLICATIONSETTINGDATA
+#define RELATIONSHIP CIM_C_MSVM_REPLICATIONRELATIONSHIP
+
+/* One association instance; both paths are taken over. False when no more is wanted. */
+static bool pair(struct cim_sink *sink, enum cim_class_id cls, int first,
+                 struct cim_path *take_first, int second, struct cim_path *take_second)
+{
+    struct cim_inst *in = cim_inst_new(cls);
+
+    cim_inst_set_ref(in, first, take_first);
+    cim_inst_set_ref(in, second, take_second);
+    cim_path_free(take_first);
+    cim_path_free(take_second);
+    return cim_emit(sink, in);
+}
+
+/* PAIR(sink, CLASS, REF, path, REF, path) */
+#define PAIR(sink, c, a, pa, b, pb) \
+    pair(sink, CIM_C_##c, CIM_P_##c##_##a, (pa), CIM_P_##c##_##b, (pb))
+
+static int n_relationships(const struct vm *vm)
+{
+    return rel_mode(vm->rel) == REL_MODE_REPLICA ? 2 : 1;
+}
+
+/* ---- the host ---- */
+static enum cim_status enum_hosted_service(void *ctx, const struct cim_caller *who,
+                                           struct cim_sink *sink, struct vr_err *err)
+{
+    const struct host_providers *p = ctx;
+
+    if (PAIR(sink, MSVM_HOSTEDSERVICE, ANTECEDENT, path_system(p->h->name), DEPENDENT,
+             path_service(p, REPL)))
+        PAIR(sink, MSVM_HOSTEDSERVICE, ANTECEDENT, path_system(p->h->name), DEPENDENT,
+             path_service(p, VSMS));
+    return CIM_S_OK;
+}
+
+static bool emit_hosted(const struct host_providers *p, const struct vm *vm, struct cim_sink *sink)
+{
+    return PAIR(sink, MSVM_HOSTEDDEPENDENCY, ANTECEDENT, path_system(p->h->name), DEPENDENT,
+                path_system(vm->guid));
+}
+
+static bool emit_affects(const struct host_providers *p, const struct vm *vm, struct cim_sink *sink)
+{
+    return PAIR(sink, MSVM_SERVICEAFFECTSELEMENT, AFFECTEDELEMENT, path_system(vm->guid),
+                AFFECTINGELEMENT, path_service(p, REPL)) &&
+           PAIR(sink, MSVM_SERVICEAFFECTSELEMENT, AFFECTEDELEMENT, path_system(vm->guid),
+                AFFECTINGELEMENT, path_service(p, VSMS));
+}
+
+/* ---- settings ---- */
+static bool emit_element_setting(const struct host_providers *p, const struct vm *vm,
+                                 struct cim_sink *sink)
+{
+    for (int n = 0; n < n_relationships(vm); n++)
+        if (!PAIR(sink, MSVM_ELEMENTSETTINGDATA, MANAGEDELEMENT, path_system(vm->guid), SETTINGDATA,
+                  path_hvr(vm, FRSD, n)))
+            return false;
+    return true;
+}
+
+static enum cim_status enum_element_setting(void *ctx, const struct cim_caller *who,
+                                            struct cim_sink *sink, struct vr_err *err)
+{
+    const struct host_providers *p = ctx;
+    char id[PROV_ID_MAX + VR_NAME_MAX];
+
+    snprintf(id, sizeof id, "Microsoft:%s\\HVRServiceSettings", p->h->name);
+    if (!PAIR(sink, MSVM_ELEMENTSETTINGDATA, MANAGEDELEMENT, path_service(p, REPL), SETTINGDATA,
+              cim_path_of(CIM_C_MSVM_REPLICATIONSERVICESETTINGDATA, id)))
+        return CIM_S_OK;
+    return each_vm(ctx, sink, emit_element_setting);
+}
+
+static bool emit_define_state(const struct host_providers *p, const struct vm *vm,
+                              struct cim_sink *sink)
+{
+    for (int n = 0; n < n_relationships(vm); n++)
+        if (!PAIR(sink, MSVM_SETTINGSDEFINESTATE, MANAGEDELEMENT, path_hvr(vm, RELATIONSHIP, n),
+                  SETTINGDATA, path_hvr(vm, FRSD, n)))
+            return false;
+    return PAIR(sink, MSVM_SETTINGSDEFINESTATE, MANAGEDELEMENT, path_system(vm->guid), SETTINGDATA,
+                path_vssd(vm));
+}
+
+static bool emit_system_relationship(const struct host_providers *p, const struct vm *vm,
+                                     struct cim_sink *sink)
+{
+    for (int n = 0; n < n_relationships(vm); n++)
+        if (!PAIR(sink, MSVM_SYSTEMREPLICATIONRELATIONSHIP, ANTECEDENT, path_system(vm->guid),
+                  DEPENDENT, path_hvr(vm, RELATIONSHIP, n)))
+            return false;
+    return true;
+}
+
+/* ---- recovery points ---- */
+static bool emit_snapshots(const struct host_providers *p, const struct vm *vm,
+                           struct cim_sink *sink)
+{
+    const struct store_point *v;
+    size_t n = vm_points(p, vm, &v);
+
+    for (size_t i = 0; i < n; i++)
+        if (!PAIR(sink, MSVM_SNAPSHOTOFVIRTUALSYSTEM, ANTECEDENT, path_system(vm->guid), DEPENDENT,
+                  path_point(&v[i].id)))
+            return false;
+    return true;
+}
+
+static bool emit_parents(const struct host_providers *p, const struct vm *vm, struct cim_sink *sink)
+{
+    const struct store_point *v;
+    size_t n = vm_points(p, vm, &v);
+
+    for (size_t i = 1; i < n; i++)
+        if (!PAIR(sink, MSVM_PARENTCHILDSETTINGDATA, ANTECEDENT, path_point(&v[i - 1].id),
+                  DEPENDENT, path_point(&v[i].id)))
+            return false;
+    return true;
+}
+
+/* The point below the current state: only a machine that was failed over has one. */
+static bool emit_current(const struct host_providers *p, const struct vm *vm, struct cim_sink *sink)
+{
+    const struct store_point *v;
+    size_t n = vm_points(p, vm, &v);
+    uint16_t state = rel_cim_state(vm->rel);
+
+    for (size_t i = 0; (state == 5 || state == 6) && i < n; i++)
+        if (vr_point_eq(&v[i].id, &vm->rel->failover))
+            return PAIR(sink, MSVM_MOSTCURRENTSNAPSHOTINBRANCH, ANTECEDENT, path_system(vm->guid),
+                        DEPENDENT, path_point(&v[i].id));
+    return true;
+}
+
+/* ---- disks ---- */
+static bool emit_components(const struct host_providers *p, const struct vm *vm,
+                            struct cim_sink *sink)
+{
+    static const char kinds[] = { 'D', 'L' };
+
+    for (size_t i = 0; vm->hv && i < vm->hv->n_disks; i++)
+        for (size_t k = 0; k < sizeof kinds; k++)
+            if (!PAIR(sink, MSVM_VIRTUALSYSTEMSETTINGDATACOMPONENT, GROUPCOMPONENT, path_vssd(vm),
+                      PARTCOMPONENT, path_disk(vm, vm->hv->disks[i].target, kinds[k])))
+                return false;
+    return true;
+}
+
+static bool emit_in_drive(const struct host_providers *p, const struct vm *vm,
+                          struct cim_sink *sink)
+{
+    for (size_t i = 0; vm->hv && i < vm->hv->n_disks; i++) {
+        const char *target = vm->hv->disks[i].target;
+        if (!PAIR(sink, MSVM_RESOURCEDEPENDENTONRESOURCE, ANTECEDENT, path_disk(vm, target, 'D'),
+                  DEPENDENT, path_disk(vm, target, 'L')))
+            return false;
+    }
+    return true;
+}
+
+/* ---- jobs ---- */
+static enum cim_status enum_affected(void *ctx, const struct cim_caller *who, struct cim_sink *sink,
+                                     struct vr_err *err)
+{
+    const struct host_providers *p = ctx;
+    const struct job *j;
+    char guid[VR_UUID_STR];
+
+    for (size_t i = 0; (j = engine_job_at(p->h->engine, i)) != NULL; i++) {
+        struct cim_path *of = vr_uuid_is_zero(&j->machine)
+                                  ? path_system(p->h->name)
+                                  : path_system(vr_uuid_fmt_upper(&j->machine, guid));
+        if (!PAIR(sink, MSVM_AFFECTEDJOBELEMENT, AFFECTEDELEMENT, of, AFFECTINGELEMENT,
+                  path_job(&j->id)))
+            break;
+    }
+    return CIM_S_OK;
+}
+
+static enum cim_status enum_owning(void *ctx, const struct cim_caller *who, struct cim_sink *sink,
+                                   struct vr_err *err)
+{
+    const struct host_providers *p = ctx;
+    const struct job *j;
+    char guid[VR_UUID_STR];
+
+    for (size_t i = 0; (j = engine_job_at(p->h->engine, i)) != NULL; i++) {
+        struct cim_path *owner = j->type == JOB_POWER
+                                     ? path_system(vr_uuid_fmt_upper(&j->machine, guid))
+                                     : path_service(p, REPL);
+        if (!PAIR(sink, MSVM_OWNINGJOBELEMENT, OWNINGELEMENT, owner, OWNEDELEMENT,
+                  path_job(&j->id)))
+            break;
+    }
+    return CIM_S_OK;
+}
+
+/* ---- registration ---- */
+#define PER_MACHINE(A)                                              \
+    A(MSVM_HOSTEDDEPENDENCY, emit_hosted)                           \
+    A(MSVM_SERVICEAFFECTSELEMENT, emit_affects)                     \
+    A(MSVM_SETTINGSDEFINESTATE, emit_define_state)                  \
+    A(MSVM_SYSTEMREPLICATIONRELATIONSHIP, emit_system_relationship) \
+    A(MSVM_SNAPSHOTOFVIRTUALSYSTEM, emit_snapshots)                 \
+    A(MSVM_PARENTCHILDSETTINGDATA, emit_parents)                    \
+    A(MSVM_MOSTCURRENTSNAPSHOTINBRANCH, emit_current)               \
+    A(MSVM_VIRTUALSYSTEMSETTINGDATACOMPONENT, emit_components)      \
+    A(MSVM_RESOURCEDEPENDENTONRESOURCE, emit_in_drive)
+
+#define A(cls, fn)                                                               \
+    static enum cim_status enum_##cls(void *ctx, const struct cim_caller *who,   \
+                                      struct cim_sink *sink, struct vr_err *err) \
+    {                                                                            \
+        return each_vm(ctx, sink, fn);                                           \
+    }
+PER_MACHINE(A)
+#undef A
+
+static const struct {
+    enum cim_class_id cls;
+    enum cim_status (*enumerate)(void *, const struct cim_caller *, struct cim_sink *,
+                                 struct vr_err *);
+} all[] = {
+#define A(cls, fn) { CIM_C_##cls, enum_##cls },
+    PER_MACHINE(A)
+#undef A
+        { CIM_C_MSVM_HOSTEDSERVICE, enum_hosted_service },
+    { CIM_C_MSVM_ELEMENTSETTINGDATA, enum_element_setting },
+    { CIM_C_MSVM_AFFECTEDJOBELEMENT, enum_affected },
+    { CIM_C_MSVM_OWNINGJOBELEMENT, enum_owning },
+};
+
+void prov_register_assoc(struct cim_server *s, struct host_providers *p)
+{
+    for (size_t i = 0; i < VR_ARRAY_LEN(all); i++)
+        cim_server_register(s, &(struct cim_provider){
+                                   .cls = all[i].cls, .ctx = p, .enumerate = all[i].enumerate });
+}

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What all methods have in common: roles, return codes, reasons of refusals, the way to the engine.
+ * Control thread only. Invariant: a refused call has changed nothing. */
+#include "cim/providers/prov.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "cim/cimxml.h"
+
+#define JOB_STARTED 4096
+
+struct host_providers *host_providers_register(struct cim_server *s, const struct host *h)
+{
+    struct host_providers *p = vr_new(struct host_providers);
+
+    p->h = h;
+    rel_settings_default(&p->none.set);
+#define G(name) prov_register_##name(s, p);
+    PROV_GROUPS(G)
+#undef G
+    return p;
+}
+
+void host_providers_free(struct host_providers *p)
+{
+    free(p);
+}
+
+/* ---- refusals ---- */
+static const char *caller_name(const struct cim_caller *who)
+{
+    return who->name ? who->name : "";
+}
+
+void prov_refused(struct host_providers *p, const struct cim_caller *who, const char *msg)
+{
+    struct refusal *r = &p->refusals[0];
+
+    for (size_t i = 0; i < PROV_REFUSALS_MAX; i++) {
+        struct refusal *x = &p->refusals[i];
+        if (x->seq && !strncmp(x->who, caller_name(who), sizeof x->who - 1)) {
+            r = x;
+            break;
+        }
+        if (x->seq < r->seq)
+            r = x;
+    }
+    snprintf(r->who, sizeof r->who, "%s", caller_name(who));
+    snprintf(r->msg, sizeof r->msg, "%s", msg);
+    r->seq = ++p->seq;
+}
+
+const char *prov_last_refusal(const struct host_providers *p, const struct cim_caller *who)
+{
+    for (size_t i = 0; i < PROV_REFUSALS_MAX; i++) {
+        const struct refusal *x = &p->refusals[i];
+        if (x->seq && !strncmp(x->who, caller_name(who), sizeof x->who - 1))
+            return x->msg;
+    }
+    return "";
+}
+
+/* ---- dispatch ---- */
+static const char *role_name(enum cim_role r)
+{
+    return r >= CIM_ROLE_ADMIN ? "administrator" : r >= CIM_ROLE_OPERATOR ? "operator" : "reader";
+}
+
+enum cim_status prov_dispatch(struct host_providers *p, const struct cim_caller *who,
+                              const struct cim_inst *target, const struct cim_method *m,
+                              struct cim_args *args, const struct method *table, size_t n,
+                              uint32_t *ret, struct vr_err *err)
+{
+    struct call c = { .p = p, .who = who, .target = target, .args = args };
+    struct vr_err why = VR_ERR_INIT;
+    int index = cim_method_index(target->cls, m);
+
+    for (size_t i = 0; i < n; i++) {
+        if (table[i].index != index)
+            continue;
+        int rc = who->role < table[i].role
+                     ? vr_fail(&why, VR_E_DENIED, 0, "%s needs the role %s; %s is %s", m->name,
+                               role_name(table[i].role), caller_name(who), role_name(who->role))
+                     : table[i].fn(&c, &why);
+        if (rc == 0) {
+            *ret = c.code;
+            return CIM_S_OK;
+        }
+        *ret = vr_kind_code(why.kind);
+        prov_refused(p, who, why.msg);
+        vr_log(VR_LOG_INFO, "%s by %s refused with %u: %s", m->name, caller_name(who), *ret,
+               why.msg);
+        return CIM_S_OK;
+    }
+    vr_fail(err, VR_E_UNSUPPORTED, 0, "method %s of class %s is not offered here", m->name,
+            target->cls->name);
+    return CIM_S_UNSUPPORTED;
+}
+
+int call_unsupported(struct call *c, struct vr_err *err)
+{
+    return vr_fail(err, VR_E_UNSUPPORTED, 0, "%s is not supported", c->args->method->name);
+}
+
+int call_dmtf_unsupported(struct call *c, struct vr_err *err)
+{
+    prov_refused(c->p, c->who, "this cannot be changed here");
+    c->code = 1;
+    return 0;
+}
+
+/* ---- parameters ---- */
+int call_vm(struct call *c, struct vm *ret, struct vr_err *err)
+{
+    if (vm_of_ref(c->p, cim_args_ref(c->args, "ComputerSystem"), ret, err) < 0)
+        return vr_err_wrap(err, "ComputerSystem");
+    return 0;
+}
+
+int call_rel1(const struct vm *vm, struct vr_err *err)
+{
+    return vr_fail(err, VR_E_STATE, 0, "the replica of machine %s is not replicated any further",
+                   vm->name);
+}
+
+int call_relationship(struct call *c, const struct vm *vm, int *ret_n, struct vr_err *err)
+{
+    const char *text = cim_args_str(c->args, "ReplicationRelationship");
+    vr_auto(cim_inst_free) struct cim_inst *in = NULL;
+    struct vr_uuid uuid;
+
+    *ret_n = 0;
+    if (!text || !*text)
+        return 0;
+    if (cim_xml_parse(text, cim_class_get(CIM_C_MSVM_REPLICATIONRELATIONSHIP), &in, err) < 0)
+        return vr_err_wrap(err, "ReplicationRelationship");
+    const char *id = cim_inst_str(in, CIM_P_MSVM_REPLICATIONRELATIONSHIP_INSTANCEID);
+    if (!id)
+        return 0;
+    if (!id_hvr_parse(id, &uuid, ret_n) || !vr_uuid_eq(&uuid, &vm->uuid))
+        return vr_fail(err, VR_E_INVAL, 0, "\"%.80s\" is no relationship of machine %s", id,
+                       vm->name);
+    return 0;
+}
+
+int call_start_time(struct call *c, struct wall_us *ret, struct vr_err *err)
+{
+    const struct cim_value *v = cim_args_at(c->args, "StartTime");
+    struct cim_datetime dt;
+    int64_t now = vr_wall_now().us;
+
+    ret->us = 0;
+    if (!v || !cim_value_time(v, &dt))
+        return 0;
+    if (dt.is_interval)
+        return vr_fail(err, VR_E_INVAL, 0, "StartTime must be an instant, not an interval");
+    if (dt.us > now + 7ll * 86400 * 1000000)
+        return vr_fail(err, VR_E_INVAL, 0, "StartTime lies more than 7 days ahead");
+    if (dt.us > now)
+        ret->us = dt.us;
+    return 0;
+}
+
+/* ---- the engine ---- */
+void call_job(struct call *c, const struct vr_uuid *job)
+{
+    vr_auto(cim_path_free) struct cim_path *path = path_job(job);
+
+    cim_value_put_ref(cim_args_at(c->args, "Job"), path);
+    c->code = JOB_STARTED;
+}
+
+/* Long work that shows in ReplicationState; its state decides what is allowed meanwhile. */
+static bool is_long(enum job_type t)
+{
+    return t == JOB_START_IR || t == JOB_START_SEEDED || t == JOB_RESYNC;
+}
+
+static bool needs_power(const struct vm *vm, enum rel_event_type t)
+{
+    return t == EV_U_PREPARE || t == EV_U_FAILOVER || t == EV_U_BECOME_REPLICA ||
+           (t == EV_U_REVERT && rel_mode(vm->rel) == REL_MODE_REPLICA);
+}
+
+int call_admit(struct call *c, const struct vm *vm, struct rel_event *ev, struct vr_err *err)
+{
+    const struct job *j = engine_running_job(c->p->h->engine, &vm->uuid);
+    struct rel next;
+    uint32_t fx;
+
+    if (j && !is_long(j->type))
+        return vr_fail(err, VR_E_BUSY, 0, "another operation of machine %s is still running (%s)",
+                       vm->name, job_caption(j->type));
+    if (vm->rel->st == ST_NONE && ev->type != EV_U_CREATE && ev->type != EV_U_BECOME_REPLICA)
+        return vr_fail(err, VR_E_STATE, 0, "%s is not possible: machine %s is not replicated",
+                       rel_event_text(ev->type), vm->name);
+    ev->vm_off = true;
+    ev->wall = vr_wall_now();
+    ev->mono = vr_mono_now();
+    /* First what is wrong whatever the machine's power may be. */
+    if (rel_step(vm->rel, ev, &next, &fx, err) < 0)
+        return -1;
+    if (!needs_power(vm, ev->type))
+        return 0;
+    if (!vm->hv)
+        return vr_fail(err, VR_E_UNAVAIL, 0,
+                       "the hypervisor does not know machine %s, or cannot be reached", vm->name);
+    if (vm->hv->power == HV_POWER_OTHER)
+        return vr_fail(err, VR_E_UNKNOWN, 0,
+                       "whether machine %s is off cannot be told; look at it with virsh domstate",
+                       vm->name);
+    ev->vm_off = vm->hv->power == HV_POWER_OFF;
+    return ev->vm_off ? 0 : rel_step(vm->rel, ev, &next, &fx, err);
+}
+
+int call_request(struct call *c, const struct vm *vm, struct rel_event *ev, enum job_type type,
+                 struct vr_err *err)
+{
+    struct vr_uuid job;
+
+    if (engine_request(c->p->h->engine, &vm->uuid, ev, type, c->who->name, &job, err) < 0)
+        return -1;
+    call_job(c, &job);
+    return 0;
+}
+
+int call_admit_request(struct call *c, const struct vm *vm, struct rel_event *ev,
+                       enum job_type type, struct vr_err *err)
+{
+    if (call_admit(c, vm, ev, err) < 0)
+        return -1;
+    return call_request(c, vm, ev, type, err);
+}

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Msvm_ConcreteJob. Control thread only. src:[contract.md A.12, A.13, B.5] */
+#include "cim/providers/prov.h"
+
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "cim/cimxml.h"
+
+#define P(n) CIM_P_MSVM_CONCRETEJOB_##n
+
+/* ---- instances ---- */
+uint16_t job_percent(const struct host_providers *p, const struct job *j)
+{
+    struct host_transfer t;
+
+    switch (j->type) {
+    case JOB_START_IR:
+    case JOB_START_SEEDED:
+    case JOB_RESYNC:
+    case JOB_PREPARE:
+    case JOB_SEND_DELTA:
+        break;
+    default:
+        return j->percent;
+    }
+    if (job_over(j) || !p->h->transfer(p->h->ctx, &j->machine, &t) || !t.total)
+        return j->percent;
+    uint64_t done = t.done < t.total ? t.done : t.total;
+    uint16_t percent = (uint16_t)((double)done * 100 / (double)t.total);
+    return percent > 99 ? 99 : percent;
+}
+
+static bool failed(const struct job *j)
+{
+    return j->state == JOB_EXCEPTION || j->state == JOB_TERMINATED;
+}
+
+/* Cancelling is only known for what the engine does itself. */
+static bool cancellable(const struct job *j)
+{
+    return job_cancellable(j) && j->type != JOB_VERIFY;
+}
+
+static const char *status_text(const struct job *j)
+{
+    switch (j->state) {
+    case JOB_NEW:
+        return "Waiting for its time";
+    case JOB_COMPLETED:
+        return "Completed";
+    case JOB_WARNINGS:
+        return "Completed with warnings";
+    case JOB_TERMINATED:
+        return "Cancelled";
+    case JOB_EXCEPTION:
+        return "Failed";
+    default:
+        return "Running";
+    }
+}
+
+static void set_times(struct cim_inst *in, const struct job *j)
+{
+    struct wall_us end = j->ended.us ? j->ended : vr_wall_now();
+    bool waits = j->state == JOB_NEW;
+
+    cim_inst_set_time(in, P(TIMESUBMITTED), j->submitted);
+    cim_inst_set_time(in, P(SCHEDULEDSTARTTIME), j->scheduled);
+    if (!waits)
+        cim_inst_set_time(in, P(STARTTIME), j->started);
+    cim_inst_set_interval(
+        in, P(ELAPSEDTIME),
+        waits || end.us < j->started.us ? 0 : (uint64_t)(end.us - j->started.us) / 1000000);
+    cim_inst_set_time(in, P(TIMEOFLASTSTATECHANGE), j->ended.us ? j->ended : j->started);
+}
+
+static struct cim_inst *make(const struct host_providers *p, const struct job *j)
+{
+    struct cim_inst *in = cim_inst_new(CIM_C_MSVM_CONCRETEJOB);
+    const char *caption = job_caption(j->type);
+    char id[VR_UUID_STR];
+
+    cim_inst_set_str(in, P(INSTANCEID), vr_uuid_fmt_upper(&j->id, id));
+    cim_inst_set_str(in, P(NAME), caption);
+    cim_inst_set_str(in, P(CAPTION), caption);
+    cim_inst_set_str(in, P(ELEMENTNAME), caption);
+    cim_inst_set_str(in, P(DESCRIPTION), caption);
+    cim_inst_set_str(in, P(JOBSTATUS), status_text(j));
+    set_times(in, j);
+    cim_inst_set_str(in, P(OWNER), j->owner);
+    cim_inst_set_uint(in, P(PERCENTCOMPLETE), job_percent(p, j));
+    cim_inst_set_bool(in, P(DELETEONCOMPLETION), false);
+    cim_inst_set_uint(in, P(ERRORCODE), 0);
+    if (failed(j) && j->err.kind != VR_OK) {
+        cim_inst_set_uint(in, P(ERRORCODE), vr_kind_code(j->err.kind));
+        cim_inst_set_str(in, P(ERRORDESCRIPTION), j->err.msg);
+        cim_inst_set_strf(in, P(ERRORSUMMARYDESCRIPTION), "%s failed: %s", caption,
+                          vr_kind_text(j->err.kind));
+    }
+    cim_inst_set_uint(in, P(JOBSTATE), j->state);
+    /* Numbers of ours are no JobType that a client could know. */
+    cim_inst_set_uint(in, P(JOBTYPE), j->type < 1000 ? j->type : 0);
+    cim_inst_set_bool(in, P(CANCELLABLE), cancellable(j));
+    return in;
+}
+
+static enum cim_status enumerate(void *ctx, const struct cim_caller *who, struct cim_sink *sink,
+                                 struct vr_err *err)
+{
+    const struct host_providers *p = ctx;
+    const struct job *j;
+
+    for (size_t i = 0; (j = engine_job_at(p->h->engine, i)) != NULL; i++)
+        if (!cim_emit(sink, make(p, j)))
+            break;
+    return CIM_S_OK;
+}
+
+static const struct job *find(const struct host_providers *p, const char *id)
+{
+    struct vr_uuid uuid;
+
+    if (!id || vr_uuid_parse(id, &uuid, NULL) < 0)
+        return NULL;
+    return engine_job(p->h->engine, &uuid);
+}
+
+static enum cim_status get(void *ctx, const struct cim_caller *who, const struct cim_path *path,
+                           struct cim_inst **ret, struct vr_err *err)
+{
+    const struct host_providers *p = ctx;
+    const struct job *j = find(p, cim_path_key(path, "InstanceID"));
+
+    if (!j) {
+        vr_fail(err, VR_E_NOTFOUND, 0, "there is no such job; jobs are kept for five minutes");
+        return CIM_S_NOT_FOUND;
+    }
+    *ret = make(p, j);
+    return CIM_S_OK;
+}
+
+/* ---- methods ---- */
+static int target(struct call *c, struct job *ret, struct vr_err *err)
+{
+    const struct job *j = find(c->p, cim_inst_str(c->target, P(INSTANCEID)));
+
+    if (!j)
+        return vr_fail(err, VR_E_INVAL, 0, "there is no such job");
+    *ret = *j;
+    return 0;
+}
+
+static int cancel(struct call *c, struct vr_err *err)
+{
+    struct job j;
+
+    if (target(c, &j, err) < 0)
+        return -1;
+    if (!cancellable(&j))
+        return vr_fail(err, VR_E_STATE, 0, "job \"%s\" cannot be cancelled%s", job_caption(j.type),
+                       job_over(&j) ? ": it is over" : "");
+    return engine_job_cancel(c->p->h->engine, &j.id, err);
+}
+
+static int request_state(struct call *c, struct vr_err *err)
+{
+    switch (cim_args_uint(c->args, "RequestedState", 0)) {
+    case 4:
+    case 5:
+        return cancel(c, err);
+    case 2:
+    case 3:
+    case 6:
+        return vr_fail(err, VR_E_UNSUPPORTED, 0, "a job can only be cancelled (4)");
+    default:
+        return vr_fail(err, VR_E_INVAL, 0, "RequestedState must be 4 (Terminate)");
+    }
+}
+
+/* DMTF codes: 0 done, 4 failed, 6 access denied. */
+static int kill_job(struct call *c, struct vr_err *err)
+{
+    struct vr_err why = VR_ERR_INIT;
+
+    if (c->who->role < CIM_ROLE_OPERATOR)
+        c->code = 6;
+    else if (cancel(c, &why) < 0)
+        c->code = 4;
+    if (c->code)
+        prov_refused(c->p, c->who, why.kind ? why.msg : "KillJob needs the role operator");
+    return 0;
+}
+
+/* What went wrong as the text of an Msvm_Error; NULL in *ret when nothing did. */
+static int error_text(struct call *c, char **ret, struct vr_err *err)
+{
+    char guid[VR_UUID_STR];
+    struct job j;
+
+    if (target(c, &j, err) < 0)
+        return -1;
+    *ret = NULL;
+    if (!failed(&j))
+        return 0;
+    enum vr_kind kind = j.err.kind != VR_OK ? j.err.kind : VR_E_CANCELLED;
+    vr_autofree char *source =
+        vr_uuid_is_zero(&j.machine)
+            ? NULL
+            : path_text(c->p, path_system(vr_uuid_fmt_upper(&j.machine, guid)));
+    vr_auto(cim_inst_free) struct cim_inst *in =
+        error_inst(kind, j.err.kind != VR_OK ? j.err.msg : "The job was cancelled.",
+                   kind == VR_E_CANCELLED, source);
+    return cim_xml_text(in, c->p->h->name, ret, err);
+}
+
+static int get_error(struct call *c, struct vr_err *err)
+{
+    vr_autofree char *text = NULL;
+
+    if (error_text(c, &text, err) < 0)
+        return -1;
+    cim_value_put_str(cim_args_at(c->args, "Error"), text);
+    return 0;
+}
+
+/* The reasons are one sentence with its context in front: a list of one. */
+static int get_error_ex(struct call *c, struct vr_err *err)
+{
+    vr_autofree char *text = NULL;
+
+    if (error_text(c, &text, err) < 0)
+        return -1;
+    cim_value_empty(cim_args_at(c->args, "Errors"));
+    if (text)
+        cim_value_put_str(cim_args_at(c->args, "Errors"), text);
+    return 0;
+}
+
+#define M(n) CIM_M_MSVM_CONCRETEJOB_##n
+static const struct method methods[] = {
+    { M(REQUESTSTATECHANGE), CIM_ROLE_OPERATOR, request_state },
+    { M(KILLJOB), CIM_ROLE_READER, kill_job },
+    { M(GETERROR), CIM_ROLE_READER, get_error },
+    { M(GETERROREX), CIM_ROLE_READER, get_error_ex },
+};
+#undef M
+
+static enum cim_status invoke(void *ctx, const struct cim_caller *who, const struct cim_inst *in,
+                              const struct cim_method *m, struct cim_args *args, uint32_t *ret,
+                              struct vr_err *err)
+{
+    return prov_dispatch(ctx, who, in, m, args, methods, VR_ARRAY_LEN(methods), ret, err);
+}
+
+void prov_register_job(struct cim_server *s, struct host_providers *p)
+{
+    cim_server_register(s, &(struct cim_provider){ .cls = CIM_C_MSVM_CONCRETEJOB,
+                                                   .ctx = p,
+                                                   .enumerate = enumerate,
+                                                   .get = get,
+                                                   .invoke = invoke });
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef VR_CIM_PROVIDERS_PROV_H
+#define VR_CIM_PROVIDERS_PROV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cim/provider.h"
+#include "cim/providers/host.h"
+
+/* What the files of this folder share. Control thread only, nothing blocks. */
+
+/* Name of the built-in provider, src:[contract.md section 1] */
+#define PROV_BUILTIN "22391CDC-272C-4DDF-BA88-9BEFB1A0975C"
+
+enum { PROV_REFUSALS_MAX = 64, PROV_ID_MAX = 128 };
+
+/* Why a call was last refused, per caller; the oldest gives way. */
+struct refusal {
+    char who[64];
+    char msg[512];
+    uint64_t seq;
+};
+
+struct host_providers {
+    const struct host *h;
+    struct rel none; /* relationship of machines that have none */
+    struct refusal refusals[PROV_REFUSALS_MAX];
+    uint64_t seq;
+};
+
+/* ---- machines: those of the hypervisor and those that only the engine knows (yet) ---- */
+struct vm {
+    struct vr_uuid uuid;
+    char guid[VR_UUID_STR]; /* upper case, src:[contract.md section 1] */
+    const char *name;
+    const struct hv_machine *hv; /* NULL: the hypervisor does not know it */
+    const struct rel *rel;       /* never NULL */
+};
+/* vm_next() - the next machine; *i starts at 0. False when there is no more. */
+bool vm_next(const struct host_providers *p, size_t *i, struct vm *ret);
+/* vm_find() - by identifier; false if there is none. */
+bool vm_find(const struct host_providers *p, const struct vr_uuid *uuid, struct vm *ret);
+/* vm_of_ref() - the machine that a reference parameter means. VR_E_INVAL: NULL, another class, no
+ * identifier; VR_E_UNAVAIL: not on this host. */
+int vm_of_ref(const struct host_providers *p, const struct cim_path *ref, struct vm *ret,
+              struct vr_err *err);
+/* vm_disk() - disk by target, NULL if it has none. */
+const struct hv_disk *vm_disk(const struct vm *vm, const char *target);
+/* vm_points() - recovery points, oldest first; vm_point() - by its identifier in object paths or by
+ * "lineage:epoch", NULL if there is none. */
+size_t vm_points(const struct host_providers *p, const struct vm *vm,
+                 const struct store_point **ret);
+const struct store_point *vm_point(const struct host_providers *p, const struct vm *vm,
+                                   const char *id);
+/* vm_health() - ReplicationHealth now. */
+uint16_t vm_health(const struct vm *vm);
+/* vm_enabled_state() - EnabledState; 0 unknown. src:[contract.md A.9] */
+uint16_t vm_enabled_state(const struct vm *vm);
+
+/* ---- identifiers, src:[contract.md section 1] ---- */
+/* id_hvr() - Microsoft:<GUID>\HVR\<n>. id_hvr_parse() - its parts; false if it is none. */
+char *id_hvr(char out[PROV_ID_MAX], const char *guid, int n);
+bool id_hvr_parse(const char *text, struct vr_uuid *ret, int *ret_n);
+/* id_disk() - Microsoft:<GUID>\<target>\<L disk, D drive>. */
+char *id_disk(char out[PROV_ID_MAX], const char *guid, const char *target, char kind);
+bool id_disk_parse(const char *text, struct vr_uuid *ret, char target[VR_TARGET_MAX]);
+/* id_point() - Microsoft:<GUID of the point>; id_point_text() - lineage:epoch. */
+char *id_point(char out[PROV_ID_MAX], const struct vr_point_id *pt);
+char *id_point_text(char out[PROV_ID_MAX], const struct vr_point_id *pt);
+bool id_point_parse(const char *text, struct vr_point_id *ret);
+
+/* ---- object paths; the caller frees ---- */
+struct cim_path *path_system(const char *name);
+struct cim_path *path_service(const struct host_providers *p, enum cim_class_id cls);
+struct cim_path *path_hvr(const struct vm *vm, enum cim_class_id cls, int n);
+struct cim_path *path_vssd(const struct vm *vm);
+struct cim_path *path_point(const struct vr_point_id *pt);
+struct cim_path *path_disk(const struct vm *vm, const char *target, char kind);
+struct cim_path *path_job(const struct vr_uuid *id);
+/* path_text() - the same as text with the host, taking @p. */
+char *path_text(const struct host_providers *p, struct cim_path *take_p);
+
+/* ---- methods ---- */
+struct call {
+    struct host_providers *p;
+    const struct cim_caller *who;
+    const struct cim_inst *target;
+    struct cim_args *args;
+    uint32_t code; /* what is returned on success; 0 at first */
+};
+typedef int (*method_fn)(struct call *c, struct vr_err *err);
+struct method {
+    int index; /* CIM_M_class_method */
+    enum cim_role role;
+    method_fn fn;
+};
+/* prov_dispatch() - find the method, check the role, run it, turn an error into a return code, note
+ * it for LastRefusal and log it. */
+enum cim_status prov_dispatch(struct host_providers *p, const struct cim_caller *who,
+                              const struct cim_inst *target, const struct cim_method *m,
+                              struct cim_args *args, const struct method *table, size_t n,
+                              uint32_t *ret, struct vr_err *err);
+/* prov_refused() - remember why @who was refused; prov_last_refusal() - "" if never. */
+void prov_refused(struct host_providers *p, const struct cim_caller *who, const char *msg);
+const char *prov_last_refusal(const struct host_providers *p, const struct cim_caller *who);
+/* call_job() - the call is answered by 4096 and this job. */
+void call_job(struct call *c, const struct vr_uuid *job);
+/* call_admit() - may @ev happen to the machine now? Fills in vm_off where it counts. Errors:
+ * VR_E_BUSY another operation runs, VR_E_STATE wrong state or side, VR_E_UNAVAIL or VR_E_UNKNOWN
+ * the machine's power cannot be told. Changes nothing. src:[contract.md C.1, C.2, C.6] */
+int call_admit(struct call *c, const struct vm *vm, struct rel_event *ev, struct vr_err *err);
+/* call_request() - ask the engine and answer with the job. */
+int call_request(struct call *c, const struct vm *vm, struct rel_event *ev, enum job_type type,
+                 struct vr_err *err);
+/* call_admit_request() - both. */
+int call_admit_request(struct call *c, const struct vm *vm, struct rel_event *ev,
+                       enum job_type type, struct vr_err *err);
+/* call_vm() - machine of parameter ComputerSystem. call_no() - not supported, with a reason. */
+int call_vm(struct call *c, struct vm *ret, struct vr_err *err);
+int call_rel1(const struct vm *vm, struct vr_err *err);
+/* call_relationship() - which relationship of @vm a parameter with an embedded instance means:
+ * *ret_n 0 or 1; NULL means 0. */
+int call_relationship(struct call *c, const struct vm *vm, int *ret_n, struct vr_err *err);
+/* call_start_time() - parameter StartTime: 0 for now. src:[contract.md B.2] */
+int call_start_time(struct call *c, struct wall_us *ret, struct vr_err *err);
+int call_unsupported(struct call *c, struct vr_err *err);
+int call_dmtf_unsupported(struct call *c, struct vr_err *err); /* returns 1 "Not Supported" */
+
+/* ---- settings.c ---- */
+enum settings_use { SETTINGS_CREATE, SETTINGS_MODIFY, SETTINGS_REVERSE };
+/* settings_parse() - parameter ReplicationSettingData: well-formed, of the right class and, if it
+ * has an InstanceID, of this machine. *ret_n: which relationship. */
+int settings_parse(struct call *c, const struct vm *vm, struct cim_inst **ret, int *ret_n,
+                   struct vr_err *err);
+/* settings_of() - the settings that @in asks for, checked. *ret_peer: the paired host meant. */
+int settings_of(struct call *c, const struct vm *vm, const struct cim_inst *in,
+                enum settings_use use, struct rel_settings *ret, const struct host_peer **ret_peer,
+                struct vr_err *err);
+/* settings_disks() - the disks that IncludedDisks names, all replicable ones when it is NULL. */
+int settings_disks(const struct vm *vm, const struct cim_inst *in, struct rel_event *ev,
+                   struct vr_err *err);
+int settings_all_disks(const struct vm *vm, struct rel_event *ev, struct vr_err *err);
+/* settings_connection() - rules of AuthenticationType and CertificateThumbPrint. @mirror: value
+ * that the settings had before and that may come back unchanged, or NULL. */
+int settings_connection(const struct host *h, uint64_t auth_type, const char *thumb,
+                        const char *mirror, struct vr_err *err);
+
+/* ---- instances made elsewhere ---- */
+/* error_inst() - Msvm_Error for an error or a health reason. */
+struct cim_inst *error_inst(enum vr_kind kind, const char *msg, bool is_warning,
+                            const char *source);
+/* job_percent() - PercentComplete. */
+uint16_t job_percent(const struct host_providers *p, const struct job *j);
+
+/* Enumerations over machines. */
+typedef bool (*vm_emit_fn)(const struct host_providers *p, const struct vm *vm,
+                           struct cim_sink *sink);
+enum cim_status each_vm(void *ctx, struct cim_sink *sink, vm_emit_fn fn);
+
+/* Each file's providers. */
+#define PROV_GROUPS(G)                                                                        \
+    G(service)                                                                                \
+    G(relationship) G(settings) G(system) G(job) G(vssd) G(storage) G(assoc) G(own) G(status) \
+        G(vsms)
+#define G(name) void prov_register_##name(struct cim_server *s, struct host_providers *p);
+PROV_GROUPS(G)
+#undef G
+
+/* Methods of the service that live in files of their own. */
+int svc_create(struct call *c, struct vr_err *err);
+int svc_modify(struct call *c, struct vr_err *err);
+int svc_remove(struct call *c, struct vr_err *err);
+int svc_start(struct call *c, struct vr_err *err);
+int svc_resync(struct call *c, struct vr_err *err);
+int svc_failover(struct call *c, struct vr_err *err);
+int svc_revert(struct call *c, struct vr_err *err);
+int svc_commit(struct call *c, struct vr_err *err);
+int svc_reverse(struct call *c, struct vr_err *err);
+int svc_statistics(struct call *c, struct vr_err *err);
+int svc_reset_statistics(struct call *c, struct vr_err *err);
+
+#endif

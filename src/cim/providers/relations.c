@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Methods of the service that make, change, start and end relationships. Control thread only.
+ * src:[contract.md B.2, C.1] */
+#include "cim/providers/prov.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+int svc_create(struct call *c, struct vr_err *err)
+{
+    struct rel_event ev = { .type = EV_U_CREATE };
+    vr_auto(cim_inst_free) struct cim_inst *in = NULL;
+    const struct host_peer *peer;
+    struct vm vm;
+    int n;
+
+    if (call_vm(c, &vm, err) < 0 || settings_parse(c, &vm, &in, &n, err) < 0)
+        return -1;
+    if (rel_mode(vm.rel) == REL_MODE_REPLICA)
+        return vr_fail(
+            err, VR_E_UNSUPPORTED, 0,
+            "machine %s is a replica; replicating it on to a third host is not supported", vm.name);
+    if (n)
+        return call_rel1(&vm, err);
+    if (!vm.hv)
+        return vr_fail(err, VR_E_UNAVAIL, 0, "the hypervisor does not know machine %s", vm.name);
+    if (call_admit(c, &vm, &ev, err) < 0 ||
+        settings_of(c, &vm, in, SETTINGS_CREATE, &ev.set, &peer, err) < 0 ||
+        settings_disks(&vm, in, &ev, err) < 0)
+        return -1;
+    snprintf(ev.peer, sizeof ev.peer, "%s", peer->name);
+    snprintf(ev.name, sizeof ev.name, "%s", vm.name);
+    ev.lineage = vr_uuid_new();
+    return call_request(c, &vm, &ev, JOB_CREATE, err);
+}
+
+/* Does IncludedDisks, if it is given, name the disks that are replicated already? */
+static int same_disks(const struct vm *vm, const struct cim_inst *in, struct vr_err *err)
+{
+    const struct cim_value *v = cim_inst_value(in, CIM_P_MSVM_REPLICATIONSETTINGDATA_INCLUDEDDISKS);
+    struct rel_event ev = { .n_disks = 0 };
+    size_t found = 0;
+
+    if (v->is_null)
+        return 0;
+    if (settings_disks(vm, in, &ev, err) < 0)
+        return -1;
+    for (uint32_t i = 0; i < ev.n_disks; i++)
+        for (uint32_t k = 0; k < vm->rel->n_disks; k++)
+            found += !strcmp(ev.disks[i].target, vm->rel->disks[k].target);
+    if (found == ev.n_disks && found == vm->rel->n_disks)
+        return 0;
+    return vr_fail(err, VR_E_UNSUPPORTED, 0,
+                   "the set of replicated disks of machine %s cannot be changed; disable "
+                   "replication and enable it with the other disks",
+                   vm->name);
+}
+
+int svc_modify(struct call *c, struct vr_err *err)
+{
+    struct rel_event ev = { .type = EV_U_MODIFY };
+    vr_auto(cim_inst_free) struct cim_inst *in = NULL;
+    const struct host_peer *peer;
+    struct vm vm;
+    int n;
+
+    if (call_vm(c, &vm, err) < 0 || settings_parse(c, &vm, &in, &n, err) < 0)
+        return -1;
+    if (n)
+        return call_rel1(&vm, err);
+    if (rel_mode(vm.rel) == REL_MODE_REPLICA)
+        return vr_fail(err, VR_E_STATE, 0,
+                       "the settings of machine %s are changed where it is the primary%s%s",
+                       vm.name, vm.rel->peer[0] ? ", on host " : "", vm.rel->peer);
+    if (call_admit(c, &vm, &ev, err) < 0 ||
+        settings_of(c, &vm, in, SETTINGS_MODIFY, &ev.set, &peer, err) < 0 ||
+        same_disks(&vm, in, err) < 0)
+        return -1;
+    return call_request(c, &vm, &ev, JOB_MODIFY, err);
+}
+
+int svc_remove(struct call *c, struct vr_err *err)
+{
+    struct rel_event ev = { .type = EV_U_REMOVE };
+    struct vm vm;
+    int n = 0;
+
+    if (call_vm(c, &vm, err) < 0)
+        return -1;
+    if (cim_args_at(c->args, "ReplicationRelationship") && call_relationship(c, &vm, &n, err) < 0)
+        return -1;
+    if (n)
+        return call_rel1(&vm, err);
+    return call_admit_request(c, &vm, &ev, JOB_REMOVE, err);
+}
+
+/* A start that waits for its time gives way to a new one. src:[contract.md B.2] */
+static int drop_scheduled(struct call *c, const struct vm *vm, struct vr_err *err)
+{
+    const struct job *j = engine_running_job(c->p->h->engine, &vm->uuid);
+
+    if (!j || vm->rel->st != ST_P_READY || !vm->rel->start_at.us)
+        return 0;
+    struct vr_uuid id = j->id;
+    return engine_job_cancel(c->p->h->engine, &id, err);
+}
+
+int svc_start(struct call *c, struct vr_err *err)
+{
+    struct rel_event ev = { .type = EV_U_START_IR };
+    uint64_t type = cim_args_uint(c->args, "InitialReplicationType", 0);
+    const char *where = cim_args_str(c->args, "InitialReplicationExportLocation");
+    struct vm vm;
+
+    if (call_vm(c, &vm, err) < 0)
+        return -1;
+    if (type < 1 || type > 3)
+        return vr_fail(err, VR_E_INVAL, 0,
+                       "InitialReplicationType must be 1 (network), 2 (export) or 3 (seeded)");
+    if (type == 2)
+        return vr_fail(err, VR_E_UNSUPPORTED, 0,
+                       "an initial copy by export is not supported; use type 1 or 3");
+    if (where && *where)
+        return vr_fail(err, VR_E_INVAL, 0,
+                       "InitialReplicationExportLocation is only for an export");
+    if (call_start_time(c, &ev.start_at, err) < 0)
+        return -1;
+    if (rel_mode(vm.rel) == REL_MODE_REPLICA)
+        return call_rel1(&vm, err);
+    ev.seeded = type == 3;
+    if (call_admit(c, &vm, &ev, err) < 0 || drop_scheduled(c, &vm, err) < 0)
+        return -1;
+    return call_request(c, &vm, &ev, ev.seeded ? JOB_START_SEEDED : JOB_START_IR, err);
+}
+
+int svc_resync(struct call *c, struct vr_err *err)
+{
+    struct rel_event ev = { .type = EV_U_RESYNC };
+    struct vm vm;
+
+    if (call_vm(c, &vm, err) < 0 || call_start_time(c, &ev.start_at, err) < 0)
+        return -1;
+    if (rel_mode(vm.rel) == REL_MODE_REPLICA)
+        return call_rel1(&vm, err);
+    if (call_admit(c, &vm, &ev, err) < 0)
+        return -1;
+    if (ev.start_at.us)
+        return vr_fail(err, VR_E_UNSUPPORTED, 0,
+                       "a resynchronisation cannot be scheduled; leave StartTime empty");
+    return call_request(c, &vm, &ev, JOB_RESYNC, err);
+}

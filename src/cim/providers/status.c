@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Vmr_ReplicationStatus: one per machine, all there is to know about its relationship, and what
+ * would happen at a failover now. Control thread only. src:[schema/vmreplica.mof] */
+#include "cim/providers/prov.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/buf.h"
+
+#define P(n) CIM_P_VMR_REPLICATIONSTATUS_##n
+
+static const char *const roles[] = {
+    [REL_MODE_NONE] = "none", [REL_MODE_PRIMARY] = "primary",   [REL_MODE_REPLICA] = "replica",
+    [REL_MODE_TEST] = "test", [REL_MODE_EXTENDED] = "extended",
+};
+
+/* ---- explanation ---- */
+static void say_age(struct vr_buf *b, uint64_t s)
+{
+    if (s < 120)
+        vr_buf_printf(b, NULL, "%" PRIu64 " s", s);
+    else if (s < 7200)
+        vr_buf_printf(b, NULL, "%" PRIu64 " min", s / 60);
+    else
+        vr_buf_printf(b, NULL, "%" PRIu64 " h", s / 3600);
+}
+
+static void explain_primary(struct vr_buf *b, const struct vm *vm, bool has_age, uint64_t age)
+{
+    const struct rel *r = vm->rel;
+
+    switch (r->st) {
+    case ST_P_READY:
+        vr_buf_printf(b, NULL, "Nothing is protected yet: start the initial copy.");
+        return;
+    case ST_P_PREPARED:
+        vr_buf_printf(b, NULL,
+                      "Host %s has everything. Fail over there, then reverse; or cancel to go on "
+                      "here.",
+                      r->peer);
+        return;
+    default:
+        break;
+    }
+    if (!has_age) {
+        vr_buf_printf(b, NULL,
+                      "The initial copy is not complete: there is nothing to fail over "
+                      "to on host %s.",
+                      r->peer);
+        return;
+    }
+    vr_buf_printf(b, NULL, "If this host were lost now, host %s could start the machine as it was ",
+                  r->peer);
+    say_age(b, age);
+    vr_buf_printf(b, NULL, " ago.");
+}
+
+static void explain_replica(struct vr_buf *b, const struct vm *vm, bool has_age, uint64_t age)
+{
+    const struct rel *r = vm->rel;
+    uint16_t state = rel_cim_state(r);
+
+    if (state == 5 || state == 6) {
+        vr_buf_printf(b, NULL,
+                      "The machine was failed over to this host and is not protected: "
+                      "reverse replication%s%s.",
+                      r->peer[0] ? " to " : "", r->peer);
+        if (state == 5)
+            vr_buf_printf(b, NULL, " The failover can still be cancelled.");
+        return;
+    }
+    if (r->seed) {
+        vr_buf_printf(b, NULL, "The disks here wait to be compared with those of a primary.");
+        return;
+    }
+    if (!has_age) {
+        vr_buf_printf(b, NULL, "There is no recovery point to fail over to yet.");
+        return;
+    }
+    vr_buf_printf(b, NULL, "A failover now would set the machine back by ");
+    say_age(b, age);
+    vr_buf_printf(b, NULL, ".");
+}
+
+static char *explain(const struct vm *vm, const char *const *why, size_t n, bool has_age,
+                     uint64_t age)
+{
+    struct vr_buf b = VR_BUF_INIT;
+
+    switch (rel_mode(vm->rel)) {
+    case REL_MODE_PRIMARY:
+        explain_primary(&b, vm, has_age, age);
+        break;
+    case REL_MODE_REPLICA:
+        explain_replica(&b, vm, has_age, age);
+        break;
+    default:
+        vr_buf_printf(&b, NULL, "The machine is not protected.");
+    }
+    for (size_t i = 0; i < n; i++)
+        vr_buf_printf(&b, NULL, " %s", why[i]);
+    if (vm->rel->last_err.kind != VR_OK)
+        vr_buf_printf(&b, NULL, " What failed last: %s", vm->rel->last_err.msg);
+    return (char *)b.data;
+}
+
+/* ---- instances ---- */
+/* Instant and epoch of the newest complete point at the receiving end. */
+static bool newest(const struct rel *r, uint64_t *ret_epoch)
+{
+    if (rel_mode(r) == REL_MODE_PRIMARY && r->has_acked)
+        *ret_epoch = r->acked.epoch;
+    else if (rel_mode(r) == REL_MODE_REPLICA && r->has_newest)
+        *ret_epoch = r->newest.epoch;
+    else
+        return false;
+    return true;
+}
+
+static void set_progress(const struct host_providers *p, const struct vm *vm, struct cim_inst *in)
+{
+    const struct job *j = engine_running_job(p->h->engine, &vm->uuid);
+    struct host_transfer t;
+
+    if (p->h->transfer(p->h->ctx, &vm->uuid, &t)) {
+        uint64_t done = t.done < t.total ? t.done : t.total;
+        cim_inst_set_uint(in, P(BYTESDONE), done);
+        cim_inst_set_uint(in, P(BYTESTOTAL), t.total);
+        cim_inst_set_uint(in, P(JOBPERCENT),
+                          t.total ? (uint16_t)((double)done * 100 / (double)t.total) : 0);
+    } else if (j) {
+        cim_inst_set_uint(in, P(JOBPERCENT), job_percent(p, j));
+    }
+}
+
+static void set_next(const struct rel *r, struct wall_us now, struct cim_inst *in)
+{
+    int64_t wait = r->due.ms - vr_mono_now().ms;
+
+    if (r->due.ms)
+        cim_inst_set_time(in, P(NEXTCYCLETIME),
+                          (struct wall_us){ now.us + (wait > 0 ? wait * 1000 : 0) });
+}
+
+static bool emit_status(const struct host_providers *p, const struct vm *vm, struct cim_sink *sink)
+{
+    struct cim_inst *in = cim_inst_new(CIM_C_VMR_REPLICATIONSTATUS);
+    struct wall_us now = vr_wall_now();
+    const struct rel *r = vm->rel;
+    const char *why[8];
+    char id[PROV_ID_MAX];
+    uint64_t epoch = 0, age = 0;
+    size_t n = 0;
+
+    rel_health(r, now, why, &n);
+    cim_inst_set_str(in, P(INSTANCEID), id_hvr(id, vm->guid, 0));
+    cim_inst_set_str(in, P(MACHINENAME), vm->name);
+    cim_inst_set_str(in, P(ROLE), roles[rel_mode(r)]);
+    cim_inst_set_str(in, P(PEERNAME), r->peer[0] ? r->peer : NULL);
+    cim_inst_set_str(in, P(STATE), rel_state_text(r->st));
+    cim_inst_set_strv(in, P(HEALTHREASONS), why, n);
+    bool has_point = newest(r, &epoch);
+    bool has_age = has_point && r->newest_instant.us;
+    if (has_point)
+        cim_inst_set_uint(in, P(NEWESTPOINTEPOCH), epoch);
+    if (has_age) {
+        age =
+            now.us > r->newest_instant.us ? (uint64_t)(now.us - r->newest_instant.us) / 1000000 : 0;
+        cim_inst_set_time(in, P(NEWESTPOINTTIME), r->newest_instant);
+        cim_inst_set_uint(in, P(DATAAGESECONDS), age);
+    }
+    set_progress(p, vm, in);
+    cim_inst_set_uint(in, P(LASTCYCLEBYTES), r->last.payload);
+    cim_inst_set_uint(in, P(LASTCYCLEWIREBYTES), r->last.wire);
+    cim_inst_set_uint(in, P(LASTCYCLEMILLISECONDS), r->last.ms);
+    cim_inst_set_str(in, P(LASTERROR), r->last_err.kind != VR_OK ? r->last_err.msg : NULL);
+    set_next(r, now, in);
+    vr_autofree char *text = explain(vm, why, n, has_age, age);
+    cim_inst_set_str(in, P(EXPLANATION), text);
+    cim_inst_set_uint(in, P(INTERVALSECONDS), r->set.interval_s);
+    return cim_emit(sink, in);
+}
+
+static enum cim_status enumerate(void *ctx, const struct cim_caller *who, struct cim_sink *sink,
+                                 struct vr_err *err)
+{
+    return each_vm(ctx, sink, emit_status);
+}
+
+/* ---- methods ---- */
+static int target(const struct host_providers *p, const struct cim_inst *in, struct vm *ret,
+                  struct vr_err *err)
+{
+    struct vr_uuid uuid;
+    int n;
+
+    if (!id_hvr_parse(cim_inst_str(in, P(INSTANCEID)), &uuid, &n) || !vm_find(p, &uuid, ret))
+        return vr_fail(err, VR_E_UNAVAIL, 0, "the machine is gone");
+    return 0;
+}
+
+static int sync_now(struct call *c, struct vr_err *err)
+{
+    struct rel_event ev = { .type = EV_U_SYNC };
+    struct vm vm;
+
+    if (target(c->p, c->target, &vm, err) < 0)
+        return -1;
+    return call_admit_request(c, &vm, &ev, JOB_SEND_DELTA, err);
+}
+
+static int change_interval(struct call *c, uint64_t seconds, struct vr_err *err)
+{
+    struct rel_event ev = { .type = EV_U_MODIFY };
+    struct vr_uuid job;
+    struct vm vm;
+
+    if (target(c->p, c->target, &vm, err) < 0 || call_admit(c, &vm, &ev, err) < 0)
+        return -1;
+    ev.set = vm.rel->set;
+    ev.set.interval_s = seconds > UINT32_MAX ? UINT32_MAX : (uint32_t)seconds;
+    if (rel_settings_check(&ev.set, err) < 0)
+        return -1;
+    return engine_request(c->p->h->engine, &vm.uuid, &ev, JOB_MODIFY, c->who->name, &job, err);
+}
+
+static int set_interval(struct call *c, struct vr_err *err)
+{
+    return change_interval(c, cim_args_uint(c->args, "Seconds", 0), err);
+}
+
+static int verify(struct call *c, struct vr_err *err)
+{
+    const struct host *h = c->p->h;
+    const char *id = cim_args_str(c->args, "PointId");
+    const struct store_point *pt;
+    struct vr_uuid job;
+    struct vm vm;
+
+    if (target(c->p, c->target, &vm, err) < 0)
+        return -1;
+    if (rel_mode(vm.rel) != REL_MODE_REPLICA)
+        return vr_fail(err, VR_E_STATE, 0,
+                       "machine %s has no recovery points here: they are held "
+                       "on the replica",
+                       vm.name);
+    pt = id ? vm_point(c->p, &vm, id) : NULL;
+    if (!pt)
+        return vr_fail(err, VR_E_INVAL, 0, "\"%.80s\" is no recovery point of machine %s",
+                       id ? id : "", vm.name);
+    if (h->verify(h->ctx, &vm.uuid, &pt->id, c->who->name, &job, err) < 0)
+        return -1;
+    call_job(c, &job);
+    return 0;
+}
+
+static const struct method methods[] = {
+    { CIM_M_VMR_REPLICATIONSTATUS_SYNCNOW, CIM_ROLE_OPERATOR, sync_now },
+    { CIM_M_VMR_REPLICATIONSTATUS_SETINTERVAL, CIM_ROLE_ADMIN, set_interval },
+    { CIM_M_VMR_REPLICATIONSTATUS_VERIFYPOINT, CIM_ROLE_OPERATOR, verify },
+};
+
+static enum cim_status invoke(void *ctx, const struct cim_caller *who, const struct cim_inst *in,
+                              const struct cim_method *m, struct cim_args *args, uint32_t *ret,
+                              struct vr_err *err)
+{
+    return prov_dispatch(ctx, who, in, m, args, methods, VR_ARRAY_LEN(methods), ret, err);
+}
+
+/* IntervalSeconds is the one property that can be written. */
+static enum cim_status put(void *ctx, const struct cim_caller *who, const struct cim_inst *old,
+                           const struct cim_inst *want, struct vr_err *err)
+{
+    struct call c = { .p = ctx, .who = who, .target = old };
+    struct vr_err why = VR_ERR_INIT;
+
+    if (!cim_inst_is_seen(want, P(INTERVALSECONDS)))
+        return CIM_S_OK;
+    if (who->role < CIM_ROLE_ADMIN)
+        vr_fail(&why, VR_E_DENIED, 0, "changing IntervalSeconds needs the role administrator");
+    else if (change_interval(&c, cim_inst_uint(want, P(INTERVALSECONDS), 0), &why) == 0)
+        return CIM_S_OK;
+    prov_refused(ctx, who, why.msg);
+    vr_err_move(err, &why);
+    return cim_status_of(&why);
+}
+
+void prov_register_status(struct cim_server *s, struct host_providers *p)
+{
+    cim_server_register(s, &(struct cim_provider){ .cls = CIM_C_VMR_REPLICATIONSTATUS,
+                                                   .ctx = p,
+                                                   .enumerate = enumerate,
+                                                   .invoke = invoke,
+                                                   .put = put });
+}

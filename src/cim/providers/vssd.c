@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Msvm_VirtualSystemSettingData: the settings in force of each machine and the recovery points of
+ * replicas. Control thread only. src:[contract.md A.10] */
+#include "cim/providers/prov.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/alloc.h"
+
+#define P(n) CIM_P_MSVM_VIRTUALSYSTEMSETTINGDATA_##n
+
+static const char *const point_types[] = {
+    [VR_POINT_NONE] = "Microsoft:Hyper-V:Snapshot:Replica:Standard",
+    [VR_POINT_STANDARD] = "Microsoft:Hyper-V:Snapshot:Replica:Standard",
+    [VR_POINT_APPLICATION] = "Microsoft:Hyper-V:Snapshot:Replica:ApplicationConsistent",
+    [VR_POINT_PLANNED] = "Microsoft:Hyper-V:Snapshot:Replica:PlannedFailover",
+};
+
+static struct cim_inst *make(const struct vm *vm, const char *id, const char *name,
+                             const char *type)
+{
+    struct cim_inst *in = cim_inst_new(CIM_C_MSVM_VIRTUALSYSTEMSETTINGDATA);
+
+    cim_inst_set_str(in, P(INSTANCEID), id);
+    cim_inst_set_str(in, P(ELEMENTNAME), name);
+    cim_inst_set_str(in, P(VIRTUALSYSTEMIDENTIFIER), vm->guid);
+    cim_inst_set_str(in, P(VIRTUALSYSTEMTYPE), type);
+    /* What follows "Microsoft:" */
+    cim_inst_set_str(in, P(CONFIGURATIONID), strchr(id, ':') + 1);
+    cim_inst_set_bool(in, P(ISSAVED), false);
+    return in;
+}
+
+static bool emit_realized(const struct vm *vm, struct cim_sink *sink)
+{
+    char id[PROV_ID_MAX];
+
+    snprintf(id, sizeof id, "Microsoft:%s", vm->guid);
+    return cim_emit(sink, make(vm, id, vm->name, "Microsoft:Hyper-V:System:Realized"));
+}
+
+static void point_name(const struct vm *vm, const struct store_point *pt, char *out, size_t size)
+{
+    time_t t = (time_t)(pt->instant.us / 1000000);
+    char when[64] = "";
+    struct tm tm;
+
+    if (localtime_r(&t, &tm))
+        strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", &tm);
+    snprintf(out, size, "%s - (%s)", vm->name, when);
+}
+
+static bool emit_point(const struct host_providers *p, const struct vm *vm,
+                       const struct store_point *pt, const struct store_point *parent,
+                       struct cim_sink *sink)
+{
+    char id[PROV_ID_MAX], text[PROV_ID_MAX], name[VR_NAME_MAX + 80];
+
+    point_name(vm, pt, name, sizeof name);
+    struct cim_inst *in = make(vm, id_point(id, &pt->id), name,
+                               point_types[pt->kind < VR_ARRAY_LEN(point_types) ? pt->kind : 0]);
+    cim_inst_set_time(in, P(CREATIONTIME), pt->instant);
+    cim_inst_add_str(in, P(NOTES), id_point_text(text, &pt->id));
+    if (parent) {
+        vr_autofree char *path = path_text(p, path_point(&parent->id));
+        cim_inst_set_str(in, P(PARENT), path);
+    }
+    return cim_emit(sink, in);
+}
+
+static bool emit_machine(const struct host_providers *p, const struct vm *vm, struct cim_sink *sink)
+{
+    const struct store_point *v;
+    size_t n = vm_points(p, vm, &v);
+
+    if (!emit_realized(vm, sink))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (!emit_point(p, vm, &v[i], i ? &v[i - 1] : NULL, sink))
+            return false;
+    return true;
+}
+
+static enum cim_status enumerate(void *ctx, const struct cim_caller *who, struct cim_sink *sink,
+                                 struct vr_err *err)
+{
+    return each_vm(ctx, sink, emit_machine);
+}
+
+void prov_register_vssd(struct cim_server *s, struct host_providers *p)
+{
+    cim_server_register(s, &(struct cim_provider){ .cls = CIM_C_MSVM_VIRTUALSYSTEMSETTINGDATA,
+                                                   .ctx = p,
+                                                   .enumerate = enumerate });
+}
