@@ -6,7 +6,8 @@
 #
 #   guest.sh build                        kernel, initramfs and checker into the cache
 #   guest.sh create DIR HOST NAME [--disks N] [--size 256M] [--tick-ms N] [--kib N] [--slots N]
-#                                         make the disks and define the machine
+#                    [--fill MIB]         make the disks and define the machine; MIB of other data on
+#                                         each, which nobody changes and no one can compress
 #   guest.sh start DIR HOST NAME          and wait until it has booted and checked its disks
 #   guest.sh shutdown DIR HOST NAME [S]   orderly, within S seconds (default 60)
 #   guest.sh destroy DIR HOST NAME        the hard way
@@ -182,7 +183,7 @@ XML
 }
 
 create() {
-    local dir=$1 host=$2 name=$3 disks=1 size=256M tick_ms=200 kib=64 slots=256 d images raw
+    local dir=$1 host=$2 name=$3 disks=1 size=256M tick_ms=200 kib=64 slots=256 mib=0 d images raw fill
     shift 3
     while [ $# -ge 2 ]; do
         case $1 in
@@ -191,6 +192,7 @@ create() {
         --tick-ms) tick_ms=$2 ;;
         --kib) kib=$2 ;;
         --slots) slots=$2 ;;
+        --fill) mib=$2 ;;
         *) die "unknown option '$1'" ;;
         esac
         shift 2
@@ -198,11 +200,15 @@ create() {
     [ $# = 0 ] || die "'$1' has no value"
     build
     images=$dir/$host/var/lib/libvirt/images
+    fill=$dir/$host/run/fill.$$
     for ((d = 0; d < disks; d++)); do
         raw=$images/$name-$d.raw
         rm -f "$raw"
         truncate -s "$size" "$raw"
-        mkfs.ext4 -q -F -L "vmr$d" -E lazy_itable_init=0,lazy_journal_init=0 "$raw"
+        mkdir "$fill"
+        [ "$mib" = 0 ] || head -c "${mib}M" /dev/urandom >"$fill/fill"
+        mkfs.ext4 -q -F -L "vmr$d" -E lazy_itable_init=0,lazy_journal_init=0 -d "$fill" "$raw"
+        rm -rf "$fill"
         qemu-img convert -q -f raw -O qcow2 -o compat=1.1 "$raw" "$images/$name-$d.qcow2"
         rm -f "$raw"
     done

@@ -1,0 +1,350 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# What the system tests and demo.sh share: one lab with daemons, guests that can be checked, waiting
+# for conditions with generous limits, and the comparison of every recovery point with a copy of the
+# primary's disks that the capture hook made at its instant. Source it; then
+#
+#   system_begin          root? programs built? else exit 77; a lab folder, removed at the end
+#   hosts_up [KEY=VALUE...]   hosts A and B with libvirtd and vmreplicad (parameters for both)
+#   pair_hosts
+#
+# Variables: tree, build, dir (the lab), lab, guest, daemon (scripts). Hosts are A and B.
+# A failed promise ends the test with the logs shown. Nothing here sleeps for a fixed time to let
+# something happen; limits are for machines ten times slower than ours.
+
+tree=${VMR_TREE:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}
+build=${VMR_BUILD:-$tree/build}
+export VMR_BUILD=$build
+lab=$tree/tests/lab/lab.sh
+guest=$tree/tests/lab/guest.sh
+daemon=$tree/tests/lab/daemon.sh
+hook=$tree/tests/lab/oracle-hook.sh
+dir=
+keep_lab=
+began=$(date +%s%N)
+
+elapsed() {
+    local now
+    now=$(date +%s%N)
+    printf '%d.%d' $(((now - began) / 1000000000)) $(((now - began) / 100000000 % 10))
+}
+
+say() {
+    printf '[%6s s] %s\n' "$(elapsed)" "$*"
+}
+
+ok() {
+    say "ok: $*"
+}
+
+skip() {
+    echo "$*"
+    exit 77
+}
+
+show_logs() {
+    local host file
+    for host in A B; do
+        echo "---- host $host: vmreplica status, machines; the end of its logs"
+        "$daemon" cli "$dir" "$host" status 2>&1 | tail -n 20 || :
+        "$lab" exec "$dir" "$host" virsh -q -c qemu:///system list --all 2>&1 || :
+        for file in "$dir/$host/var/log/vmreplicad.log" "$dir/$host/var/log/libvirt/libvirtd.log"; do
+            if [ -e "$file" ]; then tail -n "${VMR_LOG_LINES:-40}" "$file"; fi
+        done
+    done >&2
+}
+
+# fail TEXT: works in subshells, too; the logs are shown once, at the end.
+fail() {
+    printf '[%6s s] FAILED: %s\n' "$(elapsed)" "$*" >&2
+    exit 1
+}
+
+system_end() {
+    local status=$? command=$1
+    trap - EXIT
+    if [ $status != 0 ]; then
+        echo "exit status $status at: $command" >&2
+        if [ -d "$dir" ]; then show_logs; fi
+    fi
+    if [ -z "$keep_lab" ] && { [ $status = 0 ] || [ -z "${VMR_KEEP_LAB:-}" ]; }; then
+        "$lab" down "$dir" || status=1
+    else
+        echo "the lab is kept: $dir" >&2
+    fi
+    exit $status
+}
+
+system_begin() {
+    set -euo pipefail
+    shopt -s inherit_errexit
+    [ "$(id -u)" = 0 ] || skip "two hosts on one machine need root"
+    [ -x "$build/src/daemon/vmreplicad" ] || fail "vmreplicad is not built in $build"
+    [ -x "$build/src/cli/vmreplica" ] || fail "vmreplica is not built in $build"
+    dir=${1:-$(mktemp -d /tmp/vmr-system.XXXXXX)}
+    trap 'system_end "$BASH_COMMAND"' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+}
+
+# ---- hosts ----
+
+host_name() {
+    echo "host${1,,}"
+}
+
+# The oracle's copies are the default; parameters given here come after it and may replace it.
+daemon_config() {
+    local host=$1
+    shift
+    "$daemon" config "$dir" "$host" "capture_hook=$hook" "$@"
+}
+
+hosts_up() {
+    local host
+    "$lab" up "$dir" A B
+    for host in A B; do
+        "$lab" start-libvirtd "$dir" "$host"
+        daemon_config "$host" "$@"
+        "$daemon" start "$dir" "$host"
+    done
+}
+
+on() {
+    "$lab" exec "$dir" "$@"
+}
+
+virsh_on() {
+    local host=$1
+    shift
+    on "$host" virsh -q -c qemu:///system "$@"
+}
+
+# vr HOST ARGS...: vmreplica there.
+vr() {
+    local host=$1
+    shift
+    on "$host" "$build/src/cli/vmreplica" "$@"
+}
+
+# refused HOST STATUS REGEX ARGS...: the command ends with that status and says something like that.
+refused() {
+    local host=$1 status=$2 regex=$3 out got=0
+    shift 3
+    out=$(vr "$host" "$@" 2>&1) || got=$?
+    [ "$got" = "$status" ] || fail "vmreplica $* on $host: exit status $got, not $status: $out"
+    grep -qiE -- "$regex" <<<"$out" || fail "vmreplica $* on $host says: $out (expected: $regex)"
+    ok "vmreplica $*: $(tail -n 1 <<<"$out")"
+}
+
+pair_hosts() {
+    local code
+    code=$(vr A --json pair | jq -r .code)
+    vr B --quiet pair hosta --code "$code"
+}
+
+# ---- conditions ----
+
+# wait_for SECONDS WHAT COMMAND...: until it succeeds.
+wait_for() {
+    local seconds=$1 what=$2 end
+    shift 2
+    end=$((SECONDS + seconds))
+    until "$@" >/dev/null 2>&1; do
+        [ $SECONDS -lt $end ] || fail "$what: not within $seconds s"
+        sleep 0.1
+    done
+}
+
+# status HOST MACHINE PROPERTY: of the relationship; nothing when there is none.
+status() {
+    vr "$1" --json status "$2" 2>/dev/null | jq -r ".[0].$3 // empty"
+}
+
+# machine HOST MACHINE PROPERTY: of the machine.
+machine() {
+    vr "$1" --json machines | jq -r ".[] | select(.ElementName == \"$2\") | .$3 // empty"
+}
+
+is_state() {
+    [ "$(status "$1" "$2" State)" = "$3" ]
+}
+
+# wait_state HOST MACHINE STATE [SECONDS]
+wait_state() {
+    local end=$((SECONDS + ${4:-120}))
+    until is_state "$1" "$2" "$3"; do
+        [ $SECONDS -lt $end ] ||
+            fail "$2 on $1 is not '$3' within ${4:-120} s but '$(status "$1" "$2" State)': $(status "$1" "$2" LastError)"
+        sleep 0.1
+    done
+}
+
+# points HOST MACHINE: ids of the listed points, oldest first.
+points() {
+    vr "$1" --json points "$2" | jq -r '.[].InstanceID'
+}
+
+n_points() {
+    points "$1" "$2" | grep -c . || :
+}
+
+newest_point() {
+    points "$1" "$2" | tail -n 1
+}
+
+more_points() {
+    [ "$(n_points "$1" "$2")" -gt "$3" ]
+}
+
+# wait_points REPLICA MACHINE N [SECONDS]: N more than there are now.
+wait_points() {
+    local have end=$((SECONDS + ${4:-120}))
+    have=$(n_points "$1" "$2")
+    until more_points "$1" "$2" $((have + $3 - 1)); do
+        [ $SECONDS -lt $end ] || fail "no $3 new points of $2 on $1 within ${4:-120} s"
+        sleep 0.2
+    done
+}
+
+domain_off() {
+    [ "$(virsh_on "$1" domstate "$2")" = "shut off" ]
+}
+
+# What HOST has put on the network since it was switched on, in bytes: counted by the switch.
+sent_by() {
+    on switch cat "/sys/class/net/port$1/statistics/rx_bytes" 2>/dev/null ||
+        on switch ip -s -j link show "port$1" | jq '.[0].stats64.rx.bytes'
+}
+
+# ---- the oracle ----
+
+# database HOST SQL
+database() {
+    sqlite3 -readonly -separator ' ' -cmd '.timeout 20000' "$dir/$1/var/lib/vmreplica/state.db" "$2"
+}
+
+uuid_of() {
+    virsh_on "$1" domuuid "$2"
+}
+
+# point_files HOST UUID: "LINEAGE-EPOCH TARGET FORMAT PATH" for each listed point, oldest first.
+point_files() {
+    database "$1" "SELECT lower(hex(p.lineage)), p.epoch, d.target, l.format, l.path FROM point p
+        JOIN point_disk d ON d.point = p.seq JOIN layer l ON l.id = d.layer
+        WHERE p.listed AND lower(hex(p.machine)) = '$(tr -d - <<<"$2" | tr 'A-F' 'a-f')'
+        ORDER BY p.seq, d.target" |
+        sed -E 's/^(.{8})(.{4})(.{4})(.{4})(.{12}) ([0-9]+) /\1-\2-\3-\4-\5-\6 /'
+}
+
+# oracle_of ID: the folder of the copy made at that instant. The first point of a lineage (epoch 0) is
+# what the machine was when it was failed over: the last copy of the lineage before.
+oracle_of() {
+    local host found=
+    for host in A B; do
+        if [ -d "$dir/$host/var/log/oracle/$1" ]; then
+            found=$dir/$host/var/log/oracle/$1
+        fi
+    done
+    if [ -z "$found" ] && [ "${1##*-}" = 0 ]; then
+        # shellcheck disable=SC2012 # names are ours
+        found=$(ls -dtr "$dir"/[AB]/var/log/oracle/[0-9a-f]* | {
+            last=
+            while read -r host; do
+                case $host in
+                *"/${1%-*}-"*) break ;;
+                *) last=$host ;;
+                esac
+            done
+            echo "$last"
+        })
+    fi
+    echo "$found"
+}
+
+total_compared=0 # points compared by check_points so far
+
+# check_points REPLICA MACHINE: each point that is listed holds what the primary's disks held at its
+# instant, every disk, every byte; and the command line lists exactly these points.
+check_points() {
+    local uuid id target format path copy n=0 last=
+    local -a listed
+    uuid=$(uuid_of "$1" "$2")
+    mapfile -t listed < <(points "$1" "$2" | tr ':' '-' | tr 'A-F' 'a-f')
+    while read -r id target format path; do
+        if [ "$id" != "$last" ]; then
+            last=$id
+            n=$((n + 1))
+            [[ " ${listed[*]} " == *" $id "* ]] || fail "point $id is not listed by vmreplica points"
+        fi
+        copy=$(oracle_of "$id")
+        [ -n "$copy" ] || fail "no copy of the primary's disks at point $id"
+        [ -e "$copy/$target.raw" ] || fail "no copy of disk $target at point $id"
+        on "$1" qemu-img compare -U -q -f raw -F "$format" "$copy/$target.raw" "$path" ||
+            fail "point $id, disk $target: $path differs from the primary's bytes of that instant"
+    done < <(point_files "$1" "$uuid")
+    [ $n -gt 0 ] || fail "$1 holds no point of $2"
+    [ $n = ${#listed[@]} ] || fail "vmreplica points lists ${#listed[@]} points, the store holds $n"
+    total_compared=$((total_compared + n))
+    ok "$n points on $(host_name "$1") are equal to the primary's disks at their instants, byte for byte"
+}
+
+# oracle_hold HOST: the next instant stays held until oracle_release; oracle_held: it is.
+oracle_hold() {
+    mkdir -p "$dir/$1/var/log/oracle"
+    rm -f "$dir/$1/var/log/oracle/held"
+    : >"$dir/$1/var/log/oracle/hold"
+}
+
+oracle_held() {
+    [ -e "$dir/$1/var/log/oracle/held" ]
+}
+
+oracle_release() {
+    rm -f "$dir/$1/var/log/oracle/hold" "$dir/$1/var/log/oracle/held"
+}
+
+# differing OLD NEW: bytes that differ between two copies, in blocks of 4 KiB, all disks.
+differing() {
+    local old=$1 new=$2 file n total=0
+    for file in "$new"/*.raw; do
+        n=$("$tree/tests/lab/differ.py" "$old/${file##*/}" "$file" "${3:-4096}")
+        total=$((total + n))
+    done
+    echo "$total"
+}
+
+# ---- guests ----
+
+# guest_boot_counter HOST NAME: what the guest said it found when it booted last: it checks all that
+# it ever wrote first.
+guest_boot_counter() {
+    tr -d '\r' <"$("$guest" log "$dir" "$1" "$2")" | sed -n 's/^VMR boot counter=\([0-9]*\)$/\1/p' | tail -n 1
+}
+
+guest_last_words() {
+    tr -d '\r' <"$("$guest" log "$dir" "$1" "$2")" | sed -n 's/^VMR power button counter=\([0-9]*\).*/\1/p' | tail -n 1
+}
+
+# protect NAME [OPTIONS...]: from A to B, initial copy done.
+protect() {
+    local name=$1
+    shift
+    vr A --quiet enable "$name" --to hostb --interval 5 --start "$@"
+}
+
+# log_since HOST: position in the daemon's log; log_has HOST FROM REGEX
+log_pos() {
+    stat -c %s "$dir/$1/var/log/vmreplicad.log"
+}
+
+log_has() {
+    tail -c "+$(($2 + 1))" "$dir/$1/var/log/vmreplicad.log" | grep -qE -- "$3"
+}
+
+# human BYTES
+human() {
+    awk -v n="$1" 'BEGIN { split("B KiB MiB GiB", u, " "); i = 1; while (n >= 1024 && i < 4) { n /= 1024; i++ }
+        printf(i == 1 ? "%d %s" : "%.1f %s", n, u[i]) }'
+}
