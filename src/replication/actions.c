@@ -93,6 +93,11 @@ ACTION(schedule)
     r->due.ms = ev->mono.ms + (ev->start_at.us - ev->wall.us) / 1000 + 1;
 }
 
+ACTION(reschedule)
+{
+    r->due.ms = ev->mono.ms + (r->start_at.us - ev->wall.us) / 1000 + 1;
+}
+
 ACTION(unschedule)
 {
     (void)ev;

@@ -100,14 +100,21 @@ ACTION(ship_failed)
 
 ACTION(lost_tracking)
 {
-    rel_set_error(r, ev);
+    bool needed = r->flow.has_since;
     r->tracked = false;
+    if (!needed) { /* not even everything can be captured: no reason to hurry */
+        rel_a_flow_failed(r, ev);
+        return;
+    }
+    rel_set_error(r, ev);
     r->flow = (struct rel_flow){ .phase = FLOW_IDLE };
     rel_due_now(r, ev);
 }
 
 ACTION(ship_lost_tracking)
 {
+    if (!r->flow.has_since)
+        count_failure(r, ev);
     rel_set_error(r, ev);
     r->tracked = false;
     r->flow.phase = FLOW_DROP;
@@ -134,6 +141,14 @@ ACTION(shipped)
         r->stat_max_bytes = ev->moved.wire;
     if (ev->moved.ms > r->stat_max_ms)
         r->stat_max_ms = ev->moved.ms;
+}
+
+/* A cycle that could not be stopped any more; the comparison follows. */
+ACTION(shipped_before_resync)
+{
+    rel_a_shipped(r, ev);
+    r->tracked = false;
+    r->flow.again = true;
 }
 
 ACTION(ended)

@@ -305,6 +305,12 @@ static void apply(struct engine *e, struct item *it, const struct rel *next, uin
     if (ev->err.kind != VR_OK)
         shown.last_err = ev->err;
     it->r = *next;
+    struct job *waiting = vr_uuid_is_zero(&it->job) ? NULL : find_job(e, &it->job);
+    if (waiting && waiting->state == JOB_NEW && before.st == ST_P_READY && next->st == ST_P_IR) {
+        waiting->state = JOB_RUNNING;
+        waiting->started = ev->wall;
+        job_changed(e, waiting);
+    }
     static const struct vr_uuid none;
     for (int b = 0; b < FX_BIT_COUNT; b++) {
         if (!(fx & 1u << b))
@@ -365,6 +371,15 @@ static bool is_exclusive(enum rel_event_type t)
            t != EV_U_CANCEL_IR && t != EV_U_CANCEL_RESYNC && t != EV_U_REMOVE;
 }
 
+/* A start that waits for its time is given another, a suspended resynchronisation begins anew: the
+ * new job takes the place of the old one. src:[contract.md B.2 StartReplication, C.1] */
+static bool restarts(const struct job *old, enum rel_event_type t)
+{
+    if (t == EV_U_RESYNC)
+        return old->type == JOB_RESYNC;
+    return t == EV_U_START_IR && (old->type == JOB_START_IR || old->type == JOB_START_SEEDED);
+}
+
 static struct item *find_for_request(struct engine *e, const struct vr_uuid *machine,
                                      const struct rel_event *ev, struct vr_err *err)
 {
@@ -395,7 +410,7 @@ int engine_request(struct engine *e, const struct vr_uuid *machine, struct rel_e
     if (rel_step(&it->r, ev, &next, &fx, err) < 0)
         return -1;
     bool busy = !vr_uuid_is_zero(&it->job);
-    if (busy && is_exclusive(ev->type))
+    if (busy && is_exclusive(ev->type) && !restarts(find_job(e, &it->job), ev->type))
         return vr_fail(err, VR_E_BUSY, 0, "another operation of machine %s is still running (%s)",
                        it->r.name, job_caption(find_job(e, &it->job)->type));
     struct vr_uuid id = engine_job_new(e, type, machine, owner);
@@ -404,7 +419,7 @@ int engine_request(struct engine *e, const struct vr_uuid *machine, struct rel_e
     static const struct vr_uuid none;
     if (ev->type == EV_U_SYNC) {
         j->waits_for_cycle = true;
-    } else if (fx & FX_JOB_CANCEL || ev->type == EV_U_REMOVE) {
+    } else if (fx & FX_JOB_CANCEL || ev->type == EV_U_REMOVE || (busy && is_exclusive(ev->type))) {
         /* The long job gives way to this request. */
         struct job *old = busy ? find_job(e, &it->job) : NULL;
         if (old)
@@ -417,7 +432,7 @@ int engine_request(struct engine *e, const struct vr_uuid *machine, struct rel_e
     } else if (!(fx & of_job)) {
         it->job = id;
     }
-    if (ev->start_at.us > ev->wall.us && (ev->type == EV_U_START_IR || ev->type == EV_U_RESYNC)) {
+    if (ev->start_at.us > ev->wall.us && ev->type == EV_U_START_IR) {
         j->scheduled = ev->start_at;
         j->state = JOB_NEW;
     }
@@ -434,7 +449,11 @@ int engine_job_cancel(struct engine *e, const struct vr_uuid *id, struct vr_err 
     if (!job_cancellable(j))
         return vr_fail(err, VR_E_STATE, 0, "job \"%s\" cannot be cancelled%s", job_caption(j->type),
                        job_over(j) ? ": it is over" : "");
-    struct rel_event ev = { .type = j->type == JOB_RESYNC ? EV_U_CANCEL_RESYNC : EV_U_CANCEL_IR };
+    bool start = j->type == JOB_START_IR || j->type == JOB_START_SEEDED;
+    if (!start && j->type != JOB_RESYNC) /* not the engine's: whoever made it must end it */
+        return vr_fail(err, VR_E_UNSUPPORTED, 0, "job \"%s\" is cancelled elsewhere",
+                       job_caption(j->type));
+    struct rel_event ev = { .type = start ? EV_U_CANCEL_IR : EV_U_CANCEL_RESYNC };
     struct vr_uuid other;
     return engine_request(e, &j->machine, &ev, JOB_STATE_CHANGE, j->owner, &other, err);
 }

@@ -103,6 +103,31 @@ GUARD(was_seed)
     return r->seed;
 }
 
+/* Where a change of role that failed goes back to. */
+GUARD(from_nothing)
+{
+    UNUSED;
+    return r->seed && r->yield_from == ST_NONE;
+}
+
+GUARD(from_prepared)
+{
+    UNUSED;
+    return r->seed && r->yield_from == ST_P_PREPARED;
+}
+
+GUARD(from_ir)
+{
+    UNUSED;
+    return r->seed && (r->yield_from == ST_P_IR_SUSP || r->yield_from == ST_P_IR_CRIT);
+}
+
+GUARD(other_kind)
+{
+    UNUSED;
+    return r->flow.kind != FLOW_RESYNC;
+}
+
 GUARD(was_paused)
 {
     UNUSED;
@@ -151,6 +176,13 @@ GUARD(may_recreate)
     if (r->rx_active)
         return vr_fail(err, VR_E_BUSY, 0, "a transfer for machine %s is still coming in", r->name);
     return same_peer_or_none(r, ev, err);
+}
+
+GUARD(seed_for_peer)
+{
+    if (!r->seed)
+        return 0;
+    return rel_g_may_recreate(r, ev, err);
 }
 
 GUARD(from_peer)

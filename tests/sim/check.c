@@ -82,8 +82,21 @@ static void check_owner(struct sim *s)
         violated(s, "both hosts are replicas of each other");
 }
 
+/* A primary knows where it sends. */
+static void check_partner(struct host *h)
+{
+    const struct rel *r = rel_of(h);
+    if (!h->up || rel_mode(r) != REL_MODE_PRIMARY || r->st == ST_P_YIELDING)
+        return;
+    if (strcmp(r->peer, other(h)->name) != 0 || strcmp(r->set.recovery_point, r->peer) != 0)
+        violated(h->s, "%s in state %s sends to '%s', its settings say '%s'", h->name,
+                 rel_state_name(r->st), r->peer, r->set.recovery_point);
+}
+
 void check_all(struct sim *s)
 {
+    for (int i = 0; i < HOSTS; i++)
+        check_partner(&s->h[i]);
     for (int i = 0; i < HOSTS; i++)
         check_points(&s->h[i]);
     check_power(s);
