@@ -20,9 +20,11 @@ struct store;
 
 /* store_open() - open or create the database @dir/state.db and recover: unfinished merges are
  * finished or undone, files that no row references are deleted and logged.
- * Errors: VR_E_STORE (corrupt or newer database), VR_E_IO, VR_E_DENIED. store_close(): NULL is fine. */
+ * Errors: VR_E_STORE (corrupt or newer database), VR_E_IO, VR_E_DENIED. store_close(): NULL is
+ * fine. */
 int store_open(const char *dir, struct store **ret, struct vr_err *err);
 void store_close(struct store *st);
+VR_DEFINE_CLEANUP(struct store, store_close)
 
 /* ---- documents: small texts by (kind, id), each change one durable transaction ---- */
 int store_doc_put(struct store *st, const char *kind, const char *id, const char *text,
@@ -38,9 +40,9 @@ int store_doc_each(struct store *st, const char *kind,
 /* ---- chains: one per replicated machine on this host ---- */
 struct store_disk {
     char target[VR_TARGET_MAX];
-    uint64_t size; /* bytes */
-    const char *base; /* existing qcow2/raw image that already holds the first point (reverse), with */
-    const char *base_format; /* its format; NULL: the first stage creates the base */
+    uint64_t size;    /* bytes */
+    const char *base; /* existing qcow2/raw image that already holds the first point (reverse) */
+    const char *base_format; /* its format; both NULL: the first stage creates the base */
 };
 
 /* store_chain_create() - a new, empty chain in the folder @location/<machine uuid>/ (created 0700).
@@ -62,13 +64,19 @@ struct store_point {
     struct wall_us instant;  /* what moment of the primary it shows */
     struct wall_us received; /* committed here */
     enum vr_point_kind kind;
-    uint64_t bytes;          /* data held by its own layers */
-    char digest[65];         /* SHA-256 hex over (target, block, digest)* of the whole point; "" while unknown */
+    uint64_t bytes;  /* data held by its own layers */
+    char digest[65]; /* SHA-256 hex over (target, block, digest)* of the whole point; "" while
+                        unknown */
     bool pinned;
 };
 /* store_points() - oldest first; caller frees the array. */
 int store_points(struct store *st, const struct vr_uuid *machine, struct store_point **ret,
                  size_t *ret_n, struct vr_err *err);
+/* store_point_pin() - keep a point: retention never gives it up, and no layer at or below it
+ * changes any more. For a test failover pin the point first, then let the machine read
+ * store_point_image(); when the machine is gone, unpin. Durable. Errors: VR_E_NOTFOUND. */
+int store_point_pin(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
+                    bool pinned, struct vr_err *err);
 /* store_point_image() - path of the top layer of a point's disk (read-only use!); caller frees. */
 int store_point_image(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
                       const char *target, char **ret, struct vr_err *err);
@@ -77,9 +85,9 @@ int store_point_image(struct store *st, const struct vr_uuid *machine, const str
 struct store_stage_disk {
     char target[VR_TARGET_MAX];
     uint64_t size;
-    char *image;   /* qcow2 layer to write */
-    char *digests; /* its digest table */
-    bool fresh;    /* nothing below it */
+    char *image;           /* qcow2 layer to write */
+    char *digests;         /* its digest table */
+    bool fresh;            /* nothing below it */
     char **parent_digests; /* digest tables below it, newest first */
     size_t n_parent_digests;
     bool parents_complete; /* these tables together know every non-hole block of the parent */
@@ -131,14 +139,23 @@ int store_failover_become_base(struct store *st, const struct vr_uuid *machine, 
 int store_failover_return(struct store *st, const struct vr_uuid *machine,
                           const struct vr_point_id *first, struct wall_us instant,
                           enum vr_point_kind kind, struct vr_err *err);
+/* store_failover_changed() - add to @ret what the overlay of @target holds: every block written
+ * since the failover, from the image's own tables (F of a reverse when the bitmap is lost). The
+ * machine must be off. Errors: VR_E_NOTFOUND, VR_E_CORRUPT, VR_E_IO. */
+int store_failover_changed(struct store *st, const struct vr_uuid *machine, const char *target,
+                           struct extents *ret, struct vr_err *err);
+/* store_failover_forget_newer() - a primary that was failed over needs O no longer: delete the
+ * points after the one failed over to. store_failover_return() does the same. Idempotent. */
+int store_failover_forget_newer(struct store *st, const struct vr_uuid *machine,
+                                struct vr_err *err);
 
 /* ---- what changed between points (O of a reverse) ---- */
 /* store_changed() - ranges of @target that differ or may differ between points @from and @to
  * (@from older), from the layers' digest tables, also of layers merged meanwhile while @from is
  * listed. Errors: VR_E_NOTFOUND when @from was pruned. Any worker. */
 int store_changed(struct store *st, const struct vr_uuid *machine, const char *target,
-                  const struct vr_point_id *from, const struct vr_point_id *to,
-                  struct extents *ret, struct vr_err *err);
+                  const struct vr_point_id *from, const struct vr_point_id *to, struct extents *ret,
+                  struct vr_err *err);
 
 /* ---- retention ---- */
 struct store_retention {
@@ -148,10 +165,10 @@ struct store_retention {
     uint32_t keep_max;     /* never more in all, the oldest go first; 0: no limit */
 };
 /* store_retire() - choose the next point to give up under @r and mark it; *ret_work false when
- * nothing is to do. store_merge() - do the marked merge: its layers go down into the base (or up out
- * of the way), crash-safe at every step, any worker for the long part: call store_merge_prepare()
- * on the store thread, store_merge_run() on a worker, store_merge_finish() on the store thread.
- * The newest point and a point failed over to are never touched. */
+ * nothing is to do. store_merge() - do the marked merge: its layers go down into the base (or up
+ * out of the way), crash-safe at every step, any worker for the long part: call
+ * store_merge_prepare() on the store thread, store_merge_run() on a worker, store_merge_finish() on
+ * the store thread. The newest point and a point failed over to are never touched. */
 struct store_merge;
 int store_merge_prepare(struct store *st, const struct vr_uuid *machine,
                         const struct store_retention *r, struct wall_us now,

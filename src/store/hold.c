@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Holds: who is using which files at the moment. The list belongs to the store thread; a user on
+ * another thread only touches the atomic fields. No lock: the flags are enough. */
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "store/store_int.h"
+
+static void unref(struct hold *h)
+{
+    if (atomic_fetch_sub(&h->refs, 1) == 1)
+        free(h);
+}
+
+/* Forget what its users have released. */
+static void sweep(struct store *st)
+{
+    for (struct hold **p = &st->holds; *p;) {
+        struct hold *h = *p;
+        if (atomic_load(&h->released)) {
+            *p = h->next;
+            unref(h);
+        } else {
+            p = &h->next;
+        }
+    }
+}
+
+struct hold *hold_new(struct store *st, enum hold_kind kind, const struct vr_uuid *machine,
+                      int64_t point)
+{
+    sweep(st);
+    struct hold *h = vr_new(struct hold);
+    atomic_store(&h->refs, 2);
+    h->kind = kind;
+    h->machine = *machine;
+    h->point = point;
+    h->next = st->holds;
+    st->holds = h;
+    return h;
+}
+
+void hold_release(struct hold *h)
+{
+    if (!h)
+        return;
+    atomic_store(&h->released, true);
+    unref(h);
+}
+
+struct hold *hold_find(struct store *st, enum hold_kind kind, const struct vr_uuid *machine)
+{
+    sweep(st);
+    for (struct hold *h = st->holds; h; h = h->next)
+        if (h->kind == kind && vr_uuid_eq(&h->machine, machine))
+            return h;
+    return NULL;
+}
+
+bool hold_on_point(struct store *st, int64_t seq)
+{
+    sweep(st);
+    for (struct hold *h = st->holds; h; h = h->next)
+        if (h->kind == HOLD_READ && h->point == seq)
+            return true;
+    return false;
+}
+
+bool hold_on_path(struct store *st, const char *path)
+{
+    sweep(st);
+    for (struct hold *h = st->holds; h; h = h->next) {
+        char id[VR_UUID_STR];
+        if (h->kind != HOLD_MERGE && strstr(path, vr_uuid_fmt(&h->machine, id)))
+            return true;
+    }
+    return false;
+}
+
+void hold_all_drop(struct store *st)
+{
+    while (st->holds) {
+        struct hold *h = st->holds;
+        st->holds = h->next;
+        atomic_store(&h->cancel, true);
+        unref(h);
+    }
+}
+
+int hold_merges_stop(struct store *st, const struct vr_uuid *machine, struct vr_err *err)
+{
+    for (struct hold *h = st->holds; h; h = h->next) {
+        if (h->kind != HOLD_MERGE || !vr_uuid_eq(&h->machine, machine))
+            continue;
+        atomic_store(&h->cancel, true);
+        while (atomic_load(&h->running))
+            poll(NULL, 0, 2);
+    }
+    /* A merge whose copy is done is finished, one that was not is as if it had never begun. */
+    return db_run(st->db, err, "DELETE FROM merge WHERE machine = ? AND state = ?", "ui", machine,
+                  (int64_t)MERGE_COPY);
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The short end of a merge, also run by recovery. Its record says that the lower layer holds all of
+ * the upper one; every step here may be done twice.
+ *
+ *   record COPIED -> header of the layer above names the lower one, synced -> rows -> upper deleted
+ *
+ * Store thread. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "store/img.h"
+#include "store/merge.h"
+
+struct record {
+    struct layer_row lower, upper, above;
+    char *digests;
+    enum known known;
+};
+
+static void record_done(struct record *r)
+{
+    layer_row_done(&r->lower);
+    layer_row_done(&r->upper);
+    layer_row_done(&r->above);
+    free(r->digests);
+}
+
+static int load(struct store *st, const struct vr_uuid *machine, struct record *m,
+                struct vr_err *err)
+{
+    vr_auto(db_rows_free) struct db_rows *r =
+        db_select(st->db, err,
+                  "SELECT lower, upper, above, digests, known FROM merge"
+                  " WHERE machine = ? AND state = ?",
+                  "ui", machine, (int64_t)MERGE_COPIED);
+    int rc = r ? db_step(r, err) : -1;
+    if (rc <= 0)
+        return rc;
+    m->digests = vr_strdup(db_text(r, 3));
+    m->known = (enum known)db_int(r, 4);
+    if (layer_load(st->db, db_int(r, 0), &m->lower, err) < 0 ||
+        layer_load(st->db, db_int(r, 1), &m->upper, err) < 0 ||
+        layer_load(st->db, db_int(r, 2), &m->above, err) < 0)
+        return -1;
+    return 1;
+}
+
+static bool same(const char *a, const char *b)
+{
+    return a && b && !strcmp(a, b);
+}
+
+static int change_rows(struct store *st, const struct vr_uuid *machine, const struct record *m,
+                       struct vr_err *err)
+{
+    if (db_run(st->db, err,
+               "UPDATE layer SET size = max(size, ?), digests = ?, known = ? WHERE id = ?", "isii",
+               (int64_t)m->upper.size, m->digests, (int64_t)m->known, m->lower.id) < 0 ||
+        db_run(st->db, err, "UPDATE layer SET below = ? WHERE below = ?", "ii", m->lower.id,
+               m->upper.id) < 0 ||
+        db_run(st->db, err, "UPDATE point_disk SET layer = ? WHERE layer = ?", "ii", m->lower.id,
+               m->upper.id) < 0 ||
+        db_run(st->db, err, "DELETE FROM merge WHERE machine = ?", "u", machine) < 0 ||
+        db_run(st->db, err, "DELETE FROM layer WHERE id = ?", "i", m->upper.id) < 0)
+        return -1;
+    if (!m->upper.adopted && trash_add(st, m->upper.path, TRASH_DELETE, err) < 0)
+        return -1;
+    /* Of the two tables one at most goes on. */
+    const char *tables[] = { m->upper.digests, m->lower.digests };
+    for (size_t i = 0; i < VR_ARRAY_LEN(tables); i++)
+        if (tables[i] && !same(tables[i], m->digests) &&
+            trash_add(st, tables[i], TRASH_DELETE, err) < 0)
+            return -1;
+    return 0;
+}
+
+int merge_complete(struct store *st, const struct vr_uuid *machine, struct vr_err *err)
+{
+    __attribute__((cleanup(record_done))) struct record m = { .digests = NULL };
+    int rc = load(st, machine, &m, err);
+    if (rc <= 0)
+        return rc;
+    struct img im = { .fs = st->fs, .lock_fd = st->lock_fd };
+    struct img_ref lower = { m.lower.path, m.lower.format };
+    if (img_rebase(&im, m.above.path, &lower, err) < 0 ||
+        st->fs->sync_file(st->fs, m.above.path, err) < 0 ||
+        store_begin(st, "merge-done", err) < 0 ||
+        store_end(st, "merge-done", change_rows(st, machine, &m, err), err) < 0)
+        return vr_err_wrap(err, "finishing the merge of %s", m.upper.path);
+    /* A receiver may be opening the chain at this moment by the names it had: the upper file stays
+     * until a sweep after the receiver's end. */
+    trash_sweep(st);
+    return 0;
+}
+
+int merges_settle(struct store *st, const struct vr_uuid *machine, struct vr_err *err)
+{
+    if (hold_merges_stop(st, machine, err) < 0)
+        return -1;
+    return merge_complete(st, machine, err);
+}
+
+int merge_yield(struct store *st, const struct vr_uuid *machine, struct vr_err *err)
+{
+    struct hold *h = hold_find(st, HOLD_MERGE, machine);
+    return h && h->foreign ? merges_settle(st, machine, err) : 0;
+}
+
+int merge_recover(struct store *st, struct vr_err *err)
+{
+    if (db_run(st->db, err, "DELETE FROM merge WHERE state = ?", "i", (int64_t)MERGE_COPY) < 0)
+        return -1;
+    vr_autofree struct vr_uuid *v = NULL;
+    size_t n = 0;
+    vr_auto(db_rows_free) struct db_rows *r =
+        db_select(st->db, err, "SELECT machine FROM merge", "");
+    int rc = r ? 1 : -1;
+    while (rc > 0 && (rc = db_step(r, err)) > 0) {
+        v = vr_grow(v, n + 1, sizeof *v);
+        v[n++] = db_uuid(r, 0);
+    }
+    if (rc < 0)
+        return -1;
+    db_rows_free(vr_take(r));
+    /* One machine's folder may be away: its record stays and is finished before anything else
+     * happens to that chain. */
+    for (size_t i = 0; i < n; i++) {
+        struct vr_err e = VR_ERR_INIT;
+        if (merge_complete(st, &v[i], &e) < 0)
+            vr_log_err(VR_LOG_WARN, "store: recovery", &e);
+    }
+    return 0;
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Recovery points as rows: listing, pinning, naming their images. Store thread. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "store/store_int.h"
+
+int point_add(struct store *st, const struct new_point *p, int64_t *ret_seq, struct vr_err *err)
+{
+    if (db_run(st->db, err,
+               "INSERT INTO point(machine, lineage, epoch, instant, received, kind, bytes, digest,"
+               " pinned, listed) VALUES(?,?,?,?,?,?,?,'',0,1)",
+               "uuiiiii", &p->machine, &p->id.lineage, (int64_t)p->id.epoch, p->instant.us,
+               vr_wall_now().us, (int64_t)p->kind, (int64_t)p->bytes) < 0)
+        return -1;
+    *ret_seq = db_last_id(st->db);
+    return 0;
+}
+
+int point_add_disk(struct store *st, int64_t seq, const char *target, int64_t layer,
+                   struct vr_err *err)
+{
+    return db_run(st->db, err, "INSERT INTO point_disk(point, target, layer) VALUES(?,?,?)", "isi",
+                  seq, target, layer);
+}
+
+int store_points(struct store *st, const struct vr_uuid *machine, struct store_point **ret,
+                 size_t *ret_n, struct vr_err *err)
+{
+    vr_auto(db_rows_free) struct db_rows *r =
+        db_select(st->db, err,
+                  "SELECT lineage, epoch, instant, received, kind, bytes, digest, pinned"
+                  " FROM point WHERE machine = ? AND listed = 1 ORDER BY seq",
+                  "u", machine);
+    struct store_point *v = NULL;
+    size_t n = 0;
+    int rc = r ? 1 : -1;
+    while (rc > 0 && (rc = db_step(r, err)) > 0) {
+        v = vr_grow(v, n + 1, sizeof *v);
+        struct store_point *p = &v[n++];
+        *p = (struct store_point){
+            .id = { db_uuid(r, 0), (uint64_t)db_int(r, 1) },
+            .instant = { db_int(r, 2) },
+            .received = { db_int(r, 3) },
+            .kind = (enum vr_point_kind)db_int(r, 4),
+            .bytes = (uint64_t)db_int(r, 5),
+            .pinned = db_int(r, 7) != 0,
+        };
+        snprintf(p->digest, sizeof p->digest, "%s", db_text(r, 6));
+    }
+    if (rc < 0) {
+        free(v);
+        return -1;
+    }
+    *ret = v;
+    *ret_n = n;
+    return 0;
+}
+
+static int find(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
+                int64_t *ret, struct vr_err *err)
+{
+    char name[64], id[VR_UUID_STR];
+    int rc = point_seq(st->db, machine, p, true, ret, err);
+    if (rc == 0)
+        return vr_fail(err, VR_E_NOTFOUND, 0, "%s has no recovery point %s/%llu",
+                       machine_name(machine, name), vr_uuid_fmt(&p->lineage, id),
+                       (unsigned long long)p->epoch);
+    return rc < 0 ? -1 : 0;
+}
+
+int store_point_image(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
+                      const char *target, char **ret, struct vr_err *err)
+{
+    int64_t seq = 0, top = 0;
+    vr_autolayer struct layer_row l = { 0 };
+    if (find(st, machine, p, &seq, err) < 0 || point_top(st->db, seq, target, &top, err) < 0 ||
+        layer_load(st->db, top, &l, err) < 0)
+        return -1;
+    *ret = vr_take(l.path);
+    return 0;
+}
+
+int store_point_pin(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
+                    bool pinned, struct vr_err *err)
+{
+    int64_t seq = 0;
+    if (find(st, machine, p, &seq, err) < 0)
+        return -1;
+    if (pinned && merges_settle(st, machine, err) < 0)
+        return -1;
+    if (store_begin(st, "pin", err) < 0)
+        return -1;
+    int rc = db_run(st->db, err, "UPDATE point SET pinned = ? WHERE seq = ?", "ii", (int64_t)pinned,
+                    seq);
+    return store_end(st, "pin", rc, err);
+}

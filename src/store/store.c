@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Opening and closing the store, documents, and the bracket around transactions. Store thread.
+ *
+ * Recovery follows one rule: a name is in the database before its file is made, and in the trash
+ * table before its file goes. So whatever a crash leaves is known by name, nothing is found by
+ * looking into folders, and a file that we did not make cannot be deleted by mistake. */
+#include "store/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "store/store_int.h"
+
+enum { LOCK_WAIT_MS = 15000, TEXT_MAX = 16 << 20 };
+
+/* One process at a time. A qemu-img of a process that was killed holds the lock until it is gone:
+ * that takes moments, so wait a little. */
+static int lock_dir(const char *dir, int *ret_fd, struct vr_err *err)
+{
+    vr_autofree char *path = vr_printf("%s/state.lock", dir);
+    vr_autoclose int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return vr_fail(err, vr_kind_from_errno(errno), errno, "cannot open %s", path);
+    for (int waited = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; waited += 50) {
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return vr_fail(err, VR_E_IO, errno, "cannot lock %s", path);
+        if (waited >= LOCK_WAIT_MS)
+            return vr_fail(err, VR_E_BUSY, 0, "%s is in use by another process", dir);
+        poll(NULL, 0, 50);
+    }
+    *ret_fd = vr_take_fd(&fd);
+    return 0;
+}
+
+static int recover(struct store *st, struct vr_err *err)
+{
+    if (merge_recover(st, err) < 0 || stage_recover(st, err) < 0 || failover_recover(st, err) < 0)
+        return vr_err_wrap(err, "recovery of %s", st->dir);
+    /* What cannot be deleted now stays marked: no reason to refuse service. */
+    struct vr_err e = VR_ERR_INIT;
+    if (trash_empty(st, true, true, &e) < 0)
+        vr_log_err(VR_LOG_WARN, "store: deleting what no row references", &e);
+    return 0;
+}
+
+int store_open_fs(const char *dir, const struct fsops *fs, struct store **ret, struct vr_err *err)
+{
+    if (fs->mkdir(fs, dir, 0700, err) < 0)
+        return -1;
+    vr_auto(store_close) struct store *st = vr_new(struct store);
+    st->lock_fd = -1;
+    st->fs = fs;
+    st->dir = vr_strdup(dir);
+    st->db_path = vr_printf("%s/state.db", dir);
+    if (lock_dir(dir, &st->lock_fd, err) < 0 || db_open(st->db_path, false, &st->db, err) < 0 ||
+        fs->sync_dir(fs, dir, err) < 0 || recover(st, err) < 0)
+        return -1;
+    *ret = vr_take(st);
+    return 0;
+}
+
+int store_open(const char *dir, struct store **ret, struct vr_err *err)
+{
+    return store_open_fs(dir, fsops_real(), ret, err);
+}
+
+void store_close(struct store *st)
+{
+    if (!st)
+        return;
+    hold_all_drop(st);
+    db_close(st->db);
+    if (st->lock_fd >= 0)
+        close(st->lock_fd);
+    free(st->db_path);
+    free(st->dir);
+    free(st);
+}
+
+/* ---- transactions ---- */
+
+static void note(struct store *st, const char *when, const char *name)
+{
+    vr_autofree char *s = vr_printf("%s %s", when, name);
+    st->fs->note(st->fs, s);
+}
+
+int store_begin(struct store *st, const char *name, struct vr_err *err)
+{
+    note(st, "begin", name);
+    return db_begin(st->db, err);
+}
+
+int store_end(struct store *st, const char *name, int rc, struct vr_err *err)
+{
+    if (rc < 0) {
+        db_rollback(st->db);
+        return -1;
+    }
+    if (db_commit(st->db, err) < 0)
+        return vr_err_wrap(err, "%s", name);
+    note(st, "end", name);
+    return 0;
+}
+
+int store_file_number(struct store *st, int64_t *ret, struct vr_err *err)
+{
+    if (db_run(st->db, err,
+               "INSERT INTO counter(name, value) VALUES('file', 1)"
+               " ON CONFLICT(name) DO UPDATE SET value = value + 1",
+               "") < 0)
+        return -1;
+    int64_t n = 0;
+    if (db_one_int(st->db, &n, err, "SELECT value FROM counter WHERE name = 'file'", "") < 0)
+        return -1;
+    *ret = n;
+    return 0;
+}
+
+/* ---- documents ---- */
+
+int store_doc_put(struct store *st, const char *kind, const char *id, const char *text,
+                  struct vr_err *err)
+{
+    if (strlen(text) > TEXT_MAX)
+        return vr_fail(err, VR_E_LIMIT, 0, "document %s/%s is over %d bytes", kind, id, TEXT_MAX);
+    if (store_begin(st, "doc-put", err) < 0)
+        return -1;
+    int rc = db_run(st->db, err,
+                    "INSERT INTO doc(kind, id, text) VALUES(?,?,?)"
+                    " ON CONFLICT(kind, id) DO UPDATE SET text = excluded.text",
+                    "sss", kind, id, text);
+    return store_end(st, "doc-put", rc, err);
+}
+
+int store_doc_get(struct store *st, const char *kind, const char *id, char **ret,
+                  struct vr_err *err)
+{
+    vr_auto(db_rows_free) struct db_rows *r =
+        db_select(st->db, err, "SELECT text FROM doc WHERE kind = ? AND id = ?", "ss", kind, id);
+    int rc = r ? db_step(r, err) : -1;
+    if (rc < 0)
+        return -1;
+    if (rc == 0)
+        return vr_fail(err, VR_E_NOTFOUND, 0, "there is no document %s/%s", kind, id);
+    *ret = vr_strdup(db_text(r, 0));
+    return 0;
+}
+
+int store_doc_delete(struct store *st, const char *kind, const char *id, struct vr_err *err)
+{
+    if (store_begin(st, "doc-delete", err) < 0)
+        return -1;
+    int rc = db_run(st->db, err, "DELETE FROM doc WHERE kind = ? AND id = ?", "ss", kind, id);
+    return store_end(st, "doc-delete", rc, err);
+}
+
+struct docs {
+    char **id, **text;
+    size_t n;
+};
+
+static void docs_done(struct docs *d)
+{
+    for (size_t i = 0; i < d->n; i++) {
+        free(d->id[i]);
+        free(d->text[i]);
+    }
+    free(d->id);
+    free(d->text);
+}
+
+/* All are read before the first call of @fn, which may change documents itself. */
+int store_doc_each(struct store *st, const char *kind,
+                   int (*fn)(void *ctx, const char *id, const char *text, struct vr_err *err),
+                   void *ctx, struct vr_err *err)
+{
+    __attribute__((cleanup(docs_done))) struct docs d = { NULL };
+    vr_auto(db_rows_free) struct db_rows *r =
+        db_select(st->db, err, "SELECT id, text FROM doc WHERE kind = ? ORDER BY id", "s", kind);
+    int rc = r ? 1 : -1;
+    while (rc > 0 && (rc = db_step(r, err)) > 0) {
+        d.id = vr_grow(d.id, d.n + 1, sizeof *d.id);
+        d.text = vr_grow(d.text, d.n + 1, sizeof *d.text);
+        d.id[d.n] = vr_strdup(db_text(r, 0));
+        d.text[d.n++] = vr_strdup(db_text(r, 1));
+    }
+    for (size_t i = 0; rc >= 0 && i < d.n; i++)
+        rc = fn(ctx, d.id[i], d.text[i], err);
+    return rc < 0 ? -1 : 0;
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef VR_STORE_STORE_INT_H
+#define VR_STORE_STORE_INT_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "store/db.h"
+#include "store/fsops.h"
+#include "store/store.h"
+
+/* What the files of the store share. Nothing outside of src/store and tests/crash includes this. */
+
+enum chain_state { CHAIN_REPLICA, CHAIN_PREPARING, CHAIN_FAILED_OVER, CHAIN_PRIMARY };
+enum layer_role { ROLE_CHAIN, ROLE_STAGE, ROLE_OVERLAY };
+/* What a layer's digest table tells: nothing, all that the layer itself holds, or all that is not
+ * zero in the whole image seen through this layer. */
+enum known { KNOWN_NONE, KNOWN_LAYER, KNOWN_FULL };
+enum stage_state { STAGE_MAKING, STAGE_READY };
+enum merge_state { MERGE_COPY, MERGE_COPIED };
+enum trash_state { TRASH_DELETE, TRASH_MAKING };
+
+/* Something in memory that must not be changed under its user. Shared by the store (which looks at
+ * it on its own thread) and one user on any thread; counted by @refs. */
+enum hold_kind { HOLD_STAGE, HOLD_MERGE, HOLD_READ };
+struct hold {
+    atomic_int refs;
+    enum hold_kind kind;
+    struct vr_uuid machine;
+    int64_t point;        /* HOLD_READ: the point being read */
+    bool foreign;         /* HOLD_MERGE: writes into an image with clusters of another size */
+    atomic_bool released; /* by the user */
+    atomic_bool cancel;   /* by the store: the user stops as soon as it can */
+    atomic_bool running;  /* by the user, while it touches files */
+    struct hold *next;    /* store thread only */
+};
+
+struct store {
+    char *dir, *db_path;
+    int lock_fd;
+    struct db *db;
+    const struct fsops *fs;
+    struct hold *holds;
+};
+
+struct chain_row {
+    struct vr_uuid machine;
+    char *folder, *origin, *fo_bitmap;
+    enum chain_state state;
+    int64_t active, fo_point;
+};
+
+struct layer_row {
+    int64_t id, below; /* 0: nothing below */
+    char target[VR_TARGET_MAX];
+    char *path, *digests;
+    char format[16];
+    bool adopted;
+    enum layer_role role;
+    uint64_t size;
+    enum known known;
+};
+
+/* Layers of one disk, the top one first. */
+struct layers {
+    struct layer_row *v;
+    size_t n;
+};
+
+/* ---- store.c ---- */
+/* store_open_fs() - store_open() with other file operations; @fs is borrowed. */
+int store_open_fs(const char *dir, const struct fsops *fs, struct store **ret, struct vr_err *err);
+/* store_begin() / store_commit() - a transaction with its notes; @name for the notes.
+ * store_end() - commit when @rc is 0, roll back otherwise; returns the result. */
+int store_begin(struct store *st, const char *name, struct vr_err *err);
+int store_end(struct store *st, const char *name, int rc, struct vr_err *err);
+/* store_file_number() - a number that no file of this store ever had; inside a transaction. */
+int store_file_number(struct store *st, int64_t *ret, struct vr_err *err);
+
+/* ---- trash.c: files to delete, durable before the first one goes ---- */
+int trash_add(struct store *st, const char *path, enum trash_state state, struct vr_err *err);
+int trash_forget(struct store *st, const char *path, struct vr_err *err);
+/* trash_empty() - delete what is marked TRASH_DELETE (@all: also TRASH_MAKING); not inside a
+ * transaction. Files stay marked while their folder is not there, or while a reader or a receiver
+ * may still be opening them. @log: tell each deletion. */
+int trash_empty(struct store *st, bool all, bool log, struct vr_err *err);
+/* trash_sweep() - the same after an operation that has succeeded already: a failure is only a
+ * debug message, the next sweep tries again. */
+void trash_sweep(struct store *st);
+
+/* ---- rows.c ---- */
+int chain_load(struct store *st, const struct vr_uuid *machine, struct chain_row *ret,
+               struct vr_err *err); /* VR_E_NOTFOUND */
+void chain_row_done(struct chain_row *c);
+#define vr_autochain __attribute__((cleanup(chain_row_done)))
+int chain_set_state(struct store *st, const struct vr_uuid *machine, enum chain_state state,
+                    struct vr_err *err);
+/* layer_load() - one row. layers_below() - @top and all below it. layers_role() - all layers of a
+ * machine with a role, in the order of the chain's disks. */
+int layer_load(struct db *db, int64_t id, struct layer_row *ret, struct vr_err *err);
+int layers_below(struct db *db, int64_t top, struct layers *ret, struct vr_err *err);
+int layers_role(struct db *db, const struct vr_uuid *machine, enum layer_role role,
+                struct layers *ret, struct vr_err *err);
+void layer_row_done(struct layer_row *l);
+void layers_done(struct layers *l);
+#define vr_autolayer __attribute__((cleanup(layer_row_done)))
+#define vr_autolayers __attribute__((cleanup(layers_done)))
+/* layer_add() - insert; l->id is set. layer_drop() - delete the row, its files become trash unless
+ * adopted. */
+int layer_add(struct store *st, const struct vr_uuid *machine, struct layer_row *l,
+              struct vr_err *err);
+int layer_drop(struct store *st, const struct layer_row *l, struct vr_err *err);
+/* point_seq() - row of a point: 1 found, 0 not, -1 error. point_newest() - likewise, the newest
+ * listed one. point_top() - the top layer of a point's disk: VR_E_NOTFOUND. */
+int point_seq(struct db *db, const struct vr_uuid *machine, const struct vr_point_id *p,
+              bool listed_only, int64_t *ret, struct vr_err *err);
+int point_newest(struct db *db, const struct vr_uuid *machine, int64_t *ret_seq,
+                 struct vr_point_id *ret_id, struct vr_err *err);
+int point_top(struct db *db, int64_t seq, const char *target, int64_t *ret, struct vr_err *err);
+/* chain_targets() - the disks of a chain in order; caller frees the array. */
+int chain_targets(struct db *db, const struct vr_uuid *machine, char (**ret)[VR_TARGET_MAX],
+                  size_t *ret_n, struct vr_err *err);
+/* machine_name() - for messages: "machine UUID" in @out[64]. */
+const char *machine_name(const struct vr_uuid *m, char out[64]);
+
+/* ---- point.c ---- */
+struct new_point {
+    struct vr_uuid machine;
+    struct vr_point_id id;
+    struct wall_us instant;
+    enum vr_point_kind kind;
+    uint64_t bytes;
+};
+/* point_add() - insert the row, listed; inside a transaction. point_add_disk() - its disk. */
+int point_add(struct store *st, const struct new_point *p, int64_t *ret_seq, struct vr_err *err);
+int point_add_disk(struct store *st, int64_t seq, const char *target, int64_t layer,
+                   struct vr_err *err);
+
+/* ---- hold.c ---- */
+/* hold_new() - a hold with two references: the store's and the user's. hold_release() - the user's
+ * end, any thread. hold_find() - whether a kind is there for a machine (NULL: none).
+ * hold_merges_stop() - cancel merges of a machine and wait until they touch no file any more; their
+ * records are dropped. */
+struct hold *hold_new(struct store *st, enum hold_kind kind, const struct vr_uuid *machine,
+                      int64_t point);
+void hold_release(struct hold *h);
+struct hold *hold_find(struct store *st, enum hold_kind kind, const struct vr_uuid *machine);
+bool hold_on_point(struct store *st, int64_t seq);
+/* hold_on_path() - whether a stage or a reader may be using files of the folder @path is in. */
+bool hold_on_path(struct store *st, const char *path);
+void hold_all_drop(struct store *st);
+int hold_merges_stop(struct store *st, const struct vr_uuid *machine, struct vr_err *err);
+
+/* ---- merge_finish.c ---- */
+/* merges_settle() - hold_merges_stop(), and what was copied already is finished: afterwards no file
+ * of the chain changes any more until the next store_merge_prepare(). */
+int merges_settle(struct store *st, const struct vr_uuid *machine, struct vr_err *err);
+/* merge_yield() - a stage is about to be opened: stop a merge that must not run beside it
+ * (docs/store.md, "Merging under readers"). */
+int merge_yield(struct store *st, const struct vr_uuid *machine, struct vr_err *err);
+
+/* ---- parts of recovery ---- */
+int stage_recover(struct store *st, struct vr_err *err);
+int failover_recover(struct store *st, struct vr_err *err);
+int merge_recover(struct store *st, struct vr_err *err);
+/* stage_drop_rows() - forget the stage of a machine, its files become trash; in a transaction. */
+int stage_drop_rows(struct store *st, const struct vr_uuid *machine, struct vr_err *err);
+
+#endif

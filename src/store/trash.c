@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Files that are to be deleted, or that are being made and must be deleted if we die before they
+ * are of use. A path enters in the transaction that makes it useless (or before it is made) and
+ * leaves after it is gone. Store thread. */
+#include <errno.h>
+#include <libgen.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "store/store_int.h"
+
+int trash_add(struct store *st, const char *path, enum trash_state state, struct vr_err *err)
+{
+    return db_run(st->db, err, "INSERT OR REPLACE INTO trash(path, state) VALUES(?,?)", "si", path,
+                  (int64_t)state);
+}
+
+int trash_forget(struct store *st, const char *path, struct vr_err *err)
+{
+    return db_run(st->db, err, "DELETE FROM trash WHERE path = ?", "s", path);
+}
+
+struct paths {
+    char **v;
+    size_t n;
+};
+
+static void paths_done(struct paths *p)
+{
+    for (size_t i = 0; i < p->n; i++)
+        free(p->v[i]);
+    free(p->v);
+}
+
+static int load(struct store *st, bool all, struct paths *p, struct vr_err *err)
+{
+    vr_auto(db_rows_free) struct db_rows *r =
+        db_select(st->db, err, "SELECT path FROM trash WHERE state <= ? ORDER BY path", "i",
+                  (int64_t)(all ? TRASH_MAKING : TRASH_DELETE));
+    int rc = r ? 1 : -1;
+    while (rc > 0 && (rc = db_step(r, err)) > 0) {
+        p->v = vr_grow(p->v, p->n + 1, sizeof *p->v);
+        p->v[p->n++] = vr_strdup(db_text(r, 0));
+    }
+    return rc;
+}
+
+/* Delete @path and the half-made table that may lie beside it. 1: gone, 0: in use, or its folder is
+ * not there (not mounted?), -1: error. */
+static int delete_one(struct store *st, const char *path, bool log, struct vr_err *err)
+{
+    vr_autofree char *copy = vr_strdup(path), *half = vr_printf("%s.new", path);
+    struct stat sb;
+    if (hold_on_path(st, path) || stat(dirname(copy), &sb) < 0)
+        return 0;
+    bool there = lstat(path, &sb) == 0;
+    if (st->fs->unlink(st->fs, path, err) < 0 || st->fs->unlink(st->fs, half, err) < 0)
+        return -1;
+    if (there && log)
+        vr_log(VR_LOG_INFO, "store: deleted %s, which no row references", path);
+    return 1;
+}
+
+int trash_empty(struct store *st, bool all, bool log, struct vr_err *err)
+{
+    __attribute__((cleanup(paths_done))) struct paths p = { NULL };
+    if (load(st, all, &p, err) < 0)
+        return -1;
+    if (p.n == 0)
+        return 0;
+    vr_autofree bool *gone = vr_new0(p.n, sizeof *gone);
+    for (size_t i = 0; i < p.n; i++) {
+        int rc = delete_one(st, p.v[i], log, err);
+        if (rc < 0)
+            return -1;
+        gone[i] = rc > 0;
+    }
+    for (size_t i = 0; i < p.n; i++) {
+        vr_autofree char *dir = vr_strdup(p.v[i]),
+                         *next = i + 1 < p.n ? vr_strdup(p.v[i + 1]) : NULL;
+        bool last = !next || strcmp(dirname(dir), dirname(next)) != 0;
+        if (gone[i] && last && st->fs->sync_dir(st->fs, dir, err) < 0)
+            return -1;
+    }
+    if (store_begin(st, "trash", err) < 0)
+        return -1;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < p.n; i++)
+        if (gone[i])
+            rc = trash_forget(st, p.v[i], err);
+    return store_end(st, "trash", rc, err);
+}
+
+void trash_sweep(struct store *st)
+{
+    struct vr_err e = VR_ERR_INIT;
+    if (trash_empty(st, false, false, &e) < 0)
+        vr_log_err(VR_LOG_DEBUG, "store: deleting files", &e);
+}
