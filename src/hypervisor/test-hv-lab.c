@@ -651,13 +651,13 @@ static void test_snapshot_between(void **state)
     stop_clean();
     increment(b, c);
     /* libvirt refuses a snapshot now; somebody does it by hand, without bitmaps. */
-    vr_autofree char *script =
-        vr_printf("set -e; cd /var/lib/libvirt/images; for d in 0 1; do"
-                  " qemu-img create -q -f qcow2 -F qcow2 -b %s-$d.s1 %s-$d.s2; done;"
-                  " virsh dumpxml --inactive %s | sed 's/\\.s1/.s2/' >" WORK "/s2.xml;"
-                  " virsh -q define " WORK "/s2.xml",
-                  guest, guest, guest);
-    run("sh", "-c", script, NULL);
+    vr_autofree char *xml = NULL, *vda = image("vda"), *vdb = image("vdb");
+    const struct hv_disk_path paths[] = { { "vda", WORK "/s2-a.qcow2" },
+                                          { "vdb", WORK "/s2-b.qcow2" } };
+    run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", vda, paths[0].path, NULL);
+    run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", vdb, paths[1].path, NULL);
+    ok(hv_xml(hv, &uuid, &xml, err));
+    ok(hv_define_replica(hv, xml, NULL, NULL, false, paths, 2, err));
     struct hv_capture *cap = NULL;
     assert_string_equal(looks(c), "l--");
     fails(VR_E_TRACKING, hv_capture_begin(hv, &uuid, disks, 2, c, "vmr.late", &cap, err));
