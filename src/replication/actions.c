@@ -93,6 +93,13 @@ ACTION(schedule)
     r->due.ms = ev->mono.ms + (ev->start_at.us - ev->wall.us) / 1000 + 1;
 }
 
+ACTION(schedule_resync)
+{
+    r->tracked = false;
+    r->start_at = ev->start_at;
+    r->due.ms = ev->mono.ms + (ev->start_at.us - ev->wall.us) / 1000 + 1;
+}
+
 ACTION(reschedule)
 {
     r->due.ms = ev->mono.ms + (r->start_at.us - ev->wall.us) / 1000 + 1;
@@ -153,7 +160,7 @@ ACTION(yield)
     r->next_lineage = ev->lineage;
     r->seed = false;
     r->set = ev->set;
-    r->due.ms = 0;
+    r->due.ms = r->start_at.us = 0;
 }
 
 /* The old primary is the replica now; what its disks hold is the point the new lineage began with.
@@ -183,7 +190,7 @@ ACTION(offer)
         rel_copy_disks(r, ev);
     r->next_lineage = ev->lineage;
     r->seed = true;
-    r->due.ms = 0;
+    r->due.ms = r->start_at.us = 0;
 }
 
 ACTION(yielded_seed)
@@ -230,6 +237,7 @@ ACTION(bind_seed)
 
 ACTION(park)
 {
+    r->start_at.us = 0;
     r->due.ms = 0;
     if (r->flow.phase != FLOW_IDLE)
         r->flow.cancelled = true;
@@ -237,6 +245,7 @@ ACTION(park)
 
 ACTION(go)
 {
+    r->start_at.us = 0;
     r->failures = 0;
     vr_err_clear(&r->last_err);
     if (r->flow.phase == FLOW_IDLE)
@@ -247,6 +256,7 @@ ACTION(go)
 
 ACTION(resync)
 {
+    r->start_at.us = 0;
     r->tracked = false;
     r->failures = 0;
     if (r->flow.phase == FLOW_IDLE)
@@ -410,9 +420,12 @@ ACTION(restart)
     case ST_P_REPL:
     case ST_P_PREPARING:
     case ST_P_RESYNC:
-    case ST_P_RESYNC_WAIT:
         rel_due_now(r, ev);
         break;
+    case ST_P_RESYNC_WAIT:
+        rel_due_now(r, ev);
+        __attribute__((fallthrough));
+    case ST_P_RESYNC_SUSP:
     case ST_P_READY:
         if (r->start_at.us)
             r->due.ms = ev->mono.ms + 1 +

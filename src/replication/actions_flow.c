@@ -174,7 +174,7 @@ ACTION(ended_now)
 ACTION(ended_parked)
 {
     r->flow = (struct rel_flow){ .phase = FLOW_IDLE };
-    if (r->st == ST_P_RESYNC_WAIT)
+    if (r->st == ST_P_RESYNC_WAIT || r->start_at.us)
         rel_due_now(r, ev);
 }
 

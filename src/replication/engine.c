@@ -306,7 +306,8 @@ static void apply(struct engine *e, struct item *it, const struct rel *next, uin
         shown.last_err = ev->err;
     it->r = *next;
     struct job *waiting = vr_uuid_is_zero(&it->job) ? NULL : find_job(e, &it->job);
-    if (waiting && waiting->state == JOB_NEW && before.st == ST_P_READY && next->st == ST_P_IR) {
+    if (waiting && waiting->state == JOB_NEW && before.st != next->st &&
+        (next->st == ST_P_IR || next->st == ST_P_RESYNC)) {
         waiting->state = JOB_RUNNING;
         waiting->started = ev->wall;
         job_changed(e, waiting);
@@ -432,7 +433,7 @@ int engine_request(struct engine *e, const struct vr_uuid *machine, struct rel_e
     } else if (!(fx & of_job)) {
         it->job = id;
     }
-    if (ev->start_at.us > ev->wall.us && ev->type == EV_U_START_IR) {
+    if (ev->start_at.us > ev->wall.us && (ev->type == EV_U_START_IR || ev->type == EV_U_RESYNC)) {
         j->scheduled = ev->start_at;
         j->state = JOB_NEW;
     }
@@ -535,14 +536,14 @@ int engine_load_job(struct engine *e, const char *id, const char *text, struct v
 }
 
 /* Does a relationship in this state still do what a job of this type was made for? */
-static bool goes_on(enum rel_state st, enum job_type t)
+static bool goes_on(enum rel_state st, enum job_type t, bool scheduled)
 {
     switch (t) {
     case JOB_START_IR:
     case JOB_START_SEEDED:
-        return st == ST_P_IR || st == ST_P_READY || st == ST_P_IR_SUSP;
+        return st == ST_P_IR || (st == ST_P_READY && scheduled) || st == ST_P_IR_SUSP;
     case JOB_RESYNC:
-        return st == ST_P_RESYNC || st == ST_P_RESYNC_SUSP;
+        return st == ST_P_RESYNC || st == ST_P_RESYNC_SUSP || (st == ST_P_RESYNC_WAIT && scheduled);
     case JOB_PREPARE:
         return st == ST_P_PREPARING || st == ST_P_PREPARED;
     case JOB_FAILOVER:
@@ -567,7 +568,7 @@ void engine_restart(struct engine *e)
         struct item *it = find(e, &j->machine);
         if (job_over(j))
             continue;
-        if (it && goes_on(it->r.st, j->type) && vr_uuid_is_zero(&it->job)) {
+        if (it && goes_on(it->r.st, j->type, it->r.start_at.us != 0) && vr_uuid_is_zero(&it->job)) {
             it->job = j->id;
             continue;
         }

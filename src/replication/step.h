@@ -7,11 +7,11 @@
 /* The engine's core: a pure function. No I/O, no clock, no randomness: all of it comes in events.
  */
 
-/* Effects, run in the order of their numbers; PERSIST is durable before the next one starts.
+/* Effects, run in the order of their numbers; PERSIST is durable before the next one starts, FORGET
+ * comes when everything else is undone: what is still written is done again after a crash.
  * FX(NAME, what the environment does, with what of the relationship) */
 #define REL_EFFECTS(FX)                                                                       \
     FX(PERSIST, "write the relationship down")                                                \
-    FX(FORGET, "delete the written relationship")                                             \
     FX(CREATE_AT_PEER, "ask the peer to make a replica -> CREATED | CREATE_FAILED")           \
     FX(MAKE_REPLICA, "make the chain and define the machine here -> CREATED | CREATE_FAILED") \
     FX(PUSH_SETTINGS, "tell the peer the settings (best effort)")                             \
@@ -32,6 +32,7 @@
     FX(RECONCILE, "delete our checkpoints other than the acknowledged one")                   \
     FX(REMOVE, "end what is ours here: guards, stage, chain rows -> REMOVED")                 \
     FX(RETENTION, "merge away what retention no longer wants")                                \
+    FX(FORGET, "delete the written relationship")                                             \
     FX(REPLY, "answer the peer who waits: success")                                           \
     FX(REPLY_ERR, "answer the peer who waits: last_err")                                      \
     FX(JOB_DONE, "the operation's job has succeeded")                                         \

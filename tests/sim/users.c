@@ -68,6 +68,8 @@ static void fill(struct host *h, struct rel_event *ev)
         if (chance(s, 20))
             ev->start_at.us = (s->now + rnd(s, 60000)) * 1000;
     }
+    if (ev->type == EV_U_RESYNC && chance(s, 30))
+        ev->start_at.us = (s->now + rnd(s, 60000)) * 1000;
     if (ev->type == EV_U_FAILOVER) {
         ev->latest = !h->d.n_points || chance(s, 70);
         if (!ev->latest)
