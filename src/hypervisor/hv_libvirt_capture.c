@@ -237,7 +237,7 @@ static int begin_off(struct begin *b, struct vr_err *err)
     b->cap->instant = vr_wall_now();
     for (size_t i = 0; i < b->n; i++) {
         const struct hv_disk *d = lv_disk(&b->m, b->targets[i]);
-        if (d->trackable && img_bitmap_add(d->path, b->name, err) < 0)
+        if (d->trackable && hv_bitmap_add(d->path, b->name, err) < 0)
             return -1;
     }
     if (lv_checkpoint_redefine(b->dom, &b->m, b->name, b->targets, b->n, err) < 0)

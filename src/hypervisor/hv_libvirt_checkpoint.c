@@ -120,7 +120,7 @@ static int delete_off(virDomainPtr dom, const struct hv_machine *m, const char *
     for (size_t i = 0; i < m->n_disks; i++) {
         const struct hv_disk *d = &m->disks[i];
         struct vr_err e = VR_ERR_INIT;
-        if (d->trackable && img_bitmap_remove(d->path, name, &e) < 0 && e.kind != VR_E_NOFILE) {
+        if (d->trackable && hv_bitmap_remove(d->path, name, &e) < 0 && e.kind != VR_E_NOFILE) {
             vr_err_move(err, &e);
             return -1;
         }

@@ -25,7 +25,7 @@
 
 enum { IMG_SECONDS = 120, START_SECONDS = 30 };
 
-int img_bitmap_add(const char *path, const char *name, struct vr_err *err)
+int hv_bitmap_add(const char *path, const char *name, struct vr_err *err)
 {
     const char *argv[] = { "qemu-img", "bitmap", "--add", "-g", "65536",
                            "-f",       "qcow2",  path,    name, NULL };
@@ -34,7 +34,7 @@ int img_bitmap_add(const char *path, const char *name, struct vr_err *err)
     return 0;
 }
 
-int img_bitmap_remove(const char *path, const char *name, struct vr_err *err)
+int hv_bitmap_remove(const char *path, const char *name, struct vr_err *err)
 {
     imginfo_auto struct imginfo i = { .qcow2 = false };
     if (imginfo_read(path, "qcow2", &i, err) < 0)

@@ -11,12 +11,12 @@
 
 /* Work on the images of a machine that is off, with qemu-img and qemu-nbd. No libvirt here. */
 
-/* img_bitmap_add() - add a recording bitmap @name of 64 KiB granularity to the qcow2 file @path.
+/* hv_bitmap_add() - add a recording bitmap @name of 64 KiB granularity to the qcow2 file @path.
  * Fails while anybody has the image open for writing, so it cannot race with a start.
  * Errors: VR_E_IO with qemu-img's words, VR_E_NOSPACE, VR_E_TIMEOUT. Blocks.
- * img_bitmap_remove() - take bitmap @name away, in whatever state it is; not there is success. */
-int img_bitmap_add(const char *path, const char *name, struct vr_err *err);
-int img_bitmap_remove(const char *path, const char *name, struct vr_err *err);
+ * hv_bitmap_remove() - take bitmap @name away, in whatever state it is; not there is success. */
+int hv_bitmap_add(const char *path, const char *name, struct vr_err *err);
+int hv_bitmap_remove(const char *path, const char *name, struct vr_err *err);
 
 /* One read-only export of a closed image by a qemu-nbd of our own. */
 struct nbdexport {
