@@ -63,6 +63,6 @@ enum vr_kind vr_kind_from_errno(int err);
 #define VR_STR_(x) #x
 #define VR_STR(x) VR_STR_(x)
 #define vr_fail(e, k, sys, ...) \
-    vr_fail_at((e), __FILE__ ":" VR_STR(__LINE__), (k), (sys), __VA_ARGS__)
+    vr_fail_at((e), __FILE_NAME__ ":" VR_STR(__LINE__), (k), (sys), __VA_ARGS__)
 
 #endif
