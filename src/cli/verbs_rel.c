@@ -39,7 +39,7 @@ static size_t wanted_props(const struct wanted *w, struct wsmc_arg *p)
 
 static bool same_disk(const struct wsmc_inst *d, const char *name)
 {
-    const char *path = wsmc_str(d, "HostResource"), *target = wsmc_str(d, "ElementName");
+    const char *path = wsmc_str(d, "HostResource"), *target = wsmc_str(d, "AddressOnParent");
     const char *id = wsmc_str(d, "InstanceID");
     return (path && !strcmp(path, name)) || (target && !strcmp(target, name)) ||
            (id && !strcasecmp(id, name));
@@ -265,11 +265,9 @@ int verb_resync(struct cli *c)
 int verb_disable(struct cli *c)
 {
     const char *args[2];
-    bool both = false;
-    const struct cli_option o[] = { { .name = "both", .flag = &both } };
     struct cli_vm vm;
     struct vr_err err = VR_ERR_INIT;
-    if (cli_parse(c, "disable", o, 1, args, 1, 1) < 0)
+    if (cli_parse(c, "disable", NULL, 0, args, 1, 1) < 0)
         return cli_usage("disable");
     if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
         return cli_fail(&err);
@@ -277,21 +275,11 @@ int verb_disable(struct cli *c)
         cli_say(c, "Machine %s is not replicated.", vm.name);
         return EXIT_OK;
     }
-    vr_auto(wsmc_free) struct wsmc *there = NULL;
-    struct cli_vm other;
-    if (both && (cli_connect_peer(c, c->local, vm.peer, &there, &err) < 0 ||
-                 cli_find_vm(there, vm.guid, &other, &err) < 0))
-        return cli_fail(&err);
     if (cli_service(c, c->local, &vm, "RemoveReplicationRelationship", NULL, 0, NULL, &err) < 0)
         return cli_fail(&err);
     cli_say(c, "Machine %s is no longer replicated.", vm.name);
-    if (!both) {
-        cli_say(c, "Host %s still has its half; there run: vmreplica disable %s", vm.peer, vm.name);
-        return EXIT_OK;
-    }
-    if (other.mode &&
-        cli_service(c, there, &other, "RemoveReplicationRelationship", NULL, 0, NULL, &err) < 0)
-        return cli_fail(&err);
-    cli_say(c, "Host %s keeps the machine, off, as it was at the newest point.", vm.peer);
+    /* A host never gives up its half because the other one says so. */
+    cli_say(c, "Host %s still has its half; to end it, run there: vmreplica disable %s", vm.peer,
+            vm.name);
     return EXIT_OK;
 }
