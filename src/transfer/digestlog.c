@@ -194,6 +194,28 @@ int digestlog_open(const char *path, uint64_t size, bool create, struct digestlo
     return 0;
 }
 
+int digestlog_open_temp(uint64_t size, struct digestlog **ret, struct vr_err *err)
+{
+    if (size == 0 || size > VR_DISK_MAX)
+        return vr_fail(err, VR_E_INVAL, 0, "impossible disk size for a digest table");
+    const char *folder = "/var/tmp";
+    int fd = open(folder, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        folder = "/tmp";
+        fd = open(folder, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+    }
+    if (fd < 0)
+        return vr_fail(err, vr_kind_from_errno(errno), errno, "cannot make a file in %s", folder);
+    struct digestlog *d = vr_new(struct digestlog);
+    d->fd = fd;
+    d->path = vr_printf("(temporary file in %s)", folder);
+    d->size = size;
+    d->blocks = blocks_of(size);
+    d->win = vr_new(struct window);
+    *ret = d;
+    return 0;
+}
+
 void digestlog_free(struct digestlog *d)
 {
     if (!d)

@@ -32,6 +32,9 @@ struct digest_record {
  * Errors: VR_E_CORRUPT when the header does not fit, VR_E_NOFILE, VR_E_IO, VR_E_NOSPACE. */
 int digestlog_open(const char *path, uint64_t size, bool create, struct digestlog **ret,
                    struct vr_err *err);
+/* digestlog_open_temp() - an empty table without a name, gone when closed; for what a peer told.
+ * Errors: VR_E_IO, VR_E_NOSPACE. */
+int digestlog_open_temp(uint64_t size, struct digestlog **ret, struct vr_err *err);
 /* digestlog_set() / digestlog_clear() - write slots; durable after digestlog_sync(). */
 int digestlog_set(struct digestlog *d, const struct digest_record *r, size_t n, struct vr_err *err);
 int digestlog_clear(struct digestlog *d, uint64_t block, struct vr_err *err);

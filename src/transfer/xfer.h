@@ -16,6 +16,7 @@
  * stream, disk after disk. docs/protocol.md section "Data" describes the frames.
  *
  *   sender                                   receiver
+ *     START (disks) ---------------------->
  *     <------------------------------ HAVE (block, digest)* per disk, HAVE_END
  *     DISK, DATA* (zero | plain | zstd), SYNC ---->
  *     <------------------------------------- DURABLE (records that would survive a crash)
@@ -77,6 +78,9 @@ struct xfer_recv_disk {
      * only when it asks for them (XFER_COMPARE); may be none. */
     const char *const *parent_digests;
     size_t n_parent_digests;
+    /* These tables know every block of the parent that is not a hole: a zero block that none of
+     * them knows is equal already (XFER_COMPARE). */
+    bool parents_complete;
 };
 
 struct xfer_recv {

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The sender's packers: digest every block of a unit, leave out what the receiver has, and make
+ * records of the rest: zeros, compressed, or plain. Neighbouring blocks of one kind share a record.
+ * A plain record's data is written from where it was read. */
+#include <string.h>
+
+#include "send_priv.h"
+
+enum kind { SKIP, ZERO, DENSE, LOOSE }; /* LOOSE may compress */
+
+static bool all_zero(const uint8_t *p, size_t n)
+{
+    static const uint8_t zeros[64];
+    if (n <= sizeof zeros)
+        return memcmp(p, zeros, n) == 0;
+    /* The first bytes are zero, and each byte equals the one 64 further on. */
+    return memcmp(p, zeros, sizeof zeros) == 0 &&
+           memcmp(p, p + sizeof zeros, n - sizeof zeros) == 0;
+}
+
+static enum kind judge(const struct send_unit *u, size_t i, const uint8_t *p, size_t n,
+                       struct vr_digest *ret)
+{
+    *ret = vr_digest_block(p, n);
+    if (u->has[i] && memcmp(&u->known[i], ret, sizeof *ret) == 0)
+        return SKIP;
+    if (all_zero(p, n))
+        return u->has[i] || u->must[i] ? ZERO : SKIP;
+    return zpack_promising(p, n) ? LOOSE : DENSE;
+}
+
+static void add_segment(struct send_unit *u, const void *p, size_t n)
+{
+    u->segments[u->n_segments].p = p;
+    u->segments[u->n_segments++].n = n;
+}
+
+/* Where the packer is within a unit. */
+struct packing {
+    struct zpack *z;
+    uint8_t *head; /* next free byte of heads[] */
+    size_t packed; /* used bytes of packed[] */
+};
+
+static void add_record(struct send_unit *u, struct packing *w, enum kind kind, uint64_t at,
+                       uint64_t length, const struct vr_digest *digests, size_t n)
+{
+    struct frame_data d = { .disk = u->disk, .offset = u->offset + at, .length = length };
+    const uint8_t *from = u->data + at;
+    size_t size = (size_t)length;
+    u->records++;
+    if (kind == ZERO) {
+        d.encoding = FRAME_ZERO;
+        n = size = 0;
+        u->zeros += length;
+    } else if (kind == LOOSE) {
+        size_t room = zpack_bound(FRAME_DATA_MAX) + 4096 - w->packed;
+        size_t got = zpack_run(w->z, from, size, u->packed + w->packed, room);
+        if (got) {
+            d.encoding = FRAME_ZSTD;
+            from = u->packed + w->packed;
+            w->packed += size = got;
+        }
+    }
+    if (kind != ZERO)
+        u->payload += length;
+    uint8_t *h = w->head;
+    frame_put_header(h, FRAME_DATA, (uint32_t)(FRAME_DATA_FIXED + n * 16 + size));
+    frame_put_data(h + FRAME_HEADER, &d);
+    if (n)
+        memcpy(h + FRAME_HEADER + FRAME_DATA_FIXED, digests, n * 16);
+    w->head += FRAME_HEADER + FRAME_DATA_FIXED + n * 16;
+    add_segment(u, h, (size_t)(w->head - h));
+    if (size)
+        add_segment(u, from, size);
+}
+
+static void pack(struct send_unit *u, struct packing *w)
+{
+    size_t n = (size_t)((u->length + VR_BLOCK_SIZE - 1) / VR_BLOCK_SIZE);
+    struct vr_digest digests[FRAME_BLOCKS_MAX];
+    enum kind kinds[FRAME_BLOCKS_MAX];
+    for (size_t i = 0; i < n; i++) {
+        uint64_t at = i * VR_BLOCK_SIZE, left = u->length - at;
+        size_t size = left < VR_BLOCK_SIZE ? (size_t)left : VR_BLOCK_SIZE;
+        kinds[i] = judge(u, i, u->data + at, size, &digests[i]);
+        if (kinds[i] == SKIP)
+            u->skipped += size;
+    }
+    for (size_t i = 0, k; i < n; i = k) {
+        for (k = i + 1; k < n && kinds[k] == kinds[i];)
+            k++;
+        uint64_t at = i * VR_BLOCK_SIZE, end = k * VR_BLOCK_SIZE;
+        if (end > u->length)
+            end = u->length;
+        if (kinds[i] != SKIP)
+            add_record(u, w, kinds[i], at, end - at, &digests[i], k - i);
+    }
+}
+
+void *send_packer(void *arg)
+{
+    struct send_ctx *c = arg;
+    vr_auto(zpack_free) struct zpack *z = zpack_new(c->x->level, c->want_packers, &c->link);
+    while (!queue_ended(c->read)) {
+        struct send_unit *u = queue_pop(c->read, SEND_SLICE_MS);
+        if (!u)
+            continue;
+        struct packing w = { .z = z, .head = u->heads };
+        if (u->zero)
+            add_record(u, &w, ZERO, 0, u->length, NULL, 0);
+        else
+            pack(u, &w);
+        queue_push(c->ready, u);
+    }
+    return NULL;
+}

@@ -1,0 +1,790 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Whole transfers between real qemu-nbd processes over a socket pair: what arrives is compared byte
+ * by byte with what was to be sent. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+#include "base/proc.h"
+#include "transfer/digestlog.h"
+#include "transfer/xfer.h"
+#include "test-stream.h"
+
+#define BS VR_BLOCK_SIZE
+static char dir[] = "/var/tmp/vr-xfer-XXXXXX";
+static unsigned int seed = 1;
+
+static char *file(const char *name)
+{
+    return vr_printf("%s/%s", dir, name);
+}
+
+#define RUN(...) run((const char *const[]){ __VA_ARGS__, NULL })
+static void run(const char *const argv[])
+{
+    struct vr_err e = VR_ERR_INIT;
+    if (vr_proc_run(argv, 120, NULL, &e) < 0)
+        fail_msg("%s", e.msg);
+}
+
+/* ---- images ---- */
+
+static char *num(uint64_t v)
+{
+    return vr_printf("%llu", (unsigned long long)v);
+}
+
+static char *make_qcow2(const char *name, uint64_t size, const char *backing)
+{
+    char *path = file(name);
+    vr_autofree char *n = num(size);
+    unlink(path);
+    if (backing)
+        RUN("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", backing, path, n);
+    else
+        RUN("qemu-img", "create", "-q", "-f", "qcow2", path, n);
+    return path;
+}
+
+static void qemu_io(const char *image, const char *command)
+{
+    RUN("qemu-io", "-f", "qcow2", "-c", command, image);
+}
+
+static void put_bytes(int fd, uint64_t block, size_t n, int kind)
+{
+    uint8_t *b = calloc(1, n);
+    if (kind == 1)
+        vr_random(b, n);
+    else if (kind == 2)
+        for (size_t i = 0; i < n; i++)
+            b[i] = (uint8_t)("the quick brown fox "[i % 20] + (int)(block + i / 977) % 7);
+    assert_int_equal(pwrite(fd, b, n, (off_t)(block * BS)), n);
+    free(b);
+}
+
+/* A raw file with random, compressible, zero and absent blocks. */
+static char *make_raw(const char *name, uint64_t size)
+{
+    char *path = file(name);
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, (off_t)size), 0);
+    for (uint64_t b = 0; b * BS < size;) {
+        uint64_t n = 1 + (uint64_t)rand_r(&seed) % 24;
+        int kind = rand_r(&seed) % 4;
+        for (; n && b * BS < size; n--, b++) {
+            uint64_t left = size - b * BS;
+            if (kind < 3)
+                put_bytes(fd, b, left < BS ? (size_t)left : BS, kind);
+        }
+    }
+    close(fd);
+    return path;
+}
+
+static char *to_qcow2(const char *raw, const char *name)
+{
+    char *path = file(name);
+    /* -S 0: zeros that were written stay allocated. */
+    RUN("qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-S", "0", raw, path);
+    return path;
+}
+
+static void assert_same(const char *a, const char *fa, const char *b, const char *fb)
+{
+    RUN("qemu-img", "compare", "-f", fa, "-F", fb, a, b);
+    RUN("qemu-img", "check", "-q", "-f", "qcow2", fb[0] == 'q' ? b : a);
+}
+
+/* ---- servers ---- */
+
+struct server {
+    char *sock, *pidfile;
+};
+
+static struct server serve(const char *image, const char *format, const char *bitmap)
+{
+    static int count;
+    struct server s = { .sock = vr_printf("%s/s%d", dir, count),
+                        .pidfile = vr_printf("%s/p%d", dir, count) };
+    count++;
+    if (bitmap)
+        RUN("qemu-nbd", "--fork", "--pid-file", s.pidfile, "-r", "-t", "-e", "8", "-f", format,
+            "-B", bitmap, "-k", s.sock, image);
+    else
+        RUN("qemu-nbd", "--fork", "--pid-file", s.pidfile, "-r", "-t", "-e", "8", "-f", format,
+            "-k", s.sock, image);
+    return s;
+}
+
+static pid_t server_pid(const struct server *s)
+{
+    char text[32] = "";
+    int fd = open(s->pidfile, O_RDONLY | O_CLOEXEC);
+    ssize_t n = read(fd, text, sizeof text - 1);
+    close(fd);
+    assert_true(n > 0);
+    return (pid_t)strtol(text, NULL, 10);
+}
+
+static void unserve(struct server *s)
+{
+    pid_t pid = server_pid(s);
+    kill(pid, SIGTERM);
+    while (kill(pid, 0) == 0)
+        usleep(2000);
+    unlink(s->sock);
+    unlink(s->pidfile);
+    free(s->sock);
+    free(s->pidfile);
+}
+
+/* ---- transfers ---- */
+
+struct transfer {
+    struct xfer_send send;
+    struct xfer_recv recv;
+    struct xfer_progress sp, rp;
+    struct vr_err se, re;
+    int src, rrc;
+    uint64_t cut_after, flip_at;
+    uint64_t sent; /* bytes the sender wrote */
+};
+
+static struct transfer transfer_new(void)
+{
+    return (struct transfer){ .cut_after = UINT64_MAX, .flip_at = UINT64_MAX };
+}
+
+static void *sender(void *arg)
+{
+    struct transfer *t = arg;
+    t->src = xfer_send_run(&t->send, &t->se);
+    if (t->src < 0)
+        t->send.stream->shutdown(t->send.stream);
+    return NULL;
+}
+
+static void transfer_run(struct transfer *t, const struct xfer_send_disk *s,
+                         const struct xfer_recv_disk *r, size_t n)
+{
+    int fd[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
+    t->send = (struct xfer_send){ .stream = test_stream_new(fd[0]),
+                                  .disks = s,
+                                  .n_disks = n,
+                                  .level = t->send.level ? t->send.level : 3,
+                                  .bytes_per_second = t->send.bytes_per_second,
+                                  .progress = &t->sp };
+    t->recv = (struct xfer_recv){
+        .stream = test_stream_new(fd[1]), .disks = r, .n_disks = n, .progress = &t->rp
+    };
+    ((struct test_stream *)t->send.stream)->cut_after = t->cut_after;
+    ((struct test_stream *)t->send.stream)->flip_at = t->flip_at;
+    pthread_t th;
+    assert_int_equal(pthread_create(&th, NULL, sender, t), 0);
+    t->rrc = xfer_recv_run(&t->recv, &t->re);
+    if (t->rrc < 0)
+        t->recv.stream->shutdown(t->recv.stream);
+    pthread_join(th, NULL);
+    t->sent = t->send.stream->bytes_out;
+    vr_stream_free(t->send.stream);
+    vr_stream_free(t->recv.stream);
+}
+
+static void assert_done(const struct transfer *t)
+{
+    if (t->src < 0 || t->rrc < 0)
+        fail_msg("sender: %s; receiver: %s", t->se.msg, t->re.msg);
+}
+
+static struct xfer_send_disk from(const struct server *s, uint64_t size, enum xfer_mode mode,
+                                  const char *context)
+{
+    return (struct xfer_send_disk){ .target = "vda",
+                                    .size = size,
+                                    .socket = s->sock,
+                                    .export_name = "",
+                                    .dirty_context = context,
+                                    .mode = mode };
+}
+
+/* The digest table of a layer tells the truth about the image's bytes, as raw file. */
+static uint64_t assert_table_true(const char *table, const char *raw, uint64_t size)
+{
+    struct digestlog *d = NULL;
+    struct vr_err e = VR_ERR_INIT;
+    if (digestlog_open(table, size, false, &d, &e) < 0)
+        fail_msg("%s", e.msg);
+    int fd = open(raw, O_RDONLY | O_CLOEXEC);
+    uint8_t *buf = malloc(BS);
+    uint64_t at = 0, n = 0;
+    struct digest_record r;
+    while (digestlog_next(d, at, &r, NULL) == 1) {
+        uint64_t left = size - r.block * BS;
+        size_t len = left < BS ? (size_t)left : BS;
+        assert_int_equal(pread(fd, buf, len, (off_t)(r.block * BS)), len);
+        struct vr_digest is = vr_digest_block(buf, len);
+        assert_memory_equal(&is, &r.digest, sizeof is);
+        at = r.block + 1;
+        n++;
+    }
+    free(buf);
+    close(fd);
+    digestlog_free(d);
+    return n;
+}
+
+static void full_copy_is_equal(void **state)
+{
+    (void)state;
+    const uint64_t size = 37 * 1048576 + 5 * 512; /* an odd size */
+    vr_autofree char *raw = make_raw("src.raw", size);
+    vr_autofree char *q = to_qcow2(raw, "src.qcow2");
+    vr_autofree char *dst = make_qcow2("dst.qcow2", size, NULL);
+    vr_autofree char *table = file("dst.dig");
+    unlink(table);
+    struct server s = serve(q, "qcow2", NULL);
+    struct xfer_send_disk sd = from(&s, size, XFER_ALL, NULL);
+    struct xfer_recv_disk rd = {
+        .target = "vda", .size = size, .image = dst, .fresh = true, .digests = table
+    };
+    struct transfer t = transfer_new();
+    transfer_run(&t, &sd, &rd, 1);
+    assert_done(&t);
+    unserve(&s);
+    assert_same(raw, "raw", dst, "qcow2");
+    assert_true(assert_table_true(table, raw, size) > 0);
+    assert_int_equal(atomic_load(&t.sp.done), atomic_load(&t.sp.total));
+    /* Compressible blocks and zeros do not travel as they are. */
+    assert_true(t.sent < size * 2 / 3);
+    assert_int_equal(t.sent, atomic_load(&t.sp.wire) + 8 + 8 + 4 + 3 + 12);
+
+    /* The same again: everything is known, next to nothing is sent. */
+    s = serve(q, "qcow2", NULL);
+    sd.socket = s.sock;
+    struct transfer again = transfer_new();
+    transfer_run(&again, &sd, &rd, 1);
+    assert_done(&again);
+    unserve(&s);
+    assert_true(again.sent < 4096);
+    assert_same(raw, "raw", dst, "qcow2");
+}
+
+/* A source with a bitmap, changed in places: writes, zeros, discards. */
+static void change(const char *q)
+{
+    char cmd[128];
+    for (int i = 0; i < 12; i++) {
+        unsigned int at = (unsigned int)rand_r(&seed) % 500;
+        const char *what[] = { "write -P 0x5a", "write -z", "write -z -u", "discard" };
+        snprintf(cmd, sizeof cmd, "%s %uk %uk", what[i % 4], at * 64 + (i % 4 ? 0 : 4),
+                 64 * (1 + (unsigned int)rand_r(&seed) % 5));
+        qemu_io(q, cmd);
+    }
+}
+
+static void only_what_is_dirty_travels(void **state)
+{
+    (void)state;
+    const uint64_t size = 40 * 1048576;
+    vr_autofree char *raw = make_raw("src.raw", size);
+    vr_autofree char *q = to_qcow2(raw, "src.qcow2");
+    vr_autofree char *base = to_qcow2(raw, "base.qcow2");
+    vr_autofree char *dst = make_qcow2("layer.qcow2", size, base);
+    vr_autofree char *table = file("layer.dig");
+    unlink(table);
+    RUN("qemu-img", "bitmap", "--add", "-f", "qcow2", q, "b0");
+    change(q);
+    struct server s = serve(q, "qcow2", "b0");
+    struct xfer_send_disk sd = from(&s, size, XFER_DIRTY, "qemu:dirty-bitmap:b0");
+    struct xfer_recv_disk rd = {
+        .target = "vda", .size = size, .image = dst, .fresh = false, .digests = table
+    };
+    struct transfer t = transfer_new();
+    transfer_run(&t, &sd, &rd, 1);
+    assert_done(&t);
+    assert_same(q, "qcow2", dst, "qcow2");
+    assert_true(atomic_load(&t.sp.total) < 8 * 1048576);
+    assert_true(atomic_load(&t.sp.zero) > 0);
+    /* Below, nothing changed. */
+    assert_same(raw, "raw", base, "qcow2");
+
+    /* A context that is not there is told apart from other trouble. */
+    sd.dirty_context = "qemu:dirty-bitmap:other";
+    struct transfer no = transfer_new();
+    transfer_run(&no, &sd, &rd, 1);
+    assert_int_equal(no.src, -1);
+    assert_int_equal(no.se.kind, VR_E_TRACKING);
+    assert_int_equal(no.re.kind, VR_E_TRACKING);
+    unserve(&s);
+}
+
+static void a_layer_of_another_try_gets_todays_content(void **state)
+{
+    (void)state;
+    const uint64_t size = 32 * 1048576 + 4096;
+    vr_autofree char *raw = make_raw("src.raw", size);
+    vr_autofree char *q = to_qcow2(raw, "src.qcow2");
+    vr_autofree char *base = to_qcow2(raw, "base.qcow2");
+    vr_autofree char *dst = make_qcow2("layer.qcow2", size, base);
+    vr_autofree char *table = file("layer.dig");
+    unlink(table);
+    /* First try: blocks 3 and 4 are dirty and arrive; block 9 was written in the layer, and the
+     * crash came before its digest. Then tracking was reset and the blocks changed back. */
+    qemu_io(q, "write -P 0x11 192k 128k");
+    struct xfer_recv_disk rd = {
+        .target = "vda", .size = size, .image = dst, .fresh = false, .digests = table
+    };
+    struct extents extra = { .v = NULL };
+    extents_add(&extra, 3 * BS, 2 * BS);
+    struct server s = serve(q, "qcow2", NULL);
+    struct xfer_send_disk sd = from(&s, size, XFER_EXTENTS, NULL);
+    sd.extra = &extra;
+    struct transfer t = transfer_new();
+    transfer_run(&t, &sd, &rd, 1);
+    assert_done(&t);
+    assert_int_equal(atomic_load(&t.sp.total), 2 * BS);
+    unserve(&s);
+    extents_done(&extra);
+    qemu_io(dst, "write -P 0x77 576k 64k");
+
+    qemu_io(q, "write -P 0x22 192k 64k");
+    qemu_io(q, "write -z 256k 64k");
+    RUN("qemu-img", "bitmap", "--add", "-f", "qcow2", q, "b1");
+    qemu_io(q, "write -P 0x33 1280k 64k");
+    s = serve(q, "qcow2", "b1");
+    sd = from(&s, size, XFER_DIRTY, "qemu:dirty-bitmap:b1");
+    struct transfer again = transfer_new();
+    transfer_run(&again, &sd, &rd, 1);
+    assert_done(&again);
+    assert_int_equal(atomic_load(&again.sp.total), 4 * BS);
+    unserve(&s);
+    assert_same(q, "qcow2", dst, "qcow2");
+}
+
+static void zeros_reach_a_fresh_layer_that_is_not_clean(void **state)
+{
+    (void)state;
+    const uint64_t size = 8 * 1048576;
+    vr_autofree char *q = make_qcow2("src.qcow2", size, NULL);
+    vr_autofree char *dst = make_qcow2("dst.qcow2", size, NULL);
+    vr_autofree char *table = file("dst.dig");
+    unlink(table);
+    qemu_io(q, "write -P 0x41 0 1M");
+    /* Remains of a try without digest, over what is a hole and over written zeros today. */
+    qemu_io(dst, "write -P 0x99 2M 192k");
+    qemu_io(dst, "write -P 0x99 512k 64k");
+    qemu_io(q, "write -z 512k 64k");
+    struct server s = serve(q, "qcow2", NULL);
+    struct xfer_send_disk sd = from(&s, size, XFER_ALL, NULL);
+    struct xfer_recv_disk rd = {
+        .target = "vda", .size = size, .image = dst, .fresh = true, .digests = table
+    };
+    struct transfer t = transfer_new();
+    transfer_run(&t, &sd, &rd, 1);
+    assert_done(&t);
+    assert_same(q, "qcow2", dst, "qcow2");
+    unserve(&s);
+
+    /* The guest discards what had arrived: a resumed copy of a later instant follows. */
+    qemu_io(q, "discard 0 512k");
+    s = serve(q, "qcow2", NULL);
+    sd.socket = s.sock;
+    struct transfer again = transfer_new();
+    transfer_run(&again, &sd, &rd, 1);
+    assert_done(&again);
+    assert_same(q, "qcow2", dst, "qcow2");
+    assert_int_equal(atomic_load(&again.sp.zero), 512 * 1024);
+    unserve(&s);
+}
+
+static void a_cut_anywhere_is_resumed(void **state)
+{
+    (void)state;
+    const uint64_t size = 48 * 1048576 + 512;
+    vr_autofree char *raw = make_raw("src.raw", size);
+    vr_autofree char *q = to_qcow2(raw, "src.qcow2");
+    vr_autofree char *table = file("dst.dig");
+    struct server s = serve(q, "qcow2", NULL);
+    struct xfer_send_disk sd = from(&s, size, XFER_ALL, NULL);
+    uint64_t whole = 0;
+    for (int round = 0; round < 8; round++) {
+        vr_autofree char *dst = make_qcow2("dst.qcow2", size, NULL);
+        unlink(table);
+        struct xfer_recv_disk rd = {
+            .target = "vda", .size = size, .image = dst, .fresh = true, .digests = table
+        };
+        uint64_t before = 0;
+        if (round > 0) {
+            struct transfer cut = transfer_new();
+            cut.cut_after = round == 1 ? 20 : (uint64_t)rand_r(&seed) % (whole / 4 * 3);
+            transfer_run(&cut, &sd, &rd, 1);
+            assert_int_equal(cut.src, -1);
+            assert_int_equal(cut.rrc, -1);
+            assert_int_equal(cut.se.kind, VR_E_PEER);
+            assert_int_equal(cut.re.kind, VR_E_PEER);
+            before = cut.sent;
+            if (access(table, R_OK) == 0)
+                assert_table_true(table, raw, size);
+        }
+        struct transfer t = transfer_new();
+        transfer_run(&t, &sd, &rd, 1);
+        assert_done(&t);
+        assert_same(raw, "raw", dst, "qcow2");
+        assert_table_true(table, raw, size);
+        if (round == 0)
+            whole = t.sent;
+        /* What had arrived is saved; up to a pipeline's content may be under way at the cut. */
+        if (before > 8 << 20)
+            assert_true(t.sent < whole - before + (6 << 20));
+    }
+    unserve(&s);
+}
+
+static void a_damaged_byte_is_noticed(void **state)
+{
+    (void)state;
+    const uint64_t size = 16 * 1048576;
+    vr_autofree char *raw = make_raw("src.raw", size);
+    vr_autofree char *table = file("dst.dig");
+    struct server s = serve(raw, "raw", NULL);
+    struct xfer_send_disk sd = from(&s, size, XFER_ALL, NULL);
+    for (int round = 0; round < 6; round++) {
+        vr_autofree char *dst = make_qcow2("dst.qcow2", size, NULL);
+        unlink(table);
+        struct xfer_recv_disk rd = {
+            .target = "vda", .size = size, .image = dst, .fresh = true, .digests = table
+        };
+        struct transfer bad = transfer_new();
+        bad.flip_at = 100000 + (uint64_t)rand_r(&seed) % 3000000;
+        transfer_run(&bad, &sd, &rd, 1);
+        assert_int_equal(bad.rrc, -1);
+        assert_true(bad.re.kind == VR_E_CORRUPT || bad.re.kind == VR_E_PROTO);
+        assert_int_equal(bad.src, -1);
+        assert_true(bad.se.kind == VR_E_CORRUPT || bad.se.kind == VR_E_PROTO);
+        assert_non_null(strstr(bad.se.msg, "the receiver says"));
+        assert_table_true(table, raw, size);
+        struct transfer t = transfer_new();
+        transfer_run(&t, &sd, &rd, 1);
+        assert_done(&t);
+        assert_same(raw, "raw", dst, "qcow2");
+    }
+    unserve(&s);
+}
+
+static void comparing_ships_what_differs(void **state)
+{
+    (void)state;
+    const uint64_t size = 33 * 1048576 + 1024;
+    vr_autofree char *raw = make_raw("src.raw", size);
+    vr_autofree char *q = to_qcow2(raw, "src.qcow2");
+    vr_autofree char *base = make_qcow2("base.qcow2", size, NULL);
+    vr_autofree char *base_dig = file("base.dig");
+    vr_autofree char *mid_dig = file("mid.dig");
+    vr_autofree char *top_dig = file("top.dig");
+    unlink(base_dig);
+    unlink(mid_dig);
+    unlink(top_dig);
+    struct server s = serve(q, "qcow2", NULL);
+    struct xfer_send_disk sd = from(&s, size, XFER_ALL, NULL);
+    struct xfer_recv_disk rd = {
+        .target = "vda", .size = size, .image = base, .fresh = true, .digests = base_dig
+    };
+    struct transfer first = transfer_new();
+    transfer_run(&first, &sd, &rd, 1);
+    assert_done(&first);
+    unserve(&s);
+
+    /* One layer by extents, then tracking is lost and a third one by comparison. */
+    vr_autofree char *mid = make_qcow2("mid.qcow2", size, base);
+    qemu_io(q, "write -P 0x61 1M 256k");
+    struct extents extra = { .v = NULL };
+    extents_add(&extra, 1 << 20, 256 << 10);
+    s = serve(q, "qcow2", NULL);
+    sd = from(&s, size, XFER_EXTENTS, NULL);
+    sd.extra = &extra;
+    rd = (struct xfer_recv_disk){ .target = "vda", .size = size, .image = mid, .digests = mid_dig };
+    struct transfer second = transfer_new();
+    transfer_run(&second, &sd, &rd, 1);
+    assert_done(&second);
+    extents_done(&extra);
+    unserve(&s);
+
+    vr_autofree char *top = make_qcow2("top.qcow2", size, mid);
+    qemu_io(q, "write -P 0x62 3M 128k");
+    qemu_io(q, "discard 1M 64k");
+    const char *parents[] = { mid_dig, base_dig };
+    s = serve(q, "qcow2", NULL);
+    sd = from(&s, size, XFER_COMPARE, NULL);
+    rd = (struct xfer_recv_disk){ .target = "vda",
+                                  .size = size,
+                                  .image = top,
+                                  .digests = top_dig,
+                                  .parent_digests = parents,
+                                  .n_parent_digests = 2,
+                                  .parents_complete = true };
+    struct transfer third = transfer_new();
+    transfer_run(&third, &sd, &rd, 1);
+    assert_done(&third);
+    unserve(&s);
+    assert_same(q, "qcow2", top, "qcow2");
+    assert_true(third.sent < 160 * 1024); /* 128 KiB of data, perhaps not compressed */
+    assert_int_equal(atomic_load(&third.sp.payload) + atomic_load(&third.sp.zero), 192 << 10);
+
+    /* Nothing known but what the stage has: unknown blocks are sent, zeros as records. */
+    vr_autofree char *other = make_qcow2("other.qcow2", size, mid);
+    vr_autofree char *other_dig = file("other.dig");
+    unlink(other_dig);
+    s = serve(q, "qcow2", NULL);
+    sd.socket = s.sock;
+    rd = (struct xfer_recv_disk){
+        .target = "vda", .size = size, .image = other, .digests = other_dig
+    };
+    struct transfer blind = transfer_new();
+    transfer_run(&blind, &sd, &rd, 1);
+    assert_done(&blind);
+    unserve(&s);
+    assert_same(q, "qcow2", other, "qcow2");
+    assert_int_equal(atomic_load(&blind.sp.skipped), 0);
+}
+
+static void a_full_replica_says_so_and_goes_on_later(void **state)
+{
+    (void)state;
+    const uint64_t size = 48 * 1048576;
+    vr_autofree char *raw = file("src.raw");
+    int fd = open(raw, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    for (uint64_t b = 0; b * BS < size; b++)
+        put_bytes(fd, b, BS, 1);
+    close(fd);
+    vr_autofree char *mnt = file("small");
+    assert_int_equal(mkdir(mnt, 0700), 0);
+    if (mount("vr-xfer-test", mnt, "tmpfs", 0, "size=24m") < 0) {
+        rmdir(mnt);
+        print_message("cannot mount a small file system: not root\n");
+        skip();
+    }
+    vr_autofree char *dst = make_qcow2("small/dst.qcow2", size, NULL);
+    vr_autofree char *table = file("dst.dig");
+    unlink(table);
+    struct server s = serve(raw, "raw", NULL);
+    struct xfer_send_disk sd = from(&s, size, XFER_ALL, NULL);
+    struct xfer_recv_disk rd = {
+        .target = "vda", .size = size, .image = dst, .fresh = true, .digests = table
+    };
+    struct transfer t = transfer_new();
+    transfer_run(&t, &sd, &rd, 1);
+    assert_int_equal(t.rrc, -1);
+    assert_int_equal(t.src, -1);
+    assert_int_equal(t.re.kind, VR_E_NOSPACE);
+    assert_int_equal(t.se.kind, VR_E_NOSPACE);
+    assert_non_null(strstr(t.se.msg, "vda"));
+    assert_int_equal(mount("vr-xfer-test", mnt, "tmpfs", MS_REMOUNT, "size=96m"), 0);
+    assert_table_true(table, raw, size);
+    struct transfer more = transfer_new();
+    transfer_run(&more, &sd, &rd, 1);
+    assert_done(&more);
+    unserve(&s);
+    assert_same(raw, "raw", dst, "qcow2");
+    unlink(dst);
+    assert_int_equal(umount(mnt), 0);
+    rmdir(mnt);
+}
+
+struct later {
+    struct transfer *t;
+    pid_t kill;
+    bool cancel;
+};
+
+/* Acts when the transfer has moved some data. */
+static void *act_later(void *arg)
+{
+    struct later *l = arg;
+    while (atomic_load(&l->t->sp.done) < 2 << 20)
+        usleep(1000);
+    if (l->kill > 0)
+        kill(l->kill, SIGKILL);
+    if (l->cancel)
+        atomic_store(&l->t->sp.cancel, true);
+    return NULL;
+}
+
+static void interrupted(bool cancel, enum vr_kind kind)
+{
+    const uint64_t size = 64 * 1048576;
+    vr_autofree char *raw = make_raw("src.raw", size);
+    vr_autofree char *dst = make_qcow2("dst.qcow2", size, NULL);
+    vr_autofree char *table = file("dst.dig");
+    unlink(table);
+    struct server s = serve(raw, "raw", NULL);
+    struct xfer_send_disk sd = from(&s, size, XFER_ALL, NULL);
+    struct xfer_recv_disk rd = {
+        .target = "vda", .size = size, .image = dst, .fresh = true, .digests = table
+    };
+    struct transfer t = transfer_new();
+    t.send.bytes_per_second = 8 << 20; /* slow, so that it does not end before */
+    struct later l = { .t = &t, .kill = cancel ? 0 : server_pid(&s), .cancel = cancel };
+    pthread_t th;
+    pthread_create(&th, NULL, act_later, &l);
+    transfer_run(&t, &sd, &rd, 1);
+    pthread_join(th, NULL);
+    assert_int_equal(t.src, -1);
+    assert_int_equal(t.se.kind, kind);
+    /* The receiver is told why. */
+    assert_int_equal(t.rrc, -1);
+    assert_int_equal(t.re.kind, kind);
+    assert_non_null(strstr(t.re.msg, "the sender says"));
+    if (!cancel) {
+        unlink(s.sock);
+        unlink(s.pidfile);
+        free(s.sock);
+        free(s.pidfile);
+        s = serve(raw, "raw", NULL);
+        sd.socket = s.sock;
+    }
+    struct transfer again = transfer_new();
+    transfer_run(&again, &sd, &rd, 1);
+    assert_done(&again);
+    assert_same(raw, "raw", dst, "qcow2");
+    assert_true(atomic_load(&again.sp.skipped) > 0);
+    unserve(&s);
+}
+
+static void cancelling_ends_both_sides(void **state)
+{
+    (void)state;
+    interrupted(true, VR_E_CANCELLED);
+}
+
+static void a_source_that_dies_is_an_error(void **state)
+{
+    (void)state;
+    interrupted(false, VR_E_IO);
+}
+
+static void several_disks_in_one_transfer(void **state)
+{
+    (void)state;
+    enum { N = 3 };
+    const uint64_t sizes[N] = { 9 << 20, 512, (5 << 20) + 512 };
+    struct server s[N];
+    struct xfer_send_disk sd[N];
+    struct xfer_recv_disk rd[N];
+    char *raw[N], *dst[N], *table[N];
+    for (int i = 0; i < N; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "src%d.raw", i);
+        raw[i] = make_raw(name, sizes[i]);
+        snprintf(name, sizeof name, "dst%d.qcow2", i);
+        dst[i] = make_qcow2(name, sizes[i], NULL);
+        snprintf(name, sizeof name, "dst%d.dig", i);
+        table[i] = file(name);
+        s[i] = serve(raw[i], "raw", NULL);
+        sd[i] = from(&s[i], sizes[i], XFER_ALL, NULL);
+        snprintf(sd[i].target, sizeof sd[i].target, "vd%c", 'a' + i);
+    }
+    for (int i = 0; i < N; i++) { /* the receiver lists them in another order */
+        int k = N - 1 - i;
+        rd[i] = (struct xfer_recv_disk){
+            .size = sizes[k], .image = dst[k], .fresh = true, .digests = table[k]
+        };
+        snprintf(rd[i].target, sizeof rd[i].target, "vd%c", 'a' + k);
+    }
+    struct transfer t = transfer_new();
+    transfer_run(&t, sd, rd, N);
+    assert_done(&t);
+    assert_int_equal(atomic_load(&t.sp.done), atomic_load(&t.sp.total));
+
+    rd[0].size += 512;
+    struct transfer bad = transfer_new();
+    transfer_run(&bad, sd, rd, N);
+    assert_int_equal(bad.re.kind, VR_E_INVAL);
+    assert_int_equal(bad.se.kind, VR_E_INVAL);
+    for (int i = 0; i < N; i++) {
+        unserve(&s[i]);
+        assert_same(raw[i], "raw", dst[i], "qcow2");
+        free(raw[i]);
+        free(dst[i]);
+        free(table[i]);
+    }
+}
+
+static void the_limit_is_kept(void **state)
+{
+    (void)state;
+    const uint64_t size = 6 << 20;
+    vr_autofree char *raw = file("src.raw");
+    int fd = open(raw, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    for (uint64_t b = 0; b * BS < size; b++)
+        put_bytes(fd, b, BS, 1);
+    close(fd);
+    vr_autofree char *dst = make_qcow2("dst.qcow2", size, NULL);
+    vr_autofree char *table = file("dst.dig");
+    unlink(table);
+    struct server s = serve(raw, "raw", NULL);
+    struct xfer_send_disk sd = from(&s, size, XFER_ALL, NULL);
+    struct xfer_recv_disk rd = {
+        .target = "vda", .size = size, .image = dst, .fresh = true, .digests = table
+    };
+    struct transfer t = transfer_new();
+    t.send.bytes_per_second = 4 << 20;
+    struct mono_ms start = vr_mono_now();
+    transfer_run(&t, &sd, &rd, 1);
+    int64_t took = vr_mono_now().ms - start.ms;
+    assert_done(&t);
+    unserve(&s);
+    assert_true(took >= 1100); /* 6 MiB at 4 MiB/s, with a quarter of a second in hand */
+    assert_same(raw, "raw", dst, "qcow2");
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    const char *s = getenv("VR_TEST_SEED");
+    if (s)
+        seed = (unsigned int)strtoul(s, NULL, 10);
+    return mkdtemp(dir) ? 0 : -1;
+}
+
+static int cleanup(void **state)
+{
+    (void)state;
+    /* All children were reaped. */
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+    RUN("rm", "-rf", dir);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(full_copy_is_equal),
+        cmocka_unit_test(only_what_is_dirty_travels),
+        cmocka_unit_test(a_layer_of_another_try_gets_todays_content),
+        cmocka_unit_test(zeros_reach_a_fresh_layer_that_is_not_clean),
+        cmocka_unit_test(a_cut_anywhere_is_resumed),
+        cmocka_unit_test(a_damaged_byte_is_noticed),
+        cmocka_unit_test(comparing_ships_what_differs),
+        cmocka_unit_test(a_full_replica_says_so_and_goes_on_later),
+        cmocka_unit_test(cancelling_ends_both_sides),
+        cmocka_unit_test(a_source_that_dies_is_an_error),
+        cmocka_unit_test(several_disks_in_one_transfer),
+        cmocka_unit_test(the_limit_is_kept),
+    };
+    return cmocka_run_group_tests(tests, setup, cleanup);
+}
