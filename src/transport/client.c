@@ -201,7 +201,7 @@ static int call_on(struct vr_stream *s, const struct call *c, struct vr_err *err
     struct vr_err send_err = VR_ERR_INIT, theirs = VR_ERR_INIT;
     enum frame_type type;
     uint8_t head[2] = { (uint8_t)(c->type >> 8), (uint8_t)c->type };
-    int sent = frame_send(s, FRAME_CALL, head, sizeof head, c->body, c->n, &send_err);
+    int sent = tframe_send(s, FRAME_CALL, head, sizeof head, c->body, c->n, &send_err);
     if (answer(s, sent, &send_err, FRAME_ST_CALLING, &type, &b, err) < 0)
         return -1;
     if (type == FRAME_REFUSED)
@@ -273,7 +273,7 @@ static int open_transfer(struct xport *x, const struct xport_peer *peer, const v
         return vr_err_wrap(err, "%s", peer->name);
     /* from here on only silence ends it: preparing may take the peer as long as it likes */
     tls_set_deadline(tls_of(s), (struct mono_ms){ 0 });
-    int sent = frame_send(s, FRAME_TRANSFER, NULL, 0, body, n, &send_err);
+    int sent = tframe_send(s, FRAME_TRANSFER, NULL, 0, body, n, &send_err);
     session_keepalive(x, tls_of(s));
     if (answer(s, sent, &send_err, FRAME_ST_OPENING, &type, &b, err) < 0)
         return -1;
@@ -311,7 +311,7 @@ static int prove(struct xport *x, struct vr_stream *s, const uint8_t key[TLS_HAS
     pair_proof(key, PAIR_INITIATOR, binding, x->facts->hash, tls_peer_hash(t), try);
     try[TLS_HASH] = (uint8_t)(my_port >> 8);
     try[TLS_HASH + 1] = (uint8_t)my_port;
-    int sent = frame_send(s, FRAME_PAIR_TRY, NULL, 0, try, sizeof try, &send_err);
+    int sent = tframe_send(s, FRAME_PAIR_TRY, NULL, 0, try, sizeof try, &send_err);
     if (answer(s, sent, &send_err, FRAME_ST_PAIRING, &type, &b, err) < 0)
         return -1;
     if (type == FRAME_REFUSED)

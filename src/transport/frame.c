@@ -32,14 +32,14 @@ static const struct frame_row *row_of(unsigned type)
     return NULL;
 }
 
-const char *frame_name(unsigned type)
+const char *tframe_name(unsigned type)
 {
     const struct frame_row *row = row_of(type);
     return row ? row->name : "?";
 }
 
-int frame_send(struct vr_stream *s, enum frame_type type, const void *head, size_t n_head,
-               const void *body, size_t n_body, struct vr_err *err)
+int tframe_send(struct vr_stream *s, enum frame_type type, const void *head, size_t n_head,
+                const void *body, size_t n_body, struct vr_err *err)
 {
     const struct frame_row *row = row_of(type);
     uint8_t h[FRAME_HEADER] = { 0 };

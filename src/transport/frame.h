@@ -52,13 +52,13 @@ struct frame_hello {
     char software[FRAME_SOFTWARE_MAX];
 };
 
-/* frame_name() - static text, "?" for an unknown number. */
-const char *frame_name(unsigned type);
+/* tframe_name() - static text, "?" for an unknown number. */
+const char *tframe_name(unsigned type);
 
-/* frame_send() - write one frame whose body is @head followed by @body, and flush.
+/* tframe_send() - write one frame whose body is @head followed by @body, and flush.
  * Errors: VR_E_LIMIT too long for its type (nothing was written), those of the stream. */
-int frame_send(struct vr_stream *s, enum frame_type type, const void *head, size_t n_head,
-               const void *body, size_t n_body, struct vr_err *err);
+int tframe_send(struct vr_stream *s, enum frame_type type, const void *head, size_t n_head,
+                const void *body, size_t n_body, struct vr_err *err);
 
 /* frame_recv() - read one frame that may arrive in state @st.
  * @body: emptied, then filled; memory is taken as the bytes arrive, not as the length says

@@ -62,7 +62,7 @@ static int serve_call(struct conn *c, struct tls *t, struct vr_err *err)
                        c->body.len - 2, &reply, &failed);
     tls_set_deadline(t, net_after(x->idle_ms * INT64_C(2)));
     if (rc == 0) {
-        if (frame_send(tls_stream(t), FRAME_REPLY, &head, 1, reply.data, reply.len, &failed) == 0)
+        if (tframe_send(tls_stream(t), FRAME_REPLY, &head, 1, reply.data, reply.len, &failed) == 0)
             return 0;
         if (failed.kind != VR_E_LIMIT) {
             vr_err_move(err, &failed);
@@ -75,7 +75,7 @@ static int serve_call(struct conn *c, struct tls *t, struct vr_err *err)
     reply.len = 0;
     if (frame_err_put(&failed, &reply, err) < 0)
         return -1;
-    return frame_send(tls_stream(t), FRAME_REPLY, &head, 1, reply.data, reply.len, err);
+    return tframe_send(tls_stream(t), FRAME_REPLY, &head, 1, reply.data, reply.len, err);
 }
 
 static int serve_transfer(struct conn *c, struct tls *t, struct vr_err *err)
@@ -97,7 +97,7 @@ static int serve_transfer(struct conn *c, struct tls *t, struct vr_err *err)
 int xport_transfer_accept(struct vr_stream *s, struct vr_err *err)
 {
     struct tls *t = tls_of(s);
-    if (frame_send(s, FRAME_ACCEPT, NULL, 0, NULL, 0, err) < 0)
+    if (tframe_send(s, FRAME_ACCEPT, NULL, 0, NULL, 0, err) < 0)
         return -1;
     if (t)
         tls_mark(t, true);
@@ -139,7 +139,7 @@ static int serve_pair(struct conn *c, struct tls *t, struct vr_err *err)
     pair_store_end(&x->pair, claim, rc == 0);
     if (rc < 0)
         return -1;
-    return frame_send(tls_stream(t), FRAME_PAIR_DONE, NULL, 0, mine, sizeof mine, err);
+    return tframe_send(tls_stream(t), FRAME_PAIR_DONE, NULL, 0, mine, sizeof mine, err);
 }
 
 /* A connection ---------------------------------------------------------------------------- */
@@ -189,7 +189,7 @@ static int serve_one(struct conn *c, struct tls *t, struct vr_err *err)
     case FRAME_REFUSED: /* the peer cannot work with us, and it says so to its own user */
         return vr_fail(err, VR_E_CANCELLED, 0, "refused by the peer");
     default: /* frames.def lets nothing else pass in these states */
-        return vr_fail(err, VR_E_PROTO, 0, "unexpected frame %s", frame_name(type));
+        return vr_fail(err, VR_E_PROTO, 0, "unexpected frame %s", tframe_name(type));
     }
 }
 

@@ -62,8 +62,8 @@ static void test_roundtrip(void **state)
     struct vr_err err = VR_ERR_INIT;
     vr_autobuf struct vr_buf b = VR_BUF_INIT;
     enum frame_type type;
-    assert_int_equal(frame_send(&m.s, FRAME_CALL, "ab", 2, "cde", 3, &err), 0);
-    assert_int_equal(frame_send(&m.s, FRAME_CALL, NULL, 0, NULL, 0, &err), 0);
+    assert_int_equal(tframe_send(&m.s, FRAME_CALL, "ab", 2, "cde", 3, &err), 0);
+    assert_int_equal(tframe_send(&m.s, FRAME_CALL, NULL, 0, NULL, 0, &err), 0);
     assert_int_equal(frame_recv(&m.s, FRAME_ST_PEER, &type, &b, &err), 0);
     assert_int_equal(type, FRAME_CALL);
     assert_int_equal(b.len, 5);
@@ -102,8 +102,8 @@ static void test_permit_table(void **state)
             put_header(&m, type, 0, 0);
             bool ok = frame_recv(&m.s, rows[i].st, &got, &b, &err) == 0;
             if (ok != !!(rows[i].types & (1u << type)))
-                fail_msg("%s in state %d", frame_name(type), rows[i].st);
-            bool stranger = rows[i].st == FRAME_ST_STRANGER && strcmp(frame_name(type), "?");
+                fail_msg("%s in state %d", tframe_name(type), rows[i].st);
+            bool stranger = rows[i].st == FRAME_ST_STRANGER && strcmp(tframe_name(type), "?");
             if (!ok)
                 assert_int_equal(err.kind, stranger ? VR_E_AUTH : VR_E_PROTO);
         }
@@ -129,7 +129,7 @@ static void test_lengths(void **state)
     assert_int_equal(frame_recv(&m.s, FRAME_ST_PEER, &type, &b, &err), -1);
     assert_int_equal(err.kind, VR_E_PROTO);
     vr_err_clear(&err);
-    assert_int_equal(frame_send(&m.s, FRAME_ACCEPT, "x", 1, NULL, 0, &err), -1);
+    assert_int_equal(tframe_send(&m.s, FRAME_ACCEPT, "x", 1, NULL, 0, &err), -1);
     assert_int_equal(err.kind, VR_E_LIMIT);
     vr_buf_done(&m.b);
 }

@@ -276,7 +276,7 @@ int say_hello(const struct xport *x, struct vr_stream *s, struct vr_err *err)
     hello_fill(x, &mine);
     if (frame_hello_put(&mine, &b, err) < 0)
         return -1;
-    return frame_send(s, FRAME_HELLO, NULL, 0, b.data, b.len, err);
+    return tframe_send(s, FRAME_HELLO, NULL, 0, b.data, b.len, err);
 }
 
 void say_refused(struct vr_stream *s, const struct vr_err *why)
@@ -284,7 +284,7 @@ void say_refused(struct vr_stream *s, const struct vr_err *why)
     vr_autobuf struct vr_buf b = VR_BUF_INIT;
     struct vr_err ignored = VR_ERR_INIT; /* the connection ends either way */
     if (frame_err_put(why, &b, &ignored) == 0)
-        frame_send(s, FRAME_REFUSED, NULL, 0, b.data, b.len, &ignored);
+        tframe_send(s, FRAME_REFUSED, NULL, 0, b.data, b.len, &ignored);
 }
 
 void tell_refused(const struct xport *x, const char *address, const char *why)
@@ -300,7 +300,7 @@ int xport_send_result(struct vr_stream *s, const struct vr_err *result, struct v
     uint8_t head = ok ? 1 : 0;
     if (!ok && frame_err_put(result, &b, err) < 0)
         return -1;
-    return frame_send(s, FRAME_RESULT, &head, 1, b.data, b.len, err);
+    return tframe_send(s, FRAME_RESULT, &head, 1, b.data, b.len, err);
 }
 
 int xport_recv_result(struct vr_stream *s, struct vr_err *err)
