@@ -112,8 +112,22 @@ ACTION(unschedule)
     r->due.ms = 0;
 }
 
+/* Until it has succeeded, what was before must be there to go back to. */
+static void keep_old(struct rel *r)
+{
+    r->old_set = r->set;
+    rel_copy_name(r->old_peer, r->peer);
+}
+
+static void back_to_old(struct rel *r)
+{
+    r->set = r->old_set;
+    rel_copy_name(r->peer, r->old_peer);
+}
+
 ACTION(peer_create)
 {
+    keep_old(r);
     rel_copy_name(r->peer, ev->peer);
     rel_copy_name(r->name, ev->name);
     r->set = ev->set;
@@ -121,6 +135,12 @@ ACTION(peer_create)
     r->lineage = ev->lineage;
     rel_stats_reset(r, ev->wall);
     vr_err_clear(&r->last_err);
+}
+
+ACTION(create_failed)
+{
+    rel_set_error(r, ev);
+    back_to_old(r);
 }
 
 ACTION(replica_created)
@@ -138,19 +158,6 @@ ACTION(prepare)
 ACTION(revert_prepare)
 {
     rel_due_now(r, ev);
-}
-
-/* Until it has succeeded, what was before must be there to go back to. */
-static void keep_old(struct rel *r)
-{
-    r->old_set = r->set;
-    rel_copy_name(r->old_peer, r->peer);
-}
-
-static void back_to_old(struct rel *r)
-{
-    r->set = r->old_set;
-    rel_copy_name(r->peer, r->old_peer);
 }
 
 ACTION(yield)
