@@ -214,7 +214,11 @@ int call_admit(struct call *c, const struct vm *vm, struct rel_event *ev, struct
                        "whether machine %s is off cannot be told; look at it with virsh domstate",
                        vm->name);
     ev->vm_off = vm->hv->power == HV_POWER_OFF;
-    return ev->vm_off ? 0 : rel_step(vm->rel, ev, &next, &fx, err);
+    if (ev->vm_off)
+        return 0;
+    return vr_fail(err, VR_E_STATE, 0,
+                   "machine %s must be off for this; shut it down first (virsh shutdown %s)",
+                   vm->name, vm->name);
 }
 
 int call_request(struct call *c, const struct vm *vm, struct rel_event *ev, enum job_type type,

@@ -34,13 +34,13 @@ struct host_transfer {
 struct host {
     void *ctx;
     struct engine *engine;
-    const char *name;    /* host name as peers and object paths have it */
+    const char *name; /* host name as peers and object paths have it */
     const char *version;
     const char *thumb;      /* SHA-256 of the host certificate */
     const char *thumb_sha1; /* as Microsoft's CertificateThumbPrint, upper case hex */
     uint16_t peer_port;     /* where peers connect */
     const char *cert_der_base64;
-    const char *storage;    /* default folder of replicas */
+    const char *storage; /* default folder of replicas */
 
     /* Machines as libvirt has them. */
     size_t (*machines)(void *ctx, const struct hv_machine **ret);

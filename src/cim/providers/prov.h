@@ -160,10 +160,10 @@ typedef bool (*vm_emit_fn)(const struct host_providers *p, const struct vm *vm,
 enum cim_status each_vm(void *ctx, struct cim_sink *sink, vm_emit_fn fn);
 
 /* Each file's providers. */
-#define PROV_GROUPS(G)                                                                        \
-    G(service)                                                                                \
-    G(relationship) G(settings) G(system) G(job) G(vssd) G(storage) G(assoc) G(own) G(status) \
-        G(vsms)
+#define PROV_GROUPS(G) \
+    G(service)         \
+    G(relationship)    \
+    G(settings) G(system) G(job) G(vssd) G(storage) G(assoc) G(own) G(status) G(vsms)
 #define G(name) void prov_register_##name(struct cim_server *s, struct host_providers *p);
 PROV_GROUPS(G)
 #undef G

@@ -95,17 +95,6 @@ int svc_remove(struct call *c, struct vr_err *err)
     return call_admit_request(c, &vm, &ev, JOB_REMOVE, err);
 }
 
-/* A start that waits for its time gives way to a new one. src:[contract.md B.2] */
-static int drop_scheduled(struct call *c, const struct vm *vm, struct vr_err *err)
-{
-    const struct job *j = engine_running_job(c->p->h->engine, &vm->uuid);
-
-    if (!j || vm->rel->st != ST_P_READY || !vm->rel->start_at.us)
-        return 0;
-    struct vr_uuid id = j->id;
-    return engine_job_cancel(c->p->h->engine, &id, err);
-}
-
 int svc_start(struct call *c, struct vr_err *err)
 {
     struct rel_event ev = { .type = EV_U_START_IR };
@@ -129,9 +118,7 @@ int svc_start(struct call *c, struct vr_err *err)
     if (rel_mode(vm.rel) == REL_MODE_REPLICA)
         return call_rel1(&vm, err);
     ev.seeded = type == 3;
-    if (call_admit(c, &vm, &ev, err) < 0 || drop_scheduled(c, &vm, err) < 0)
-        return -1;
-    return call_request(c, &vm, &ev, ev.seeded ? JOB_START_SEEDED : JOB_START_IR, err);
+    return call_admit_request(c, &vm, &ev, ev.seeded ? JOB_START_SEEDED : JOB_START_IR, err);
 }
 
 int svc_resync(struct call *c, struct vr_err *err)
@@ -143,10 +130,5 @@ int svc_resync(struct call *c, struct vr_err *err)
         return -1;
     if (rel_mode(vm.rel) == REL_MODE_REPLICA)
         return call_rel1(&vm, err);
-    if (call_admit(c, &vm, &ev, err) < 0)
-        return -1;
-    if (ev.start_at.us)
-        return vr_fail(err, VR_E_UNSUPPORTED, 0,
-                       "a resynchronisation cannot be scheduled; leave StartTime empty");
-    return call_request(c, &vm, &ev, JOB_RESYNC, err);
+    return call_admit_request(c, &vm, &ev, JOB_RESYNC, err);
 }
