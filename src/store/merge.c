@@ -217,9 +217,10 @@ int store_merge_finish(struct store *st, struct store_merge *take, struct vr_err
         return 0;
     vr_auto(merge_free) struct store_merge *m = take;
     /* Not done or called off: the record goes, the layers are as good as before. */
-    if (!m->done || atomic_load(&m->hold->cancel))
-        return db_run(st->db, err, "DELETE FROM merge WHERE machine = ? AND state = ?", "ui",
-                      &m->machine, (int64_t)MERGE_COPY);
+    if (!m->hold || !m->done || atomic_load(&m->hold->cancel))
+        return db_run(st->db, err,
+                      "DELETE FROM merge WHERE machine = ? AND upper = ? AND state = ?", "uii",
+                      &m->machine, m->upper.id, (int64_t)MERGE_COPY);
     if (store_begin(st, "merge-copied", err) < 0)
         return -1;
     int rc = db_run(st->db, err,

@@ -70,5 +70,9 @@ int store_merge_run(struct store_merge *m, struct vr_err *err)
         rc = run(m, err);
     m->done = rc == 0;
     atomic_store(&m->hold->running, false);
+    if (rc < 0) {
+        hold_release(m->hold); /* nothing is in hand any more, whenever finish() comes */
+        m->hold = NULL;
+    }
     return rc < 0 ? vr_err_wrap(err, "merging %s into %s", m->upper.path, m->lower.path) : 0;
 }

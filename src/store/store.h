@@ -164,11 +164,15 @@ struct store_retention {
     uint32_t keep_min;     /* never fewer than this many points (at least 1) */
     uint32_t keep_max;     /* never more in all, the oldest go first; 0: no limit */
 };
-/* store_retire() - choose the next point to give up under @r and mark it; *ret_work false when
- * nothing is to do. store_merge() - do the marked merge: its layers go down into the base (or up
- * out of the way), crash-safe at every step, any worker for the long part: call
- * store_merge_prepare() on the store thread, store_merge_run() on a worker, store_merge_finish() on
- * the store thread. The newest point and a point failed over to are never touched. */
+/* store_merge_prepare() - give up the points that @r does not keep and choose one merge: a layer
+ * that no point needs any more takes in the one above it. *ret NULL: nothing to do. Call again
+ * after each merge. Store thread. VR_E_BUSY while another merge of the machine is under way.
+ * store_merge_run() - copy; any worker, long. May run while a stage is open. A failover, a pin or a
+ *   verification stops it (VR_E_CANCELLED), it is chosen again later.
+ * store_merge_finish() - store thread; ALWAYS called after a prepare that returned one, also when
+ *   run() failed (then nothing has happened); frees it. NULL is fine.
+ * The newest point, pinned points and a machine that is failed over are never touched; whatever
+ * interrupts it, no listed point changes. */
 struct store_merge;
 int store_merge_prepare(struct store *st, const struct vr_uuid *machine,
                         const struct store_retention *r, struct wall_us now,
@@ -177,14 +181,38 @@ int store_merge_run(struct store_merge *m, struct vr_err *err);
 int store_merge_finish(struct store *st, struct store_merge *m, struct vr_err *err);
 
 /* ---- proof ---- */
-/* store_point_verify() - read every block of a point's disks and compare with the digest tables.
- * *ret_bad counts blocks that differ. Any worker; long. @cancel may be NULL. */
-struct store_verify_input; /* made on the store thread, run on a worker */
+/* Verifying a point: prepare on the store thread (the point is held: it cannot be given up and its
+ * files do not change until the input is freed), run on any worker, save on the store thread, free
+ * anywhere.
+ * store_verify_run() - read every block of the point's disks and compare with the digest tables.
+ *   *ret_blocks counts blocks that were compared, *ret_bad those that differ; blocks without a
+ * known digest are read but not compared. Long. Errors: VR_E_IO, VR_E_CORRUPT, VR_E_CANCELLED.
+ * store_verify_digest() - the point's digest from the tables alone, without reading the images.
+ *   VR_E_STATE when they do not know everything: then run() finds it.
+ * store_verify_save() - after a run() without bad blocks: note the digest it found in the point's
+ *   row (struct store_point.digest). Otherwise nothing happens.
+ * store_verify_cancel() - a run() on another thread ends soon with VR_E_CANCELLED. Any thread. */
+struct store_verify_input;
 int store_verify_prepare(struct store *st, const struct vr_uuid *machine,
                          const struct vr_point_id *p, struct store_verify_input **ret,
                          struct vr_err *err);
 int store_verify_run(struct store_verify_input *v, uint64_t *ret_blocks, uint64_t *ret_bad,
                      struct vr_err *err);
+int store_verify_digest(struct store_verify_input *v, char out[65], struct vr_err *err);
+int store_verify_save(struct store *st, const struct store_verify_input *v, struct vr_err *err);
+void store_verify_cancel(struct store_verify_input *v);
 void store_verify_free(struct store_verify_input *v);
+VR_DEFINE_CLEANUP(struct store_verify_input, store_verify_free)
+
+/* ---- digest tables of images that were not received ---- */
+/* The newest point's layers may lack digest tables (adopted bases, overlays that came back): then
+ * store_stage_disk.parents_complete is false. store_index_prepare() (store thread) chooses what to
+ * read, *ret NULL when nothing is missing; store_index_run() (any worker) reads the images once;
+ * store_index_finish() (store thread) is always called, also when run() failed, and frees. */
+struct store_index;
+int store_index_prepare(struct store *st, const struct vr_uuid *machine, struct store_index **ret,
+                        struct vr_err *err);
+int store_index_run(struct store_index *ix, struct vr_err *err);
+int store_index_finish(struct store *st, struct store_index *ix, struct vr_err *err);
 
 #endif

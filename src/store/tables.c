@@ -73,6 +73,25 @@ int tables_get(const struct tables *t, uint64_t block, uint64_t size, struct vr_
     return 0;
 }
 
+int tables_next(const struct tables *t, uint64_t from, uint64_t *ret, struct vr_err *err)
+{
+    int found = 0;
+    uint64_t least = 0;
+    for (size_t i = 0; i < t->n; i++) {
+        struct digest_record r;
+        int rc = digestlog_next(t->v[i], from, &r, err);
+        if (rc < 0)
+            return -1;
+        if (rc > 0 && (!found || r.block < least)) {
+            least = r.block;
+            found = 1;
+        }
+    }
+    if (found)
+        *ret = least;
+    return found;
+}
+
 int tables_merge(const char *upper, const char *lower, uint64_t size, bool *ret_sound,
                  struct vr_err *err)
 {

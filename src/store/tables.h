@@ -28,6 +28,8 @@ void tables_done(struct tables *t);
  * complete, unknown otherwise; -1 error. */
 int tables_get(const struct tables *t, uint64_t block, uint64_t size, struct vr_digest *ret,
                uint64_t *ret_bytes, struct vr_err *err);
+/* tables_next() - the smallest block >= @from that any table holds: 1 found, 0 none, -1 error. */
+int tables_next(const struct tables *t, uint64_t from, uint64_t *ret, struct vr_err *err);
 /* tables_block_bytes() - bytes of a block of a disk. */
 uint64_t tables_block_bytes(uint64_t block, uint64_t size);
 

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What changed between two points, from what their layers hold. Any thread: it reads the database
+ * through a handle of its own, and begins again when a merge took a file away meanwhile. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "store/qcow2.h"
+#include "store/tables.h"
+
+static int find(struct db *db, const struct vr_uuid *machine, const char *target,
+                const struct vr_point_id *p, int64_t *ret_top, struct vr_err *err)
+{
+    char name[64], id[VR_UUID_STR];
+    int64_t seq = 0;
+    int rc = point_seq(db, machine, p, false, &seq, err);
+    if (rc == 0)
+        return vr_fail(err, VR_E_NOTFOUND, 0, "%s has no recovery point %s/%llu any more",
+                       machine_name(machine, name), vr_uuid_fmt(&p->lineage, id),
+                       (unsigned long long)p->epoch);
+    return rc < 0 ? -1 : point_top(db, seq, target, ret_top, err);
+}
+
+/* What one layer holds; everything when it cannot tell. */
+static int add_layer(const struct layer_row *l, struct extents *to, struct vr_err *err)
+{
+    if (l->known != KNOWN_LAYER || !l->digests) {
+        if (!strcmp(l->format, "qcow2"))
+            return qcow2_allocated(l->path, to, err);
+        extents_add(to, 0, l->size);
+        return 0;
+    }
+    struct digest_record r = { 0 };
+    vr_auto(digestlog_free) struct digestlog *log = NULL;
+    if (digestlog_open(l->digests, 0, false, &log, err) < 0)
+        return -1;
+    int rc = 1;
+    for (uint64_t at = 0; rc > 0; at = r.block + 1) {
+        rc = digestlog_next(log, at, &r, err);
+        if (rc > 0)
+            extents_add(to, r.block * VR_BLOCK_SIZE, tables_block_bytes(r.block, l->size));
+    }
+    return rc;
+}
+
+static int collect(struct store *st, const struct vr_uuid *machine, const char *target,
+                   const struct vr_point_id *from, const struct vr_point_id *to,
+                   struct extents *ret, struct vr_err *err)
+{
+    vr_auto(db_close) struct db *db = NULL;
+    vr_autolayers struct layers l = { 0 };
+    int64_t low = 0, top = 0;
+    if (db_open(st->db_path, true, &db, err) < 0 ||
+        find(db, machine, target, from, &low, err) < 0 ||
+        find(db, machine, target, to, &top, err) < 0 || layers_below(db, top, &l, err) < 0)
+        return -1;
+    size_t n = 0;
+    while (n < l.n && l.v[n].id != low)
+        n++;
+    if (n == l.n)
+        return vr_fail(err, VR_E_NOTFOUND, 0, "disk %s: the first point is not below the second",
+                       target);
+    for (size_t i = 0; i < n; i++)
+        if (add_layer(&l.v[i], ret, err) < 0)
+            return -1;
+    return 0;
+}
+
+int store_changed(struct store *st, const struct vr_uuid *machine, const char *target,
+                  const struct vr_point_id *from, const struct vr_point_id *to, struct extents *ret,
+                  struct vr_err *err)
+{
+    for (int tries = 0;; tries++) {
+        struct vr_err e = VR_ERR_INIT;
+        struct extents found = { 0 };
+        int rc = collect(st, machine, target, from, to, &found, &e);
+        if (rc == 0)
+            extents_unite(ret, &found);
+        extents_done(&found);
+        if (rc == 0)
+            return 0;
+        if (e.kind != VR_E_NOFILE || tries == 4) {
+            vr_err_move(err, &e);
+            return -1;
+        }
+    }
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Helpers of the store's tests; real qemu-img and qemu-io on tiny disks. */
+#include "store/testdisk.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/proc.h"
+#include "transfer/digestlog.h"
+
+static void must(int rc, const struct vr_err *err, const char *what)
+{
+    if (rc >= 0)
+        return;
+    fprintf(stderr, "%s: %s\n", what, err->msg);
+    abort();
+}
+
+void td_run(const char *const argv[])
+{
+    struct vr_err e = VR_ERR_INIT;
+    must(vr_proc_run(argv, 60, NULL, &e), &e, argv[0]);
+}
+
+static size_t blocks(const struct td_disk *d)
+{
+    return (size_t)((d->size + VR_BLOCK_SIZE - 1) / VR_BLOCK_SIZE);
+}
+
+static size_t block_bytes(const struct td_disk *d, size_t b)
+{
+    uint64_t left = d->size - (uint64_t)b * VR_BLOCK_SIZE;
+    return left < VR_BLOCK_SIZE ? (size_t)left : VR_BLOCK_SIZE;
+}
+
+static void put_digests(const char *path, const struct td_disk *from, const struct td_disk *to)
+{
+    static uint8_t data[VR_BLOCK_SIZE];
+    struct vr_err e = VR_ERR_INIT;
+    vr_auto(digestlog_free) struct digestlog *log = NULL;
+    must(digestlog_open(path, to->size, true, &log, &e), &e, path);
+    for (size_t b = 0; b < blocks(to); b++) {
+        if (from->byte[b] == to->byte[b])
+            continue;
+        size_t n = block_bytes(to, b);
+        memset(data, to->byte[b], n);
+        struct digest_record r = { .block = b, .digest = vr_digest_block(data, n) };
+        must(digestlog_set(log, &r, 1, &e), &e, path);
+    }
+    must(digestlog_sync(log, &e), &e, path);
+}
+
+void td_write(const char *image, const char *digests, const struct td_disk *from,
+              const struct td_disk *to)
+{
+    const char *argv[5 + 2 * TD_BLOCKS + 1] = { "qemu-io", "-f", "qcow2" };
+    char *text[TD_BLOCKS];
+    size_t n = 3, k = 0;
+    for (size_t b = 0; b < blocks(to); b++) {
+        if (from->byte[b] == to->byte[b])
+            continue;
+        size_t at = b * VR_BLOCK_SIZE, len = block_bytes(to, b);
+        text[k] = to->byte[b] ? vr_printf("write -P %u %zu %zu", to->byte[b], at, len)
+                              : vr_printf("write -z %zu %zu", at, len);
+        argv[n++] = "-c";
+        argv[n++] = text[k++];
+    }
+    argv[n++] = image;
+    if (k)
+        td_run(argv);
+    while (k)
+        free(text[--k]);
+    if (digests)
+        put_digests(digests, from, to);
+}
+
+bool td_same(const char *image, const char *format, const struct td_disk *want)
+{
+    char raw[] = "/tmp/vmr-store-test-XXXXXX";
+    vr_autoclose int fd = mkstemp(raw);
+    const char *argv[] = { "qemu-img", "convert", "-f", format, "-O", "raw", image, raw, NULL };
+    struct vr_err e = VR_ERR_INIT;
+    if (fd < 0 || vr_proc_run(argv, 60, NULL, &e) < 0) {
+        fprintf(stderr, "%s: %s\n", image, e.msg);
+        unlink(raw);
+        return false;
+    }
+    bool same = lseek(fd, 0, SEEK_END) == (off_t)want->size;
+    if (!same)
+        fprintf(stderr, "%s: wrong size\n", image);
+    for (size_t b = 0; same && b < blocks(want); b++) {
+        static uint8_t data[VR_BLOCK_SIZE], expected[VR_BLOCK_SIZE];
+        size_t n = block_bytes(want, b);
+        memset(expected, want->byte[b], n);
+        if (pread(fd, data, n, (off_t)(b * VR_BLOCK_SIZE)) != (ssize_t)n ||
+            memcmp(data, expected, n) != 0) {
+            fprintf(stderr, "%s: block %zu is %u instead of %u\n", image, b, data[0],
+                    want->byte[b]);
+            same = false;
+        }
+    }
+    unlink(raw);
+    return same;
+}
+
+bool td_point_same(struct store *st, const struct vr_uuid *m, const struct vr_point_id *p,
+                   const struct td_disk *want, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        vr_autofree char *path = NULL;
+        struct vr_err e = VR_ERR_INIT;
+        must(store_point_image(st, m, p, want[i].target, &path, &e), &e, "image");
+        size_t len = strlen(path);
+        bool raw = len > 4 && !strcmp(path + len - 4, ".raw");
+        if (!td_same(path, raw ? "raw" : "qcow2", &want[i]))
+            return false;
+    }
+    return true;
+}
+
+size_t td_chain_length(const char *image)
+{
+    const char *argv[] = { "qemu-img", "info", "-U", "--backing-chain", image, NULL };
+    vr_autobuf struct vr_buf out = VR_BUF_INIT;
+    struct vr_err e = VR_ERR_INIT;
+    must(vr_proc_run(argv, 60, &out, &e), &e, image);
+    size_t n = 0;
+    for (const char *s = (const char *)out.data; s && (s = strstr(s, "file format:")); s++)
+        n++;
+    return n;
+}

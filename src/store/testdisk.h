@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef VR_STORE_TESTDISK_H
+#define VR_STORE_TESTDISK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "model/model.h"
+#include "store/store.h"
+
+/* For tests: tiny disks on which every block is filled with one byte, so that a whole disk is an
+ * array of bytes. Failures end the test program with a message. */
+#define TD_BLOCKS 64 /* the largest disk: 4 MiB */
+struct td_disk {
+    char target[VR_TARGET_MAX];
+    uint64_t size;           /* bytes */
+    uint8_t byte[TD_BLOCKS]; /* content of each block */
+};
+
+/* td_write() - write to @image the blocks in which @to differs from @from, and their digests when
+ * @digests is not NULL. Blocks that become 0 are written as zeros. */
+void td_write(const char *image, const char *digests, const struct td_disk *from,
+              const struct td_disk *to);
+/* td_same() - whether an image reads as @want; tells where not on standard error. */
+bool td_same(const char *image, const char *format, const struct td_disk *want);
+/* td_points_same() - whether point @p has the content @want[0..n). */
+bool td_point_same(struct store *st, const struct vr_uuid *m, const struct vr_point_id *p,
+                   const struct td_disk *want, size_t n);
+/* td_chain_length() - files of the chain of @image. */
+size_t td_chain_length(const char *image);
+/* td_run() - run a program, which must succeed. */
+void td_run(const char *const argv[]);
+
+#endif
