@@ -80,8 +80,9 @@ int trash_empty(struct store *st, bool all, bool log, struct vr_err *err)
     for (size_t i = 0; i < p.n; i++) {
         vr_autofree char *dir = vr_strdup(p.v[i]),
                          *next = i + 1 < p.n ? vr_strdup(p.v[i + 1]) : NULL;
-        bool last = !next || strcmp(dirname(dir), dirname(next)) != 0;
-        if (gone[i] && last && st->fs->sync_dir(st->fs, dir, err) < 0)
+        const char *folder = dirname(dir);
+        bool last = !next || strcmp(folder, dirname(next)) != 0;
+        if (gone[i] && last && st->fs->sync_dir(st->fs, folder, err) < 0)
             return -1;
     }
     if (store_begin(st, "trash", err) < 0)
