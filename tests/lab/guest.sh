@@ -6,8 +6,9 @@
 #
 #   guest.sh build                        kernel, initramfs and checker into the cache
 #   guest.sh create DIR HOST NAME [--disks N] [--size 256M] [--tick-ms N] [--kib N] [--slots N]
-#                    [--fill MIB]         make the disks and define the machine; MIB of other data on
-#                                         each, which nobody changes and no one can compress
+#                    [--fill MIB] [--raw D]   make the disks and define the machine; MIB of other data on
+#                                         each, which nobody changes and no one can compress; disk
+#                                         number D is raw, in a file of the same name as the others
 #   guest.sh start DIR HOST NAME          and wait until it has booted and checked its disks
 #   guest.sh shutdown DIR HOST NAME [S]   orderly, within S seconds (default 60)
 #   guest.sh destroy DIR HOST NAME        the hard way
@@ -143,7 +144,7 @@ domain_type() {
 }
 
 domain_xml() {
-    local name=$1 disks=$2 append=$3 letters=abcd d
+    local name=$1 disks=$2 raw_disk=$3 append=$4 letters=abcd d format
     cat <<XML
 <domain type='$(domain_type)'>
   <name>$name</name>
@@ -163,9 +164,10 @@ domain_xml() {
     <emulator>/usr/bin/qemu-system-x86_64</emulator>
 XML
     for ((d = 0; d < disks; d++)); do
+        if [ "$d" = "$raw_disk" ]; then format=raw; else format=qcow2; fi
         cat <<XML
     <disk type='file' device='disk'>
-      <driver name='qemu' type='qcow2' discard='unmap'/>
+      <driver name='qemu' type='$format' discard='unmap'/>
       <source file='/var/lib/libvirt/images/$name-$d.qcow2'/>
       <target dev='vd${letters:d:1}' bus='virtio'/>
     </disk>
@@ -183,7 +185,7 @@ XML
 }
 
 create() {
-    local dir=$1 host=$2 name=$3 disks=1 size=256M tick_ms=200 kib=64 slots=256 mib=0 d images raw fill
+    local dir=$1 host=$2 name=$3 disks=1 size=256M tick_ms=200 kib=64 slots=256 mib=0 raw_disk='' d images raw fill
     shift 3
     while [ $# -ge 2 ]; do
         case $1 in
@@ -193,6 +195,7 @@ create() {
         --kib) kib=$2 ;;
         --slots) slots=$2 ;;
         --fill) mib=$2 ;;
+        --raw) raw_disk=$2 ;;
         *) die "unknown option '$1'" ;;
         esac
         shift 2
@@ -209,10 +212,14 @@ create() {
         [ "$mib" = 0 ] || head -c "${mib}M" /dev/urandom >"$fill/fill"
         mkfs.ext4 -q -F -L "vmr$d" -E lazy_itable_init=0,lazy_journal_init=0 -d "$fill" "$raw"
         rm -rf "$fill"
-        qemu-img convert -q -f raw -O qcow2 -o compat=1.1 "$raw" "$images/$name-$d.qcow2"
-        rm -f "$raw"
+        if [ "$d" = "$raw_disk" ]; then
+            mv "$raw" "$images/$name-$d.qcow2"
+        else
+            qemu-img convert -q -f raw -O qcow2 -o compat=1.1 "$raw" "$images/$name-$d.qcow2"
+            rm -f "$raw"
+        fi
     done
-    domain_xml "$name" "$disks" "console=ttyS0 quiet panic=-1 vmr.disks=$disks \
+    domain_xml "$name" "$disks" "$raw_disk" "console=ttyS0 quiet panic=-1 vmr.disks=$disks \
 vmr.tick_ms=$tick_ms vmr.kib=$kib vmr.slots=$slots" >"$dir/$host/run/$name.xml"
     virsh_on "$dir" "$host" define "/run/$name.xml" >/dev/null
 }

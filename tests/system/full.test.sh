@@ -1,0 +1,52 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# The replica runs out of room, in the initial copy and in a cycle: the points that are there stay
+# good, the trouble is told in words, and replication goes on when there is room.
+. "$(dirname "$0")/lib.sh"
+system_begin
+"$lab" up "$dir" A B
+on B mkdir -p /var/lib/vmreplica/replicas
+on B mount -t tmpfs -o size=96m tmpfs /var/lib/vmreplica/replicas
+hosts_up
+pair_hosts
+"$guest" create "$dir" A g1 --fill 24 --slots 64
+"$guest" start "$dir" A g1 >/dev/null
+
+occupy() {
+    on B sh -c "fallocate -l $1 /var/lib/vmreplica/replicas/ballast"
+}
+
+no_room_told() {
+    status A g1 LastError | grep -qiE 'no (space|room)|full'
+}
+
+occupy 80m
+vr A --quiet enable g1 --to hostb --interval 5
+vr A --quiet --no-wait start g1 >/dev/null
+wait_for 120 "hosta tells that there is no room" no_room_told
+ok "initial copy: $(status A g1 LastError)"
+[ "$(n_points B g1)" = 0 ] || fail "there is a point all the same"
+on B rm /var/lib/vmreplica/replicas/ballast
+[ "$(status A g1 State)" = "initial copy" ] || vr A --quiet resume g1
+wait_state A g1 replicating 180
+wait_points B g1 1 180
+check_points B g1
+ok "there is room again: the initial copy went on"
+
+free=$(on B df --output=avail -B1 /var/lib/vmreplica/replicas | tail -n 1)
+occupy $((free - 500000))
+wait_for 180 "hosta tells that there is no room" no_room_told
+ok "cycle: $(status A g1 LastError)"
+have=$(n_points B g1)
+[ "$have" -ge 1 ] || fail "the points are gone"
+check_points B g1
+ok "the $have points are good although there is no room for another one"
+vr B status g1
+on B rm /var/lib/vmreplica/replicas/ballast
+[ "$(status A g1 State)" = replicating ] || vr A --quiet resume g1
+wait_points B g1 2 240
+wait_state A g1 replicating
+[ -z "$(status A g1 LastError)" ] || fail "the error stays: $(status A g1 LastError)"
+check_points B g1
+ok "there is room again: cycles went on"

@@ -1,0 +1,53 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# The main path: protect a running machine, cycles, planned failover, reverse, home, reverse again,
+# stop protecting it.
+. "$(dirname "$0")/lib.sh"
+system_begin
+hosts_up
+pair_hosts
+ok "paired"
+[ "$(vr A --json peers | jq -r '.[0].Name')" = hostb ] || fail "hosta does not list hostb"
+[ "$(vr B --json peers | jq -r '.[0].Name')" = hosta ] || fail "hostb does not list hosta"
+[ "$(stat -c %a "$dir/A/var/lib/vmreplica/host.key")" = 600 ] || fail "the private key can be read by others"
+
+"$guest" create "$dir" A g1 --fill 16
+"$guest" start "$dir" A g1 >/dev/null
+vr A enable g1 --to hostb --interval 5
+[ "$(status A g1 State)" = "ready for initial copy" ] || fail "state after enable: $(status A g1 State)"
+[ "$(status B g1 Role)" = replica ] || fail "hostb is not the replica"
+vr A start g1
+wait_state A g1 replicating
+wait_points B g1 2
+[ "$("$guest" state "$dir" A g1)" = running ] || fail "the machine does not run any more"
+check_points B g1
+
+have=$(n_points B g1)
+vr A sync g1
+more_points B g1 "$have" || fail "sync came back without a new point"
+ok "sync makes a point at once"
+[ "$(status A g1 DataAgeSeconds)" -le 15 ] || fail "the newest point is $(status A g1 DataAgeSeconds) s old"
+
+vr A failover g1 --planned
+"$guest" wait-line "$dir" B g1 60 '^VMR boot' >/dev/null
+[ "$(guest_boot_counter B g1)" = "$(guest_last_words A g1)" ] || fail "B found $(guest_boot_counter B g1), A stopped at $(guest_last_words A g1)"
+ok "planned failover: nothing lost"
+vr B reverse g1
+wait_state B g1 replicating
+wait_points A g1 2
+check_points A g1
+vr B failover g1 --planned
+"$guest" wait-line "$dir" A g1 60 "^VMR boot counter=$(guest_last_words B g1)\$" >/dev/null
+ok "home again: nothing lost"
+vr A reverse g1
+wait_points B g1 2
+check_points B g1
+
+vr A disable g1 --both
+[ "$("$guest" state "$dir" A g1)" = running ] || fail "the machine does not run any more"
+[ -z "$(virsh_on A checkpoint-list g1 --name)" ] || fail "checkpoints are left: $(virsh_on A checkpoint-list g1 --name | xargs)"
+"$guest" wait-tick "$dir" A g1 3 >/dev/null
+[ "$(status A g1 Role)" = none ] || fail "A still says $(status A g1 Role)"
+domain_off B g1 || fail "hostb runs the machine"
+ok "no longer replicated; the machine runs on, nothing is left behind in it"

@@ -1,0 +1,44 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# A machine that is off is protected, too; it may be started and stopped whenever somebody likes.
+. "$(dirname "$0")/lib.sh"
+system_begin
+hosts_up
+pair_hosts
+"$guest" create "$dir" A g1 --disks 2 --fill 8
+protect g1
+wait_state A g1 replicating
+[ "$(n_points B g1)" -ge 1 ] || fail "no point"
+domain_off A g1 || fail "the machine was started"
+vr A --quiet sync g1
+check_points B g1
+ok "initial copy and a cycle of a machine that is off"
+
+"$guest" start "$dir" A g1 >/dev/null
+"$guest" wait-tick "$dir" A g1 10 >/dev/null
+wait_points B g1 2
+sent=$(sent_by A)
+"$guest" shutdown "$dir" A g1
+wait_points B g1 2
+sent=$(($(sent_by A) - sent))
+[ $sent -lt $((8 << 20)) ] || fail "cycles around a shutdown sent $(human $sent)"
+check_points B g1
+uuid=$(uuid_of B g1)
+last=$(point_files B "$uuid" | tail -n 1 | awk '{ print $1 }')
+mapfile -t images < <(point_files B "$uuid" | awk -v id="$last" '$1 == id { print $4 }')
+out=$("$guest" check "$dir" B "${images[@]}") || fail "$out"
+[[ $out == *" counter=$(guest_last_words A g1) journal=clean" ]] ||
+    fail "the guest stopped at $(guest_last_words A g1), the newest point holds: $out"
+ok "started, shut down: the newest point holds all that the guest wrote"
+
+vr A --quiet failover g1 --planned --no-start
+domain_off B g1 || fail "hostb started the machine although --no-start was given"
+vr B --quiet boot g1
+"$guest" wait-line "$dir" B g1 60 "^VMR boot counter=$(guest_last_words A g1)\$" >/dev/null
+"$guest" shutdown "$dir" B g1
+vr B --quiet reverse g1
+wait_state B g1 replicating
+wait_points A g1 1
+check_points A g1
+ok "planned failover and reverse of a machine that is off"

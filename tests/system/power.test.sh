@@ -1,0 +1,61 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# What people do to a machine while it is replicated: shutdown, start, reboot, reset, pause, destroy;
+# and what happens to it: QEMU killed. Replication goes on by itself, with no full copy.
+. "$(dirname "$0")/lib.sh"
+system_begin
+hosts_up
+pair_hosts
+"$guest" create "$dir" A g1 --disks 2 --fill 32 --size 256M
+"$guest" start "$dir" A g1 >/dev/null
+protect g1
+wait_points B g1 1
+
+# goes_on WHAT LIMIT_MIB: two more points, and so many bytes on the cable at most.
+goes_on() {
+    local what=$1 limit=$2
+    wait_points B g1 2 180
+    wait_state A g1 replicating
+    sent=$(($(sent_by A) - sent))
+    [ $sent -lt $((limit << 20)) ] || fail "$what: $(human $sent) were sent: that looks like a full copy"
+    check_points B g1
+    ok "$what: replication went on by itself, $(human $sent) sent"
+    sent=$(sent_by A)
+}
+
+# during_cycle COMMAND...: while an instant is held
+during_cycle() {
+    oracle_hold A
+    wait_for 60 "a cycle begins" oracle_held A
+    "$@"
+    oracle_release A
+}
+
+hard_start() {
+    "$guest" start "$dir" A g1 >/dev/null
+}
+
+sent=$(sent_by A)
+during_cycle "$guest" shutdown "$dir" A g1
+goes_on "shutdown during a cycle" 12
+hard_start
+goes_on "start" 12
+console=$(stat -c %s "$("$guest" log "$dir" A g1)")
+virsh_on A reset g1
+"$guest" wait-line "$dir" A g1 60 '^VMR boot' "$console" >/dev/null
+goes_on "reset" 12
+virsh_on A suspend g1
+goes_on "paused machine" 12
+virsh_on A resume g1
+during_cycle virsh_on A destroy g1
+goes_on "virsh destroy during a cycle" 12
+hard_start
+goes_on "start after destroy" 12
+pid=$(cat "$dir/A/run/libvirt/qemu/g1.pid")
+on A kill -9 "$pid"
+wait_for 60 "libvirt notices" domain_off A g1
+goes_on "QEMU killed" 16
+hard_start
+"$guest" wait-tick "$dir" A g1 5 >/dev/null
+goes_on "start after the crash" 16

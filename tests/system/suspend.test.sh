@@ -1,0 +1,78 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# suspend and resume on both sides, cancel of the initial copy, cancel of a planned failover at each
+# of its stages, on both sides.
+. "$(dirname "$0")/lib.sh"
+system_begin
+hosts_up bandwidth=4
+pair_hosts
+"$guest" create "$dir" A g1 --fill 16
+"$guest" start "$dir" A g1 >/dev/null
+vr A --quiet enable g1 --to hostb --interval 5
+
+vr A --quiet --no-wait start g1 >/dev/null
+vr A suspend g1
+[ "$(status A g1 State)" = "suspended during initial copy" ] || fail "state: $(status A g1 State)"
+vr A resume g1
+[[ "$(status A g1 State)" == "initial copy" || "$(status A g1 State)" == replicating ]] || fail "state: $(status A g1 State)"
+ok "initial copy suspended and resumed"
+if is_state A g1 "initial copy"; then
+    vr A cancel g1
+    wait_state A g1 "ready for initial copy"
+    vr A --quiet start g1
+    ok "initial copy cancelled and started again"
+fi
+wait_state A g1 replicating
+wait_points B g1 1
+
+vr A suspend g1
+[ "$(status A g1 State)" = suspended ] || fail "state: $(status A g1 State)"
+vr A suspend g1
+refused A 1 'state|suspend' sync g1
+have=$(n_points B g1)
+"$guest" wait-tick "$dir" A g1 40 >/dev/null # eight seconds of the guest's: an interval and more
+[ "$(n_points B g1)" = "$have" ] || fail "a point came although replication is suspended"
+vr A resume g1
+wait_points B g1 2
+check_points B g1
+ok "suspended and resumed on the primary"
+
+vr B suspend g1
+[ "$(status B g1 State)" = suspended ] || fail "state on B: $(status B g1 State)"
+have=$(n_points B g1)
+wait_for 60 "hosta tells that hostb does not receive" eval '[ -n "$(status A g1 LastError)" ]'
+[ "$(n_points B g1)" -le $((have + 1)) ] || fail "points came although the replica is suspended"
+ok "hosta says: $(status A g1 LastError)"
+vr B resume g1
+wait_points B g1 2 240
+wait_state A g1 replicating
+check_points B g1
+ok "suspended and resumed on the replica"
+
+# Planned failover, prepared and cancelled on the primary.
+vr A --quiet failover g1 --planned --no-start
+[ "$(status B g1 State)" = "failed over, waiting for completion" ] || fail "state on B: $(status B g1 State)"
+vr B cancel g1
+wait_state B g1 replicating
+wait_state A g1 "prepared for planned failover"
+virsh_on A start g1 >/dev/null 2>&1 && fail "hosta started the machine while it is prepared"
+vr A cancel g1
+wait_state A g1 replicating
+"$guest" start "$dir" A g1 >/dev/null
+wait_points B g1 2
+check_points B g1
+ok "planned failover cancelled on both sides; the machine runs on hosta again"
+
+# The same with the machine started on hostb in between: what it wrote there is given up.
+vr A --quiet failover g1 --planned
+"$guest" wait-line "$dir" B g1 60 '^VMR boot' >/dev/null
+"$guest" wait-tick "$dir" B g1 5 >/dev/null
+vr B cancel g1
+wait_state B g1 replicating
+domain_off B g1 || fail "hostb still runs the machine"
+vr A cancel g1
+"$guest" start "$dir" A g1 >/dev/null
+wait_points B g1 2
+check_points B g1
+ok "planned failover cancelled after the machine had run on hostb"
