@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -85,6 +84,8 @@ static int make(struct send_ctx *c, struct vr_err *err)
     c->read = queue_new(SEND_UNITS);
     c->ready = queue_new(SEND_UNITS);
     c->told = queue_new(1);
+    c->writer_end = queue_new(1);
+    c->listener_end = queue_new(1);
     c->disks = vr_new0(c->x->n_disks, sizeof *c->disks);
     c->units = vr_new0(SEND_UNITS, sizeof *c->units);
     for (size_t i = 0; i < c->x->n_disks; i++) {
@@ -121,6 +122,8 @@ static void unmake(struct send_ctx *c)
     queue_free(c->read);
     queue_free(c->ready);
     queue_free(c->told);
+    queue_free(c->writer_end);
+    queue_free(c->listener_end);
     fault_free(c->fault);
 }
 
@@ -146,20 +149,11 @@ static int start_threads(struct send_ctx *c, struct vr_err *err)
     return 0;
 }
 
-static struct timespec ms_from_now(int ms)
+/* Has the thread that closes @end come to its end within @ms? Then join it. */
+static bool join_within(pthread_t t, struct queue *end, int ms)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_nsec += (long)ms * 1000000;
-    t.tv_sec += t.tv_nsec / 1000000000;
-    t.tv_nsec %= 1000000000;
-    return t;
-}
-
-static bool join_within(pthread_t t, int ms)
-{
-    struct timespec end = ms_from_now(ms);
-    return pthread_clockjoin_np(t, NULL, CLOCK_MONOTONIC, &end) == 0;
+    (void)queue_pop(end, ms);
+    return queue_ended(end) && pthread_join(t, NULL) == 0;
 }
 
 /* All is read: let the packers run dry, then the writer, then wait for the last word. */
@@ -171,16 +165,16 @@ static void finish(struct send_ctx *c)
     c->n_packers = 0;
     queue_close(c->ready);
     while (c->has_writer && !send_stopping(c))
-        c->has_writer = !join_within(c->writer, SEND_SLICE_MS);
+        c->has_writer = !join_within(c->writer, c->writer_end, SEND_SLICE_MS);
     while (!c->has_writer && c->has_listener && !send_stopping(c))
-        c->has_listener = !join_within(c->listener, SEND_SLICE_MS);
+        c->has_listener = !join_within(c->listener, c->listener_end, SEND_SLICE_MS);
 }
 
 static void stop(struct send_ctx *c)
 {
     for (int i = 0; i < c->n_packers; i++)
         pthread_join(c->packers[i], NULL);
-    if (c->has_writer && join_within(c->writer, 2000))
+    if (c->has_writer && join_within(c->writer, c->writer_end, 2000))
         c->has_writer = false;
     c->x->stream->shutdown(c->x->stream);
     if (c->has_writer)

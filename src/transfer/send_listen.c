@@ -91,5 +91,6 @@ void *send_listener(void *arg)
         c->x->stream->shutdown(c->x->stream);
     }
     queue_close(c->told);
+    queue_close(c->listener_end);
     return NULL;
 }

@@ -176,5 +176,6 @@ void *send_writer(void *arg)
         send_failed(c, &err);
     else if (fault_get(c->fault, &err))
         send_tell(c, &err); /* between two frames: our side failed, say why */
+    queue_close(c->writer_end);
     return NULL;
 }
