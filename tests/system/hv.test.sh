@@ -3,20 +3,20 @@
 #
 # The hypervisor adapter against a real libvirtd and a running guest: brings up one host of the lab
 # with one guest and runs test-hv-lab inside.
-#   hv.test.sh TEST-HV-LAB [FILTER]     FILTER: names of tests, with wildcards
+#   hv.test.sh [FILTER]     FILTER: names of tests, with wildcards
+# Environment: VMR_BUILD, the build folder (default: build beside tests).
 set -euo pipefail
 
-[ $# -ge 1 ] || {
-    sed -n '4,6s/^# \{0,1\}//p' "$0" >&2
-    exit 2
-}
 here=$(cd "$(dirname "$0")" && pwd)
 lab=$here/../lab/lab.sh
 guest=$here/../lab/guest.sh
-program=$(realpath "$1")
-shift
+program=$(realpath "${VMR_BUILD:-$here/../../build}/src/hypervisor/test-hv-lab")
 if [ "$(id -u)" != 0 ]; then
-    echo "needs root" >&2
+    echo "the lab needs root"
+    exit 77
+fi
+if [ ! -x "$program" ]; then
+    echo "$program is not built"
     exit 77
 fi
 dir=$(mktemp -d /tmp/vmr-hv-test.XXXXXX)

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Domain documents: what is read of a machine, and the replica's definition word for word. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "domxml.h"
+
+static const char machine[] =
+    "<domain type='kvm' id='7' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>\n"
+    "  <name>web01 &amp; co</name>\n"
+    "  <uuid>6F1C2A34-0001-4e55-9c00-aabbccddeeff</uuid>\n"
+    "  <genid>11111111-2222-3333-4444-555555555555</genid>\n"
+    "  <memory unit='GiB'>2</memory>\n"
+    "  <vcpu placement='static'>3</vcpu>\n"
+    "  <sysinfo type='smbios'>\n"
+    "    <system>\n"
+    "      <entry name='serial'>42</entry>\n"
+    "      <entry name='uuid'>6f1c2a34-0001-4e55-9c00-aabbccddeeff</entry>\n"
+    "    </system>\n"
+    "  </sysinfo>\n"
+    "  <os>\n"
+    "    <type arch='x86_64' machine='pc-q35-7.2'>hvm</type>\n"
+    "    <nvram template='/usr/share/OVMF/VARS.fd'>/var/lib/libvirt/nvram/web01.fd</nvram>\n"
+    "  </os>\n"
+    "  <devices>\n"
+    "    <disk type='file' device='disk'>\n"
+    "      <driver name='qemu' type='qcow2' discard='unmap'/>\n"
+    "      <source file='/images/web01.qcow2' index='3'/>\n"
+    "      <backingStore type='file'>\n"
+    "        <format type='raw'/>\n"
+    "        <source file='/images/base.raw'/>\n"
+    "        <backingStore/>\n"
+    "      </backingStore>\n"
+    "      <target dev='vda' bus='virtio'/>\n"
+    "      <boot order='1'/>\n"
+    "    </disk>\n"
+    "    <disk type='block' device='disk'>\n"
+    "      <source dev='/dev/vg/data'>\n"
+    "        <seclabel model='dac' relabel='no'/>\n"
+    "      </source>\n"
+    "      <target dev='vdb' bus='virtio'/>\n"
+    "    </disk>\n"
+    "    <disk type='file' device='cdrom'>\n"
+    "      <target dev='sda' bus='sata'/>\n"
+    "      <readonly/>\n"
+    "    </disk>\n"
+    "    <disk type='network' device='disk'>\n"
+    "      <driver name='qemu' type='raw'/>\n"
+    "      <source protocol='rbd' name='pool/x'/>\n"
+    "      <target dev='vdc' bus='virtio'/>\n"
+    "    </disk>\n"
+    "    <disk type='file' device='disk'>\n"
+    "      <driver name='qemu' type='raw'/>\n"
+    "      <source file='/images/quorum.raw'/>\n"
+    "      <target dev='vdd' bus='virtio'/>\n"
+    "      <shareable/>\n"
+    "    </disk>\n"
+    "    <interface type='network'>\n"
+    "      <mac address='52:54:00:12:34:56'/>\n"
+    "      <source network='default'/>\n"
+    "      <model type='virtio'/>\n"
+    "    </interface>\n"
+    "    <graphics type='vnc' port='5901' autoport='no'/>\n"
+    "  </devices>\n"
+    "  <seclabel type='dynamic' model='dac' relabel='yes'>\n"
+    "    <label>+64055:+109</label>\n"
+    "    <imagelabel>+64055:+109</imagelabel>\n"
+    "  </seclabel>\n"
+    "  <qemu:commandline>\n"
+    "    <qemu:arg value='-S'/>\n"
+    "  </qemu:commandline>\n"
+    "</domain>\n";
+
+static const char replica[] =
+    "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+    "<domain xmlns:qemu=\"http://libvirt.org/schemas/domain/qemu/1.0\" type=\"kvm\">\n"
+    "  <name>web01 &amp; co</name>\n"
+    "  <uuid>6F1C2A34-0001-4e55-9c00-aabbccddeeff</uuid>\n"
+    "  <genid>11111111-2222-3333-4444-555555555555</genid>\n"
+    "  <memory unit=\"GiB\">2</memory>\n"
+    "  <vcpu placement=\"static\">3</vcpu>\n"
+    "  <sysinfo type=\"smbios\">\n"
+    "    <system>\n"
+    "      <entry name=\"serial\">42</entry>\n"
+    "      <entry name=\"uuid\">6f1c2a34-0001-4e55-9c00-aabbccddeeff</entry>\n"
+    "    </system>\n"
+    "  </sysinfo>\n"
+    "  <os>\n"
+    "    <type arch=\"x86_64\" machine=\"pc-q35-7.2\">hvm</type>\n"
+    "    <nvram template=\"/usr/share/OVMF/VARS.fd\">/var/lib/libvirt/nvram/web01.fd</nvram>\n"
+    "  </os>\n"
+    "  <devices>\n"
+    "    <disk type=\"file\" device=\"disk\">\n"
+    "      <driver name=\"qemu\" type=\"qcow2\" discard=\"unmap\"/>\n"
+    "      <source file=\"/vr/a&amp;b/vda\"/>\n"
+    "      <target dev=\"vda\" bus=\"virtio\"/>\n"
+    "      <boot order=\"1\"/>\n"
+    "    </disk>\n"
+    "    <disk type=\"file\" device=\"disk\">\n"
+    "      <driver name=\"qemu\" type=\"qcow2\"/>\n"
+    "      <source file=\"/vr/vdb\"/>\n"
+    "      <target dev=\"vdb\" bus=\"virtio\"/>\n"
+    "    </disk>\n"
+    "    <interface type=\"network\">\n"
+    "      <mac address=\"52:54:00:12:34:56\"/>\n"
+    "      <source network=\"default\"/>\n"
+    "      <model type=\"virtio\"/>\n"
+    "    </interface>\n"
+    "    <graphics type=\"vnc\" port=\"5901\" autoport=\"no\"/>\n"
+    "  </devices>\n"
+    "  <seclabel type=\"dynamic\" model=\"dac\" relabel=\"yes\">\n"
+    "    <label>+64055:+109</label>\n"
+    "    <imagelabel>+64055:+109</imagelabel>\n"
+    "  </seclabel>\n"
+    "  <qemu:commandline>\n"
+    "    <qemu:arg value=\"-S\"/>\n"
+    "  </qemu:commandline>\n"
+    "</domain>\n";
+
+#define ok(call)                                                           \
+    do {                                                                   \
+        struct vr_err e_ = VR_ERR_INIT;                                    \
+        struct vr_err *err = &e_;                                          \
+        if ((call) < 0)                                                    \
+            fail_msg("%s: %s (%s)", #call, e_.msg, vr_kind_name(e_.kind)); \
+    } while (0)
+#define fails(want, call)                  \
+    do {                                   \
+        struct vr_err e_ = VR_ERR_INIT;    \
+        struct vr_err *err = &e_;          \
+        assert_int_equal((call), -1);      \
+        assert_int_equal(e_.kind, (want)); \
+    } while (0)
+
+static void test_parse(void **state)
+{
+    struct hv_machine m;
+    char text[VR_UUID_STR];
+    ok(domxml_parse(machine, &m, err));
+    assert_string_equal(m.name, "web01 & co");
+    assert_string_equal(vr_uuid_fmt(&m.uuid, text), "6f1c2a34-0001-4e55-9c00-aabbccddeeff");
+    assert_int_equal(m.memory_kib, 2 << 20);
+    assert_int_equal(m.vcpus, 3);
+    assert_int_equal(m.n_disks, 5);
+    assert_string_equal(m.disks[0].target, "vda");
+    assert_string_equal(m.disks[0].path, "/images/web01.qcow2");
+    assert_string_equal(m.disks[0].format, "qcow2");
+    assert_true(m.disks[0].replicable && m.disks[0].trackable);
+    assert_null(m.disks[0].note);
+    assert_string_equal(m.disks[1].path, "/dev/vg/data");
+    assert_string_equal(m.disks[1].format, "raw");
+    assert_true(m.disks[1].replicable && !m.disks[1].trackable);
+    for (size_t i = 2; i < 5; i++) {
+        assert_false(m.disks[i].replicable);
+        assert_false(m.disks[i].trackable);
+        assert_non_null(m.disks[i].note);
+    }
+    assert_int_equal(m.n_nics, 1);
+    assert_string_equal(m.nics[0].mac, "52:54:00:12:34:56");
+    assert_string_equal(m.nics[0].source, "default");
+    assert_string_equal(m.nics[0].model, "virtio");
+    hv_machine_done(&m);
+}
+
+static void test_parse_refuses(void **state)
+{
+    static const char *const bad[] = {
+        "",
+        "<domain>",
+        "<network><name>x</name></network>",
+        "<domain><name>x</name></domain>",
+        "<domain><uuid>6f1c2a34-0001-4e55-9c00-aabbccddeeff</uuid></domain>",
+        "<!DOCTYPE domain [<!ENTITY e SYSTEM 'file:///etc/passwd'>]><domain><name>&e;</name>"
+        "<uuid>6f1c2a34-0001-4e55-9c00-aabbccddeeff</uuid></domain>",
+        "<domain><name>x</name><uuid>6f1c2a34-0001-4e55-9c00-aabbccddeeff</uuid><devices>"
+        "<disk type='file'><source file='/x'/></disk></devices></domain>",
+    };
+    struct hv_machine m;
+    for (size_t i = 0; i < VR_ARRAY_LEN(bad); i++)
+        fails(VR_E_INVAL, domxml_parse(bad[i], &m, err));
+    vr_autofree char *huge = vr_new0(DOMXML_MAX + 2, 1);
+    memset(huge, ' ', DOMXML_MAX + 1);
+    fails(VR_E_LIMIT, domxml_parse(huge, &m, err));
+}
+
+static void test_owner(void **state)
+{
+    uid_t uid = 0;
+    gid_t gid = 0;
+    ok(domxml_owner(machine, &uid, &gid, err));
+    assert_int_equal(uid, 64055);
+    assert_int_equal(gid, 109);
+    fails(VR_E_NOTFOUND, domxml_owner("<domain/>", &uid, &gid, err));
+}
+
+static void test_replica(void **state)
+{
+    const struct hv_disk_path paths[] = { { "vda", "/vr/a&b/vda" },
+                                          { "vdb", "/vr/vdb" },
+                                          { "vdd", NULL } };
+    vr_autofree char *out = NULL, *again = NULL;
+    ok(domxml_replica(machine, NULL, NULL, false, paths, 3, &out, err));
+    assert_string_equal(out, replica);
+    ok(domxml_replica(out, NULL, NULL, false, paths, 3, &again, err));
+    assert_string_equal(again, replica);
+    /* "" leaves a disk as it is: on a primary that becomes a replica. */
+    const struct hv_disk_path kept[] = { { "vda", "/vr/a&b/vda" }, { "vdc", "" } };
+    vr_autofree char *mixed = NULL;
+    ok(domxml_replica(machine, NULL, NULL, false, kept, 2, &mixed, err));
+    assert_non_null(strstr(mixed, "<source file=\"/vr/a&amp;b/vda\"/>"));
+    assert_non_null(strstr(mixed, "<source protocol=\"rbd\" name=\"pool/x\"/>"));
+    assert_null(strstr(mixed, "/vr/vdb"));
+    const struct hv_disk_path unknown[] = { { "vdx", "/vr/vdx" } };
+    fails(VR_E_NOTFOUND, domxml_replica(machine, NULL, NULL, false, unknown, 1, &out, err));
+}
+
+static void test_copy(void **state)
+{
+    const struct hv_disk_path paths[] = { { "vda", "/vr/test" } };
+    struct vr_uuid uuid = vr_uuid_new();
+    char text[VR_UUID_STR];
+    vr_uuid_fmt(&uuid, text);
+    vr_autofree char *out = NULL;
+    ok(domxml_replica(machine, "web01 <Test>", &uuid, true, paths, 1, &out, err));
+    struct hv_machine m;
+    ok(domxml_parse(out, &m, err));
+    assert_string_equal(m.name, "web01 <Test>");
+    assert_true(vr_uuid_eq(&m.uuid, &uuid));
+    assert_int_equal(m.n_disks, 1);
+    assert_int_equal(strncmp(m.nics[0].mac, "52:54:00:", 9), 0);
+    assert_string_not_equal(m.nics[0].mac, "52:54:00:12:34:56");
+    hv_machine_done(&m);
+    vr_autofree char *entry = vr_printf("<entry name=\"uuid\">%s</entry>", text);
+    assert_non_null(strstr(out, entry));
+    assert_non_null(strstr(out, "<link state=\"down\"/>"));
+    assert_non_null(strstr(out, "<nvram template=\"/usr/share/OVMF/VARS.fd\"/>"));
+    assert_non_null(strstr(out, "<genid/>"));
+    assert_non_null(strstr(out, "<graphics type=\"vnc\" autoport=\"yes\"/>"));
+    assert_null(strstr(out, "6f1c2a34"));
+    assert_null(strstr(out, "6F1C2A34"));
+}
+
+static void test_backup(void **state)
+{
+    const struct domxml_capture_disk disks[] = {
+        { .target = "vda", .scratch = "/s/vda", .tracked = true, .incremental = true },
+        { .target = "vdb", .scratch = "/s/vdb" },
+    };
+    vr_autofree char *backup = NULL, *cp = NULL, *socket = NULL;
+    ok(domxml_backup("/run/x<y", "vmr.1", disks, 2, &backup, err));
+    assert_string_equal(
+        backup, "<domainbackup mode=\"pull\"><server transport=\"unix\" socket=\"/run/x&lt;y\"/>"
+                "<disks><disk name=\"vda\" backup=\"yes\" type=\"file\" "
+                "backupmode=\"incremental\" exportname=\"vda\" incremental=\"vmr.1\" "
+                "exportbitmap=\"vmr-dirty\"><driver type=\"qcow2\"/><scratch file=\"/s/vda\"/>"
+                "</disk><disk name=\"vdb\" backup=\"yes\" type=\"file\" backupmode=\"full\" "
+                "exportname=\"vdb\"><driver type=\"qcow2\"/><scratch file=\"/s/vdb\"/></disk>"
+                "</disks></domainbackup>");
+    ok(domxml_backup_socket(backup, &socket, err));
+    assert_string_equal(socket, "/run/x<y");
+    ok(domxml_checkpoint("vmr.2", 1700000000, disks, 2, &cp, err));
+    assert_string_equal(cp, "<domaincheckpoint><name>vmr.2</name>"
+                            "<creationTime>1700000000</creationTime><disks>"
+                            "<disk name=\"vda\" checkpoint=\"bitmap\" bitmap=\"vmr.2\"/>"
+                            "<disk name=\"vdb\" checkpoint=\"no\"/></disks></domaincheckpoint>");
+    assert_int_equal(domxml_checkpoint_created(cp), 1700000000);
+    assert_true(domxml_checkpoint_has(cp, "vda", false));
+    assert_false(domxml_checkpoint_has(cp, "vda", true));
+    assert_false(domxml_checkpoint_has(cp, "vdb", false));
+    assert_true(domxml_checkpoint_has("<domaincheckpoint><disks><disk name='vda' "
+                                      "checkpoint='bitmap' size='0'/></disks></domaincheckpoint>",
+                                      "vda", true));
+    assert_false(domxml_checkpoint_has("garbage", "vda", false));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_parse), cmocka_unit_test(test_parse_refuses),
+        cmocka_unit_test(test_owner), cmocka_unit_test(test_replica),
+        cmocka_unit_test(test_copy),  cmocka_unit_test(test_backup),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

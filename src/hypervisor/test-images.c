@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Closed images and start guards, with the real qemu-img, qemu-nbd, nbdinfo and hook; no libvirt.
+ * The folder of the tree comes in the environment as VMR_SOURCE. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/proc.h"
+#include "guard.h"
+#include "imginfo.h"
+#include "nbdexport.h"
+
+static char dir[] = "/tmp/vmr-images.XXXXXX";
+
+#define ok(call)                                                           \
+    do {                                                                   \
+        struct vr_err e_ = VR_ERR_INIT;                                    \
+        struct vr_err *err = &e_;                                          \
+        if ((call) < 0)                                                    \
+            fail_msg("%s: %s (%s)", #call, e_.msg, vr_kind_name(e_.kind)); \
+    } while (0)
+#define fails(want, call)                                                  \
+    do {                                                                   \
+        struct vr_err e_ = VR_ERR_INIT;                                    \
+        struct vr_err *err = &e_;                                          \
+        assert_int_equal((call), -1);                                      \
+        if (e_.kind != (want))                                             \
+            fail_msg("%s: %s (%s)", #call, e_.msg, vr_kind_name(e_.kind)); \
+    } while (0)
+
+static char *at(const char *name)
+{
+    return vr_printf("%s/%s", dir, name);
+}
+
+static void sh(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void sh(const char *format, ...)
+{
+    char script[1024];
+    int n = snprintf(script, sizeof script, "set -e; cd %s; ", dir);
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(script + n, sizeof script - (size_t)n, format, ap);
+    va_end(ap);
+    const char *argv[] = { "sh", "-c", script, NULL };
+    vr_autobuf struct vr_buf out = VR_BUF_INIT;
+    ok(vr_proc_run(argv, 60, &out, err));
+}
+
+static void make(const char *name)
+{
+    sh("rm -f %s; qemu-img create -q -f qcow2 %s 4M", name, name);
+}
+
+static void write_some(const char *name)
+{
+    sh("qemu-io -f qcow2 -c 'write -P 7 1M 128k' %s", name);
+}
+
+static void test_info(void **state)
+{
+    vr_autofree char *path = at("a,b=c.qcow2"), *raw = at("raw"), *old = at("old.qcow2");
+    make("a,b=c.qcow2");
+    imginfo_auto struct imginfo i = { .qcow2 = false };
+    ok(imginfo_read(path, "qcow2", &i, err));
+    assert_true(i.qcow2);
+    assert_int_equal(i.version, 3);
+    assert_int_equal(i.size, 4 << 20);
+    assert_int_equal(i.n_bitmaps, 0);
+    assert_null(i.backing);
+    ok(hv_bitmap_add(path, "vmr.one", err));
+    ok(hv_bitmap_add(path, "vmr.two", err));
+    fails(VR_E_IO, hv_bitmap_add(path, "vmr.two", err));
+    imginfo_done(&i);
+    ok(imginfo_read(path, "qcow2", &i, err));
+    assert_int_equal(i.n_bitmaps, 2);
+    const struct imginfo_bitmap *b = imginfo_bitmap(&i, "vmr.one");
+    assert_non_null(b);
+    assert_true(b->recording && !b->in_use);
+    assert_int_equal(b->granularity, 65536);
+    assert_null(imginfo_bitmap(&i, "vmr.three"));
+    ok(hv_bitmap_remove(path, "vmr.one", err));
+    ok(hv_bitmap_remove(path, "vmr.one", err));
+    imginfo_done(&i);
+    ok(imginfo_read(path, "qcow2", &i, err));
+    assert_int_equal(i.n_bitmaps, 1);
+
+    sh("truncate -s 12345 raw; qemu-img create -q -f qcow2 -o compat=0.10 old.qcow2 1M");
+    imginfo_done(&i);
+    ok(imginfo_read(old, "qcow2", &i, err));
+    assert_int_equal(i.version, 2);
+    imginfo_done(&i);
+    ok(imginfo_read(raw, "raw", &i, err));
+    assert_int_equal(i.size, 12345);
+    assert_false(i.qcow2);
+    /* What a guest writes into a raw disk makes it no qcow2, and qcow2 is not believed blindly. */
+    fails(VR_E_CORRUPT, imginfo_read(raw, "qcow2", &i, err));
+    vr_autofree char *none = at("none");
+    fails(VR_E_NOFILE, imginfo_read(none, "qcow2", &i, err));
+    fails(VR_E_INVAL, imginfo_read("/dev/null", "raw", &i, err));
+}
+
+/* No header of a damaged image may lead outside of what was read: flip every byte that matters. */
+static void test_info_damaged(void **state)
+{
+    vr_autofree char *path = at("damaged.qcow2");
+    make("damaged.qcow2");
+    ok(hv_bitmap_add(path, "vmr.one", err));
+    vr_autoclose int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    uint8_t header[512];
+    assert_int_equal(pread(fd, header, sizeof header, 0), sizeof header);
+    for (size_t k = 4; k < sizeof header; k++) {
+        static const uint8_t values[] = { 0x00, 0x01, 0x7f, 0x80, 0xff };
+        for (size_t v = 0; v < sizeof values; v++) {
+            assert_int_equal(pwrite(fd, &values[v], 1, (off_t)k), 1);
+            struct imginfo i = { .qcow2 = false };
+            if (imginfo_read(path, "qcow2", &i, NULL) == 0)
+                imginfo_done(&i);
+        }
+        assert_int_equal(pwrite(fd, &header[k], 1, (off_t)k), 1);
+    }
+    char why[256];
+    assert_true(imginfo_tracks(path, "vmr.one", why, sizeof why));
+    assert_int_equal(ftruncate(fd, 100), 0);
+    assert_false(imginfo_tracks(path, "vmr.one", why, sizeof why));
+}
+
+static void test_tracks(void **state)
+{
+    vr_autofree char *base = at("base.qcow2"), *mid = at("mid.qcow2"), *top = at("top.qcow2");
+    char why[256];
+    make("base.qcow2");
+    assert_false(imginfo_tracks(base, "vmr.b", why, sizeof why));
+    ok(hv_bitmap_add(base, "vmr.b", err));
+    assert_true(imginfo_tracks(base, "vmr.b", why, sizeof why));
+    sh("qemu-img bitmap --disable base.qcow2 vmr.b");
+    assert_false(imginfo_tracks(base, "vmr.b", why, sizeof why));
+    assert_non_null(strstr(why, "disabled"));
+    sh("qemu-img bitmap --enable base.qcow2 vmr.b");
+    /* A bitmap of an image below does not count, nor does one that begins only at a snapshot. */
+    sh("qemu-img create -q -f qcow2 -F qcow2 -b base.qcow2 mid.qcow2;"
+       "qemu-img create -q -f qcow2 -F qcow2 -b mid.qcow2 top.qcow2");
+    assert_false(imginfo_tracks(top, "vmr.b", why, sizeof why));
+    ok(hv_bitmap_add(top, "vmr.b", err));
+    assert_false(imginfo_tracks(top, "vmr.b", why, sizeof why));
+    assert_non_null(strstr(why, "chain"));
+    ok(hv_bitmap_add(top, "vmr.fresh", err));
+    assert_true(imginfo_tracks(top, "vmr.fresh", why, sizeof why));
+}
+
+/* A QEMU that dies leaves its bitmaps in use; they can be removed but not trusted. */
+static void test_inconsistent(void **state)
+{
+    vr_autofree char *path = at("crash.qcow2"), *sock = at("crash.sock");
+    char why[256];
+    make("crash.qcow2");
+    ok(hv_bitmap_add(path, "vmr.c", err));
+    const char *argv[] = { "qemu-nbd", "-t", "-f", "qcow2", "-k", sock, path, NULL };
+    pid_t pid = 0;
+    ok(vr_proc_spawn(argv, -1, &pid, err));
+    sh("for i in $(seq 600); do nbdinfo --size 'nbd+unix:///?socket=crash.sock' >/dev/null 2>&1 &&"
+       " exit 0; sleep 0.1; done; exit 1");
+    /* A write makes QEMU mark the bitmap in use. */
+    sh("qemu-io -f raw -c 'write 0 64k' 'nbd+unix:///?socket=crash.sock'");
+    /* While somebody writes it, no bitmap can be added behind his back. */
+    fails(VR_E_IO, hv_bitmap_add(path, "vmr.d", err));
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    assert_false(imginfo_tracks(path, "vmr.c", why, sizeof why));
+    assert_non_null(strstr(why, "not closed cleanly"));
+    ok(hv_bitmap_remove(path, "vmr.c", err));
+    ok(hv_bitmap_add(path, "vmr.d", err));
+    assert_true(imginfo_tracks(path, "vmr.d", why, sizeof why));
+}
+
+static void test_export(void **state)
+{
+    vr_autofree char *path = at("x,y.qcow2"), *sock = at("x.sock");
+    make("x,y.qcow2");
+    ok(hv_bitmap_add(path, "vmr.p", err));
+    write_some("x,y.qcow2");
+    ok(hv_bitmap_add(path, "vmr.n", err));
+    struct nbdexport x;
+    ok(nbdexport_start(&x, path, "qcow2", "vda", "vmr.p", sock, err));
+    assert_true(nbdexport_intact(&x));
+    /* Exactly what was written since is dirty; several readers may come, one after the other. */
+    sh("u='nbd+unix:///vda?socket=x.sock'; nbdinfo --map=qemu:dirty-bitmap:vmr.p \"$u\" |"
+       " awk '$3 { print $1, $2 }' >got; test \"$(cat got)\" = '1048576 131072'");
+    sh("u='nbd+unix:///vda?socket=x.sock'; nbdcopy \"$u\" got;"
+       " qemu-img convert -O raw 'x,y.qcow2' want; cmp got want");
+    /* Reading does not keep a machine from being started, and a writer is noticed. */
+    write_some("x,y.qcow2");
+    assert_false(nbdexport_intact(&x));
+    nbdexport_stop(&x);
+    assert_int_equal(access(sock, F_OK), -1);
+    nbdexport_stop(&x);
+}
+
+static void test_export_refuses(void **state)
+{
+    vr_autofree char *path = at("r.qcow2"), *sock = at("r.sock"), *none = at("none.qcow2");
+    struct nbdexport x;
+    make("r.qcow2");
+    fails(VR_E_IO, nbdexport_start(&x, path, "qcow2", "vda", "vmr.none", sock, err));
+    nbdexport_stop(&x);
+    fails(VR_E_NOFILE, nbdexport_start(&x, none, "qcow2", "vda", NULL, sock, err));
+    nbdexport_stop(&x);
+    fails(VR_E_INVAL, nbdexport_start(&x, "json:{}", "qcow2", "vda", NULL, sock, err));
+    nbdexport_stop(&x);
+}
+
+static void test_sweep(void **state)
+{
+    vr_autofree char *path = at("s.qcow2"), *sub = at("sub"), *sock = at("sub/s.sock");
+    make("s.qcow2");
+    sh("mkdir sub; echo stale >sub/scratch; echo 1 >sub/x.pid; echo junk >sub/y.pid");
+    struct nbdexport x;
+    ok(nbdexport_start(&x, path, "qcow2", "vda", NULL, sock, err));
+    nbdexport_sweep(sub);
+    assert_int_equal(waitpid(x.pid, NULL, 0), x.pid); /* it was ended */
+    x.pid = 0;
+    nbdexport_stop(&x);
+    assert_int_equal(rmdir(sub), 0);
+    nbdexport_sweep(sub);
+}
+
+/* ---- guard ---- */
+
+static int run_hook(const char *operation, const char *sub, const char *uuid, struct vr_buf *out)
+{
+    const char *source = getenv("VMR_SOURCE");
+    assert_non_null(source);
+    vr_autofree char *script = vr_printf(
+        "printf \"<domain type='kvm'>\\n  <name>g1</name>\\n  <uuid>%s</uuid>\\n"
+        "  <metadata>\\n  <uuid>00000000-0000-0000-0000-000000000001</uuid>\\n  </metadata>\\n"
+        "</domain>\\n\" | VMREPLICA_GUARD_DIR=%s/guard %s/packaging/libvirt-hook-qemu g1 %s %s - "
+        "2>&1; echo \"status $?\"",
+        uuid, dir, source, operation, sub);
+    const char *argv[] = { "sh", "-c", script, NULL };
+    out->len = 0;
+    ok(vr_proc_run(argv, 60, out, err));
+    const char *status = strstr((char *)out->data, "status ");
+    assert_non_null(status);
+    return status[7] - '0';
+}
+
+static void test_guard(void **state)
+{
+    const char *text = "6f1c2a34-0001-4e55-9c00-aabbccddeeff";
+    const char *upper = "6F1C2A34-0001-4E55-9C00-AABBCCDDEEFF";
+    vr_autofree char *folder = at("guard");
+    vr_autobuf struct vr_buf out = VR_BUF_INIT;
+    struct vr_uuid uuid;
+    ok(vr_uuid_parse(text, &uuid, err));
+    assert_int_equal(run_hook("prepare", "begin", text, &out), 0); /* no folder yet */
+    ok(guard_set(folder, &uuid, NULL, err));
+    assert_int_equal(run_hook("prepare", "begin", text, &out), 0);
+    ok(guard_set(folder, &uuid, "first", err));
+    ok(guard_set(folder, &uuid, "failed over to\nhostb \"$(id)\"", err));
+    assert_int_equal(run_hook("prepare", "begin", text, &out), 1);
+    assert_non_null(strstr((char *)out.data, "failed over to hostb \"$(id)\""));
+    assert_int_equal(run_hook("prepare", "begin", upper, &out), 1);
+    assert_int_equal(run_hook("stopped", "end", text, &out), 0);
+    assert_int_equal(run_hook("prepare", "end", text, &out), 0);
+    assert_int_equal(run_hook("prepare", "begin", "6f1c2a34-0001-4e55-9c00-aabbccddee00", &out), 0);
+    assert_int_equal(run_hook("prepare", "begin", "what", &out), 1); /* when in doubt, no */
+    ok(guard_set(folder, &uuid, NULL, err));
+    ok(guard_set(folder, &uuid, NULL, err));
+    assert_int_equal(run_hook("prepare", "begin", text, &out), 0);
+    sh("test -z \"$(ls -A guard)\"");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_info),   cmocka_unit_test(test_info_damaged),
+        cmocka_unit_test(test_tracks), cmocka_unit_test(test_inconsistent),
+        cmocka_unit_test(test_export), cmocka_unit_test(test_export_refuses),
+        cmocka_unit_test(test_sweep),  cmocka_unit_test(test_guard),
+    };
+    if (!mkdtemp(dir))
+        return 1;
+    int rc = cmocka_run_group_tests(tests, NULL, NULL);
+    const char *const rm[] = { "rm", "-rf", dir, NULL };
+    if (vr_proc_run(rm, 60, NULL, NULL) < 0)
+        fprintf(stderr, "%s is left\n", dir);
+    return rc;
+}
