@@ -105,7 +105,7 @@ static void capture_now(struct host *h, const struct rel *r)
     } else {
         struct capture *cap = &h->hv.cap;
         *cap = (struct capture){
-            .held = true, .live = h->hv.running, .at = h->hv.disk, .when = s->now
+            .held = true, .live = h->hv.running, .at = h->hv.disk, .when = s->now + s->wall_off
         };
         if (c)
             memcpy(cap->dirty, c->dirty, sizeof cap->dirty);
@@ -279,6 +279,7 @@ static void fx_yield(struct sim *s, struct task *t)
         return;
     }
     if (t->step == 0 && h->hv.has_disk && chance(s, s->faults ? 10 : 0)) {
+        h->d.n_points = 0; /* of an attempt before a crash: a failure undoes what was made */
         fail_with(h, EV_YIELD_FAILED, VR_E_NOSPACE, "no space");
         return;
     }
@@ -425,7 +426,8 @@ static struct mono_ms env_mono(void *ctx)
 
 static struct wall_us env_wall(void *ctx)
 {
-    return (struct wall_us){ ((struct host *)ctx)->s->now * 1000 };
+    const struct sim *s = ((struct host *)ctx)->s;
+    return (struct wall_us){ (s->now + s->wall_off) * 1000 };
 }
 
 static void env_random(void *ctx, void *p, size_t n)

@@ -73,6 +73,8 @@ void host_boot(struct host *h)
             violated(h->s, "%s cannot read a job it wrote: %s", h->name, err.msg);
     }
     tell(h->s, "%s: daemon starts in state %s", h->name, rel_state_name(rel_of(h)->st));
+    if (rel_mode(rel_of(h)) == REL_MODE_PRIMARY && !rel_of(h)->tracked)
+        h->may_compare = true; /* written before a comparison was known to be over */
     engine_restart(h->e);
     newest_from_store(h);
 }
@@ -181,6 +183,8 @@ void vm_stop(struct host *h, bool clean)
     h->hv.running = false;
     if (h->hv.cap.held && h->hv.cap.live)
         h->hv.cap.lost = true;
+    if (!clean)
+        h->may_compare = true;
     for (int i = 0; i < h->hv.n_cp && !clean; i++)
         h->hv.cp[i].inconsistent = true;
     changed(h);

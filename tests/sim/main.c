@@ -18,6 +18,7 @@ static void sim_init(struct sim *s, uint64_t seed, long steps, bool trace)
     s->faults = seed % 5 != 0; /* every fifth world is a kind one: there all must go through */
     static const uint32_t rates[] = { 3000, 30000, 120000 };
     s->fault_ms = rates[rnd(s, 3)];
+    s->jumps = seed % 7 == 0;
     s->machine = rnd_uuid(s);
     for (int i = 0; i < HOSTS; i++) {
         struct host *h = &s->h[i];

@@ -130,6 +130,11 @@ static void tx_end(struct sim *s, struct xfer *x, const struct vr_err *err)
     struct rel_event ev = { .type = err ? EV_SHIP_FAILED : EV_SHIPPED };
     if (err)
         ev.err = *err;
+    char name[64];
+    rel_checkpoint(&x->r.lineage, x->r.flow.epoch, name);
+    struct checkpoint *c = cp_find(h, name);
+    if (!err && c && !c->inconsistent) /* from here on there is something to go on from */
+        h->may_compare = false;
     ev.moved.payload = (uint64_t)x->shipped * VR_BLOCK_SIZE;
     host_event(h, &ev);
 }
@@ -236,6 +241,8 @@ static void check_need(struct sim *s, struct xfer *x)
         violated(s, "a full copy to a host that has a point");
     s->n_full += x->mode == MODE_ALL;
     s->n_compare += x->mode == MODE_COMPARE;
+    if (x->mode == MODE_COMPARE && x->r.has_acked && !s->h[x->from].may_compare)
+        violated(s, "%s reads whole disks although tracking was never lost", s->h[x->from].name);
     int since = oracle_find(s, &x->r.acked);
     for (int b = 0; b < BLOCKS && x->mode == MODE_DIRTY; b++)
         if (x->todo[b] && x->at.b[b] && x->at.b[b] == s->oracle[since].d.b[b] &&

@@ -90,6 +90,7 @@ struct host {
     int64_t store_free; /* the store does one thing after the other */
     int effects;        /* begun and not done */
     int64_t tick_at;
+    bool may_compare; /* something happened after which only a comparison helps */
 };
 
 /* ---- the queue of what happens next ---- */
@@ -152,6 +153,8 @@ struct sim {
     int n_q, cap_q;
     struct host h[HOSTS];
     bool link;
+    int64_t wall_off;  /* of the wall clock, milliseconds */
+    bool jumps;        /* somebody sets the wall clock */
     uint32_t fault_ms; /* how often things go wrong */
     struct oracle *oracle;
     int n_oracle;

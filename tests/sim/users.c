@@ -7,13 +7,15 @@
 
 /* ---- operations ---- */
 enum op {
-#define OPS(O)                                                                                  \
-    O(CREATE)                                                                                   \
-    O(START_IR)                                                                                 \
-    O(CANCEL_IR)                                                                                \
-    O(PAUSE)                                                                                    \
-    O(RESUME) O(PREPARE) O(FAILOVER) O(REVERT) O(COMMIT) O(REVERSE) O(BECOME_REPLICA) O(RESYNC) \
-        O(CANCEL_RESYNC) O(MODIFY) O(REMOVE) O(SYNC)
+#define OPS(O)                                                                              \
+    O(CREATE)                                                                               \
+    O(START_IR)                                                                             \
+    O(CANCEL_IR)                                                                            \
+    O(PAUSE)                                                                                \
+    O(RESUME)                                                                               \
+    O(PREPARE)                                                                              \
+    O(FAILOVER) O(REVERT) O(COMMIT) O(REVERSE) O(BECOME_REPLICA) O(RESYNC) O(CANCEL_RESYNC) \
+        O(MODIFY) O(REMOVE) O(SYNC)
 #define O(n) OP_##n,
     OPS(O)
 #undef O
@@ -66,10 +68,10 @@ static void fill(struct host *h, struct rel_event *ev)
     if (ev->type == EV_U_START_IR) {
         ev->seeded = chance(s, 30);
         if (chance(s, 20))
-            ev->start_at.us = (s->now + rnd(s, 60000)) * 1000;
+            ev->start_at.us = (s->now + s->wall_off + rnd(s, 60000)) * 1000;
     }
     if (ev->type == EV_U_RESYNC && chance(s, 30))
-        ev->start_at.us = (s->now + rnd(s, 60000)) * 1000;
+        ev->start_at.us = (s->now + s->wall_off + rnd(s, 60000)) * 1000;
     if (ev->type == EV_U_FAILOVER) {
         ev->latest = !h->d.n_points || chance(s, 70);
         if (!ev->latest)
@@ -114,6 +116,9 @@ static void request(struct host *h, enum op op)
         s->n_refused++;
     else
         note_split(h, op);
+    if (rc == 0 &&
+        (op == OP_RESYNC || op == OP_REMOVE || op == OP_BECOME_REPLICA || op == OP_CREATE))
+        h->may_compare = other(h)->may_compare = true;
     (void)other_lost;
 }
 
@@ -276,6 +281,9 @@ static void fault(struct sim *s, struct task *t)
             if (x->tx || x->rx)
                 net_break(s, x);
         later(s, rnd(s, chance(s, 80) ? 5000 : 200000), -1, link_up);
+    } else if (what == 8 && s->jumps) {
+        s->wall_off = (int64_t)rnd(s, 7200000);
+        tell(s, "the wall clock is set");
     } else if (what == 7) {
         vm_stop(h, false);
     }
