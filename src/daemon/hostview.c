@@ -401,6 +401,12 @@ static void st_verify_prepare(void *arg)
     store_verify_prepare(v->a.t.d->store, &v->a.machine, &v->a.point, &v->in, &v->a.t.err);
 }
 
+static void st_verify_save(void *arg)
+{
+    struct verify_task *v = arg;
+    store_verify_save(v->a.t.d->store, v->in, &v->a.t.err);
+}
+
 static void verify_work(struct task *t)
 {
     struct verify_task *v = (struct verify_task *)t;
@@ -413,6 +419,8 @@ static void verify_work(struct task *t)
                 "%" PRIu64 " of %" PRIu64 " blocks differ from what was received; do not fail over "
                 "to this point",
                 bad, blocks);
+    if (t->err.kind == VR_OK)
+        store_call(t->d, st_verify_save, v);
     store_verify_free(v->in);
 }
 

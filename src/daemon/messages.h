@@ -86,7 +86,8 @@ enum call_type {
     X(5, U64, REQ, epoch)                                        \
     X(6, U8, REQ, kind) /* enum vr_point_kind */                 \
     X(7, I64, REQ, instant_us)                                   \
-    X(8, LIST, REQ, disks, VR_DISKS_MAX, msg_disk)
+    X(8, LIST, REQ, disks, VR_DISKS_MAX, msg_disk)               \
+    X(9, BOOL, OPT, compare) /* the sender will ask for the digests of what is held */
 
 MSG_DECLARE(msg_disk, MSG_DISK)
 MSG_DECLARE(msg_settings, MSG_SETTINGS)

@@ -191,6 +191,7 @@ int on_peer_call(void *ctx, const struct xport_peer *from, uint16_t type, const 
 /* ---- transfers ---- */
 struct rx {
     struct daemon *d;
+    char name[VR_NAME_MAX];
     struct vr_uuid machine;
     struct rel_event ev; /* RX_OPEN; its values are used again for the later events */
     struct vr_err err;
@@ -201,6 +202,8 @@ struct rx {
     struct xfer_progress progress;
     struct store_disk disks[VR_DISKS_MAX];
     struct store_stage *stage;
+    struct store_index *index;
+    bool compare; /* the sender asks for digests */
     struct mono_ms began;
 };
 
@@ -214,6 +217,7 @@ static void rx_open(void *arg)
     if (engine_rx_open(x->d->engine, &x->machine, &x->ev, &x->err) < 0)
         return;
     const struct rel *r = engine_find(x->d->engine, &x->machine);
+    snprintf(x->name, sizeof x->name, "%s", r->name);
     if (r->has_newest)
         x->parent = r->newest;
     if (x->point.epoch <= x->parent.epoch && vr_uuid_eq(&x->point.lineage, &x->parent.lineage))
@@ -287,8 +291,39 @@ static int rx_receive(struct rx *x, struct vr_stream *s)
     return xport_recv_result(s, &x->err);
 }
 
+static void rx_index_prepare(void *arg)
+{
+    struct rx *x = arg;
+    store_index_prepare(x->d->store, &x->machine, &x->index, &x->err);
+}
+
+static void rx_index_finish(void *arg)
+{
+    struct rx *x = arg;
+    struct vr_err err = VR_ERR_INIT;
+    store_index_finish(x->d->store, x->index, &err);
+    if (x->err.kind == VR_OK)
+        x->err = err;
+    x->index = NULL;
+}
+
+/* Disks that were adopted have no digests yet: they are read here, once, so that the sender can
+ * compare instead of copying everything. The peer waits meanwhile; the session is kept alive. */
+static int rx_index(struct rx *x)
+{
+    store_call(x->d, rx_index_prepare, x);
+    if (x->err.kind != VR_OK || !x->index)
+        return x->err.kind == VR_OK ? 0 : -1;
+    vr_log(VR_LOG_INFO, "machine %s: reading its disks here for their digests", x->name);
+    store_index_run(x->index, &x->err);
+    store_call(x->d, rx_index_finish, x);
+    return x->err.kind == VR_OK ? 0 : -1;
+}
+
 static void rx_run(struct rx *x, struct vr_stream *s)
 {
+    if (x->compare && rx_index(x) < 0)
+        return;
     store_call(x->d, rx_stage, x);
     if (x->err.kind != VR_OK)
         return;
@@ -316,6 +351,7 @@ static int rx_decode(struct rx *x, const struct xport_peer *from, const void *bo
     x->ev.lineage = m.lineage;
     x->ev.point = (struct vr_point_id){ .lineage = m.lineage, .epoch = m.since };
     x->ev.latest = m.has_since;
+    x->compare = m.compare;
     x->ev.kind = (enum vr_point_kind)m.kind;
     x->ev.instant = (struct wall_us){ m.instant_us };
     snprintf(x->ev.peer, sizeof x->ev.peer, "%s", from->name);

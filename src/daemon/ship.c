@@ -146,6 +146,14 @@ static enum xfer_mode mode_of(const struct rel *r, const struct hv_capture_disk 
     }
 }
 
+static bool compares(const struct ship_task *s)
+{
+    for (size_t i = 0; i < s->cap->n_disks; i++)
+        if (mode_of(&s->t.r, &s->cap->disks[i]) == XFER_COMPARE)
+            return true;
+    return false;
+}
+
 static int open_transfer(struct ship_task *s, struct vr_stream **ret, struct vr_err *err)
 {
     const struct rel *r = &s->t.r;
@@ -161,6 +169,7 @@ static int open_transfer(struct ship_task *s, struct vr_stream **ret, struct vr_
         .instant_us = s->cap->instant.us,
         .disks = disks,
         .n_disks = r->n_disks,
+        .compare = compares(s),
     };
     vr_autobuf struct vr_buf b = VR_BUF_INIT;
     if (msg_transfer_encode(&m, &b, err) < 0)

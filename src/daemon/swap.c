@@ -232,7 +232,7 @@ static void failover_work(struct task *t)
 void fx_failover(struct daemon *d, const struct rel *r)
 {
     struct swap_task *s = swap_new(r, failover_work, EV_FAILED_OVER, EV_FAILOVER_FAILED);
-    run_without_merge(d, d->hv_exec, &s->t);
+    task_run(d, d->hv_exec, &s->t); /* the store stops a merge by itself */
 }
 
 /* ---- REVERT ---- */
@@ -520,7 +520,10 @@ static void st_merge_prepare(void *arg)
 static void st_merge_finish(void *arg)
 {
     struct merge_task *m = arg;
-    store_merge_finish(m->t.d->store, m->m, &m->t.err);
+    struct vr_err err = VR_ERR_INIT;
+    store_merge_finish(m->t.d->store, m->m, &err);
+    if (m->t.err.kind == VR_OK)
+        m->t.err = err;
 }
 
 static void merge_work(struct task *t)
@@ -529,10 +532,11 @@ static void merge_work(struct task *t)
     store_call(t->d, st_merge_prepare, m);
     if (t->err.kind != VR_OK || !m->m)
         return;
-    if (store_merge_run(m->m, &t->err) == 0) {
-        store_call(t->d, st_merge_finish, m);
-        m->did = t->err.kind == VR_OK;
-    }
+    m->did = store_merge_run(m->m, &t->err) == 0;
+    if (t->err.kind == VR_E_CANCELLED)
+        vr_err_clear(&t->err); /* something more important came; it is chosen again later */
+    store_call(t->d, st_merge_finish, m);
+    m->did &= t->err.kind == VR_OK;
 }
 
 static void merge_start(struct daemon *d, const struct rel *r);
