@@ -72,8 +72,8 @@ echo "Guest ..."
 quietly "making the guest" tests/lab/guest.sh build
 
 # ---- two hosts ----
-# shellcheck source-path=SCRIPTDIR source=tests/system/lib.sh
-VMR_TREE=$here VMR_BUILD=$build . tests/system/lib.sh
+export VMR_TREE=$here VMR_BUILD=$build
+. tests/system/lib.sh
 "$lab" down "$demo_dir"
 system_begin "$demo_dir"
 
@@ -149,7 +149,10 @@ nothing_lost A B "$size"
 failover_ms=$(($(now_ms) - began_fo))
 shown B status
 refused_start=$(virsh_on A start "$name" 2>&1) && fail "hosta started its copy while hostb runs the machine"
-ok "hosta refuses to start its old copy: ${refused_start##*: }"
+refused_start=$(grep -oE 'vmreplica: .*' <<<"$refused_start" | head -n 1)
+[ -n "$refused_start" ] || fail "hosta does not say why it does not start the machine"
+ok "hosta refuses to start its old copy; it says: $refused_start"
+check_points B "$name"
 
 heading "Reverse: hostb protects, hosta is the replica; only what changed is shipped"
 "$guest" wait-tick "$dir" B "$name" 10 >/dev/null
@@ -175,6 +178,7 @@ began_home=$(now_ms)
 shown B failover "$name" --planned
 nothing_lost B A "$size"
 home_ms=$(($(now_ms) - began_home))
+check_points A "$name"
 
 heading "Reverse again: protected as at the beginning"
 n_before=$(transfers A | wc -l)
@@ -259,7 +263,7 @@ printf '%-46s %s\n' \
     "Reverse B -> A, until the first point" "$(seconds "$reverse_ms"), $(human "$reverse_sent") on the cable" \
     "Reverse A -> B, until the first point" "$(seconds "$reverse2_ms"), $(human "$reverse2_sent") on the cable" \
     "Age of the newest point now" "$age s" \
-    "Recovery points equal to the primary's bytes" "all: $total_compared compared, 0 differ"
+    "Recovery points equal to the primary's bytes" "all ${#compared[@]} compared, 0 differ"
 for host in A B; do
     printf '%-46s %s\n' "Peak memory of vmreplicad on $(host_name $host)" \
         "$(on $host awk '/^VmHWM/ { printf "%.0f MiB", $2 / 1024 }' "/proc/$("$daemon" pid "$dir" $host)/status")"

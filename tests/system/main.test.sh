@@ -44,7 +44,8 @@ vr A reverse g1
 wait_points B g1 2
 check_points B g1
 
-vr A disable g1 --both
+vr A disable g1
+vr B disable g1
 [ "$("$guest" state "$dir" A g1)" = running ] || fail "the machine does not run any more"
 [ -z "$(virsh_on A checkpoint-list g1 --name)" ] || fail "checkpoints are left: $(virsh_on A checkpoint-list g1 --name | xargs)"
 "$guest" wait-tick "$dir" A g1 3 >/dev/null
