@@ -279,7 +279,8 @@ static int rx_receive(struct rx *x, struct vr_stream *s)
                                      .fresh = sd->fresh,
                                      .digests = sd->digests,
                                      .parent_digests = (const char *const *)sd->parent_digests,
-                                     .n_parent_digests = sd->n_parent_digests };
+                                     .n_parent_digests = sd->n_parent_digests,
+                                     .parents_complete = sd->parents_complete };
         snprintf(disks[i].target, sizeof disks[i].target, "%s", sd->target);
     }
     struct xfer_recv r = {
