@@ -113,8 +113,9 @@ static int insert(struct store *st, const struct create *c, struct vr_err *err)
 static int make_folder(struct store *st, const char *location, const char *folder,
                        struct vr_err *err)
 {
-    if (st->fs->mkdir(st->fs, location, 0700, err) < 0 ||
-        st->fs->mkdir(st->fs, folder, 0700, err) < 0 || st->fs->sync_dir(st->fs, location, err) < 0)
+    /* 0711: QEMU may run as another user, to whom libvirt gives the files (0600) of a machine. */
+    if (st->fs->mkdir(st->fs, location, 0711, err) < 0 ||
+        st->fs->mkdir(st->fs, folder, 0711, err) < 0 || st->fs->sync_dir(st->fs, location, err) < 0)
         return -1;
     return 0;
 }

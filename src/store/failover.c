@@ -79,7 +79,7 @@ static int make_overlays(struct store *st, const struct chain_row *c, const char
     vr_autofree char *active = vr_printf("%s/active", c->folder);
     vr_autolayers struct layers l = { 0 };
     if (layers_role(st->db, &c->machine, ROLE_OVERLAY, &l, err) < 0 ||
-        fs->mkdir(fs, active, 0700, err) < 0 || fs->sync_dir(fs, c->folder, err) < 0)
+        fs->mkdir(fs, active, 0711, err) < 0 || fs->sync_dir(fs, c->folder, err) < 0)
         return -1;
     for (size_t i = 0; i < l.n; i++) {
         vr_autolayer struct layer_row below = { 0 };

@@ -62,6 +62,7 @@ static void real_note(const struct fsops *fs, const char *what)
 __attribute__((noreturn)) static void child(const char *const argv[], int words, int lock_fd,
                                             pid_t parent)
 {
+    umask(077);
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);

@@ -45,10 +45,11 @@ struct store_disk {
     const char *base_format; /* its format; both NULL: the first stage creates the base */
 };
 
-/* store_chain_create() - a new, empty chain in the folder @location/<machine uuid>/ (created 0700).
- * With bases: the point @first exists at once, made of these files in place (they are the only good
- * copy and are never written before a merge that retention asks for). Idempotent for equal input.
- * Errors: VR_E_EXISTS (a different chain is there), VR_E_NOSPACE, VR_E_IO. */
+/* store_chain_create() - a new, empty chain in the folder @location/<machine uuid>/ (created 0711:
+ * QEMU may run as another user; files are 0600). With bases: the point @first exists at once, made
+ * of these files in place (they are the only good copy and are never written before a merge that
+ * retention asks for). Idempotent for equal input. Errors: VR_E_EXISTS (a different chain is
+ * there), VR_E_NOSPACE, VR_E_IO. */
 int store_chain_create(struct store *st, const struct vr_uuid *machine, const char *location,
                        const struct store_disk *disks, size_t n_disks,
                        const struct vr_point_id *first, struct wall_us instant,

@@ -129,7 +129,7 @@ size_t td_chain_length(const char *image)
     struct vr_err e = VR_ERR_INIT;
     must(vr_proc_run(argv, 60, &out, &e), &e, image);
     size_t n = 0;
-    for (const char *s = (const char *)out.data; s && (s = strstr(s, "file format:")); s++)
+    for (const char *s = (const char *)out.data; s && (s = strstr(s, "virtual size:")); s++)
         n++;
     return n;
 }
