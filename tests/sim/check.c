@@ -156,6 +156,8 @@ static void check_state_rests(struct host *h)
     }
     if (!engine_idle(h->e) || h->effects)
         violated(h->s, "%s: effects never end", h->name);
+    if (rel_mode(rel_of(h)) == REL_MODE_PRIMARY && h->d.n_points)
+        violated(h->s, "%s is a primary and lists recovery points", h->name);
     bool locked = rel_mode(rel_of(h)) == REL_MODE_REPLICA && !is_over(rel_of(h)->st);
     locked |= rel_of(h)->st == ST_P_PREPARED;
     if (h->hv.guarded != locked)

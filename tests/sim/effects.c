@@ -381,6 +381,7 @@ static void env_run(void *ctx, const struct rel *r, enum rel_fx_bit fx)
     struct sim *s = h->s;
     tell(s, "%s: %s (%s)", h->name, rel_fx_name(fx), rel_state_name(r->st));
     fault_soon(h);
+    user_soon(h);
     switch (fx) {
     case FX_BIT_CANCEL_FLOW:
         if (h->tx)

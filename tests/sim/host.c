@@ -157,6 +157,15 @@ static void changed(struct host *h)
     host_event(h, &ev);
 }
 
+/* Whoever still reads it reads something else from now on. */
+static void capture_lost(struct host *h)
+{
+    h->hv.cap.lost = true;
+    for (int b = 0; b < BLOCKS && h->tx; b++)
+        if (h->tx->todo[b] && chance(h->s, 50))
+            h->tx->at.b[b] = ++h->s->next_val;
+}
+
 void vm_start(struct host *h)
 {
     if (h->hv.running || h->hv.guarded || !h->hv.has_disk)
@@ -164,7 +173,7 @@ void vm_start(struct host *h)
     tell(h->s, "%s: machine starts", h->name);
     h->hv.running = true;
     if (h->hv.cap.held && !h->hv.cap.live)
-        h->hv.cap.lost = true;
+        capture_lost(h);
     /* Each start writes block 0, so that a start is never without a trace. */
     h->hv.disk.b[0] = ++h->s->next_val;
     for (int i = 0; i < h->hv.n_cp; i++)
@@ -182,7 +191,7 @@ void vm_stop(struct host *h, bool clean)
     tell(h->s, "%s: machine %s", h->name, clean ? "stops" : "is KILLED");
     h->hv.running = false;
     if (h->hv.cap.held && h->hv.cap.live)
-        h->hv.cap.lost = true;
+        capture_lost(h);
     if (!clean)
         h->may_compare = true;
     for (int i = 0; i < h->hv.n_cp && !clean; i++)

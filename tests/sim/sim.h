@@ -212,6 +212,7 @@ void net_host_down(struct sim *s, int host);
 /* users.c */
 void users_start(struct sim *s);
 void faults_start(struct sim *s);
+void user_soon(struct host *h);
 void fault_soon(struct host *h);
 
 /* check.c */

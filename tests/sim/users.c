@@ -7,15 +7,16 @@
 
 /* ---- operations ---- */
 enum op {
-#define OPS(O)                                                                              \
-    O(CREATE)                                                                               \
-    O(START_IR)                                                                             \
-    O(CANCEL_IR)                                                                            \
-    O(PAUSE)                                                                                \
-    O(RESUME)                                                                               \
-    O(PREPARE)                                                                              \
-    O(FAILOVER) O(REVERT) O(COMMIT) O(REVERSE) O(BECOME_REPLICA) O(RESYNC) O(CANCEL_RESYNC) \
-        O(MODIFY) O(REMOVE) O(SYNC)
+#define OPS(O)                                                                            \
+    O(CREATE)                                                                             \
+    O(START_IR)                                                                           \
+    O(CANCEL_IR)                                                                          \
+    O(PAUSE)                                                                              \
+    O(RESUME)                                                                             \
+    O(PREPARE)                                                                            \
+    O(FAILOVER)                                                                           \
+    O(REVERT) O(COMMIT) O(REVERSE) O(BECOME_REPLICA) O(RESYNC) O(CANCEL_RESYNC) O(MODIFY) \
+        O(REMOVE) O(SYNC)
 #define O(n) OP_##n,
     OPS(O)
 #undef O
@@ -222,6 +223,23 @@ static void user(struct sim *s, struct task *t)
 void users_start(struct sim *s)
 {
     later(s, 100, -1, user);
+}
+
+static void at_once(struct sim *s, struct task *t)
+{
+    if (s->users)
+        act(t->arg, (enum op)t->step);
+}
+
+/* Somebody does something in the middle of what has just begun on @h. */
+void user_soon(struct host *h)
+{
+    struct sim *s = h->s;
+    if (!s->users || !chance(s, 3))
+        return;
+    struct task *t = later(s, rnd(s, 150), -1, at_once);
+    t->arg = chance(s, 70) ? h : other(h);
+    t->step = chance(s, 30) ? OP_PAUSE : (int)rnd(s, OP_COUNT);
 }
 
 /* ---- faults ---- */
