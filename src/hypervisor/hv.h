@@ -79,6 +79,7 @@ typedef void (*hv_event_fn)(void *ctx, enum hv_event_type type, const struct vr_
  * with VR_E_UNAVAIL until HV_EV_CONNECTED). @run_dir holds a folder per machine for NBD sockets,
  * which only root and that machine's QEMU can enter; @guard_dir holds start guards (hv_guard()).
  * @fn may be NULL. The parents of both folders must exist; keep @run_dir below 40 characters.
+ * What an earlier process left in @run_dir (exports, backup jobs) is ended: one process per folder.
  * hv_free() - disconnect and free. End captures before: those of running machines go on. */
 struct hv *hv_libvirt_new(const char *uri, const char *run_dir, const char *guard_dir,
                           hv_event_fn fn, void *ctx, struct vr_err *err);

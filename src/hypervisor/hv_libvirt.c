@@ -317,6 +317,9 @@ static bool try_connect(struct hv *hv)
         return false;
     }
     watch(hv, conn);
+    if (!hv->swept)
+        lv_sweep_jobs(hv, conn);
+    hv->swept = true;
     pthread_mutex_lock(&hv->mu);
     hv->conn = conn;
     hv->conn_gen++;
@@ -381,6 +384,22 @@ static int make_dir(const char *dir, mode_t mode, struct vr_err *err)
     return 0;
 }
 
+/* The exports that an earlier daemon left when it was killed. */
+static void sweep_exports(const char *run_dir)
+{
+    vr_autoclosedir DIR *d = opendir(run_dir);
+    if (!d)
+        return;
+    for (struct dirent *e; (e = readdir(d));) {
+        struct vr_uuid uuid;
+        vr_autofree char *dir = vr_printf("%s/%s", run_dir, e->d_name);
+        if (vr_uuid_parse(e->d_name, &uuid, NULL) == 0) {
+            nbdexport_sweep(dir);
+            rmdir(dir);
+        }
+    }
+}
+
 static void free_parts(struct hv *hv)
 {
     pthread_mutex_destroy(&hv->mu);
@@ -400,6 +419,7 @@ struct hv *hv_libvirt_new(const char *uri, const char *run_dir, const char *guar
     pthread_once(&once, start_events);
     if (make_dir(run_dir, 0711, err) < 0)
         return NULL;
+    sweep_exports(run_dir);
     struct hv *hv = vr_new(struct hv);
     hv->uri = vr_strdup(uri);
     hv->run_dir = vr_strdup(run_dir);

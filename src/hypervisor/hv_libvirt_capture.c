@@ -155,6 +155,25 @@ static int abort_job(virDomainPtr dom, struct vr_err *err)
     }
 }
 
+static bool is_ours(const struct hv *hv, const char *socket)
+{
+    size_t n = strlen(hv->run_dir);
+    return socket && strncmp(socket, hv->run_dir, n) == 0 && socket[n] == '/';
+}
+
+void lv_sweep_jobs(struct hv *hv, virConnectPtr conn)
+{
+    virDomainPtr *doms = NULL;
+    int n = virConnectListAllDomains(conn, &doms, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
+    for (int i = 0; i < n; i++) {
+        vr_autofree char *socket = NULL;
+        if (job_socket(doms[i], &socket, NULL) > 0 && is_ours(hv, socket))
+            virDomainAbortJob(doms[i]);
+        virDomainFree(doms[i]);
+    }
+    free(doms);
+}
+
 /* End a job that an earlier daemon of ours left; a foreign one is not to be touched. */
 static int clear_jobs(struct begin *b, struct vr_err *err)
 {
@@ -162,8 +181,7 @@ static int clear_jobs(struct begin *b, struct vr_err *err)
     int there = job_socket(b->dom, &socket, err);
     if (there < 0)
         return -1;
-    size_t n = strlen(b->hv->run_dir);
-    if (there && socket && strncmp(socket, b->hv->run_dir, n) == 0 && socket[n] == '/')
+    if (there && is_ours(b->hv, socket))
         return abort_job(b->dom, err);
     virDomainJobInfo info;
     if (there || (virDomainGetJobInfo(b->dom, &info) == 0 && info.type != VIR_DOMAIN_JOB_NONE))

@@ -22,8 +22,6 @@ struct lv_gen {
     uint64_t n;
 };
 
-struct lv_events; /* what libvirt holds as context of our callbacks; hv_libvirt.c */
-
 struct hv {
     char *uri, *run_dir, *guard_dir;
     hv_event_fn fn;
@@ -33,6 +31,7 @@ struct hv {
     char *scratch_dir;
     pthread_t connector;
     bool stop, lost;
+    bool swept;         /* connector thread only: left-over jobs were looked for */
     virConnectPtr conn; /* NULL while disconnected */
     uint64_t conn_gen;  /* counts connections */
     struct lv_gen *gens;
@@ -67,6 +66,9 @@ struct lv_mark lv_generation(struct hv *hv, const struct vr_uuid *uuid);
 int lv_machine(virDomainPtr dom, struct hv_machine *ret, struct vr_err *err);
 /* lv_disk() - the disk of @m named @target, NULL if there is none. */
 const struct hv_disk *lv_disk(const struct hv_machine *m, const char *target);
+
+/* lv_sweep_jobs() - end the backup jobs that an earlier daemon of ours left. Does not wait. */
+void lv_sweep_jobs(struct hv *hv, virConnectPtr conn);
 
 /* lv_checkpoint_redefine() - tell libvirt of a checkpoint whose bitmaps are in the trackable ones
  * of @targets. Metadata only; running (then checked by libvirt) or off. */

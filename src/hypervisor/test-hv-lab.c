@@ -80,6 +80,35 @@ static void test_leftovers(void **state)
     fails(VR_E_STATE, hv_capture_end(hv, lost, true, err));
 }
 
+/* A daemon that dies in the middle of captures: the next one ends what they left. */
+static void test_daemon_killed(void **state)
+{
+    char a[64], b[64];
+    start();
+    baseline(a);
+    tick(2);
+    for (int running = 1; running >= 0; running--) {
+        struct hv_capture *lost = capture(a, b);
+        /* Another adapter on the same folder, as a new process would be. */
+        struct vr_err e = VR_ERR_INIT;
+        unsigned before = events(HV_EV_CONNECTED);
+        struct hv *next = hv_libvirt_new("qemu:///system", WORK "/run", "/var/lib/vmreplica/guard",
+                                         on_event, NULL, &e);
+        assert_non_null(next);
+        until(events(HV_EV_CONNECTED) > before);
+        if (running)
+            until(hv_capture_valid(hv, lost, NULL) < 0);
+        run("sh", "-c", "! pgrep -r R,S,D qemu-nbd", NULL);
+        hv_free(next);
+        assert_int_equal(hv_capture_end(hv, lost, false, NULL), running ? -1 : 0);
+        assert_string_equal(looks(b), "---");
+        assert_string_equal(looks(a), "liu");
+        if (running)
+            stop_clean();
+    }
+    increment(a, b);
+}
+
 static void test_foreign_job(void **state)
 {
     char name[64];
@@ -491,6 +520,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_live_not_kept),
         cmocka_unit_test(test_paused_machine),
         cmocka_unit_test(test_leftovers),
+        cmocka_unit_test(test_daemon_killed),
         cmocka_unit_test(test_foreign_job),
         cmocka_unit_test(test_wrong_arguments),
         cmocka_unit_test(test_shutdown_during_capture),

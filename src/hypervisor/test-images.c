@@ -140,7 +140,7 @@ static void test_info_damaged(void **state)
 
 static void test_tracks(void **state)
 {
-    vr_autofree char *base = at("base.qcow2"), *mid = at("mid.qcow2"), *top = at("top.qcow2");
+    vr_autofree char *base = at("base.qcow2"), *top = at("top.qcow2");
     char why[256];
     make("base.qcow2");
     assert_false(imginfo_tracks(base, "vmr.b", why, sizeof why));
