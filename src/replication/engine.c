@@ -18,6 +18,7 @@
 
 #define JOB_KEEP_US (300ll * 1000000) /* src:[contract.md A.12 TimeBeforeRemoval] */
 #define JOBS_MAX 10000
+#define ITEMS_MAX 4096 /* machines; a peer can ask for any */
 
 struct fx_item {
     struct fx_item *next;
@@ -89,6 +90,22 @@ static struct item *find(const struct engine *e, const struct vr_uuid *machine)
         if (vr_uuid_eq(&e->items[i]->r.machine, machine))
             return e->items[i];
     return NULL;
+}
+
+/* Machines that are not replicated and of which nothing is going on: left by requests that failed.
+ */
+static void purge(struct engine *e)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < e->n_items; i++) {
+        struct item *it = e->items[i];
+        if (it->r.st == ST_NONE && !it->head && !it->running && !it->draining && !it->waiters &&
+            vr_uuid_is_zero(&it->job))
+            item_free(it);
+        else
+            e->items[kept++] = it;
+    }
+    e->n_items = kept;
 }
 
 static struct item *add(struct engine *e, const struct rel *r)
@@ -388,6 +405,11 @@ static struct item *find_for_request(struct engine *e, const struct vr_uuid *mac
     if (it)
         return it;
     if (ev->type == EV_U_CREATE || ev->type == EV_U_BECOME_REPLICA || ev->type == EV_PEER_CREATE) {
+        purge(e);
+        if (e->n_items >= ITEMS_MAX) {
+            vr_fail(err, VR_E_LIMIT, 0, "this host already has %d replicated machines", ITEMS_MAX);
+            return NULL;
+        }
         struct rel fresh = { .machine = *machine };
         memcpy(fresh.name, ev->name, sizeof fresh.name);
         rel_settings_default(&fresh.set);

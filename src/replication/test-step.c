@@ -372,6 +372,42 @@ static void test_resync_needs_a_comparison(void **state)
     assert_false(r.flow.has_since);
 }
 
+/* The copy ends although it was to be suspended: its job ends, too. */
+static void test_job_of_a_suspended_copy(void **state)
+{
+    (void)state;
+    static const enum rel_state copies[] = { ST_P_IR, ST_P_RESYNC };
+    for (size_t i = 0; i < VR_ARRAY_LEN(copies); i++) {
+        struct rel r = in_state(copies[i]);
+        uint32_t fx;
+        feed(&r, event(EV_TICK), &fx, NULL);
+        feed(&r, event(EV_CAPTURED), &fx, NULL);
+        feed(&r, event(EV_U_PAUSE), &fx, NULL);
+        assert_true(fx & FX_CANCEL_FLOW);
+        assert_int_equal(feed(&r, event(EV_SHIPPED), &fx, NULL), 0);
+        assert_int_equal(r.st, ST_P_SUSP);
+        assert_true(fx & FX_JOB_DONE);
+        assert_true(r.has_acked);
+    }
+}
+
+/* The last delta counts only when nobody can write after it. */
+static void test_prepare_of_a_started_machine(void **state)
+{
+    (void)state;
+    struct rel r = in_state(ST_P_REPL);
+    struct rel_event ev = event(EV_CAPTURED);
+    uint32_t fx;
+    feed(&r, event(EV_U_PREPARE), &fx, NULL);
+    assert_true(fx & FX_GUARD);
+    feed(&r, event(EV_TICK), &fx, NULL);
+    ev.vm_off = false;
+    assert_int_equal(feed(&r, ev, &fx, NULL), 0);
+    assert_int_equal(r.st, ST_P_REPL);
+    assert_true((fx & FX_DROP) && (fx & FX_UNGUARD) && (fx & FX_JOB_FAIL));
+    assert_true(r.last_err.msg[0]);
+}
+
 static void test_incoming(void **state)
 {
     (void)state;
@@ -617,6 +653,8 @@ int main(void)
         cmocka_unit_test(test_reverse_that_fails),
         cmocka_unit_test(test_offer_that_fails),
         cmocka_unit_test(test_resync_needs_a_comparison),
+        cmocka_unit_test(test_job_of_a_suspended_copy),
+        cmocka_unit_test(test_prepare_of_a_started_machine),
         cmocka_unit_test(test_incoming),
         cmocka_unit_test(test_back_off),
         cmocka_unit_test(test_settings),
