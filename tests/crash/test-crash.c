@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A scripted life of two machines in a store, cut at its file operations and transactions.
+ *   VMR_CRASH_FULL=1   every cut, both kinds of end
+ *   VMR_CRASH_SEED=n   which cuts are taken otherwise
+ *   VMR_CRASH_ONLY=k   cut k alone (as printed by a failure) */
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "cut.h"
+#include "world.h"
+
+static void live(struct world *w)
+{
+    struct mach *m = &w->m[0];
+    w->n = 1;
+    w_doc(w, "first");
+    w_create(w, m);
+    w_half_stage(w, m, 1);
+    w_cycle(w, m, 2);
+    w_cycle(w, m, 3);
+    w_cycle(w, m, 4);
+    w_half_stage(w, m, 5);
+    w_doc(w, "second");
+    w_cycle(w, m, 6);
+    w_merge(w, m, 2);
+    struct vr_point_id older = m->newest;
+    w_cycle(w, m, 7);
+    w_half_stage(w, m, 8);
+    w_failover(w, m, &older);
+    w_vm_writes(w, m, 1);
+    w_cancel(w, m);
+    w_cycle(w, m, 9);
+    /* Away and back. */
+    w_failover(w, m, &m->newest);
+    w_vm_writes(w, m, 2);
+    w_become(w, m);
+    w_vm_writes(w, m, 3);
+    w_return(w, m);
+    w_cycle(w, m, 10);
+    w_merge(w, m, 2);
+    w_index(w, m);
+    m->now[1].size = 2 << 20; /* a disk grows */
+    w_cycle(w, m, 11);
+    w_cycle(w, m, 12);
+    w_merge(w, m, 1);
+}
+
+/* A machine whose own disks become the base. */
+static void live_adopted(struct world *w)
+{
+    struct mach *m = &w->m[1];
+    w->n = 2;
+    for (size_t i = 0; i < DISKS; i++) {
+        struct td_disk empty = m->now[i];
+        m->base[i] = vr_printf("%s/own-%zu.qcow2", w->work, i);
+        const char *mk[] = { "qemu-img", "create", "-q", "-f", "qcow2", m->base[i], "1M", NULL };
+        td_run(mk);
+        m->now[i].byte[2] = (uint8_t)(90 + i);
+        td_write(m->base[i], NULL, &empty, &m->now[i]);
+        const char *bm[] = { "qemu-img", "bitmap", "--add", m->base[i], "vmr.own", NULL };
+        td_run(bm);
+    }
+    w_create(w, m);
+    w_cycle(w, m, 2);
+    w_cycle(w, m, 3);
+    w_merge(w, m, 1);
+}
+
+static bool may_mount(void)
+{
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(unshare(CLONE_NEWNS) == 0 ? 0 : 1);
+    int status = 1;
+    waitpid(pid, &status, 0);
+    return status == 0;
+}
+
+static unsigned number(const char *name, unsigned otherwise)
+{
+    const char *s = getenv(name);
+    return s ? (unsigned)strtoul(s, NULL, 10) : otherwise;
+}
+
+int main(void)
+{
+    struct world *w = vr_new(struct world);
+    struct vr_err e = VR_ERR_INIT;
+    char root[] = "/tmp/vmr-crash-XXXXXX";
+    if (!may_mount()) {
+        puts("a mount namespace is needed, which takes root");
+        return 77;
+    }
+    if (!mkdtemp(root))
+        return 1;
+    vr_log_level(VR_LOG_WARN);
+    snprintf(w->work, sizeof w->work, "%s/work", root);
+    snprintf(w->spare, sizeof w->spare, "%s/spare", root);
+    const char *mk[] = { "mkdir", w->work, w->spare, NULL };
+    td_run(mk);
+    w->dir = vr_printf("%s/state", w->work);
+    w->location = vr_printf("%s/machines", w->work);
+    for (size_t i = 0; i < 2; i++) {
+        w->m[i].id = vr_uuid_new();
+        w->m[i].now[0] = (struct td_disk){ .target = "vda", .size = 1 << 20 };
+        w->m[i].now[1] = (struct td_disk){ .target = "vdb", .size = 1 << 20 };
+    }
+    bool full = getenv("VMR_CRASH_FULL") != NULL;
+    struct cut_config cfg = {
+        .work = w->work,
+        .spare = w->spare,
+        .check = w_check,
+        .ctx = w,
+        .one_in = full ? 1 : number("VMR_CRASH_ONE_IN", 12),
+        .seed = number("VMR_CRASH_SEED", 1),
+    };
+    if (store_open_fs(w->dir, cut_begin(&cfg), &w->st, &e) < 0) {
+        fprintf(stderr, "%s\n", e.msg);
+        return 1;
+    }
+    live(w);
+    live_adopted(w);
+    w_drop(w, &w->m[0]);
+    store_close(w->st);
+    printf("%zu places, %zu cuts, %zu failed\n", cut_count(), cut_made(), cut_failed());
+    const char *rm[] = { "rm", "-rf", root, NULL };
+    td_run(rm);
+    return cut_failed() || cut_made() == 0 ? 1 : 0;
+}

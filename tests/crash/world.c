@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The life of machines in a store, and the book that the test keeps of it. */
+#include "world.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+
+#define ok(call)                                                         \
+    do {                                                                 \
+        struct vr_err err = VR_ERR_INIT;                                 \
+        if ((call) < 0) {                                                \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, err.msg); \
+            _exit(2);                                                    \
+        }                                                                \
+    } while (0)
+
+static void disks_of(const struct mach *m, struct store_disk d[DISKS])
+{
+    for (size_t i = 0; i < DISKS; i++) {
+        d[i] = (struct store_disk){ .size = m->now[i].size, .base = m->base[i] };
+        d[i].base_format = m->base[i] ? "qcow2" : NULL;
+        strcpy(d[i].target, m->now[i].target);
+    }
+}
+
+struct known_point *w_known(struct mach *m, const struct vr_point_id *id)
+{
+    for (size_t i = 0; i < m->n_known; i++)
+        if (vr_point_eq(&m->known[i].id, id))
+            return &m->known[i];
+    return NULL;
+}
+
+static struct known_point *learn(struct mach *m, const struct vr_point_id *id,
+                                 const struct td_disk d[DISKS])
+{
+    struct known_point *k = w_known(m, id);
+    if (!k) {
+        if (m->n_known == KNOWN)
+            abort();
+        k = &m->known[m->n_known++];
+    }
+    *k = (struct known_point){ .id = *id };
+    memcpy(k->d, d, sizeof k->d);
+    return k;
+}
+
+void w_doc(struct world *w, const char *text)
+{
+    w->doc_next = text;
+    ok(store_doc_put(w->st, "rel", "one", text, &err));
+    w->doc = text;
+}
+
+void w_create(struct world *w, struct mach *m)
+{
+    struct store_disk d[DISKS];
+    struct vr_point_id first = { .epoch = 1 };
+    first.lineage.b[0] = 9;
+    struct known_point *k = NULL;
+    disks_of(m, d);
+    if (m->base[0])
+        k = learn(m, &first, m->now);
+    ok(store_chain_create(w->st, &m->id, w->location, d, DISKS, &first, (struct wall_us){ 1 },
+                          VR_POINT_STANDARD, &err));
+    m->must_exist = true;
+    if (k) {
+        k->must = true;
+        m->newest = first;
+    }
+}
+
+static struct store_stage *open_stage(struct world *w, struct mach *m, uint64_t epoch)
+{
+    struct store_stage *sg = NULL;
+    struct store_disk d[DISKS];
+    struct vr_point_id p = m->newest;
+    p.lineage.b[0] = 9;
+    p.epoch = epoch;
+    disks_of(m, d);
+    ok(store_stage_open(w->st, &m->id, &m->newest, &p, d, DISKS, &sg, &err));
+    return sg;
+}
+
+/* Write what changes, and all that an earlier try may have left in the stage. */
+static void fill(struct mach *m, struct store_stage *sg, const struct td_disk to[DISKS])
+{
+    for (size_t i = 0; i < DISKS; i++) {
+        struct td_disk from = m->now[i];
+        for (size_t b = 0; b < TD_BLOCKS; b++) {
+            if (m->pending[i][b])
+                from.byte[b] = (uint8_t)(to[i].byte[b] ^ 0xff);
+            m->pending[i][b] = from.byte[b] != to[i].byte[b];
+        }
+        td_write(sg->disks[i].image, sg->disks[i].digests, &from, &to[i]);
+    }
+}
+
+static void vary(const struct mach *m, unsigned seed, struct td_disk to[DISKS])
+{
+    memcpy(to, m->now, sizeof m->now);
+    to[0].byte[seed % 16] = (uint8_t)(seed + 1);
+    to[0].byte[(seed * 7 + 3) % 16] = seed % 4 ? (uint8_t)(seed + 101) : 0;
+    if (seed % 3 != 1)
+        to[1].byte[(seed * 5) % 16] = (uint8_t)(seed + 51);
+}
+
+void w_half_stage(struct world *w, struct mach *m, unsigned seed)
+{
+    struct td_disk to[DISKS];
+    vary(m, seed, to);
+    struct store_stage *sg = open_stage(w, m, m->newest.epoch + 1);
+    fill(m, sg, to);
+    store_stage_free(sg);
+}
+
+void w_cycle(struct world *w, struct mach *m, unsigned seed)
+{
+    struct td_disk to[DISKS];
+    vary(m, seed, to);
+    struct store_stage *sg = open_stage(w, m, m->newest.epoch + 2);
+    fill(m, sg, to);
+    struct vr_point_id id = sg->point;
+    struct known_point *k = learn(m, &id, to);
+    ok(store_stage_commit(w->st, sg, (struct wall_us){ (int64_t)id.epoch }, VR_POINT_STANDARD,
+                          &err));
+    k->must = true;
+    m->newest = id;
+    memcpy(m->now, to, sizeof m->now);
+    memset(m->pending, 0, sizeof m->pending);
+}
+
+static void forgive(struct mach *m, size_t keep)
+{
+    for (size_t i = m->n_known; i-- > 0;)
+        if (m->known[i].must && keep > 0)
+            keep--;
+        else
+            m->known[i].must = false;
+}
+
+void w_merge(struct world *w, struct mach *m, uint32_t keep)
+{
+    struct store_retention r = { .keep_min = keep };
+    forgive(m, keep);
+    for (;;) {
+        struct store_merge *mg = NULL;
+        ok(store_merge_prepare(w->st, &m->id, &r, vr_wall_now(), &mg, &err));
+        if (!mg)
+            return;
+        ok(store_merge_run(mg, &err));
+        ok(store_merge_finish(w->st, mg, &err));
+    }
+}
+
+void w_index(struct world *w, struct mach *m)
+{
+    struct store_index *ix = NULL;
+    ok(store_index_prepare(w->st, &m->id, &ix, &err));
+    if (!ix)
+        return;
+    ok(store_index_run(ix, &err));
+    ok(store_index_finish(w->st, ix, &err));
+}
+
+void w_failover(struct world *w, struct mach *m, const struct vr_point_id *p)
+{
+    const struct known_point *k = w_known(m, p);
+    for (size_t i = 0; i < DISKS; i++) {
+        free(m->overlay[i]);
+        ok(store_failover_path(w->st, &m->id, m->now[i].target, &m->overlay[i], &err));
+    }
+    memcpy(m->over, k->d, sizeof m->over);
+    ok(store_failover_prepare(w->st, &m->id, p, "vmr.crash", &err));
+    m->must_overlay = true;
+}
+
+void w_vm_writes(struct world *w, struct mach *m, unsigned seed)
+{
+    for (size_t i = 0; i < DISKS; i++) {
+        struct td_disk to = m->over[i];
+        to.byte[seed % 16] = (uint8_t)(seed + 11);
+        td_write(m->overlay[i], NULL, &m->over[i], &to);
+        m->over[i] = to;
+    }
+}
+
+void w_cancel(struct world *w, struct mach *m)
+{
+    m->must_overlay = false;
+    ok(store_failover_drop(w->st, &m->id, &err));
+}
+
+void w_become(struct world *w, struct mach *m)
+{
+    forgive(m, 0);
+    ok(store_failover_become_base(w->st, &m->id, &err));
+}
+
+void w_return(struct world *w, struct mach *m)
+{
+    struct vr_point_id first = m->newest;
+    first.epoch += 20;
+    struct known_point *k = learn(m, &first, m->over);
+    ok(store_failover_return(w->st, &m->id, &first, (struct wall_us){ 7 }, VR_POINT_STANDARD,
+                             &err));
+    k->must = true;
+    m->must_overlay = false; /* a point now */
+    m->newest = first;
+    memcpy(m->now, m->over, sizeof m->now);
+    memset(m->pending, 0, sizeof m->pending);
+}
+
+void w_drop(struct world *w, struct mach *m)
+{
+    m->must_exist = false;
+    m->must_overlay = false;
+    forgive(m, 0);
+    ok(store_chain_drop(w->st, &m->id, true, &err));
+}
