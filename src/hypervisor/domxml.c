@@ -290,6 +290,24 @@ int domxml_owner(const char *xml, uid_t *ret_uid, gid_t *ret_gid, struct vr_err 
     return vr_fail(err, VR_E_NOTFOUND, 0, "the machine has no DAC label");
 }
 
+int domxml_backing(const char *xml, const char *target, int depth, char **ret, struct vr_err *err)
+{
+    vr_auto(xmlFreeDoc) xmlDocPtr doc = parse(xml, "domain", err);
+    if (!doc)
+        return -1;
+    xmlNodePtr at = child(child(xmlDocGetRootElement(doc), "devices"), "disk");
+    while (at && !attr_is(child(at, "target"), "dev", target))
+        at = again(at);
+    for (; at && depth > 0; depth--)
+        at = child(at, "backingStore");
+    if (!at)
+        return 0;
+    xstr file = attr(child(at, "source"), "file");
+    xstr dev = attr(child(at, "source"), "dev");
+    *ret = vr_strdup((const char *)(file ? file : dev));
+    return 1;
+}
+
 /* ---- the definition of a replica ---- */
 
 static void random_mac(char out[18])

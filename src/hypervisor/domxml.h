@@ -24,6 +24,11 @@ int domxml_parse(const char *xml, struct hv_machine *ret, struct vr_err *err);
  * Errors: VR_E_NOTFOUND if there is no such label. */
 int domxml_owner(const char *xml, uid_t *ret_uid, gid_t *ret_gid, struct vr_err *err);
 
+/* domxml_backing() - the file that @xml says lies @depth levels (1 is directly) below the image of
+ * disk @target; *ret is NULL if it says that there is none. Caller frees *ret.
+ * Returns: 1 if the document says so, 0 if it leaves that to the image, -1 on error. */
+int domxml_backing(const char *xml, const char *target, int depth, char **ret, struct vr_err *err);
+
 /* domxml_replica() - the definition of a replica made of @xml; arguments as hv_define_replica().
  * Every target of @paths with a path must be a disk of @xml (VR_E_NOTFOUND).
  * With @uuid the result is a copy that may live beside the original: new MAC addresses, automatic

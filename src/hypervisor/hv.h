@@ -166,7 +166,9 @@ int hv_capture_begin(struct hv *hv, const struct vr_uuid *uuid, const char *cons
  * with
  * @keep and a lost job the retirement is still tried. */
 int hv_capture_end(struct hv *hv, struct hv_capture *cap, bool keep, struct vr_err *err);
-/* hv_capture_valid() - 0 when the instant is still held (machine not stopped/started since). */
+/* hv_capture_valid() - 0 when the instant is still held (machine not stopped/started since), else
+ * VR_E_STATE. To be called after the last read and before the data is called a point: what is read
+ * of a machine that was off and has been started is torn. */
 int hv_capture_valid(struct hv *hv, const struct hv_capture *cap, struct vr_err *err);
 
 /* Our checkpoints of a machine ("vmr." prefix), running or off. */

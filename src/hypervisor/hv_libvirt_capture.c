@@ -247,9 +247,55 @@ static int export_off(struct begin *b, size_t i, struct vr_err *err)
                            c->socket, err);
 }
 
+static bool same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    if (!a || !b)
+        return a == b;
+    return strcmp(a, b) == 0 ||
+           (stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
+}
+
+/* qemu-nbd follows the names in the images, libvirt what the definition says of them, if anything:
+ * where the two differ we would read something else than the machine. */
+static int check_chain(struct begin *b, const struct hv_disk *d, const char *xml,
+                       struct vr_err *err)
+{
+    vr_autofree char *at = vr_strdup(d->path);
+    for (int depth = 1; depth < 200; depth++) {
+        vr_autofree char *said = NULL, *real = NULL;
+        int r = domxml_backing(xml, d->target, depth, &said, err);
+        if (r <= 0)
+            return r;
+        if (imginfo_backing_path(at, depth == 1 ? d->format : "qcow2", &real, NULL) < 0)
+            real = NULL; /* of another format: its end is where the definition ends, too */
+        if (!same_file(said, real))
+            return vr_fail(err, VR_E_HV, 0,
+                           "%s: below %s lies %s, but the definition says %s: use qemu-img rebase "
+                           "-u or remove <backingStore> of disk %s",
+                           b->m.name, at, real ? real : "nothing", said ? said : "nothing",
+                           d->target);
+        if (!real)
+            return 0;
+        vr_set_str(&at, real);
+    }
+    return 0;
+}
+
+static int check_chains(struct begin *b, struct vr_err *err)
+{
+    vr_autofree char *xml = virDomainGetXMLDesc(b->dom, VIR_DOMAIN_XML_INACTIVE);
+    if (!xml)
+        return lv_fail(err, "definition");
+    for (size_t i = 0; i < b->n; i++)
+        if (check_chain(b, lv_disk(&b->m, b->targets[i]), xml, err) < 0)
+            return -1;
+    return 0;
+}
+
 static int begin_off(struct begin *b, struct vr_err *err)
 {
-    if (make_dirs(b, false, err) < 0)
+    if (check_chains(b, err) < 0 || make_dirs(b, false, err) < 0)
         return -1;
     b->p->exports = vr_new0(b->n, sizeof *b->p->exports);
     b->cap->instant = vr_wall_now();

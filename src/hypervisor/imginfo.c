@@ -221,6 +221,15 @@ static char *backing_path(const char *image, const char *name)
     return slash ? vr_printf("%.*s/%s", (int)(slash - image), image, name) : vr_strdup(name);
 }
 
+int imginfo_backing_path(const char *path, const char *format, char **ret, struct vr_err *err)
+{
+    imginfo_auto struct imginfo i = { .qcow2 = false };
+    if (imginfo_read(path, format, &i, err) < 0)
+        return -1;
+    *ret = i.backing ? backing_path(path, i.backing) : NULL;
+    return 0;
+}
+
 /* Is there a bitmap @name in an image below? Images that cannot be read as qcow2 have none. */
 static bool below_has(const char *path, const char *backing, const char *name)
 {

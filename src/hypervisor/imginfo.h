@@ -47,4 +47,8 @@ const struct imginfo_bitmap *imginfo_bitmap(const struct imginfo *i, const char 
  * Returns: true, or false with the reason in @why (@n bytes). Thread: any; blocks. */
 bool imginfo_tracks(const char *path, const char *name, char *why, size_t n);
 
+/* imginfo_backing_path() - path of the file below image @path; *ret is NULL if there is none or if
+ * it is no plain file. A plain @format has none. Caller frees *ret. Errors: as imginfo_read(). */
+int imginfo_backing_path(const char *path, const char *format, char **ret, struct vr_err *err);
+
 #endif

@@ -201,6 +201,20 @@ static void test_owner(void **state)
     fails(VR_E_NOTFOUND, domxml_owner("<domain/>", &uid, &gid, err));
 }
 
+static void test_backing(void **state)
+{
+    vr_autofree char *one = NULL;
+    char *none = NULL, *unset = NULL;
+    struct vr_err e = VR_ERR_INIT;
+    assert_int_equal(domxml_backing(machine, "vda", 1, &one, &e), 1);
+    assert_string_equal(one, "/images/base.raw");
+    assert_int_equal(domxml_backing(machine, "vda", 2, &none, &e), 1);
+    assert_null(none);
+    assert_int_equal(domxml_backing(machine, "vda", 3, &unset, &e), 0);
+    assert_int_equal(domxml_backing(machine, "vdb", 1, &unset, &e), 0);
+    assert_int_equal(domxml_backing(machine, "vdx", 1, &unset, &e), 0);
+}
+
 static void test_replica(void **state)
 {
     const struct hv_disk_path paths[] = { { "vda", "/vr/a&b/vda" },
@@ -284,9 +298,10 @@ static void test_backup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parse), cmocka_unit_test(test_parse_refuses),
-        cmocka_unit_test(test_owner), cmocka_unit_test(test_replica),
-        cmocka_unit_test(test_copy),  cmocka_unit_test(test_backup),
+        cmocka_unit_test(test_parse),   cmocka_unit_test(test_parse_refuses),
+        cmocka_unit_test(test_owner),   cmocka_unit_test(test_replica),
+        cmocka_unit_test(test_backing), cmocka_unit_test(test_copy),
+        cmocka_unit_test(test_backup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -339,6 +339,18 @@ static void test_snapshot_between(void **state)
     vr_autofree char *xml = NULL, *vda = image("vda"), *vdb = image("vdb");
     const struct hv_disk_path paths[] = { { "vda", WORK "/s2-a.qcow2" },
                                           { "vdb", WORK "/s2-b.qcow2" } };
+    /* First wrongly: libvirt goes on believing in the chain before the snapshot. */
+    vr_autofree char *script = vr_printf(
+        "cd " WORK " && virsh dumpxml --inactive %s >good.xml && sed 's/%s-0[.]s1/%s-0.s9/' "
+        "good.xml >bad.xml && qemu-img create -q -f qcow2 -F qcow2 -b "
+        "/var/lib/libvirt/images/%s-0.s1 "
+        "/var/lib/libvirt/images/%s-0.s9 && virsh -q define bad.xml",
+        guest, guest, guest, guest, guest);
+    struct hv_capture *wrong = NULL;
+    run("sh", "-c", script, NULL);
+    fails(VR_E_HV, hv_capture_begin(hv, &uuid, disks, 2, NULL, "vmr.wrong", &wrong, err));
+    run("virsh", "-q", "define", WORK "/good.xml", NULL);
+    assert_string_equal(looks("vmr.wrong"), "---");
     run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", vda, paths[0].path, NULL);
     run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", vdb, paths[1].path, NULL);
     ok(hv_xml(hv, &uuid, &xml, err));
