@@ -200,8 +200,7 @@ heading "Measured"
 # primary's disks: what differed between two of them is counted here, not by the daemon.
 fact_rows() {
     local copy id epoch lineage previous='' host what line changed wire ms differed label
-    # shellcheck disable=SC2012 # names are ours
-    ls -dtr "$dir"/[AB]/var/log/oracle/[0-9a-f]* | while read -r copy; do
+    while read -r copy; do
         id=${copy##*/}
         epoch=${id##*-}
         lineage=${id%-*}
@@ -223,7 +222,7 @@ fact_rows() {
             "$(human $((changed * 1024)))" "$(human $((wire * 1024)))" "$(seconds "$ms")"
         previous=$copy
         last_lineage=$lineage
-    done
+    done < <(copies "$uuid")
 }
 
 seconds() {
@@ -245,8 +244,7 @@ used_bytes() {
 # recognised by its numbers starting over.
 transfers_of() {
     local host=$1 lineage=$2 epoch=$3 rank
-    # shellcheck disable=SC2012
-    rank=$(ls -dtr "$dir/$host"/var/log/oracle/[0-9a-f]* | sed 's|.*/||; s|-[0-9]*$||' | awk '!seen[$0]++' | grep -n "^$lineage\$" | cut -d: -f1)
+    rank=$(copies "$uuid" | grep -F "$dir/$host/" | sed 's|.*/||; s|-[0-9]*$||' | awk '!seen[$0]++' | grep -n "^$lineage\$" | cut -d: -f1)
     transfers "$host" | awk -v rank="$rank" -v epoch="$epoch" '
         NR == 1 || $1 <= last { k++ }
         { last = $1 }
@@ -254,6 +252,7 @@ transfers_of() {
 }
 
 last_lineage=
+uuid=$(uuid_of A "$name")
 printf '%-22s %-7s %12s %12s %12s %8s\n' TRANSFER WAY "DIFFERED 4K" "CHANGED" "ON THE WIRE" TIME
 fact_rows
 echo

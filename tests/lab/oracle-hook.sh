@@ -2,18 +2,19 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # capture_hook of vmreplicad in the tests: while an instant is held, copy the primary's disks byte
-# for byte, with another program than the daemon, to /var/log/oracle/LINEAGE-EPOCH/TARGET.raw.
+# for byte, with another program than the daemon, to
+# /var/log/oracle/MACHINE/LINEAGE-EPOCH/TARGET.raw.
 # Whatever the replica later lists as a point is compared with these.
 # While /var/log/oracle/hold exists, the instant stays held after that (at most 120 s).
 # Arguments: MACHINE LINEAGE EPOCH [TARGET SOCKET EXPORT]...
 set -euo pipefail
 
 folder=/var/log/oracle
-name=$2-$3
+name=$1/$2-$3
+mkdir -p "$folder/$1"
 shift 3
-mkdir -p "$folder"
 [ ! -e "$folder/off" ] || exit 0
-work=$folder/.$name.$$
+work=$folder/.new.$$
 mkdir "$work"
 trap 'rm -rf "$work"' EXIT
 while [ $# -ge 3 ]; do

@@ -239,31 +239,31 @@ point_files() {
         sed -E 's/^(.{8})(.{4})(.{4})(.{4})(.{12}) ([0-9]+) /\1-\2-\3-\4-\5-\6 /'
 }
 
-# oracle_of ID: the folder of the copy made at that instant. The first point of a lineage (epoch 0) is
+# oracle_of UUID ID: the folder of the copy made at that instant. The first point of a lineage (epoch 0) is
 # what the machine was when it was failed over: the last copy of the lineage before.
 oracle_of() {
-    local host found=
-    for host in A B; do
-        if [ -d "$dir/$host/var/log/oracle/$1" ]; then
-            found=$dir/$host/var/log/oracle/$1
-        fi
+    local uuid=$1 id=$2 copy found=
+    for copy in "$dir"/[AB]/var/log/oracle/"$uuid/$id"; do
+        if [ -d "$copy" ]; then found=$copy; fi
     done
-    if [ -z "$found" ] && [ "${1##*-}" = 0 ]; then
-        # shellcheck disable=SC2012 # names are ours
-        found=$(ls -dtr "$dir"/[AB]/var/log/oracle/[0-9a-f]* | {
-            last=
-            while read -r host; do
-                case $host in
-                *"/${1%-*}-"*) break ;;
-                *) last=$host ;;
-                esac
-            done
-            echo "$last"
-        })
+    if [ -z "$found" ] && [ "${id##*-}" = 0 ]; then
+        while read -r copy; do
+            case $copy in
+            *"/${id%-*}-"*) break ;;
+            *) found=$copy ;;
+            esac
+        done < <(copies "$uuid")
     fi
     echo "$found"
 }
 
+# copies UUID: folders of all copies of a machine, oldest first.
+copies() {
+    # shellcheck disable=SC2012 # names are ours
+    ls -dtr "$dir"/[AB]/var/log/oracle/"$1"/* 2>/dev/null || :
+}
+
+# shellcheck disable=SC2034 # for demo.sh
 declare -A compared=() # ids of the points that check_points found equal so far
 
 # check_points REPLICA MACHINE: each point that is listed holds what the primary's disks held at its
@@ -279,7 +279,7 @@ check_points() {
             n=$((n + 1))
             [[ " ${listed[*]} " == *" $id "* ]] || fail "point $id is not listed by vmreplica points"
         fi
-        copy=$(oracle_of "$id")
+        copy=$(oracle_of "$uuid" "$id")
         [ -n "$copy" ] || fail "no copy of the primary's disks at point $id"
         [ -e "$copy/$target.raw" ] || fail "no copy of disk $target at point $id"
         on "$1" qemu-img compare -U -q -f raw -F "$format" "$copy/$target.raw" "$path" ||
