@@ -161,10 +161,13 @@ int hv_capture_begin(struct hv *hv, const struct vr_uuid *uuid, const char *cons
 
 /* hv_capture_end() - end the job and free @cap (also on failure).
  * @keep: true: the instant is safe at the peer: the new checkpoint stays, the parent is deleted.
- *        false: the new checkpoint is deleted, its bitmap merges back into the parent: nothing
- * lost. Errors: VR_E_STATE when the capture had been lost (machine stopped or started meanwhile);
- * with
- * @keep and a lost job the retirement is still tried. */
+ *        false: the new checkpoint is deleted; the parent went on recording: nothing is lost.
+ * Close every NBD connection before: a job that ends while a client is in the middle of its
+ * handshake stops the guest for good (docs/notes-libvirt.md 1.3).
+ * Waits some seconds for a libvirtd that is being restarted.
+ * Errors: VR_E_STATE when the capture had been lost (machine stopped or started meanwhile): what
+ * @keep asks for was done all the same. Any other error: it was not; delete the checkpoint later.
+ */
 int hv_capture_end(struct hv *hv, struct hv_capture *cap, bool keep, struct vr_err *err);
 /* hv_capture_valid() - 0 when the instant is still held (machine not stopped/started since), else
  * VR_E_STATE. To be called after the last read and before the data is called a point: what is read
