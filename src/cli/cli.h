@@ -105,7 +105,7 @@ void cli_json(const struct wsmc_list *l, const char *const *numbers);
     V(commit, "commit MACHINE", "complete a failover: no way back to other points")                \
     V(reverse, "reverse MACHINE", "replicate back, from the host failed over to")                  \
     V(seed, "seed MACHINE", "offer a machine that is off as a replica with content")               \
-    V(disable, "disable MACHINE", "stop protecting a machine (each host for itself)")                            \
+    V(disable, "disable MACHINE", "stop protecting a machine (each host for itself)")              \
     V(verify, "verify MACHINE [--point P]", "read a recovery point and prove it (on the replica)") \
     V(boot, "boot MACHINE", "start the machine on this host")                                      \
     V(shutdown, "shutdown MACHINE [--force]", "shut the machine down")

@@ -245,10 +245,12 @@ static char *reverse_settings(struct wsmc *w, const struct cli_vm *vm, const cha
 int verb_reverse(struct cli *c)
 {
     const char *args[2], *to = NULL;
-    const struct cli_option o[] = { { .name = "to", .value = &to } };
+    bool no_start = false;
+    const struct cli_option o[] = { { .name = "to", .value = &to },
+                                    { .name = "no-start", .flag = &no_start } };
     struct cli_vm vm;
     struct vr_err err = VR_ERR_INIT;
-    if (cli_parse(c, "reverse", o, 1, args, 1, 1) < 0)
+    if (cli_parse(c, "reverse", o, VR_ARRAY_LEN(o), args, 1, 1) < 0)
         return cli_usage("reverse");
     if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
         return cli_fail(&err);
@@ -269,7 +271,15 @@ int verb_reverse(struct cli *c)
     struct cli_vm now;
     if (cli_find_vm(w, vm.guid, &now, &err) < 0)
         return cli_fail(&err);
-    if (now.state == 1)
+    if (now.state == 1 && !no_start) {
+        cli_say(c, "Direction of %s is reversed. Shipping what the two hosts wrote apart ...",
+                now.name);
+        struct wsmc_arg t = { .name = "InitialReplicationType", .value = "3" };
+        if (cli_service(c, w, &now, "StartReplication", &t, 1, "Divergence", &err) < 0)
+            return cli_fail(&err);
+        if (!c->no_wait)
+            cli_say(c, "Machine %s is replicated back.", now.name);
+    } else if (now.state == 1)
         cli_say(c,
                 "Direction of %s is reversed. The old disks are the seed; now run: vmreplica start "
                 "%s --seeded",

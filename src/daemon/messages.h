@@ -63,9 +63,17 @@ enum call_type {
     X(5, LIST, REQ, settings, 1, msg_settings)                                \
     X(6, LIST, REQ, disks, VR_DISKS_MAX, msg_disk)
 
-#define MSG_REVERSE_REPLY(X) \
-    X(1, BOOL, OPT,          \
-      seeded) /* the disks there are a seed: an initial copy by comparison must follow */
+/* Ranges of one disk: (offset u64, length u64)*. */
+#define MSG_RANGES(X)                     \
+    X(1, STR, REQ, target, VR_TARGET_MAX) \
+    X(2, BYTES, OPT, ranges, 16777216)
+
+/* seeded: the disks there are a seed, an initial copy must follow; diverged: `wrote` names all that
+ * was written there on its own, so that copy need not compare. */
+#define MSG_REVERSE_REPLY(X)  \
+    X(1, BOOL, OPT, seeded)   \
+    X(2, BOOL, OPT, diverged) \
+    X(3, LIST, OPT, wrote, VR_DISKS_MAX, msg_ranges)
 
 #define MSG_STATUS(X) X(1, UUID, REQ, machine)
 
@@ -96,6 +104,7 @@ MSG_DECLARE(msg_create, MSG_CREATE)
 MSG_DECLARE(msg_create_reply, MSG_CREATE_REPLY)
 MSG_DECLARE(msg_settings_push, MSG_SETTINGS_PUSH)
 MSG_DECLARE(msg_reverse, MSG_REVERSE)
+MSG_DECLARE(msg_ranges, MSG_RANGES)
 MSG_DECLARE(msg_reverse_reply, MSG_REVERSE_REPLY)
 MSG_DECLARE(msg_status, MSG_STATUS)
 MSG_DECLARE(msg_status_reply, MSG_STATUS_REPLY)

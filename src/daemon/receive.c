@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "daemon/diverge.h"
 #include "daemon/messages.h"
 
 /* ---- calls that the engine answers when the answer is durable ---- */
@@ -22,6 +23,8 @@ struct peer_ask {
     sem_t answered;
     struct vr_err err;
     enum rel_state st;
+    struct vr_point_id newest;
+    bool diverged;    /* and can tell what it wrote on its own */
     bool has_content; /* this host holds a point or a seed */
 };
 
@@ -33,6 +36,8 @@ static void on_reply(void *ctx, const struct rel *r, const struct vr_err *err)
     if (r) {
         a->st = r->st;
         a->has_content = r->has_newest;
+        a->diverged = r->diverged;
+        a->newest = r->newest;
     }
     sem_post(&a->answered);
 }
@@ -114,6 +119,32 @@ static int call_settings(struct daemon *d, const struct xport_peer *from, const 
     return rc;
 }
 
+static int answer_reverse(struct daemon *d, const struct peer_ask *a, struct vr_buf *reply,
+                          struct vr_err *err)
+{
+    struct msg_reverse_reply rr = { .seeded = a->st == ST_R_WAIT };
+    struct divergence v = { .known = false };
+    struct vr_buf *bufs = vr_new0(VR_DISKS_MAX, sizeof *bufs);
+    struct msg_ranges *ranges = vr_new0(VR_DISKS_MAX, sizeof *ranges);
+    struct vr_err none = VR_ERR_INIT;
+    int rc = 0;
+    if (rr.seeded && a->diverged && divergence_load(d, &a->machine, &a->newest, &v, &none) == 0 &&
+        v.known) {
+        rc = divergence_to_msg(&v, bufs, ranges, err);
+        rr.diverged = true;
+        rr.wrote = ranges;
+        rr.n_wrote = v.n;
+    }
+    if (rc == 0)
+        rc = msg_reverse_reply_encode(&rr, reply, err);
+    for (size_t i = 0; i < VR_DISKS_MAX; i++)
+        vr_buf_done(&bufs[i]);
+    free(bufs);
+    free(ranges);
+    divergence_done(&v);
+    return rc;
+}
+
 static int call_reverse(struct daemon *d, const struct xport_peer *from, const void *body, size_t n,
                         struct vr_buf *reply, struct vr_err *err)
 {
@@ -130,9 +161,10 @@ static int call_reverse(struct daemon *d, const struct xport_peer *from, const v
     if (one_settings(m.settings, m.n_settings, &a->ev.set, err) == 0 &&
         msg_to_disks(m.disks, m.n_disks, a->ev.disks, &a->ev.n_disks, err) == 0)
         rc = ask_and_wait(d, a, err);
-    struct msg_reverse_reply rr = { .seeded = a->st == ST_R_WAIT };
+    if (rc == 0)
+        rc = answer_reverse(d, a, reply, err);
     free(a);
-    return rc < 0 ? -1 : msg_reverse_reply_encode(&rr, reply, err);
+    return rc;
 }
 
 struct status_ask {

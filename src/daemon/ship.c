@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/proc.h"
+#include "daemon/diverge.h"
 #include "daemon/messages.h"
 
 /* ---- capture ---- */
@@ -107,6 +108,7 @@ struct ship_task {
     struct xport_peer peer;
     struct xfer_progress progress;
     struct mono_ms began;
+    struct divergence diverged; /* what the first point after an unplanned failover ships besides */
     bool reached;
 };
 
@@ -138,7 +140,9 @@ static enum xfer_mode mode_of(const struct rel *r, const struct hv_capture_disk 
 {
     switch (r->flow.kind) {
     case FLOW_IR:
-        return r->seeded_start ? XFER_COMPARE : XFER_ALL;
+        if (r->diverged && r->flow.has_since && d->dirty_context)
+            return XFER_EXTENTS;
+        return r->seeded_start || r->diverged ? XFER_COMPARE : XFER_ALL;
     case FLOW_RESYNC:
         return XFER_COMPARE;
     default:
@@ -188,8 +192,10 @@ static int ship_all(struct ship_task *s, struct vr_stream *stream, struct vr_err
                                             .socket = d->socket,
                                             .export_name = d->export_name,
                                             .mode = mode_of(&s->t.r, d) };
-        if (disks[i].mode == XFER_DIRTY)
+        if (disks[i].mode == XFER_DIRTY || disks[i].mode == XFER_EXTENTS)
             disks[i].dirty_context = d->dirty_context;
+        if (disks[i].mode == XFER_EXTENTS)
+            disks[i].extra = divergence_of(&s->diverged, d->target);
         snprintf(disks[i].target, sizeof disks[i].target, "%s", d->target);
     }
     struct xfer_send x = {
@@ -219,12 +225,22 @@ static void ship_work(struct task *t)
     struct ship_task *s = (struct ship_task *)t;
     if (t->err.kind != VR_OK || run_hook(s, &t->err) < 0)
         return;
+    if (t->r.diverged && t->r.flow.has_since) {
+        struct vr_err err = VR_ERR_INIT;
+        if (divergence_load(t->d, &t->r.machine, &t->r.acked, &s->diverged, &err) < 0) {
+            vr_log_err(VR_LOG_WARN, "the disks are compared instead", &err);
+            t->r.flow.has_since = false; /* of this task's copy: everything is looked at */
+        }
+    }
     struct vr_stream *stream = NULL;
     if (open_transfer(s, &stream, &t->err) == 0) {
         s->reached = true;
         ship_all(s, stream, &t->err);
     }
     vr_stream_free(stream);
+    divergence_done(&s->diverged);
+    if (t->err.kind == VR_OK && t->r.diverged)
+        divergence_forget(t->d, &t->r.machine);
     vr_err_wrap(&t->err, "sending to %s", s->peer.name[0] ? s->peer.name : t->r.peer);
 }
 

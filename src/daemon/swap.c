@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "daemon/diverge.h"
 #include "daemon/messages.h"
 
 /* A task of an effect with an event as its result and room for what the effects need. */
@@ -24,6 +25,7 @@ struct swap_task {
     struct hv_disk_path paths[2 * VR_DISKS_MAX];
     char kept[VR_DISKS_MAX][VR_TARGET_MAX]; /* disks outside replication, by target */
     size_t n_kept;
+    bool was_yielded;
     char *path[VR_DISKS_MAX];
     size_t n;
     char checkpoint[64];
@@ -258,6 +260,21 @@ void fx_revert(struct daemon *d, const struct rel *r)
 }
 
 /* ---- REVERSE_CALL and BECOME_PRIMARY, on the failed-over host ---- */
+/* O and D, written down before the direction changes. When they cannot be told, the first copy
+ * compares instead: more reading, no more on the wire. */
+static bool note_divergence(struct swap_task *s, const struct msg_reverse_reply *rr)
+{
+    struct divergence v = { .of = { .lineage = s->t.r.next_lineage }, .known = true };
+    struct vr_err err = VR_ERR_INIT;
+    bool ok = msg_to_divergence(rr, &v, &err) == 0 &&
+              divergence_add_points(s->t.d, &s->t.r, &v, &err) == 0 &&
+              divergence_save(s->t.d, &s->t.r.machine, &v, &err) == 0;
+    if (!ok)
+        vr_log_err(VR_LOG_WARN, "the divergence is found by comparing the disks", &err);
+    divergence_done(&v);
+    return ok;
+}
+
 static void reverse_work(struct task *t)
 {
     struct swap_task *s = (struct swap_task *)t;
@@ -281,8 +298,10 @@ static void reverse_work(struct task *t)
         xport_call(t->d->xport, &s->peer, CALL_REVERSE, b.data, b.len, &reply, 120000, &t->err) ==
             0) {
         __attribute__((cleanup(msg_reverse_reply_done))) struct msg_reverse_reply rr = { 0 };
-        if (msg_reverse_reply_decode(reply.data, reply.len, &rr, &t->err) == 0)
+        if (msg_reverse_reply_decode(reply.data, reply.len, &rr, &t->err) == 0) {
             s->ev.seeded = rr.seeded;
+            s->ev.diverged = rr.seeded && rr.diverged && note_divergence(s, &rr);
+        }
     }
     vr_err_wrap(&t->err, "host %s", s->peer.name);
 }
@@ -331,7 +350,7 @@ static void st_yield(void *arg)
     struct swap_task *s = arg;
     const struct rel *r = &s->t.r;
     struct store *st = s->t.d->store;
-    struct vr_point_id first = { .lineage = r->next_lineage, .epoch = 0 };
+    struct vr_point_id first = rel_seed_point(r);
     if (is_yielded(s, &first))
         return; /* done before a crash */
     enum vr_point_kind kind = r->seed ? VR_POINT_STANDARD : VR_POINT_PLANNED;
@@ -395,6 +414,19 @@ static int clean_checkpoints(struct task *t, const char *but)
     return t->err.kind == VR_OK ? 0 : -1;
 }
 
+static void st_yielded_before(void *arg)
+{
+    struct swap_task *s = arg;
+    struct vr_point_id first = rel_seed_point(&s->t.r);
+    s->was_yielded = is_yielded(s, &first);
+}
+
+static bool yielded_before(struct swap_task *s)
+{
+    store_call(s->t.d, st_yielded_before, s);
+    return s->was_yielded;
+}
+
 static void yield_work(struct task *t)
 {
     struct swap_task *s = (struct swap_task *)t;
@@ -406,6 +438,11 @@ static void yield_work(struct task *t)
                  : vr_fail(&t->err, VR_E_STATE, 0, "machine %s is running on host %s", t->r.name,
                            t->d->cfg.host_name);
     hv_machine_done(&m);
+    if (rc == 0 && t->r.diverged && !yielded_before(s)) {
+        struct divergence v = { .known = false };
+        rc = divergence_of_old_primary(t->d, &t->r, &v, &t->err);
+        divergence_done(&v);
+    }
     if (rc < 0 || clean_checkpoints(t, NULL) < 0)
         goto out;
     store_call(t->d, st_yield, s);

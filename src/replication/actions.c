@@ -53,7 +53,7 @@ ACTION(create)
     rel_copy_disks(r, ev);
     r->lineage = ev->lineage;
     r->epoch = 0;
-    r->has_acked = r->tracked = r->has_newest = r->seed = r->committed = false;
+    r->has_acked = r->tracked = r->has_newest = r->seed = r->committed = r->diverged = false;
     r->seeded_start = false;
     memset(&r->acked, 0, sizeof r->acked);
     vr_err_clear(&r->last_err);
@@ -165,9 +165,26 @@ ACTION(yield)
     keep_old(r);
     r->yield_from = r->st;
     r->next_lineage = ev->lineage;
-    r->seed = false;
+    r->seed = r->diverged = false;
+    r->yield_for_peer = true;
     r->set = ev->set;
     r->due.ms = r->start_at.us = 0;
+}
+
+ACTION(diverge)
+{
+    rel_a_yield(r, ev);
+    r->seed = r->diverged = true;
+    r->epoch++; /* of the point that the disks become; burnt if that fails */
+}
+
+/* The point that this host's disks are when they become a seed: what it wrote last in its lineage,
+ * and nobody received; or, without a history, the beginning of one. */
+struct vr_point_id rel_seed_point(const struct rel *r)
+{
+    if (r->diverged)
+        return (struct vr_point_id){ .lineage = r->lineage, .epoch = r->epoch };
+    return (struct vr_point_id){ .lineage = r->next_lineage, .epoch = 0 };
 }
 
 /* The old primary is the replica now; what its disks hold is the point the new lineage began with.
@@ -197,13 +214,16 @@ ACTION(offer)
         rel_copy_disks(r, ev);
     r->next_lineage = ev->lineage;
     r->seed = true;
+    r->diverged = r->st != ST_NONE && r->has_acked;
+    r->epoch += r->diverged;
+    r->yield_for_peer = false;
     r->due.ms = r->start_at.us = 0;
 }
 
 ACTION(yielded_seed)
 {
+    r->newest = rel_seed_point(r);
     r->lineage = r->next_lineage;
-    r->newest = (struct vr_point_id){ .lineage = r->lineage, .epoch = 0 };
     r->has_newest = true;
     r->has_acked = r->tracked = false;
     r->ever_replica = true;
@@ -216,7 +236,7 @@ ACTION(yield_failed)
 {
     rel_set_error(r, ev);
     back_to_old(r);
-    r->seed = false;
+    r->seed = r->diverged = false;
 }
 
 ACTION(reverse_failed)
@@ -239,6 +259,8 @@ ACTION(bind_seed)
     rel_copy_name(r->peer, ev->peer);
     r->set = ev->set;
     r->lineage = ev->lineage;
+    /* What was written here counts from points of the old lineage, whichever was chosen. */
+    r->diverged = r->diverged && vr_uuid_eq(&ev->point.lineage, &r->newest.lineage);
     r->last_time.us = 0;
 }
 
@@ -286,7 +308,7 @@ ACTION(rx_committed)
     r->newest_instant = ev->instant;
     r->last_time = ev->wall;
     r->last_kind = ev->kind;
-    r->seed = false;
+    r->seed = r->diverged = false;
     rel_copy_disks(r, ev);
     r->last = ev->moved;
     vr_err_clear(&r->last_err);
@@ -378,7 +400,8 @@ ACTION(become_primary)
     r->lineage = r->next_lineage;
     r->epoch = 0;
     r->acked = (struct vr_point_id){ .lineage = r->lineage, .epoch = 0 };
-    r->has_acked = r->tracked = !ev->seeded;
+    r->diverged = ev->seeded && ev->diverged;
+    r->has_acked = r->tracked = !ev->seeded || ev->diverged;
     r->seeded_start = ev->seeded;
     r->has_newest = false;
     r->ever_replica = true;

@@ -130,7 +130,7 @@ ACTION(shipped)
     r->last_kind = r->flow.kind == FLOW_FINAL ? VR_POINT_PLANNED : VR_POINT_STANDARD;
     r->flow.phase = FLOW_RETIRE;
     r->failures = 0;
-    r->seeded_start = false;
+    r->seeded_start = r->diverged = false;
     vr_err_clear(&r->last_err);
     r->last = ev->moved;
     r->stat_ok++;

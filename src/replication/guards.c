@@ -213,6 +213,9 @@ GUARD(may_receive)
         return vr_fail(err, VR_E_BUSY, 0, "a transfer for machine %s is already coming in",
                        r->name);
     bool same = r->has_newest && vr_uuid_eq(&r->newest.lineage, &ev->lineage);
+    /* What this host wrote on its own was told to the sender, who adds it to what is shipped. */
+    if (r->diverged && ev->latest && ev->point.epoch == 0)
+        return 1;
     /* Changes since a point not newer than ours cover everything that may differ: redundant, never
      * wrong. Changes since a point that we never had would leave a gap. */
     if (ev->latest && (!same || ev->point.epoch > r->newest.epoch))
@@ -253,14 +256,46 @@ GUARD(may_yield)
                        r->name);
     if (!ev->vm_off)
         return vr_fail(err, VR_E_STATE, 0, "machine %s is running on its old primary", r->name);
-    if (!vr_point_eq(&r->acked, &ev->point))
-        return vr_fail(
-            err, VR_E_STATE, 0,
-            "machine %s was not failed over to the point that the planned failover made: "
-            "cancel the failover and use the newest point, or reverse it as an unplanned "
-            "one",
-            r->name);
+    return vr_point_eq(&r->acked, &ev->point); /* else it has diverged: the next row */
+}
+
+/* After an unplanned failover, or one to an older point: this host's disks and the peer's differ in
+ * what each wrote since the point failed over to. Nothing here is given up: it becomes a point. */
+GUARD(may_diverge)
+{
+    if (rel_g_from_peer(r, ev, err) < 0)
+        return -1;
+    if (r->flow.phase != FLOW_IDLE)
+        return vr_fail(err, VR_E_BUSY, 0, "a cycle of machine %s is just ending; try again",
+                       r->name);
+    if (!vr_uuid_eq(&r->lineage, &ev->point.lineage))
+        return vr_fail(err, VR_E_STATE, 0,
+                       "machine %s was failed over to a point that did not come from here",
+                       r->name);
+    if (!ev->vm_off)
+        return vr_fail(err, VR_E_STATE, 0,
+                       "machine %s is running on its old primary; shut it down there first",
+                       r->name);
     return 1;
+}
+
+GUARD(diverging)
+{
+    UNUSED;
+    return r->diverged;
+}
+
+GUARD(diverging_prepared)
+{
+    UNUSED;
+    return r->diverged && r->yield_from == ST_P_PREPARED;
+}
+
+/* Who asked: a peer (its lineage is awaited then) or a user who offers the disks. */
+GUARD(diverging_for_peer)
+{
+    UNUSED;
+    return r->diverged && r->yield_for_peer;
 }
 
 GUARD(same_next)

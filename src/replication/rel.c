@@ -197,6 +197,8 @@ static const struct field fields[] = {
     FIELD("next_lineage", F_UUID, next_lineage),
     FIELD("committed", F_BOOL, committed),
     FIELD("ever_replica", F_BOOL, ever_replica),
+    FIELD("diverged", F_BOOL, diverged),
+    FIELD("yield_for_peer", F_BOOL, yield_for_peer),
     FIELD("seed", F_BOOL, seed),
     FIELD("seeded_start", F_BOOL, seeded_start),
     FIELD("start_at", F_WALL, start_at),

@@ -99,10 +99,13 @@ struct rel {
     struct vr_uuid next_lineage; /* R: lineage that began with the failover */
     bool committed;              /* R: failover was committed (state while reversing) */
     bool ever_replica;           /* this host's disks are a chain of the store */
-    bool seed;                   /* waiting with disks of its own to compare with */
-    bool seeded_start;           /* P: the initial copy compares instead of copying */
-    struct wall_us start_at;     /* P: scheduled start of the initial copy or resync; 0 none */
-    bool paused_for_failover;    /* R: was suspended when the failover began */
+    bool diverged;       /* R: what this host wrote since its last point is known and part of what
+                            the primary sends; P: and is to be shipped with the first point */
+    bool yield_for_peer; /* P_YIELDING: a peer waits for it */
+    bool seed;           /* waiting with disks of its own to compare with */
+    bool seeded_start;   /* P: the initial copy compares instead of copying */
+    struct wall_us start_at;  /* P: scheduled start of the initial copy or resync; 0 none */
+    bool paused_for_failover; /* R: was suspended when the failover began */
     /* While a reverse or a change of role is under way: what to go back to if it fails. */
     char old_peer[VR_NAME_MAX];
     struct rel_settings old_set;
@@ -142,6 +145,9 @@ const char *rel_event_text(enum rel_event_type t);
 /* rel_health() - 0..3; reasons are appended to @why (each a sentence), at most 8.
  * src:[contract.md D.1] */
 uint16_t rel_health(const struct rel *r, struct wall_us now, const char *why[8], size_t *ret_n);
+/* rel_seed_point() - the id under which this host's disks are listed when they become a seed; to be
+ * asked before the relationship changes sides. */
+struct vr_point_id rel_seed_point(const struct rel *r);
 /* rel_checkpoint() - name of the checkpoint of an epoch: "vmr.<8 hex of lineage>.<epoch>". */
 void rel_checkpoint(const struct vr_uuid *lineage, uint64_t epoch, char out[64]);
 /* rel_settings_default() - the values of a machine that never replicated. src:[contract.md A.3] */

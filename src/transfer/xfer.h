@@ -68,6 +68,11 @@ struct xfer_send {
  * them. Memory: bounded (about 64 MiB) whatever the disk's size. */
 int xfer_send_run(const struct xfer_send *x, struct vr_err *err);
 
+/* xfer_dirty_map() - add to @ret what the dirty context of an export names. Errors: VR_E_IO,
+ * VR_E_TRACKING (no such context). Thread: a worker; blocks. */
+int xfer_dirty_map(const char *socket, const char *export_name, const char *dirty_context,
+                   struct extents *ret, struct vr_err *err);
+
 struct xfer_recv_disk {
     char target[VR_TARGET_MAX];
     uint64_t size;
