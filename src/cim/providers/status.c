@@ -248,7 +248,10 @@ static int verify(struct call *c, struct vr_err *err)
                        "machine %s has no recovery points here: they are held "
                        "on the replica",
                        vm.name);
-    pt = id ? vm_point(c->p, &vm, id) : NULL;
+    const struct store_point *all = NULL;
+    size_t n = vm_points(c->p, &vm, &all);
+    /* Without a name the newest one. */
+    pt = id ? vm_point(c->p, &vm, id) : n ? &all[n - 1] : NULL;
     if (!pt)
         return vr_fail(err, VR_E_INVAL, 0, "\"%.80s\" is no recovery point of machine %s",
                        id ? id : "", vm.name);
