@@ -58,11 +58,10 @@ static int insert_overlay(struct store *st, const struct chain_row *c, int64_t p
 static int insert_overlays(struct store *st, const struct chain_row *c, int64_t point,
                            const char *bitmap, struct vr_err *err)
 {
-    char(*t)[VR_TARGET_MAX] = NULL;
+    vr_autofree char(*t)[VR_TARGET_MAX] = NULL;
     size_t n = 0;
     if (chain_targets(st->db, &c->machine, &t, &n, err) < 0)
         return -1;
-    vr_autofree void *owned = t;
     for (size_t i = 0; i < n; i++)
         if (insert_overlay(st, c, point, t[i], err) < 0)
             return -1;
@@ -78,8 +77,7 @@ static int make_overlays(struct store *st, const struct chain_row *c, const char
     struct img im = { .fs = fs, .lock_fd = st->lock_fd };
     vr_autofree char *active = vr_printf("%s/active", c->folder);
     vr_autolayers struct layers l = { 0 };
-    if (layers_role(st->db, &c->machine, ROLE_OVERLAY, &l, err) < 0 ||
-        fs->mkdir(fs, active, 0711, err) < 0 || fs->sync_dir(fs, c->folder, err) < 0)
+    if (layers_role(st->db, &c->machine, ROLE_OVERLAY, &l, err) < 0)
         return -1;
     for (size_t i = 0; i < l.n; i++) {
         vr_autolayer struct layer_row below = { 0 };
@@ -92,6 +90,15 @@ static int make_overlays(struct store *st, const struct chain_row *c, const char
             return -1;
     }
     return fs->sync_dir(fs, active, err);
+}
+
+/* Before the rows: files in a folder that does not exist would stay in the trash for ever. */
+static int make_folder(struct store *st, const struct chain_row *c, struct vr_err *err)
+{
+    vr_autofree char *active = vr_printf("%s/active", c->folder);
+    if (st->fs->mkdir(st->fs, active, 0711, err) < 0)
+        return -1;
+    return st->fs->sync_dir(st->fs, c->folder, err);
 }
 
 static int set_state(struct store *st, const struct vr_uuid *machine, enum chain_state state,
@@ -157,7 +164,7 @@ int store_failover_prepare(struct store *st, const struct vr_uuid *machine,
         return -1;
     if (c.state == CHAIN_PREPARING && drop_overlays(st, machine, err) < 0)
         return -1;
-    if (store_begin(st, "failover-making", err) < 0 ||
+    if (make_folder(st, &c, err) < 0 || store_begin(st, "failover-making", err) < 0 ||
         store_end(st, "failover-making", insert_overlays(st, &c, seq, bitmap, err), err) < 0 ||
         make_overlays(st, &c, bitmap, err) < 0)
         return -1;

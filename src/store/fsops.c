@@ -20,7 +20,7 @@
 
 static int real_mkdir(const struct fsops *fs, const char *path, unsigned mode, struct vr_err *err)
 {
-    if (mkdir(path, mode) == 0)
+    if (mkdir(path, mode) == 0 && chmod(path, mode) == 0) /* whatever the umask */
         return 0;
     int e = errno;
     struct stat sb;

@@ -65,11 +65,10 @@ static int add_disk(struct store *st, struct store_index *ix, const struct chain
 static int add_disks(struct store *st, struct store_index *ix, const struct chain_row *c,
                      int64_t seq, struct vr_err *err)
 {
-    char(*t)[VR_TARGET_MAX] = NULL;
+    vr_autofree char(*t)[VR_TARGET_MAX] = NULL;
     size_t n = 0;
     if (chain_targets(st->db, &c->machine, &t, &n, err) < 0)
         return -1;
-    vr_autofree void *owned = t;
     for (size_t i = 0; i < n; i++)
         if (add_disk(st, ix, c, seq, t[i], err) < 0)
             return -1;

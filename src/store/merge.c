@@ -197,11 +197,10 @@ int store_merge_prepare(struct store *st, const struct vr_uuid *machine,
     int rc = point_newest(st->db, machine, &newest, NULL, err);
     if (rc <= 0)
         return rc;
-    char(*t)[VR_TARGET_MAX] = NULL;
+    vr_autofree char(*t)[VR_TARGET_MAX] = NULL;
     size_t n = 0;
     if (chain_targets(st->db, machine, &t, &n, err) < 0)
         return -1;
-    vr_autofree void *owned = t;
     for (size_t i = 0; i < n && !*ret; i++) {
         struct choice ch;
         rc = choose(st, newest, t[i], &ch, err);

@@ -137,11 +137,10 @@ static int parent_layer(const struct opening *o, const char *target, struct laye
 
 static int check_disks(const struct opening *o, struct vr_err *err)
 {
-    char(*t)[VR_TARGET_MAX] = NULL;
+    vr_autofree char(*t)[VR_TARGET_MAX] = NULL;
     size_t n = 0;
     if (chain_targets(o->st->db, &o->chain->machine, &t, &n, err) < 0)
         return -1;
-    vr_autofree void *owned = t;
     char name[64];
     machine_name(&o->chain->machine, name);
     if (n != o->n_disks)

@@ -257,11 +257,10 @@ int store_verify_prepare(struct store *st, const struct vr_uuid *machine,
                        (unsigned long long)p->epoch);
     if (rc < 0 || merges_settle(st, machine, err) < 0)
         return -1;
-    char(*t)[VR_TARGET_MAX] = NULL;
+    vr_autofree char(*t)[VR_TARGET_MAX] = NULL;
     size_t n = 0;
     if (chain_targets(st->db, machine, &t, &n, err) < 0)
         return -1;
-    vr_autofree void *owned = t;
     vr_auto(store_verify_free) struct store_verify_input *v = vr_new(struct store_verify_input);
     v->hold = hold_new(st, HOLD_READ, machine, seq);
     v->seq = seq;
