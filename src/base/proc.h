@@ -15,7 +15,8 @@
  * Thread: any but the control thread (blocks). */
 int vr_proc_run(const char *const argv[], int seconds, struct vr_buf *out, struct vr_err *err);
 
-/* vr_proc_spawn() - start a program that goes on (killed by the kernel when we die).
+/* vr_proc_spawn() - start a program that goes on, also when we die: who starts one keeps a pid file
+ * and looks for left-overs at the next start.
  * @stderr_fd: where its standard error goes, -1 for ours
  * @ret_pid:   the process; the caller ends it with vr_proc_stop()
  * Thread: the starting thread must live as long as the program is needed if it is to die with us.

@@ -196,7 +196,7 @@ static void recovery_points(void **st)
     vr_autofree char *ref = vr_printf("Msvm_VirtualSystemSettingData.InstanceID=\"%s\"", id);
     done(w, CALL(w, STATUS_PATH(WEB), "VerifyPoint", { "PointId", id }));
     assert_int_equal(CALL(w, STATUS_PATH(WEB), "VerifyPoint", { "PointId", "x" }), 32773);
-    assert_int_equal(CALL(w, STATUS_PATH(WEB), "VerifyPoint"), 32773);
+    done(w, CALL(w, STATUS_PATH(WEB), "VerifyPoint")); /* the newest */
     assert_int_equal(CALL(w, STATUS_PATH(DB), "VerifyPoint", { "PointId", id }), 32775);
     /* the short form of the id will do for a failover */
     done(w, SVC(w, WEB, "InitiateFailover", { "SnapshotSettingData", ref }));
