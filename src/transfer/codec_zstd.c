@@ -1,62 +1,96 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* zstd, the only file that includes it. Each thread keeps for every step of a ladder of levels what
- * it cost and what it saved, and takes the step with the smallest sum of time: processor time per
- * byte, shared by the threads, plus what is left of the byte times the price of the link. On a fast
- * link that means sending plain; on a slow one the ceiling. A neighbouring step is tried now and
- * then, so that the choice follows when data or link change. */
+/* zstd, the only file that includes it. Which level pays is found by trying: the writer measures
+ * how fast the disk's bytes get through, all things considered, with one step of a ladder of levels
+ * for some time, then goes on with the step that was fastest and tries a neighbour now and then. On
+ * a fast link, or where processors are busy, that ends at plain; on a slow link at the ceiling. */
 #include "transfer/codec_zstd.h"
 
-#include <string.h>
-#include <time.h>
+#include <stdlib.h>
 
 #include <zstd.h>
 
 #include "base/alloc.h"
 
-enum { EXPLORE_EVERY = 48 };
+static const int ladder[] = { 0, -20, -5, 1, 3, 6, 12 }; /* levels; 0: plain */
+enum {
+    STEPS = VR_ARRAY_LEN(ladder),
+    FIRST = 2,         /* where to begin */
+    CALM = 3,          /* up to here the stronger of two equally fast steps is taken */
+    WINDOW = 24 << 20, /* bytes of disk measured with one step */
+    EXPLORE_EVERY = 8, /* windows */
+};
 
-void zlink_measure(struct zlink *l, uint64_t bytes, uint64_t ns)
+void zsteer_init(struct zsteer *s, int ceiling)
 {
-    if (!bytes)
-        return;
-    uint64_t now = ns * 1000 / bytes, old = atomic_load(&l->ps_per_byte);
-    atomic_store(&l->ps_per_byte, old ? (old * 7 + now) / 8 : now);
+    *s = (struct zsteer){ .steps = 1 };
+    while (ceiling && s->steps < STEPS && ladder[s->steps] <= ceiling)
+        s->steps++;
+    atomic_store(&s->step, s->steps > FIRST ? FIRST : s->steps - 1);
 }
 
-/* What each step costs before it was measured: picoseconds per byte, and the share that is left. */
-static const struct step {
-    int level;
-    double ps, left;
-} ladder[] = {
-    { 0, 0, 1.0 }, /* plain */
-    { -20, 700, 0.60 }, { -5, 1300, 0.48 }, { 1, 2500, 0.40 },
-    { 3, 5000, 0.37 },  { 6, 12000, 0.35 }, { 12, 40000, 0.34 },
-};
-enum { STEPS = VR_ARRAY_LEN(ladder) };
+static int fastest(const struct zsteer *s)
+{
+    int best = -1;
+    for (int i = 0; i < s->steps; i++) {
+        if (s->cost[i] <= 0)
+            continue;
+        double allowed = i <= CALM ? 1.03 : 0.97;
+        if (best < 0 || s->cost[i] < s->cost[best] * allowed)
+            best = i;
+    }
+    return best;
+}
+
+static int next_step(const struct zsteer *s)
+{
+    int best = fastest(s);
+    /* The first windows look at plain, and at what is next to the best. */
+    if (s->cost[0] <= 0)
+        return 0;
+    bool look = s->measured <= 4 || s->measured % EXPLORE_EVERY == 0;
+    int other = s->measured / EXPLORE_EVERY % 2 ? best - 1 : best + 1;
+    if (s->measured <= 4)
+        other = best + 1 < s->steps && s->cost[best + 1] <= 0 ? best + 1 : best - 1;
+    if (!look || other < 0 || other >= s->steps)
+        return best;
+    return s->measured <= 4 && s->cost[other] > 0 ? best : other;
+}
+
+void zsteer_note(struct zsteer *s, int step, uint64_t bytes, uint64_t compressible, int64_t now_ns)
+{
+    if (s->steps == 1)
+        return;
+    int now = atomic_load(&s->step);
+    if (step != now || !s->since_ns) {
+        /* Still from before the change: begin to measure behind it. */
+        s->since_ns = now_ns;
+        s->bytes = s->compressible = 0;
+        return;
+    }
+    s->bytes += bytes;
+    s->compressible += compressible;
+    if (s->bytes < WINDOW)
+        return;
+    double took = (double)(now_ns - s->since_ns) / 1e9 / (double)s->bytes;
+    if (s->compressible >= s->bytes / 8) {
+        s->cost[now] = s->cost[now] > 0 ? s->cost[now] * 0.6 + took * 0.4 : took;
+        s->measured++;
+        atomic_store(&s->step, next_step(s));
+    }
+    s->since_ns = now_ns;
+    s->bytes = s->compressible = 0;
+}
 
 struct zpack {
     ZSTD_CCtx *c;
-    const struct zlink *link;
-    int threads, steps; /* usable steps of the ladder */
-    unsigned int runs;
-    double ps[STEPS], left[STEPS];
 };
 
-struct zpack *zpack_new(int ceiling, int threads, const struct zlink *link)
+struct zpack *zpack_new(void)
 {
     struct zpack *z = vr_new(struct zpack);
     z->c = ZSTD_createCCtx();
     if (!z->c)
         abort();
-    z->threads = threads > 0 ? threads : 1;
-    z->link = link;
-    z->steps = 1;
-    while (ceiling && z->steps < STEPS && ladder[z->steps].level <= ceiling)
-        z->steps++;
-    for (int i = 0; i < STEPS; i++) {
-        z->ps[i] = ladder[i].ps;
-        z->left[i] = ladder[i].left;
-    }
     return z;
 }
 
@@ -95,47 +129,12 @@ size_t zpack_bound(size_t n)
     return ZSTD_compressBound(n);
 }
 
-static uint64_t cpu_ns(void)
+size_t zpack_run(struct zpack *z, int step, const void *p, size_t n, void *to, size_t room)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static int choose(struct zpack *z)
-{
-    double link = (double)atomic_load(&z->link->ps_per_byte);
-    int best = 0;
-    double least = 0;
-    for (int i = 0; i < z->steps; i++) {
-        double cost = z->ps[i] / z->threads + z->left[i] * link;
-        if (i == 0 || cost < least) {
-            least = cost;
-            best = i;
-        }
-    }
-    if (z->runs++ % EXPLORE_EVERY == EXPLORE_EVERY - 1) {
-        int other = z->runs / EXPLORE_EVERY % 2 ? best + 1 : best - 1;
-        /* A step up is tried only where the link is dear enough for its share to matter. */
-        if (other > 0 && other < z->steps && z->ps[other] / z->threads < 4 * link)
-            best = other;
-    }
-    return best;
-}
-
-size_t zpack_run(struct zpack *z, const void *p, size_t n, void *to, size_t room)
-{
-    int i = choose(z);
-    if (i == 0)
+    if (step <= 0 || step >= STEPS)
         return 0;
-    uint64_t start = cpu_ns();
-    size_t got = ZSTD_compressCCtx(z->c, to, room, p, n, ladder[i].level);
-    double ps = (double)(cpu_ns() - start) * 1000.0 / (double)n;
-    if (ZSTD_isError(got))
-        got = n;
-    z->ps[i] += (ps - z->ps[i]) / 8;
-    z->left[i] += ((double)got / (double)n - z->left[i]) / 8;
-    return got < n - n / 16 ? got : 0;
+    size_t got = ZSTD_compressCCtx(z->c, to, room, p, n, ladder[step]);
+    return !ZSTD_isError(got) && got < n - n / 16 ? got : 0;
 }
 
 struct zunpack {

@@ -28,7 +28,7 @@
 enum {
     FRAME_HEADER = 8, /* bytes */
     FRAME_VERSION = 1,
-    FRAME_DATA_MAX = 1 << 20, /* bytes of disk in one record with data */
+    FRAME_DATA_MAX = 1 << 19, /* bytes of disk in one record with data */
     FRAME_BLOCKS_MAX = FRAME_DATA_MAX / VR_BLOCK_SIZE,
     FRAME_ZERO_MAX = 64 << 20, /* bytes of disk in one zero record */
     FRAME_HAVE_MAX = 4096,     /* digests in one HAVE */

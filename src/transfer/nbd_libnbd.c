@@ -17,7 +17,7 @@
 
 enum {
     CONNS_MAX = 8,
-    CONN_DEPTH = 16, /* qemu's server takes that many requests of a client at once */
+    CONN_DEPTH = 8, /* requests in flight; more only makes servers allocate more */
     POLL_SLICE_MS = 200,
     SOCKET_BUFFER = 2 << 20,
     STATUS_MAX = 1 << 30, /* bytes asked at once: below the 4 GiB of the protocol */
@@ -103,8 +103,14 @@ static int connect_image(struct vnbd *n, const struct vnbd_config *cfg, struct n
         return vr_fail(err, errno == ENOENT ? VR_E_NOFILE : VR_E_IO, errno, "cannot open %s",
                        cfg->image);
     /* No --persistent: it ends when we close the connection, also by dying. */
-    const char *argv[12] = { "qemu-nbd", "--format=qcow2", "--detect-zeroes=off", "--aio=threads" };
-    size_t a = 4;
+    const char *argv[16] = { "env",
+                             "MALLOC_MMAP_THRESHOLD_=33554432",
+                             "MALLOC_TRIM_THRESHOLD_=67108864",
+                             "qemu-nbd",
+                             "--format=qcow2",
+                             "--detect-zeroes=off",
+                             "--aio=threads" };
+    size_t a = 7;
     argv[a++] = "--discard=unmap";
     argv[a++] = cache_mode(cfg->image);
     argv[a++] = cfg->want_depth ? "--allocation-depth" : "--export-name=";

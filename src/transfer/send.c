@@ -79,6 +79,7 @@ static int packers_wanted(void)
 static int make(struct send_ctx *c, struct vr_err *err)
 {
     c->want_packers = packers_wanted();
+    zsteer_init(&c->steer, c->x->level);
     c->fault = fault_new();
     c->spare = queue_new(SEND_UNITS);
     c->read = queue_new(SEND_UNITS);

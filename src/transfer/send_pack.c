@@ -54,8 +54,9 @@ static void add_record(struct send_unit *u, struct packing *w, enum kind kind, u
         n = size = 0;
         u->zeros += length;
     } else if (kind == LOOSE) {
+        u->compressible += length;
         size_t room = zpack_bound(FRAME_DATA_MAX) + 4096 - w->packed;
-        size_t got = zpack_run(w->z, from, size, u->packed + w->packed, room);
+        size_t got = zpack_run(w->z, u->step, from, size, u->packed + w->packed, room);
         if (got) {
             d.encoding = FRAME_ZSTD;
             from = u->packed + w->packed;
@@ -101,11 +102,12 @@ static void pack(struct send_unit *u, struct packing *w)
 void *send_packer(void *arg)
 {
     struct send_ctx *c = arg;
-    vr_auto(zpack_free) struct zpack *z = zpack_new(c->x->level, c->want_packers, &c->link);
+    vr_auto(zpack_free) struct zpack *z = zpack_new();
     while (!queue_ended(c->read)) {
         struct send_unit *u = queue_pop(c->read, SEND_SLICE_MS);
         if (!u)
             continue;
+        u->step = atomic_load(&c->steer.step);
         struct packing w = { .z = z, .head = u->heads };
         if (u->zero)
             add_record(u, &w, ZERO, 0, u->length, NULL, 0);

@@ -47,7 +47,8 @@ struct send_unit {
         size_t n;
     } segments[SEND_SEGMENTS];
     size_t n_segments;
-    uint64_t records, payload, zeros, skipped;
+    int step; /* of compression */
+    uint64_t records, payload, zeros, skipped, compressible;
 };
 
 struct send_disk {
@@ -65,7 +66,7 @@ struct send_ctx {
     struct send_unit *units;
     struct send_disk *disks;
     uint64_t sizes[VR_DISKS_MAX];
-    struct zlink link;
+    struct zsteer steer;
     int want_packers, n_packers; /* the second: running, known to the caller's thread only */
     pthread_t packers[SEND_PACKERS_MAX], writer, listener;
     bool has_writer, has_listener;

@@ -40,7 +40,7 @@ static void reset(struct send_unit *u, uint16_t disk, uint64_t offset, uint64_t 
     u->length = length;
     u->zero = false;
     u->n_segments = 0;
-    u->records = u->payload = u->zeros = u->skipped = 0;
+    u->records = u->payload = u->zeros = u->skipped = u->compressible = 0;
 }
 
 static void on_read(void *ctx, int error)

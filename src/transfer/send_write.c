@@ -22,7 +22,6 @@ struct writing {
     uint64_t records, since_sync; /* since_sync: bytes of disk */
     uint64_t asked;               /* records covered by the last SYNC */
     struct mono_ms last_sync, last_write;
-    uint64_t cost_ns, cost_bytes;
 };
 
 static int64_t now_ns(void)
@@ -59,21 +58,14 @@ static int put(struct writing *w, const void *p, size_t n, struct vr_err *err)
 {
     struct send_ctx *c = w->c;
     const uint8_t *b = p;
-    int64_t start = now_ns();
     while (n) {
         size_t now = n < 65536 || !w->bucket.rate ? n : 65536;
         pace(w, now);
         if (c->x->stream->write(c->x->stream, b, now, err) < 0)
             return -1;
         atomic_fetch_add(&c->progress->wire, now);
-        w->cost_bytes += now;
         b += now;
         n -= now;
-    }
-    w->cost_ns += (uint64_t)(now_ns() - start);
-    if (w->cost_bytes >= 1 << 20) {
-        zlink_measure(&c->link, w->cost_bytes, w->cost_ns);
-        w->cost_bytes = w->cost_ns = 0;
     }
     w->last_write = vr_mono_now();
     return 0;
@@ -109,6 +101,8 @@ static int write_unit(struct writing *w, const struct send_unit *u, struct vr_er
         if (put(w, u->segments[i].p, u->segments[i].n, err) < 0)
             return -1;
     struct xfer_progress *p = w->c->progress;
+    if (u->payload)
+        zsteer_note(&w->c->steer, u->step, u->length, u->compressible, now_ns());
     w->records += u->records;
     w->since_sync += u->length - u->skipped;
     atomic_fetch_add(&p->payload, u->payload);
