@@ -19,8 +19,7 @@ int vr_proc_run(const char *const argv[], int seconds, struct vr_buf *out, struc
  * and looks for left-overs at the next start.
  * @stderr_fd: where its standard error goes, -1 for ours
  * @ret_pid:   the process; the caller ends it with vr_proc_stop()
- * Thread: the starting thread must live as long as the program is needed if it is to die with us.
- */
+ * Thread: any but the control thread. */
 int vr_proc_spawn(const char *const argv[], int stderr_fd, pid_t *ret_pid, struct vr_err *err);
 
 /* vr_proc_stop() - SIGTERM, wait up to @seconds, SIGKILL, reap. pid <= 0 is fine. */
