@@ -86,16 +86,17 @@ enum call_type {
     X(6, U64, OPT, newest_epoch)
 
 /* Opening message of a transfer. */
-#define MSG_TRANSFER(X)                                          \
-    X(1, UUID, REQ, machine)                                     \
-    X(2, UUID, REQ, lineage)                                     \
-    X(3, BOOL, MUST, has_since) /* changes since `since` only */ \
-    X(4, U64, OPT, since)                                        \
-    X(5, U64, REQ, epoch)                                        \
-    X(6, U8, REQ, kind) /* enum vr_point_kind */                 \
-    X(7, I64, REQ, instant_us)                                   \
-    X(8, LIST, REQ, disks, VR_DISKS_MAX, msg_disk)               \
-    X(9, BOOL, OPT, compare) /* the sender will ask for the digests of what is held */
+#define MSG_TRANSFER(X)                                                                  \
+    X(1, UUID, REQ, machine)                                                             \
+    X(2, UUID, REQ, lineage)                                                             \
+    X(3, BOOL, MUST, has_since) /* changes since `since` only */                         \
+    X(4, U64, OPT, since)                                                                \
+    X(5, U64, REQ, epoch)                                                                \
+    X(6, U8, REQ, kind) /* enum vr_point_kind */                                         \
+    X(7, I64, REQ, instant_us)                                                           \
+    X(8, LIST, REQ, disks, VR_DISKS_MAX, msg_disk)                                       \
+    X(9, BOOL, OPT, compare)   /* the sender will ask for the digests of what is held */ \
+    X(10, BOOL, OPT, diverged) /* what the receiver wrote on its own is covered, too */
 
 MSG_DECLARE(msg_disk, MSG_DISK)
 MSG_DECLARE(msg_settings, MSG_SETTINGS)

@@ -26,6 +26,7 @@ struct peer_ask {
     struct vr_point_id newest;
     bool diverged;    /* and can tell what it wrote on its own */
     bool has_content; /* this host holds a point or a seed */
+    bool seed;        /* its disks are one, whatever was done since (it may be suspended) */
 };
 
 static void on_reply(void *ctx, const struct rel *r, const struct vr_err *err)
@@ -36,6 +37,7 @@ static void on_reply(void *ctx, const struct rel *r, const struct vr_err *err)
     if (r) {
         a->st = r->st;
         a->has_content = r->has_newest;
+        a->seed = r->seed;
         a->diverged = r->diverged;
         a->newest = r->newest;
     }
@@ -122,7 +124,7 @@ static int call_settings(struct daemon *d, const struct xport_peer *from, const 
 static int answer_reverse(struct daemon *d, const struct peer_ask *a, struct vr_buf *reply,
                           struct vr_err *err)
 {
-    struct msg_reverse_reply rr = { .seeded = a->st == ST_R_WAIT };
+    struct msg_reverse_reply rr = { .seeded = a->seed };
     struct divergence v = { .known = false };
     struct vr_buf *bufs = vr_new0(VR_DISKS_MAX, sizeof *bufs);
     struct msg_ranges *ranges = vr_new0(VR_DISKS_MAX, sizeof *ranges);
@@ -384,6 +386,7 @@ static int rx_decode(struct rx *x, const struct xport_peer *from, const void *bo
     x->ev.lineage = m.lineage;
     x->ev.point = (struct vr_point_id){ .lineage = m.lineage, .epoch = m.since };
     x->ev.latest = m.has_since;
+    x->ev.diverged = m.diverged;
     x->compare = m.compare;
     x->ev.kind = (enum vr_point_kind)m.kind;
     x->ev.instant = (struct wall_us){ m.instant_us };

@@ -167,6 +167,7 @@ static int open_transfer(struct ship_task *s, struct vr_stream **ret, struct vr_
         .machine = r->machine,
         .lineage = r->lineage,
         .has_since = r->flow.has_since,
+        .diverged = r->flow.has_since && r->diverged,
         .since = r->flow.has_since ? r->acked.epoch : 0,
         .epoch = r->flow.epoch,
         .kind = r->flow.kind == FLOW_FINAL ? VR_POINT_PLANNED : VR_POINT_STANDARD,

@@ -214,7 +214,7 @@ GUARD(may_receive)
                        r->name);
     bool same = r->has_newest && vr_uuid_eq(&r->newest.lineage, &ev->lineage);
     /* What this host wrote on its own was told to the sender, who adds it to what is shipped. */
-    if (r->diverged && ev->latest && ev->point.epoch == 0)
+    if (r->diverged && ev->diverged && ev->latest && ev->point.epoch == 0)
         return 1;
     /* Changes since a point not newer than ours cover everything that may differ: redundant, never
      * wrong. Changes since a point that we never had would leave a gap. */

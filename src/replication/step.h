@@ -71,7 +71,8 @@ struct rel_event {
     struct wall_us instant;   /* CAPTURED, RX_COMMITTED */
     bool vm_off;   /* CAPTURED: the instant is of a machine that is off; U_PREPARE, U_FAILOVER,
                       U_REVERT, PEER_REVERSE, U_BECOME_REPLICA */
-    bool diverged; /* REVERSED: the peer told what it wrote on its own */
+    bool diverged; /* REVERSED: the peer told what it wrote on its own; RX_OPEN: that is in it, too
+                    */
     bool seeded;   /* U_START_IR type 3; CREATED, REVERSED: the peer has disks to compare with */
     struct wall_us start_at; /* U_START_IR, U_RESYNC: 0 now */
     struct rel_moved moved;  /* SHIPPED, RX_COMMITTED */

@@ -253,10 +253,24 @@ static void fx_become_primary(struct sim *s, struct task *t)
     finish(h, NULL);
 }
 
+/* What an old primary wrote that nobody received: known if its bitmap is whole. */
+static void yield_divergence(struct host *h, const struct rel *r)
+{
+    struct vr_point_id of = rel_seed_point(r);
+    char name[64];
+    if (!r->diverged || vr_point_eq(&h->d.wrote.of, &of))
+        return; /* found before a crash; the checkpoint may be gone by now */
+    rel_checkpoint(&r->acked.lineage, r->acked.epoch, name);
+    struct checkpoint *c = r->has_acked && r->tracked ? cp_find(h, name) : NULL;
+    h->d.wrote = (struct divergence){ .known = c && !c->inconsistent, .of = of };
+    if (h->d.wrote.known)
+        memcpy(h->d.wrote.b, c->dirty, sizeof h->d.wrote.b);
+}
+
 /* What the disks hold becomes the first point of a chain; nothing is copied. */
 static void yield_store(struct host *h, const struct rel *r)
 {
-    struct vr_point_id first = { .lineage = r->next_lineage };
+    struct vr_point_id first = rel_seed_point(r);
     struct point *p = point_newest(h);
     if (p && vr_point_eq(&p->id, &first))
         return;
@@ -284,9 +298,12 @@ static void fx_yield(struct sim *s, struct task *t)
         return;
     }
     if (t->step == 0) {
-        yield_store(h, t->r);
+        yield_divergence(h, t->r);
         go_on(s, t, rnd(s, 20));
     } else if (t->step == 1) {
+        yield_store(h, t->r);
+        go_on(s, t, rnd(s, 20));
+    } else if (t->step == 2) {
         cp_delete_but(h, NULL);
         h->hv.cap.held = false;
         h->hv.has_disk = false;

@@ -89,11 +89,13 @@ static void run(struct sim *s)
 }
 
 struct sum {
-    long points, full, compare, reverse, failover, crash, seed, cuts, resync, lost, ops, refused;
+    long diverged, points, full, compare, reverse, failover, crash, seed, cuts, resync, lost, ops,
+        refused;
 };
 
 static void add(struct sum *a, const struct sim *s)
 {
+    a->diverged += s->n_diverged;
     a->points += s->n_points;
     a->full += s->n_full;
     a->compare += s->n_compare;
@@ -138,10 +140,11 @@ int main(int argc, char **argv)
         sim_done(s);
         free(s);
     }
-    printf("%" PRIu64 " seeds: %ld points, %ld failovers, %ld reversals, %ld seeds offered, "
+    printf("%" PRIu64 " seeds: %ld points, %ld failovers, %ld reversals (%ld of them diverged), "
+                      "%ld seeds offered, "
            "%ld full and %ld comparing copies, %ld resyncs, %ld crashes, %ld cuts, %ld answers "
            "lost, %ld requests (%ld refused)\n",
-           n, sum.points, sum.failover, sum.reverse, sum.seed, sum.full, sum.compare, sum.resync,
-           sum.crash, sum.cuts, sum.lost, sum.ops, sum.refused);
+           n, sum.points, sum.failover, sum.reverse, sum.diverged, sum.seed, sum.full, sum.compare,
+           sum.resync, sum.crash, sum.cuts, sum.lost, sum.ops, sum.refused);
     return 0;
 }

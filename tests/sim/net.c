@@ -13,6 +13,23 @@
 enum { CALL_TIMEOUT_MS = 30000, NOTICE_MS = 20000 };
 
 /* ---- calls ---- */
+/* D, as the peer told it, and O, what lies between the point failed over to and the newest. */
+static bool note_divergence(struct host *h, const struct call *c)
+{
+    struct point *p = point_find(h, &c->r.failover), *newest = NULL;
+    for (int i = 0; i < h->d.n_points; i++)
+        if (vr_uuid_eq(&h->d.points[i].id.lineage, &c->r.failover.lineage))
+            newest = &h->d.points[i];
+    if (!p || !newest)
+        return false;
+    h->d.extra = c->wrote;
+    h->d.extra.of = (struct vr_point_id){ .lineage = c->r.next_lineage };
+    for (int b = 0; b < BLOCKS; b++)
+        h->d.extra.b[b] |= p->d.b[b] != newest->d.b[b];
+    h->s->n_diverged++;
+    return true;
+}
+
 static void call_end(struct sim *s, struct call *c, const struct vr_err *err)
 {
     struct host *h = &s->h[c->from];
@@ -23,6 +40,8 @@ static void call_end(struct sim *s, struct call *c, const struct vr_err *err)
         return;
     bool create = c->fx == FX_BIT_CREATE_AT_PEER;
     struct rel_event ev = { .type = create ? EV_CREATED : EV_REVERSED, .seeded = c->seeded };
+    if (!create && c->diverged && err->kind == VR_OK)
+        ev.diverged = note_divergence(h, c);
     if (err->kind != VR_OK) {
         ev.type = create ? EV_CREATE_FAILED : EV_REVERSE_FAILED;
         ev.err = *err;
@@ -54,7 +73,11 @@ static void call_replied(void *ctx, const struct rel *r, const struct vr_err *er
     if (err)
         c->err = *err;
     else
-        c->seeded = c->fx == FX_BIT_REVERSE_CALL ? r->st == ST_R_WAIT : r->seed;
+        c->seeded = r->seed;
+    if (!err && c->fx == FX_BIT_REVERSE_CALL && c->seeded && r->diverged && to->d.wrote.known) {
+        c->diverged = true;
+        c->wrote = to->d.wrote;
+    }
     if (!s->link || chance(s, s->faults ? 15 : 0)) {
         s->n_lost_answers++;
         tell(s, "net: the answer of %s is lost", to->name);
@@ -216,6 +239,7 @@ static void stage_open(struct host *to)
 static void choose_blocks(struct sim *s, struct xfer *x, const struct capture *cap)
 {
     struct host *to = &s->h[x->to];
+    const struct divergence *extra = &s->h[x->from].d.extra;
     for (int b = 0; b < BLOCKS; b++) {
         bool staged = to->d.stage.have[b];
         bool differs = effective(to, b) != x->at.b[b];
@@ -224,7 +248,7 @@ static void choose_blocks(struct sim *s, struct xfer *x, const struct capture *c
             x->todo[b] = staged ? differs : x->at.b[b] != 0;
             break;
         case MODE_DIRTY:
-            x->todo[b] = staged ? differs : cap->dirty[b];
+            x->todo[b] = staged ? differs : cap->dirty[b] || (x->r.diverged && extra->b[b]);
             break;
         case MODE_COMPARE:
             x->todo[b] = differs;
@@ -246,7 +270,7 @@ static void check_need(struct sim *s, struct xfer *x)
     int since = oracle_find(s, &x->r.acked);
     for (int b = 0; b < BLOCKS && x->mode == MODE_DIRTY; b++)
         if (x->todo[b] && x->at.b[b] && x->at.b[b] == s->oracle[since].d.b[b] &&
-            !to->d.stage.have[b])
+            !to->d.stage.have[b] && !(x->r.diverged && s->h[x->from].d.extra.b[b]))
             violated(s, "block %d is shipped and did not change since epoch %" PRIu64, b,
                      x->r.acked.epoch);
 }
@@ -279,6 +303,7 @@ static bool x_connect(struct sim *s, struct xfer *x)
                             .lineage = x->r.lineage,
                             .point = { x->r.lineage, x->r.flow.has_since ? x->r.acked.epoch : 0 },
                             .latest = x->r.flow.has_since,
+                            .diverged = x->r.diverged,
                             .kind = x->kind };
     snprintf(ev.peer, sizeof ev.peer, "%s", from->name);
     if (engine_rx_open(to->e, &s->machine, &ev, &err) < 0) {
@@ -287,6 +312,9 @@ static bool x_connect(struct sim *s, struct xfer *x)
     }
     if (to->rx)
         violated(s, "%s receives twice", to->name);
+    if (x->r.diverged && x->r.flow.has_since &&
+        !vr_uuid_eq(&from->d.extra.of.lineage, &x->r.lineage))
+        violated(s, "%s does not know any more what the hosts wrote apart", from->name);
     x->rx = true;
     to->rx = x;
     x->mode = mode_of(&x->r);

@@ -62,6 +62,11 @@ struct durable {
         bool flushed[BLOCKS]; /* the others are lost when the host dies */
         uint32_t val[BLOCKS];
     } stage;
+    struct divergence { /* blocks in which the two hosts may differ, and between which points */
+        bool known;
+        struct vr_point_id of;
+        bool b[BLOCKS];
+    } wrote, extra;   /* as old primary; as new one */
     bool failed_over; /* the machine's disk is an overlay on a point of the chain */
     struct vr_uuid overlay_lineage;
     struct vr_point_id overlay_on;
@@ -140,7 +145,8 @@ struct call {
     enum rel_fx_bit fx;
     struct rel r;
     bool over; /* the caller has given up or got its answer */
-    bool seeded;
+    bool seeded, diverged;
+    struct divergence wrote;
     struct vr_err err;
 };
 
@@ -166,8 +172,8 @@ struct sim {
     bool split; /* users have declared that both may run (unplanned failover, ...) */
     bool removed_once;
     /* counters, for the summary and for the test of the simulator itself */
-    long n_points, n_full, n_compare, n_reverse, n_failover, n_crash, n_seed, n_cuts, n_resync,
-        n_lost_answers, n_ops, n_refused;
+    long n_diverged, n_points, n_full, n_compare, n_reverse, n_failover, n_crash, n_seed, n_cuts,
+        n_resync, n_lost_answers, n_ops, n_refused;
 };
 
 /* world.c */

@@ -7,16 +7,16 @@
 
 /* ---- operations ---- */
 enum op {
-#define OPS(O)                                                                            \
-    O(CREATE)                                                                             \
-    O(START_IR)                                                                           \
-    O(CANCEL_IR)                                                                          \
-    O(PAUSE)                                                                              \
-    O(RESUME)                                                                             \
-    O(PREPARE)                                                                            \
-    O(FAILOVER)                                                                           \
-    O(REVERT) O(COMMIT) O(REVERSE) O(BECOME_REPLICA) O(RESYNC) O(CANCEL_RESYNC) O(MODIFY) \
-        O(REMOVE) O(SYNC)
+#define OPS(O)   \
+    O(CREATE)    \
+    O(START_IR)  \
+    O(CANCEL_IR) \
+    O(PAUSE)     \
+    O(RESUME)    \
+    O(PREPARE)   \
+    O(FAILOVER)  \
+    O(REVERT)    \
+    O(COMMIT) O(REVERSE) O(BECOME_REPLICA) O(RESYNC) O(CANCEL_RESYNC) O(MODIFY) O(REMOVE) O(SYNC)
 #define O(n) OP_##n,
     OPS(O)
 #undef O
