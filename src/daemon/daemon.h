@@ -37,7 +37,8 @@ struct machine_rt {
     void *after_merge_arg;
     struct store_point *points; /* snapshot for the providers */
     size_t n_points;
-    bool reversed_seeded; /* answer of the peer to REVERSE_CALL */
+    bool reversed_seeded;   /* answer of the peer to REVERSE_CALL */
+    bool stale_checkpoints; /* RECONCILE failed: the next RETIRE does its work */
 };
 
 struct daemon {
@@ -105,6 +106,9 @@ void fx_remove(struct daemon *d, const struct rel *r);
 void fx_reconcile(struct daemon *d, const struct rel *r);
 void fx_clean_tracking(struct daemon *d, const struct rel *r);
 void fx_retention(struct daemon *d, const struct rel *r);
+/* clean_checkpoints() - delete our checkpoints of the task's machine except @but (may be NULL); the
+ * error is t->err. Worker. */
+int clean_checkpoints(struct task *t, const char *but);
 /* after_merge() - run @t (task of an effect that needs the chain alone) when no merge is running.
  */
 void run_without_merge(struct daemon *d, struct vr_exec *x, struct task *t);

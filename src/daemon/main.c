@@ -159,9 +159,13 @@ static int serve_management(struct daemon *d, struct vr_err *err)
 }
 
 /* ---- start ---- */
+/* QEMU runs as another user and must be able to pass through, whatever the umask. A folder that is
+ * there already keeps the mode that somebody gave it. */
 static int make_dir(const char *path, mode_t mode, struct vr_err *err)
 {
-    if (mkdir(path, mode) < 0 && errno != EEXIST)
+    if (mkdir(path, mode) == 0 && chmod(path, mode) == 0)
+        return 0;
+    if (errno != EEXIST)
         return vr_fail(err, vr_kind_from_errno(errno), errno, "cannot make folder %s", path);
     return 0;
 }
@@ -244,7 +248,7 @@ static int open_transport(struct daemon *d, struct vr_err *err)
 
 static int start(struct daemon *d, struct vr_err *err)
 {
-    if (make_dir(d->cfg.state_dir, 0700, err) < 0 || make_dir(d->cfg.run_dir, 0755, err) < 0 ||
+    if (make_dir(d->cfg.state_dir, 0711, err) < 0 || make_dir(d->cfg.run_dir, 0755, err) < 0 ||
         make_dir(d->cfg.storage, 0711, err) < 0 || make_dir(d->cfg.guard_dir, 0755, err) < 0)
         return -1;
     vr_autofree char *hv_dir = vr_printf("%s/hv", d->cfg.run_dir);
@@ -259,6 +263,10 @@ static int start(struct daemon *d, struct vr_err *err)
     d->xfer_exec = vr_exec_new("transfer", 8);
     d->hv = hv_libvirt_new(d->cfg.libvirt_uri, hv_dir, d->cfg.guard_dir, on_hv_event, d, err);
     if (!d->hv)
+        return -1;
+    /* What guests overwrite during a capture may be large: not on a run folder in memory. */
+    vr_autofree char *scratch = vr_printf("%s/scratch", d->cfg.state_dir);
+    if (hv_set_scratch_dir(d->hv, scratch, err) < 0)
         return -1;
     if (xport_listen(d->xport, d->cfg.peer_address, (uint16_t)d->cfg.peer_port, &d->peer_port,
                      err) < 0)
@@ -285,6 +293,7 @@ static void stop_captures(struct daemon *d)
 
 static int on_stop_poll(sd_event_source *s, uint64_t usec, void *user)
 {
+    (void)usec;
     struct daemon *d = user;
     static int rounds;
     bool busy = d->tasks > 0;
@@ -297,7 +306,7 @@ static int on_stop_poll(sd_event_source *s, uint64_t usec, void *user)
                    STOP_SECONDS);
         return sd_event_exit(d->loop, 0);
     }
-    sd_event_source_set_time(s, usec + 50000);
+    sd_event_source_set_time_relative(s, 50000);
     return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
 }
 

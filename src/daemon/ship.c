@@ -70,18 +70,24 @@ struct end_task {
     struct task t;
     struct hv_capture *cap;
     bool keep;
+    bool stale; /* checkpoints of an earlier run may be there */
 };
 
 static void end_work(struct task *t)
 {
     struct end_task *e = (struct end_task *)t;
-    if (e->cap)
-        hv_capture_end(t->d->hv, e->cap, e->keep, &t->err);
+    char kept[64];
+    if (e->cap && hv_capture_end(t->d->hv, e->cap, e->keep, &t->err) == 0 && e->keep && e->stale) {
+        rel_checkpoint(&t->r.acked.lineage, t->r.acked.epoch, kept);
+        clean_checkpoints(t, kept);
+    }
 }
 
 static void end_done(struct task *t)
 {
     struct end_task *e = (struct end_task *)t;
+    if (e->stale && e->keep && t->err.kind == VR_OK)
+        rt_get(t->d, &t->r.machine)->stale_checkpoints = false;
     if (t->err.kind != VR_OK)
         vr_log_err(e->keep ? VR_LOG_WARN : VR_LOG_INFO, t->r.name, &t->err);
     struct rel_event ev = { .type = EV_ENDED };
@@ -97,6 +103,7 @@ void fx_end_capture(struct daemon *d, const struct rel *r, bool keep)
     e->t.r = *r;
     e->cap = rt->capture;
     e->keep = keep;
+    e->stale = rt->stale_checkpoints;
     rt->capture = NULL;
     task_run(d, d->hv_exec, &e->t);
 }

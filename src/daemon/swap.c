@@ -4,6 +4,7 @@
 #include "daemon/daemon.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -399,7 +400,7 @@ static void keep_others(struct swap_task *s)
     }
 }
 
-static int clean_checkpoints(struct task *t, const char *but)
+int clean_checkpoints(struct task *t, const char *but)
 {
     struct hv_checkpoint *cps = NULL;
     size_t n = 0;
@@ -466,14 +467,30 @@ static void reconcile_work(struct task *t)
 {
     char keep[64];
     rel_checkpoint(&t->r.acked.lineage, t->r.acked.epoch, keep);
-    clean_checkpoints(t, t->r.has_acked ? keep : NULL);
-    if (t->err.kind != VR_OK) /* the next capture looks again */
+    /* A daemon that has just started waits a moment for its connection to libvirtd. */
+    for (int i = 0; i < 50; i++) {
+        vr_err_clear(&t->err);
+        if (clean_checkpoints(t, t->r.has_acked ? keep : NULL) == 0 ||
+            t->err.kind != VR_E_UNAVAIL || t->d->stopping)
+            break;
+        poll(NULL, 0, 100);
+    }
+}
+
+static void reconcile_done(struct task *t)
+{
+    if (t->err.kind != VR_OK) { /* the end of the next cycle looks again */
         vr_log_err(VR_LOG_INFO, "checkpoints left by an earlier run", &t->err);
+        rt_get(t->d, &t->r.machine)->stale_checkpoints = true;
+    }
+    vr_err_clear(&t->err);
+    swap_done(t);
 }
 
 void fx_reconcile(struct daemon *d, const struct rel *r)
 {
     struct swap_task *s = swap_new(r, reconcile_work, EV_COUNT, EV_COUNT);
+    s->t.done = reconcile_done;
     task_run(d, d->hv_exec, &s->t);
 }
 

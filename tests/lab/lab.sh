@@ -24,6 +24,8 @@
 # Host A is named hosta, 10.99.0.1, and so on; every host knows every other by name.
 # Environment: VMR_LIBVIRT_HOOK  file to install as /etc/libvirt/hooks/qemu
 #              (default: packaging/libvirt-hook-qemu when it is there).
+#              VMR_QEMU_USER  user that runs the machines of a host that is made (default: root; Debian
+#              itself takes libvirt-qemu).
 set -euo pipefail
 
 tree=$(cd "$(dirname "$0")/../.." && pwd)
@@ -157,12 +159,14 @@ host_files() {
     for sub in "${private_dirs[@]}"; do
         mkdir -p "$root/$sub"
     done
+    local qemu_user=${VMR_QEMU_USER:-root} qemu_group=root
+    if [ "$qemu_user" != root ]; then qemu_group=$(id -gn "$qemu_user"); fi
     if [ ! -e "$root/etc/libvirt/qemu.conf" ]; then
         mkdir -p "$root"/var/lib/libvirt/{images,qemu} "$root"/var/log/libvirt/qemu
         mkdir -p "$root"/etc/libvirt/{hooks,qemu}
-        cat >"$root/etc/libvirt/qemu.conf" <<'CONF'
-user = "root"
-group = "root"
+        cat >"$root/etc/libvirt/qemu.conf" <<CONF
+user = "$qemu_user"
+group = "$qemu_group"
 dynamic_ownership = 1
 remember_owner = 0
 security_driver = "none"
@@ -180,7 +184,7 @@ log_outputs = "3:file:/var/log/libvirt/libvirtd.log"
 CONF
         : >"$root/etc/libvirt/libvirt.conf"
     fi
-    chmod 700 "$root/var/lib/vmreplica"
+    chmod 711 "$root/var/lib/vmreplica"
     hook=${VMR_LIBVIRT_HOOK:-$tree/packaging/libvirt-hook-qemu}
     if [ -e "$hook" ]; then
         install -m 755 "$hook" "$root/etc/libvirt/hooks/qemu"
