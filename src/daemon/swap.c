@@ -220,6 +220,12 @@ static void st_failover(void *arg)
     free(pts);
 }
 
+static void st_drop_failover(void *arg)
+{
+    struct swap_task *s = arg;
+    store_failover_drop(s->t.d->store, &s->t.r.machine, &s->t.err);
+}
+
 static void failover_work(struct task *t)
 {
     struct swap_task *s = (struct swap_task *)t;
@@ -229,6 +235,11 @@ static void failover_work(struct task *t)
     if (t->err.kind == VR_OK)
         hv_checkpoint_adopt(t->d->hv, &t->r.machine, s->checkpoint, targets,
                             rel_targets(&t->r, targets), &t->err);
+    if (t->err.kind != VR_OK) {
+        struct swap_task undo = { .t = *t };
+        vr_err_clear(&undo.t.err);
+        store_call(t->d, st_drop_failover, &undo);
+    }
     vr_err_wrap(&t->err, "failover of %s", t->r.name);
 }
 
@@ -239,16 +250,19 @@ void fx_failover(struct daemon *d, const struct rel *r)
 }
 
 /* ---- REVERT ---- */
-static void st_drop_failover(void *arg)
-{
-    struct swap_task *s = arg;
-    store_failover_drop(s->t.d->store, &s->t.r.machine, &s->t.err);
-}
-
 static void revert_work(struct task *t)
 {
     struct swap_task *s = (struct swap_task *)t;
+    struct hv_machine m;
     rel_checkpoint(&t->r.next_lineage, 0, s->checkpoint);
+    if (hv_get(t->d->hv, &t->r.machine, &m, &t->err) < 0)
+        return;
+    bool off = m.power == HV_POWER_OFF;
+    hv_machine_done(&m);
+    if (!off) { /* started after the request, before the guard */
+        vr_fail(&t->err, VR_E_STATE, 0, "machine %s is running; turn it off first", t->r.name);
+        return;
+    }
     if (hv_checkpoint_delete(t->d->hv, &t->r.machine, s->checkpoint, &t->err) == 0)
         store_call(t->d, st_drop_failover, s);
     vr_err_wrap(&t->err, "cancelling the failover of %s", t->r.name);
@@ -276,11 +290,27 @@ static bool note_divergence(struct swap_task *s, const struct msg_reverse_reply 
     return ok;
 }
 
+/* A question without effect first: when it fails, surely nothing was changed at the peer, and the
+ * failover can still be cancelled. */
+static bool can_be_asked(struct swap_task *s)
+{
+    vr_autobuf struct vr_buf reply = VR_BUF_INIT;
+    struct vr_err err = VR_ERR_INIT;
+    if (xport_call(s->t.d->xport, &s->peer, CALL_TEST, "", 0, &reply, 20000, &err) == 0)
+        return true;
+    vr_fail(&s->t.err, vr_kind_scope(err.kind) == VR_SCOPE_XFER ? VR_E_UNAVAIL : err.kind, 0,
+            "host %s cannot be asked, nothing was changed there; try again: %s", s->peer.name,
+            err.msg);
+    return false;
+}
+
 static void reverse_work(struct task *t)
 {
     struct swap_task *s = (struct swap_task *)t;
     const struct rel *r = &t->r;
     if (t->err.kind != VR_OK)
+        return;
+    if (!can_be_asked(s))
         return;
     struct msg_settings set = msg_from_settings(&r->set);
     struct msg_disk disks[VR_DISKS_MAX];
@@ -428,6 +458,39 @@ static bool yielded_before(struct swap_task *s)
     return s->was_yielded;
 }
 
+/* Does the machine already have the disks of a replica (defined before a crash)? */
+static bool is_redefined(const struct swap_task *s)
+{
+    for (uint32_t i = 0; i < s->t.r.n_disks; i++)
+        if (!s->base[i] || !s->path[i] || strcmp(s->base[i], s->path[i]) != 0)
+            return false;
+    return true;
+}
+
+static void st_unyield(void *arg)
+{
+    struct swap_task *s = arg;
+    struct vr_err err = VR_ERR_INIT;
+    if (store_chain_drop(s->t.d->store, &s->t.r.machine, false, &err) < 0)
+        vr_log_err(VR_LOG_ERROR, "a chain stays that is a machine's own disks", &err);
+}
+
+/* The chain is there: the machine follows, or the chain goes again, for a machine that writes must
+ * not own files that are listed as a point. */
+static void yield_define(struct swap_task *s)
+{
+    struct task *t = &s->t;
+    store_call(t->d, st_paths, s);
+    if (t->err.kind == VR_OK && is_redefined(s))
+        return;
+    keep_others(s);
+    if (t->err.kind == VR_OK && clean_checkpoints(t, NULL) == 0 &&
+        hv_xml(t->d->hv, &t->r.machine, &s->xml, &t->err) == 0 &&
+        hv_define_replica(t->d->hv, s->xml, NULL, NULL, false, s->paths, s->n, &t->err) == 0)
+        return;
+    store_call(t->d, st_unyield, s);
+}
+
 static void yield_work(struct task *t)
 {
     struct swap_task *s = (struct swap_task *)t;
@@ -444,15 +507,10 @@ static void yield_work(struct task *t)
         rc = divergence_of_old_primary(t->d, &t->r, &v, &t->err);
         divergence_done(&v);
     }
-    if (rc < 0 || clean_checkpoints(t, NULL) < 0)
-        goto out;
-    store_call(t->d, st_yield, s);
-    if (t->err.kind == VR_OK)
-        store_call(t->d, st_paths, s);
-    keep_others(s);
-    if (t->err.kind == VR_OK && hv_xml(t->d->hv, &t->r.machine, &s->xml, &t->err) == 0)
-        hv_define_replica(t->d->hv, s->xml, NULL, NULL, false, s->paths, s->n, &t->err);
-out:
+    if (rc == 0)
+        store_call(t->d, st_yield, s);
+    if (rc == 0 && t->err.kind == VR_OK)
+        yield_define(s);
     vr_err_wrap(&t->err, "turning %s into a replica", t->r.name);
 }
 
@@ -527,13 +585,16 @@ static void remove_work(struct task *t)
 {
     struct swap_task *s = (struct swap_task *)t;
     struct vr_err ignored = VR_ERR_INIT;
-    rel_checkpoint(&t->r.lineage, 0, s->checkpoint);
+    char none[VR_UUID_STR];
+    snprintf(s->checkpoint, sizeof s->checkpoint, "vmr.%.8s.end", vr_uuid_fmt(&t->r.lineage, none));
     if (hv_guard(t->d->hv, &t->r.machine, NULL, &t->err) < 0)
         return;
     struct task probe = *t;
     if (clean_checkpoints(&probe, NULL) < 0) /* the machine may be gone: nothing to clean then */
         vr_log_err(VR_LOG_INFO, "checkpoints were not removed", &probe.err);
     store_call(t->d, st_remove, s);
+    vr_err_clear(&probe.err);
+    clean_checkpoints(&probe, NULL); /* that of the overlays just made */
     bool never_filled = rel_mode(&t->r) == REL_MODE_REPLICA && !t->r.has_newest;
     if (never_filled)
         hv_undefine(t->d->hv, &t->r.machine, &ignored);
