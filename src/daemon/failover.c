@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Overlays on a recovery point, and their end. Hypervisor workers. */
+#include "daemon/swap.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+
+/* ---- FAILOVER ---- */
+static void st_failover(void *arg)
+{
+    struct swap_task *s = arg;
+    struct store *st = s->t.d->store;
+    const struct rel *r = &s->t.r;
+    struct store_point *pts = NULL;
+    size_t n = 0;
+    if (store_points(st, &r->machine, &pts, &n, &s->t.err) < 0)
+        return;
+    const struct store_point *chosen = NULL;
+    for (size_t i = 0; i < n; i++)
+        if (r->failover_latest || vr_point_eq(&pts[i].id, &r->failover))
+            chosen = &pts[i];
+    if (!chosen) {
+        vr_fail(&s->t.err, VR_E_NOTFOUND, 0, "machine %s has no such recovery point", r->name);
+    } else {
+        s->ev.point = chosen->id;
+        s->ev.kind = chosen->kind;
+        s->ev.instant = chosen->instant;
+        store_failover_prepare(st, &r->machine, &chosen->id, s->checkpoint, &s->t.err);
+    }
+    free(pts);
+}
+
+static void st_drop_failover(void *arg)
+{
+    struct swap_task *s = arg;
+    store_failover_drop(s->t.d->store, &s->t.r.machine, &s->t.err);
+}
+
+static void failover_work(struct task *t)
+{
+    struct swap_task *s = (struct swap_task *)t;
+    const char *targets[VR_DISKS_MAX];
+    rel_checkpoint(&t->r.next_lineage, 0, s->checkpoint);
+    store_call(t->d, st_failover, s);
+    if (t->err.kind == VR_OK)
+        hv_checkpoint_adopt(t->d->hv, &t->r.machine, s->checkpoint, targets,
+                            rel_targets(&t->r, targets), &t->err);
+    if (t->err.kind != VR_OK) {
+        struct swap_task undo = { .t = *t };
+        vr_err_clear(&undo.t.err);
+        store_call(t->d, st_drop_failover, &undo);
+    }
+    vr_err_wrap(&t->err, "failover of %s", t->r.name);
+}
+
+void fx_failover(struct daemon *d, const struct rel *r)
+{
+    struct swap_task *s = swap_new(r, failover_work, EV_FAILED_OVER, EV_FAILOVER_FAILED);
+    task_run(d, d->hv_exec, &s->t); /* the store stops a merge by itself */
+}
+
+/* ---- REVERT ---- */
+static void revert_work(struct task *t)
+{
+    struct swap_task *s = (struct swap_task *)t;
+    struct hv_machine m;
+    rel_checkpoint(&t->r.next_lineage, 0, s->checkpoint);
+    if (hv_get(t->d->hv, &t->r.machine, &m, &t->err) < 0)
+        return;
+    bool off = m.power == HV_POWER_OFF;
+    hv_machine_done(&m);
+    if (!off) { /* started after the request, before the guard */
+        vr_fail(&t->err, VR_E_STATE, 0, "machine %s is running; turn it off first", t->r.name);
+        return;
+    }
+    if (hv_checkpoint_delete(t->d->hv, &t->r.machine, s->checkpoint, &t->err) == 0)
+        store_call(t->d, st_drop_failover, s);
+    vr_err_wrap(&t->err, "cancelling the failover of %s", t->r.name);
+}
+
+void fx_revert(struct daemon *d, const struct rel *r)
+{
+    struct swap_task *s = swap_new(r, revert_work, EV_REVERTED, EV_REVERT_FAILED);
+    task_run(d, d->hv_exec, &s->t);
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Making a replica: at the peer, and here when a peer asks; settings. Workers. */
+#include "daemon/swap.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "daemon/messages.h"
+
+static void st_make_chain(void *arg)
+{
+    struct swap_task *s = arg;
+    const struct rel *r = &s->t.r;
+    if (r->seed && store_chain_exists(s->t.d->store, &r->machine))
+        return;
+    for (uint32_t i = 0; i < r->n_disks; i++) {
+        snprintf(s->disks[i].target, sizeof s->disks[i].target, "%s", r->disks[i].target);
+        s->disks[i].size = r->disks[i].size;
+    }
+    store_chain_create(s->t.d->store, &r->machine, s->t.d->cfg.storage, s->disks, r->n_disks, NULL,
+                       (struct wall_us){ 0 }, VR_POINT_NONE, &s->t.err);
+}
+
+/* ---- MAKE_REPLICA ---- */
+static void make_work(struct task *t)
+{
+    struct swap_task *s = (struct swap_task *)t;
+    struct vr_err none = VR_ERR_INIT;
+    struct hv_machine m;
+    if (!t->r.seed && hv_get(t->d->hv, &t->r.machine, &m, &none) == 0) {
+        bool ours = false;
+        struct hv_machine *mm = &m;
+        for (size_t i = 0; i < mm->n_disks; i++)
+            if (!strncmp(mm->disks[i].path ? mm->disks[i].path : "", t->d->cfg.storage,
+                         strlen(t->d->cfg.storage)))
+                ours = true; /* left by a creation that was cut */
+        hv_machine_done(&m);
+        if (!ours) {
+            vr_fail(
+                &t->err, VR_E_EXISTS, 0,
+                "host %s already has a machine with the UUID of %s; undefine it there, or offer "
+                "its disks as a seed (vmreplica seed %s on %s)",
+                t->d->cfg.host_name, t->r.name, t->r.name, t->d->cfg.host_name);
+            return;
+        }
+    }
+    store_call(t->d, st_make_chain, s);
+    if (t->err.kind == VR_OK)
+        store_call(t->d, swap_st_paths, s);
+    if (t->err.kind == VR_OK && s->xml)
+        hv_define_replica(t->d->hv, s->xml, NULL, NULL, false, s->paths, s->n, &t->err);
+    vr_err_wrap(&t->err, "making the replica on %s", t->d->cfg.host_name);
+}
+
+void fx_make_replica(struct daemon *d, const struct rel *r)
+{
+    struct swap_task *s = swap_new(r, make_work, EV_CREATED, EV_CREATE_FAILED);
+    struct machine_rt *rt = rt_get(d, &r->machine);
+    s->xml = vr_take(rt->xml);
+    task_run(d, d->hv_exec, &s->t);
+}
+
+/* ---- CREATE_AT_PEER ---- */
+static void create_work(struct task *t)
+{
+    struct swap_task *s = (struct swap_task *)t;
+    const struct rel *r = &t->r;
+    if (t->err.kind != VR_OK || hv_xml(t->d->hv, &r->machine, &s->xml, &t->err) < 0)
+        return;
+    struct msg_settings set = msg_from_settings(&r->set);
+    struct msg_disk disks[VR_DISKS_MAX];
+    msg_from_disks(r->disks, r->n_disks, disks);
+    struct msg_create m = { .machine = r->machine,
+                            .name = r->name,
+                            .xml = s->xml,
+                            .lineage = r->lineage,
+                            .settings = &set,
+                            .n_settings = 1,
+                            .disks = disks,
+                            .n_disks = r->n_disks };
+    vr_autobuf struct vr_buf b = VR_BUF_INIT;
+    vr_autobuf struct vr_buf reply = VR_BUF_INIT;
+    if (msg_create_encode(&m, &b, &t->err) == 0 &&
+        xport_call(t->d->xport, &s->peer, CALL_CREATE, b.data, b.len, &reply, 120000, &t->err) ==
+            0) {
+        __attribute__((cleanup(msg_create_reply_done))) struct msg_create_reply cr = { 0 };
+        if (msg_create_reply_decode(reply.data, reply.len, &cr, &t->err) == 0)
+            s->ev.seeded = cr.seeded;
+    }
+    vr_err_wrap(&t->err, "host %s", s->peer.name);
+}
+
+void fx_create_at_peer(struct daemon *d, const struct rel *r)
+{
+    struct swap_task *s = swap_new(r, create_work, EV_CREATED, EV_CREATE_FAILED);
+    peer_of(d, r->peer, &s->peer, &s->t.err);
+    task_run(d, d->net_exec, &s->t);
+}
+
+/* ---- PUSH_SETTINGS: best effort, told again with the next change ---- */
+static void push_work(struct task *t)
+{
+    struct swap_task *s = (struct swap_task *)t;
+    if (t->err.kind != VR_OK)
+        return;
+    struct msg_settings set = msg_from_settings(&t->r.set);
+    struct msg_settings_push m = { .machine = t->r.machine, .settings = &set, .n_settings = 1 };
+    vr_autobuf struct vr_buf b = VR_BUF_INIT;
+    vr_autobuf struct vr_buf reply = VR_BUF_INIT;
+    if (msg_settings_push_encode(&m, &b, &t->err) == 0)
+        xport_call(t->d->xport, &s->peer, CALL_SETTINGS, b.data, b.len, &reply, 20000, &t->err);
+}
+
+static void push_done(struct task *t)
+{
+    if (t->err.kind != VR_OK)
+        vr_log_err(VR_LOG_WARN, "the peer was not told the new settings", &t->err);
+}
+
+void fx_push_settings(struct daemon *d, const struct rel *r)
+{
+    struct swap_task *s = swap_new(r, push_work, EV_COUNT, EV_COUNT);
+    s->t.done = push_done;
+    peer_of(d, r->peer, &s->peer, &s->t.err);
+    task_run(d, d->net_exec, &s->t);
+    engine_done(d->engine, &r->machine); /* nothing waits for the peer */
+}

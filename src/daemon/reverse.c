@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The host that was failed over to becomes the primary. Network workers. */
+#include "daemon/swap.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "daemon/diverge.h"
+#include "daemon/messages.h"
+
+/* ---- REVERSE_CALL and BECOME_PRIMARY, on the failed-over host ---- */
+/* O and D, written down before the direction changes. When they cannot be told, the first copy
+ * compares instead: more reading, no more on the wire. */
+static bool note_divergence(struct swap_task *s, const struct msg_reverse_reply *rr)
+{
+    struct divergence v = { .of = { .lineage = s->t.r.next_lineage }, .known = true };
+    struct vr_err err = VR_ERR_INIT;
+    bool ok = msg_to_divergence(rr, &v, &err) == 0 &&
+              divergence_add_points(s->t.d, &s->t.r, &v, &err) == 0 &&
+              divergence_save(s->t.d, &s->t.r.machine, &v, &err) == 0;
+    if (!ok)
+        vr_log_err(VR_LOG_WARN, "the divergence is found by comparing the disks", &err);
+    divergence_done(&v);
+    return ok;
+}
+
+/* A question without effect first: when it fails, surely nothing was changed at the peer, and the
+ * failover can still be cancelled. */
+static bool can_be_asked(struct swap_task *s)
+{
+    vr_autobuf struct vr_buf reply = VR_BUF_INIT;
+    struct vr_err err = VR_ERR_INIT;
+    if (xport_call(s->t.d->xport, &s->peer, CALL_TEST, "", 0, &reply, 20000, &err) == 0)
+        return true;
+    vr_fail(&s->t.err, vr_kind_scope(err.kind) == VR_SCOPE_XFER ? VR_E_UNAVAIL : err.kind, 0,
+            "host %s cannot be asked, nothing was changed there; try again: %s", s->peer.name,
+            err.msg);
+    return false;
+}
+
+static void reverse_work(struct task *t)
+{
+    struct swap_task *s = (struct swap_task *)t;
+    const struct rel *r = &t->r;
+    if (t->err.kind != VR_OK)
+        return;
+    if (!can_be_asked(s))
+        return;
+    struct msg_settings set = msg_from_settings(&r->set);
+    struct msg_disk disks[VR_DISKS_MAX];
+    msg_from_disks(r->disks, r->n_disks, disks);
+    struct msg_reverse m = { .machine = r->machine,
+                             .lineage = r->next_lineage,
+                             .point_lineage = r->failover.lineage,
+                             .point_epoch = r->failover.epoch,
+                             .settings = &set,
+                             .n_settings = 1,
+                             .disks = disks,
+                             .n_disks = r->n_disks };
+    vr_autobuf struct vr_buf b = VR_BUF_INIT;
+    vr_autobuf struct vr_buf reply = VR_BUF_INIT;
+    if (msg_reverse_encode(&m, &b, &t->err) == 0 &&
+        xport_call(t->d->xport, &s->peer, CALL_REVERSE, b.data, b.len, &reply, 120000, &t->err) ==
+            0) {
+        __attribute__((cleanup(msg_reverse_reply_done))) struct msg_reverse_reply rr = { 0 };
+        if (msg_reverse_reply_decode(reply.data, reply.len, &rr, &t->err) == 0) {
+            s->ev.seeded = rr.seeded;
+            s->ev.diverged = rr.seeded && rr.diverged && note_divergence(s, &rr);
+        }
+    }
+    vr_err_wrap(&t->err, "host %s", s->peer.name);
+}
+
+void fx_reverse_call(struct daemon *d, const struct rel *r)
+{
+    struct swap_task *s = swap_new(r, reverse_work, EV_REVERSED, EV_REVERSE_FAILED);
+    peer_of(d, r->peer, &s->peer, &s->t.err);
+    task_run(d, d->net_exec, &s->t);
+}
+
+static void st_become_base(void *arg)
+{
+    struct swap_task *s = arg;
+    if (s->t.r.ever_replica && store_chain_exists(s->t.d->store, &s->t.r.machine))
+        store_failover_become_base(s->t.d->store, &s->t.r.machine, &s->t.err);
+}
+
+static void become_primary_work(struct task *t)
+{
+    store_call(t->d, st_become_base, t);
+    if (t->err.kind != VR_OK)
+        vr_log_err(VR_LOG_ERROR, "the chain did not become the machine's own", &t->err);
+}
+
+void fx_become_primary(struct daemon *d, const struct rel *r)
+{
+    struct swap_task *s = swap_new(r, become_primary_work, EV_COUNT, EV_COUNT);
+    run_without_merge(d, d->hv_exec, &s->t);
+}

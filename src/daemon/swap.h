@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef VR_DAEMON_SWAP_H
+#define VR_DAEMON_SWAP_H
+
+#include "daemon/daemon.h"
+
+/* What the effects share that make, fail over, reverse and remove: those that touch the chain and
+ * the machine's definition. Every work() can be run again after a crash at any line. */
+
+/* A task of an effect with an event as its result and room for what the effects need. */
+struct swap_task {
+    struct task t;
+    struct rel_event ev;        /* what is told on success */
+    enum rel_event_type failed; /* and on failure (with t.err); same as ev.type: told anyway */
+    struct xport_peer peer;
+    char *xml;
+    struct store_disk disks[VR_DISKS_MAX];
+    char *base[VR_DISKS_MAX];
+    struct hv_disk_path paths[2 * VR_DISKS_MAX];
+    char kept[VR_DISKS_MAX][VR_TARGET_MAX]; /* disks outside replication, by target */
+    size_t n_kept;
+    bool was_yielded;
+    char *path[VR_DISKS_MAX];
+    size_t n;
+    char checkpoint[64];
+};
+
+/* swap_new() - a task whose end tells the engine @ok, or @failed with the error (EV_COUNT:
+ * nothing), and ends the effect. Control thread. swap_done() - that end, for those that need more
+ * of their own. */
+struct swap_task *swap_new(const struct rel *r, void (*work)(struct task *), enum rel_event_type ok,
+                           enum rel_event_type failed);
+void swap_done(struct task *t);
+/* swap_st_paths() - fill path and paths with where the machine's disks are on failover. Store
+ * thread. */
+void swap_st_paths(void *arg);
+
+#endif

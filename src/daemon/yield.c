@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A primary's own disks become the chain of a replica. Hypervisor workers. */
+#include "daemon/swap.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "daemon/diverge.h"
+
+/* ---- YIELD: the old primary becomes the replica ---- */
+static bool is_yielded(struct swap_task *s, const struct vr_point_id *first)
+{
+    struct store_point *pts = NULL;
+    size_t n = 0;
+    struct vr_err none = VR_ERR_INIT;
+    bool yes = store_points(s->t.d->store, &s->t.r.machine, &pts, &n, &none) == 0 && n &&
+               vr_point_eq(&pts[n - 1].id, first);
+    free(pts);
+    return yes;
+}
+
+static void st_yield(void *arg)
+{
+    struct swap_task *s = arg;
+    const struct rel *r = &s->t.r;
+    struct store *st = s->t.d->store;
+    struct vr_point_id first = rel_seed_point(r);
+    if (is_yielded(s, &first))
+        return; /* done before a crash */
+    enum vr_point_kind kind = r->seed ? VR_POINT_STANDARD : VR_POINT_PLANNED;
+    struct wall_us when = r->newest_instant.us ? r->newest_instant : vr_wall_now();
+    if (r->ever_replica && store_chain_exists(st, &r->machine))
+        store_failover_return(st, &r->machine, &first, when, kind, &s->t.err);
+    else
+        store_chain_create(st, &r->machine, s->t.d->cfg.storage, s->disks, s->n, &first, when, kind,
+                           &s->t.err);
+}
+
+/* The machine's own disks, in the order of the relationship. */
+static int yield_bases(struct swap_task *s, const struct hv_machine *m, struct vr_err *err)
+{
+    for (uint32_t i = 0; i < s->t.r.n_disks; i++) {
+        const struct hv_disk *found = NULL;
+        for (size_t k = 0; k < m->n_disks; k++)
+            if (!strcmp(m->disks[k].target, s->t.r.disks[i].target))
+                found = &m->disks[k];
+        if (!found)
+            return vr_fail(err, VR_E_NOTFOUND, 0, "machine %s has no disk %s any more", s->t.r.name,
+                           s->t.r.disks[i].target);
+        s->base[i] = vr_strdup(found->path);
+        snprintf(s->disks[i].target, sizeof s->disks[i].target, "%s", found->target);
+        s->disks[i].size = found->size ? found->size : s->t.r.disks[i].size;
+        s->disks[i].base = s->base[i];
+        s->disks[i].base_format = strcmp(found->format, "raw") == 0 ? "raw" : "qcow2";
+    }
+    s->n = s->t.r.n_disks;
+    /* Disks that are not replicated stay with the machine. */
+    for (size_t k = 0; k < m->n_disks && s->n_kept < VR_DISKS_MAX; k++) {
+        bool ours = false;
+        for (uint32_t i = 0; i < s->t.r.n_disks; i++)
+            ours |= !strcmp(m->disks[k].target, s->t.r.disks[i].target);
+        if (!ours)
+            snprintf(s->kept[s->n_kept++], VR_TARGET_MAX, "%s", m->disks[k].target);
+    }
+    return 0;
+}
+
+static void keep_others(struct swap_task *s)
+{
+    for (size_t i = 0; i < s->n_kept && s->n < VR_ARRAY_LEN(s->paths); i++, s->n++) {
+        snprintf(s->paths[s->n].target, sizeof s->paths[s->n].target, "%s", s->kept[i]);
+        s->paths[s->n].path = "";
+    }
+}
+
+static void st_yielded_before(void *arg)
+{
+    struct swap_task *s = arg;
+    struct vr_point_id first = rel_seed_point(&s->t.r);
+    s->was_yielded = is_yielded(s, &first);
+}
+
+static bool yielded_before(struct swap_task *s)
+{
+    store_call(s->t.d, st_yielded_before, s);
+    return s->was_yielded;
+}
+
+/* Does the machine already have the disks of a replica (defined before a crash)? */
+static bool is_redefined(const struct swap_task *s)
+{
+    for (uint32_t i = 0; i < s->t.r.n_disks; i++)
+        if (!s->base[i] || !s->path[i] || strcmp(s->base[i], s->path[i]) != 0)
+            return false;
+    return true;
+}
+
+static void st_unyield(void *arg)
+{
+    struct swap_task *s = arg;
+    struct vr_err err = VR_ERR_INIT;
+    if (store_chain_drop(s->t.d->store, &s->t.r.machine, false, &err) < 0)
+        vr_log_err(VR_LOG_ERROR, "a chain stays that is a machine's own disks", &err);
+}
+
+/* The chain is there: the machine follows, or the chain goes again, for a machine that writes must
+ * not own files that are listed as a point. */
+static void yield_define(struct swap_task *s)
+{
+    struct task *t = &s->t;
+    store_call(t->d, swap_st_paths, s);
+    if (t->err.kind == VR_OK && is_redefined(s))
+        return;
+    keep_others(s);
+    if (t->err.kind == VR_OK && clean_checkpoints(t, NULL) == 0 &&
+        hv_xml(t->d->hv, &t->r.machine, &s->xml, &t->err) == 0 &&
+        hv_define_replica(t->d->hv, s->xml, NULL, NULL, false, s->paths, s->n, &t->err) == 0)
+        return;
+    store_call(t->d, st_unyield, s);
+}
+
+static void yield_work(struct task *t)
+{
+    struct swap_task *s = (struct swap_task *)t;
+    struct hv_machine m;
+    if (hv_get(t->d->hv, &t->r.machine, &m, &t->err) < 0)
+        return;
+    bool off = m.power == HV_POWER_OFF;
+    int rc = off ? yield_bases(s, &m, &t->err)
+                 : vr_fail(&t->err, VR_E_STATE, 0, "machine %s is running on host %s", t->r.name,
+                           t->d->cfg.host_name);
+    hv_machine_done(&m);
+    if (rc == 0 && t->r.diverged && !yielded_before(s)) {
+        struct divergence v = { .known = false };
+        rc = divergence_of_old_primary(t->d, &t->r, &v, &t->err);
+        divergence_done(&v);
+    }
+    if (rc == 0)
+        store_call(t->d, st_yield, s);
+    if (rc == 0 && t->err.kind == VR_OK)
+        yield_define(s);
+    vr_err_wrap(&t->err, "turning %s into a replica", t->r.name);
+}
+
+void fx_yield(struct daemon *d, const struct rel *r)
+{
+    struct swap_task *s = swap_new(r, yield_work, EV_YIELDED, EV_YIELD_FAILED);
+    run_without_merge(d, d->hv_exec, &s->t);
+}
