@@ -22,6 +22,21 @@ static bool is_yielded(struct swap_task *s, const struct vr_point_id *first)
     return yes;
 }
 
+/* Are the machine's disks still the overlays of its failover? Somebody may have made a snapshot or
+ * exchanged a disk since. */
+static bool on_overlays(struct swap_task *s)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        vr_autofree char *path = NULL;
+        struct vr_err none = VR_ERR_INIT;
+        if (store_failover_path(s->t.d->store, &s->t.r.machine, s->disks[i].target, &path, &none) <
+                0 ||
+            strcmp(path, s->base[i]) != 0)
+            return false;
+    }
+    return true;
+}
+
 static void st_yield(void *arg)
 {
     struct swap_task *s = arg;
@@ -32,9 +47,10 @@ static void st_yield(void *arg)
         return; /* done before a crash */
     enum vr_point_kind kind = r->seed ? VR_POINT_STANDARD : VR_POINT_PLANNED;
     struct wall_us when = r->newest_instant.us ? r->newest_instant : vr_wall_now();
-    if (r->ever_replica && store_chain_exists(st, &r->machine))
+    bool chain = r->ever_replica && store_chain_exists(st, &r->machine);
+    if (chain && on_overlays(s))
         store_failover_return(st, &r->machine, &first, when, kind, &s->t.err);
-    else
+    else if (!chain || store_chain_drop(st, &r->machine, false, &s->t.err) == 0)
         store_chain_create(st, &r->machine, s->t.d->cfg.storage, s->disks, s->n, &first, when, kind,
                            &s->t.err);
 }
