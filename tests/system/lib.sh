@@ -83,6 +83,8 @@ system_begin() {
     [ "$(id -u)" = 0 ] || skip "two hosts on one machine need root"
     [ -x "$build/src/daemon/vmreplicad" ] || fail "vmreplicad is not built in $build"
     [ -x "$build/src/cli/vmreplica" ] || fail "vmreplica is not built in $build"
+    # As on a host of Debian: machines do not run as root.
+    if id libvirt-qemu >/dev/null 2>&1; then export VMR_QEMU_USER=${VMR_QEMU_USER-libvirt-qemu}; fi
     dir=${1:-$(mktemp -d /tmp/vmr-system.XXXXXX)}
     trap 'system_end "$BASH_COMMAND"' EXIT
     trap 'exit 130' INT
