@@ -58,7 +58,9 @@ static int included(struct cli *c, const struct cli_vm *vm, const char *const *e
         const char *id = wsmc_str(l->v[i], "InstanceID");
         if (!id || strncasecmp(id, prefix, strlen(prefix)) != 0)
             continue;
-        bool skip = false;
+        /* What nobody expects to be replicated is no disk to the service, either. */
+        const char *kind = wsmc_str(l->v[i], "ResourceSubType");
+        bool skip = kind && strstr(kind, "CD/DVD");
         for (size_t k = 0; exclude[k]; k++)
             if (same_disk(l->v[i], exclude[k]))
                 skip = used[k] = true;

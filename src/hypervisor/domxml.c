@@ -154,21 +154,23 @@ static uint64_t number(const xmlChar *s)
     return errno ? 0 : v;
 }
 
-/* Why the disk cannot be replicated, NULL if it can. */
-static const char *not_replicable(const xmlNode *d)
+/* Why the disk cannot be replicated, NULL if it can; *ret_left_out: it is no loss. */
+static const char *not_replicable(const xmlNode *d, bool *ret_left_out)
 {
+    *ret_left_out = true;
     if (attr_is(d, "device", "cdrom"))
         return "a CD-ROM";
     if (attr_is(d, "device", "floppy"))
         return "a floppy disk";
-    if (attr_is(d, "device", "lun"))
-        return "a passed-through SCSI unit";
     if (child(d, "readonly"))
         return "read-only";
-    if (child(d, "shareable"))
-        return "shared with other machines";
     if (child(d, "transient"))
         return "transient: its content is dropped at every stop";
+    *ret_left_out = false;
+    if (attr_is(d, "device", "lun"))
+        return "a passed-through SCSI unit";
+    if (child(d, "shareable"))
+        return "shared with other machines";
     if (attr_is(d, "type", "network"))
         return "a network disk";
     if (attr_is(d, "type", "volume"))
@@ -193,7 +195,7 @@ static int parse_disk(const xmlNode *d, struct hv_disk *ret, struct vr_err *err)
     xstr dev = attr(child(d, "source"), "dev");
     if (file || dev)
         ret->path = vr_strdup((const char *)(file ? file : dev));
-    const char *why = not_replicable(d);
+    const char *why = not_replicable(d, &ret->left_out);
     ret->replicable = !why;
     ret->trackable = !why && strcmp(ret->format, "qcow2") == 0;
     if (why)

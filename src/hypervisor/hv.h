@@ -33,7 +33,9 @@ struct hv_disk {
     uint64_t size;   /* virtual bytes; 0 when the image does not exist (a replica, off) */
     bool trackable;  /* keeps persistent bitmaps (qcow2 version 3); else digest comparison */
     bool replicable; /* false: CD-ROM, floppy, shared, read-only, network, pass-through */
-    char *note;      /* why not replicable or not trackable, for people; else NULL */
+    bool left_out; /* not replicable and nobody expects it to be: CD-ROM, floppy, read-only, empty,
+                    * transient */
+    char *note;    /* why not replicable or not trackable, for people; else NULL */
 };
 
 struct hv_nic {

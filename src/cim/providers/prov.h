@@ -138,7 +138,7 @@ int settings_parse(struct call *c, const struct vm *vm, struct cim_inst **ret, i
 int settings_of(struct call *c, const struct vm *vm, const struct cim_inst *in,
                 enum settings_use use, struct rel_settings *ret, const struct host_peer **ret_peer,
                 struct vr_err *err);
-/* settings_disks() - the disks that IncludedDisks names, all replicable ones when it is NULL. */
+/* settings_disks() - the disks that IncludedDisks names, all when it is NULL. */
 int settings_disks(const struct vm *vm, const struct cim_inst *in, struct rel_event *ev,
                    struct vr_err *err);
 int settings_all_disks(const struct vm *vm, struct rel_event *ev, struct vr_err *err);

@@ -296,9 +296,16 @@ static void add_disk(struct rel_event *ev, const struct hv_disk *d)
 
 int settings_all_disks(const struct vm *vm, struct rel_event *ev, struct vr_err *err)
 {
-    for (size_t i = 0; vm->hv && i < vm->hv->n_disks; i++)
-        if (vm->hv->disks[i].replicable)
-            add_disk(ev, &vm->hv->disks[i]);
+    for (size_t i = 0; vm->hv && i < vm->hv->n_disks; i++) {
+        const struct hv_disk *d = &vm->hv->disks[i];
+        if (d->replicable)
+            add_disk(ev, d);
+        else if (!d->left_out)
+            return vr_fail(err, VR_E_INVAL, 0,
+                           "disk %s of machine %s cannot be replicated (%s): exclude it to go on "
+                           "without it",
+                           d->target, vm->name, d->note ? d->note : "not of a suitable kind");
+    }
     if (!ev->n_disks)
         return vr_fail(err, VR_E_INVAL, 0, "machine %s has no disk that can be replicated",
                        vm->name);

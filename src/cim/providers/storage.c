@@ -26,6 +26,7 @@ static bool emit_disks(const struct host_providers *p, const struct vm *vm, stru
         /* Only what can be replicated is a virtual hard disk to clients. */
         cim_inst_set_str(in, D(RESOURCESUBTYPE),
                          d->replicable ? "Microsoft:Hyper-V:Virtual Hard Disk"
+                         : d->left_out ? "Microsoft:Hyper-V:Virtual CD/DVD Disk"
                                        : "Microsoft:Hyper-V:Physical Disk Drive");
         if (d->path)
             cim_inst_add_str(in, D(HOSTRESOURCE), d->path);
