@@ -218,7 +218,7 @@ static void make_machines(struct world *w)
                                     .replicable = true };
     w->disks[1] = w->disks[0];
     strcpy(w->disks[1].target, "vdb");
-    w->disks[2] = (struct hv_disk){ .target = "sda", .note = note };
+    w->disks[2] = (struct hv_disk){ .target = "sda", .left_out = true, .note = note };
     w->disks[3] = w->disks[0];
     w->n_vms = 3;
     for (int i = 0; i < 3; i++) {
