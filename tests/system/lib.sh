@@ -265,7 +265,6 @@ copies() {
     ls -dtr "$dir"/[AB]/var/log/oracle/"$1"/* 2>/dev/null || :
 }
 
-# shellcheck disable=SC2034 # for demo.sh
 declare -A compared=() # ids of the points that check_points found equal so far
 
 # check_points REPLICA MACHINE: each point that is listed holds what the primary's disks held at its
@@ -286,6 +285,7 @@ check_points() {
         [ -e "$copy/$target.raw" ] || fail "no copy of disk $target at point $id"
         on "$1" qemu-img compare -U -q -f raw -F "$format" "$copy/$target.raw" "$path" ||
             fail "point $id, disk $target: $path differs from the primary's bytes of that instant"
+        # shellcheck disable=SC2034
         compared[$id]=1
     done < <(point_files "$1" "$uuid")
     [ $n -gt 0 ] || fail "$1 holds no point of $2"

@@ -1,0 +1,62 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# The command line asks other hosts over HTTPS, by the certificates that pairing left; and nobody
+# else gets anything.
+. "$(dirname "$0")/lib.sh"
+system_begin
+hosts_up
+refused B 1 'not paired' --host hosta status
+pair_hosts
+"$guest" create "$dir" A g1 --fill 4
+"$guest" start "$dir" A g1 >/dev/null
+vr B --host hosta machines | grep -q g1 || fail "B does not see A's machine"
+[ "$(vr B --host hosta --json machines | jq -r '.[0].Name')" = "$(vr A --json machines | jq -r '.[0].Name')" ] ||
+    fail "B sees another machine than A has"
+protect g1
+[ "$(vr B --host hosta --json status g1 | jq -r '.[0].Role')" = primary ] || fail "the role of A, asked from B"
+have=$(n_points B g1)
+vr B --host hosta --quiet sync g1
+more_points B g1 "$have" || fail "no new point after sync over HTTPS"
+vr B --host hosta jobs | grep -q . || fail "no jobs"
+ok "status, sync and jobs of hosta, asked from hostb over HTTPS"
+vr B --host hosta suspend g1
+wait_state A g1 suspended
+vr B --host 10.99.0.1 resume g1
+wait_state A g1 replicating
+ok "suspend and resume over HTTPS, by name and by address"
+# An operator is no administrator.
+refused B 1 'administrator|denied' --host hosta disable g1
+vr A --quiet failover g1 --planned
+vr A --quiet --host hostb reverse g1
+wait_state B g1 replicating
+wait_points A g1 1
+ok "planned failover on hosta, reverse on hostb asked from hosta"
+
+thumb=$(on A openssl x509 -in /var/lib/vmreplica/host.crt -outform DER | sha256sum | cut -d' ' -f1)
+vr B --host hosta --pin "$thumb" machines >/dev/null || fail "--pin with the right certificate"
+refused B 3 'certificate|pin' --host hosta --pin "${thumb//[0-9]/0}" machines
+ok "another certificate than the pinned one is not talked to"
+
+url=https://hosta:5986/wsman
+reply=$(on B curl -sk -o /dev/null -w '%{http_code}' -H 'Content-Type: application/soap+xml;charset=UTF-8' \
+    --data '<x/>' "$url")
+[ "$reply" = 401 ] || fail "without a certificate or a password: HTTP $reply instead of 401"
+on B sh -c 'cd /run && openssl req -x509 -newkey rsa:2048 -nodes -keyout k.pem -out c.pem -subj /CN=hostb -days 2 2>/dev/null'
+reply=$(on B curl -sk -o /dev/null -w '%{http_code}' --cert /run/c.pem --key /run/k.pem \
+    -H 'Content-Type: application/soap+xml;charset=UTF-8' --data '<x/>' "$url") || reply=none
+[[ $reply = 401 || $reply = 403 || $reply = none ]] || fail "with a stranger's certificate: HTTP $reply"
+ok "no certificate: 401; a stranger's of the same name: $reply"
+for version in 1.0 1.1 1.2; do
+    if [ $version != 1.2 ] && on B curl -sk --tls-max $version -o /dev/null "$url" 2>/dev/null; then
+        fail "TLS $version is accepted"
+    fi
+done
+if on B curl -s -o /dev/null "http://hosta:5986/wsman"; then fail "plain HTTP is answered"; fi
+on B curl -s -o /dev/null --max-time 5 "http://hosta:5985/wsman" && fail "there is a plain HTTP port"
+ok "nothing in clear text"
+# The peers' port wants a certificate that is paired.
+if on B sh -c 'echo | timeout 10 openssl s_client -connect hosta:8443 -alpn vmreplica/1 -quiet </dev/null' >/dev/null 2>&1; then
+    :
+fi
+[ "$(vr A --json peers | jq length)" = 1 ] || fail "a stranger became a peer"
