@@ -62,11 +62,46 @@ void fx_make_replica(struct daemon *d, const struct rel *r)
 }
 
 /* ---- CREATE_AT_PEER ---- */
+static uint64_t sum_text(uint64_t sum, const char *s)
+{
+    for (; s && *s; s++)
+        sum = (sum ^ (unsigned char)*s) * 0x100000001b3u;
+    return (sum ^ 0xff) * 0x100000001b3u;
+}
+
+/* What tells whether disks were added, removed or exchanged. Never 0. */
+static uint64_t sum_disks(const struct hv_machine *m)
+{
+    uint64_t sum = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < m->n_disks; i++) {
+        sum = sum_text(sum, m->disks[i].target);
+        sum = sum_text(sum, m->disks[i].path);
+    }
+    return sum | 1;
+}
+
+/* The request was checked against a view that may be seconds old: libvirt tells nobody when a disk
+ * is attached to a definition. */
+static int same_disks(struct swap_task *s, struct vr_err *err)
+{
+    struct hv_machine m;
+    if (hv_get(s->t.d->hv, &s->t.r.machine, &m, err) < 0)
+        return -1;
+    bool same = !s->seen || s->seen == sum_disks(&m);
+    hv_machine_done(&m);
+    if (same)
+        return 0;
+    return vr_fail(err, VR_E_BUSY, 0, "the disks of machine %s have just been changed; try again",
+                   s->t.r.name);
+}
+
 static void create_work(struct task *t)
 {
     struct swap_task *s = (struct swap_task *)t;
     const struct rel *r = &t->r;
-    if (t->err.kind != VR_OK || hv_xml(t->d->hv, &r->machine, &s->xml, &t->err) < 0)
+    if (t->err.kind != VR_OK || same_disks(s, &t->err) < 0)
+        return;
+    if (hv_xml(t->d->hv, &r->machine, &s->xml, &t->err) < 0)
         return;
     struct msg_settings set = msg_from_settings(&r->set);
     struct msg_disk disks[VR_DISKS_MAX];
@@ -94,6 +129,8 @@ static void create_work(struct task *t)
 void fx_create_at_peer(struct daemon *d, const struct rel *r)
 {
     struct swap_task *s = swap_new(r, create_work, EV_CREATED, EV_CREATE_FAILED);
+    const struct hv_machine *m = host_machine(d, &r->machine);
+    s->seen = m ? sum_disks(m) : 0;
     peer_of(d, r->peer, &s->peer, &s->t.err);
     task_run(d, d->net_exec, &s->t);
 }

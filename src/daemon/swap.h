@@ -22,6 +22,7 @@ struct swap_task {
     bool was_yielded;
     char *path[VR_DISKS_MAX];
     size_t n;
+    uint64_t seen; /* CREATE: sum of the disks that the request was checked against */
     char checkpoint[64];
 };
 
