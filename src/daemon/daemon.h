@@ -37,6 +37,7 @@ struct machine_rt {
     void *after_merge_arg;
     struct store_point *points; /* snapshot for the providers */
     size_t n_points;
+    const char *effect;     /* being run, for fault_after() */
     bool reversed_seeded;   /* answer of the peer to REVERSE_CALL */
     bool stale_checkpoints; /* RECONCILE failed: the next RETIRE does its work */
 };

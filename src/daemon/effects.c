@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "daemon/fault.h"
 #include "daemon/messages.h"
 
 struct machine_rt *rt_get(struct daemon *d, const struct vr_uuid *machine)
@@ -77,6 +78,7 @@ void store_call(struct daemon *d, void (*fn)(void *arg), void *arg)
 
 void finish_effect(struct daemon *d, const struct vr_uuid *machine, struct rel_event *ev)
 {
+    fault_after(rt_get(d, machine)->effect);
     if (ev)
         engine_event(d->engine, machine, ev);
     engine_done(d->engine, machine);
@@ -131,7 +133,7 @@ static void text_done(struct task *t)
         exit(3);
     }
     if (x->barrier)
-        engine_done(t->d->engine, &t->r.machine);
+        finish_effect(t->d, &t->r.machine, NULL);
     free(x->kind);
     free(x->id);
     free(x->text);
@@ -182,7 +184,7 @@ static void guard_done(struct task *t)
 {
     if (t->err.kind != VR_OK)
         vr_log_err(VR_LOG_ERROR, "cannot set the start guard", &t->err);
-    engine_done(t->d->engine, &t->r.machine);
+    finish_effect(t->d, &t->r.machine, NULL);
 }
 
 static void fx_guard(struct daemon *d, const struct rel *r, bool on)
@@ -200,6 +202,10 @@ static void env_run(void *ctx, const struct rel *r, enum rel_fx_bit fx)
     struct daemon *d = ctx;
     struct machine_rt *rt = rt_get(d, &r->machine);
     vr_log(VR_LOG_DEBUG, "machine %s: %s", r->name, rel_fx_name(fx));
+    fault_before(rel_fx_name(fx));
+    if (fx != FX_BIT_SHIP && fx != FX_BIT_RETENTION && fx != FX_BIT_CANCEL_FLOW &&
+        fx != FX_BIT_CANCEL_RX)
+        rt->effect = rel_fx_name(fx);
     switch (fx) {
     case FX_BIT_PERSIST:
         write_text(d, "relationship", &r->machine, rel_encode(r), r);

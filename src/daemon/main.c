@@ -11,6 +11,9 @@
 #include <time.h>
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
 
 #include "base/alloc.h"
 #include "base/log.h"
@@ -415,5 +418,8 @@ int main(int argc, char **argv)
     vr_log(VR_LOG_INFO, "stopped");
     /* Worker threads may still be inside calls that block; the state on disk is what counts. */
     fflush(NULL);
+#ifdef __SANITIZE_ADDRESS__
+    __lsan_do_recoverable_leak_check(); /* _Exit() would pass it over */
+#endif
     _Exit(0);
 }

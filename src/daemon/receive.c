@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "daemon/diverge.h"
+#include "daemon/fault.h"
 #include "daemon/messages.h"
 
 /* ---- calls that the engine answers when the answer is durable ---- */
@@ -277,8 +278,10 @@ static void rx_stage(void *arg)
 static void rx_commit(void *arg)
 {
     struct rx *x = arg;
+    fault_before("RX_COMMIT");
     if (store_stage_commit(x->d->store, x->stage, x->ev.instant, x->ev.kind, &x->err) == 0)
         x->stage = NULL;
+    fault_after("RX_COMMIT");
 }
 
 static void rx_committed(void *arg)

@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "daemon/fault.h"
 
 /* ---- RETENTION ---- */
 struct merge_task {
@@ -54,6 +55,7 @@ static void merge_done(struct task *t)
     struct merge_task *m = (struct merge_task *)t;
     struct machine_rt *rt = rt_get(t->d, &t->r.machine);
     rt->merging = false;
+    fault_after("RETENTION");
     if (t->err.kind != VR_OK)
         vr_log_err(VR_LOG_WARN, "merging expired points (tried again after the next point)",
                    &t->err);

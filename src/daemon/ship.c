@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/proc.h"
 #include "daemon/diverge.h"
+#include "daemon/fault.h"
 #include "daemon/messages.h"
 
 /* ---- capture ---- */
@@ -257,6 +258,7 @@ static void ship_done(struct task *t)
     struct ship_task *s = (struct ship_task *)t;
     struct machine_rt *rt = rt_get(t->d, &t->r.machine);
     rt->sending = NULL;
+    fault_after("SHIP");
     struct rel_event ev = { .type = t->err.kind == VR_OK ? EV_SHIPPED : EV_SHIP_FAILED,
                             .err = t->err };
     ev.moved = (struct rel_moved){ .dirty = atomic_load(&s->progress.done),

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef VR_DAEMON_FAULT_H
+#define VR_DAEMON_FAULT_H
+
+/* Points at which vmreplicad-fault, which is built for tests and never installed, dies as by
+ * SIGKILL. VMREPLICA_DIE_AT says where: NAME (before the effect), NAME+ (after its work, before its
+ * outcome is told), either with :N for the Nth time. A value that begins with '/' is a file that is
+ * read at every point, so that a running daemon can be told; it is deleted when its hour has come.
+ * NAME is an effect of the engine (rel_fx_name()) or RX_COMMIT, the commit of a received point.
+ * Any thread. In vmreplicad itself these are nothing. */
+#ifdef VR_FAULT
+void fault_point(const char *name, int after);
+#define fault_before(name) fault_point(name, 0)
+#define fault_after(name) fault_point(name, 1)
+#else
+#define fault_before(name) ((void)(name))
+#define fault_after(name) ((void)(name))
+#endif
+
+#endif
