@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The measuring end of bench/run.sh.
  *
- *   vrbench image PATH             make the test image (raw): 2 GiB, 60 % filled, half of that random
- *   vrbench copy SOCKET IMAGE TABLE MODE [CONTEXT]
- *                                  transfer an NBD export into a layer; MODE fresh, dirty
+ *   vrbench image PATH             make the test image (raw): 2 GiB, 60 % filled, half of that
+ * random vrbench copy SOCKET IMAGE TABLE MODE [CONTEXT] transfer an NBD export into a layer; MODE
+ * fresh, dirty
  *
  * Sender and receiver are two processes, paired and joined by TLS as two daemons are. Prints one
  * line of numbers: seconds, bytes on the wire, payload bytes, CPU seconds of both sides (and of the

@@ -14,10 +14,10 @@
 static const int ladder[] = { 0, -20, -5, 1, 3, 6, 12 }; /* levels; 0: plain */
 enum {
     STEPS = VR_ARRAY_LEN(ladder),
-    FIRST = 2,         /* where to begin */
-    CALM = 3,          /* up to here the stronger of two equally fast steps is taken */
-    WINDOW = 24 << 20, /* bytes of disk measured with one step */
-    EXPLORE_EVERY = 8, /* windows */
+    FIRST = 2,          /* where to begin */
+    WINDOW = 16 << 20,  /* bytes of disk measured with one step */
+    LOOK_FIRST = 3,     /* windows in which neighbours are tried at once */
+    EXPLORE_EVERY = 16, /* windows */
 };
 
 void zsteer_init(struct zsteer *s, int ceiling)
@@ -34,8 +34,8 @@ static int fastest(const struct zsteer *s)
     for (int i = 0; i < s->steps; i++) {
         if (s->cost[i] <= 0)
             continue;
-        double allowed = i <= CALM ? 1.03 : 0.97;
-        if (best < 0 || s->cost[i] < s->cost[best] * allowed)
+        /* A stronger step has to pay clearly: it also costs processor time. */
+        if (best < 0 || s->cost[i] < s->cost[best] * 0.94)
             best = i;
     }
     return best;
@@ -47,13 +47,13 @@ static int next_step(const struct zsteer *s)
     /* The first windows look at plain, and at what is next to the best. */
     if (s->cost[0] <= 0)
         return 0;
-    bool look = s->measured <= 4 || s->measured % EXPLORE_EVERY == 0;
+    bool look = s->measured <= LOOK_FIRST || s->measured % EXPLORE_EVERY == 0;
     int other = s->measured / EXPLORE_EVERY % 2 ? best - 1 : best + 1;
-    if (s->measured <= 4)
+    if (s->measured <= LOOK_FIRST)
         other = best + 1 < s->steps && s->cost[best + 1] <= 0 ? best + 1 : best - 1;
     if (!look || other < 0 || other >= s->steps)
         return best;
-    return s->measured <= 4 && s->cost[other] > 0 ? best : other;
+    return s->measured <= LOOK_FIRST && s->cost[other] > 0 ? best : other;
 }
 
 void zsteer_note(struct zsteer *s, int step, uint64_t bytes, uint64_t compressible, int64_t now_ns)

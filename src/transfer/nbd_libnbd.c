@@ -63,9 +63,11 @@ static void bigger_buffers(struct nbd_handle *h)
 {
     int fd = nbd_aio_get_fd(h), size = SOCKET_BUFFER;
     if (fd >= 0) {
-        /* A matter of speed only; the kernel caps it by its own limit. */
-        (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-        (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+        /* A matter of speed only: beyond the system's limit as root, else up to it. */
+        if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) < 0)
+            (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+        if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size) < 0)
+            (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
     }
 }
 
