@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/codec.h"
+#include "transfer/digestlog.h"
 
 static const uint32_t start_magic = 0x56525831; /* "VRX1" */
 
@@ -95,6 +96,13 @@ static bool on_blocks(uint64_t offset, uint64_t length, uint64_t size)
     return length % VR_BLOCK_SIZE == 0 || offset + length == size;
 }
 
+/* Digests cover the data; this covers where it belongs. */
+static void data_check(const uint8_t *p, uint8_t check[4])
+{
+    struct vr_digest d = vr_digest_block(p, FRAME_DATA_FIXED - 4);
+    memcpy(check, d.b, 4);
+}
+
 void frame_put_data(uint8_t *p, const struct frame_data *d)
 {
     vr_store_u16(p, d->disk);
@@ -102,6 +110,7 @@ void frame_put_data(uint8_t *p, const struct frame_data *d)
     p[3] = 0;
     vr_store_u64(p + 4, d->offset);
     vr_store_u64(p + 12, d->length);
+    data_check(p, p + 20);
 }
 
 int frame_get_data(const uint8_t *p, uint32_t length, const uint64_t *sizes, size_t n_disks,
@@ -112,6 +121,10 @@ int frame_get_data(const uint8_t *p, uint32_t length, const uint64_t *sizes, siz
                             .offset = vr_load_u64(p + 4),
                             .length = vr_load_u64(p + 12) };
     uint32_t rest = length - FRAME_DATA_FIXED;
+    uint8_t check[4];
+    data_check(p, check);
+    if (memcmp(check, p + 20, sizeof check) != 0)
+        return vr_fail(err, VR_E_CORRUPT, 0, "the head of a data record was damaged on its way");
     if (d.disk >= n_disks || p[2] > FRAME_ZERO || p[3])
         return vr_fail(err, VR_E_PROTO, 0, "data record of unknown disk or kind");
     if (!on_blocks(d.offset, d.length, sizes[d.disk]))

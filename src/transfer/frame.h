@@ -17,7 +17,7 @@
     X(START, 1, 8, 8 + VR_DISKS_MAX * (4 + VR_TARGET_MAX + 12)) \
     X(HAVE, 2, 24, 24 + FRAME_HAVE_MAX * 16)                    \
     X(HAVE_END, 3, 2, 2 + VR_DISKS_MAX)                         \
-    X(DATA, 4, 20, 20 + FRAME_BLOCKS_MAX * 16 + FRAME_DATA_MAX) \
+    X(DATA, 4, 24, 24 + FRAME_BLOCKS_MAX * 16 + FRAME_DATA_MAX) \
     X(SYNC, 5, 8, 8)                                            \
     X(DURABLE, 6, 8, 8)                                         \
     X(DONE, 7, 8, 8)                                            \
@@ -32,7 +32,7 @@ enum {
     FRAME_BLOCKS_MAX = FRAME_DATA_MAX / VR_BLOCK_SIZE,
     FRAME_ZERO_MAX = 64 << 20, /* bytes of disk in one zero record */
     FRAME_HAVE_MAX = 4096,     /* digests in one HAVE */
-    FRAME_DATA_FIXED = 20,     /* bytes of a DATA body before its digests */
+    FRAME_DATA_FIXED = 24,     /* bytes of a DATA body before its digests */
 };
 
 enum frame_type {

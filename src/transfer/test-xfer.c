@@ -477,8 +477,9 @@ static void a_damaged_byte_is_noticed(void **state)
             .target = "vda", .size = size, .image = dst, .fresh = true, .digests = table
         };
         struct transfer bad = transfer_new();
-        bad.flip_at = 100000 + (uint64_t)rand_r(&seed) % 3000000;
+        bad.flip_at = 100 + (uint64_t)rand_r(&seed) % 1000000;
         transfer_run(&bad, &sd, &rd, 1);
+        assert_true(bad.sent > bad.flip_at);
         assert_int_equal(bad.rrc, -1);
         assert_true(bad.re.kind == VR_E_CORRUPT || bad.re.kind == VR_E_PROTO);
         assert_int_equal(bad.src, -1);
