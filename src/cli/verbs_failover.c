@@ -156,6 +156,13 @@ static int unplanned(struct cli *c, const struct cli_vm *vm, const char *point, 
     return 0;
 }
 
+static bool not_replicated(const struct cli_vm *vm, struct vr_err *err)
+{
+    if (!vm->mode)
+        vr_fail(err, VR_E_STATE, 0, "machine %s is not replicated", vm->name);
+    return !vm->mode;
+}
+
 int verb_failover(struct cli *c)
 {
     const char *args[2], *point = NULL, *wait_text = "180";
@@ -175,7 +182,7 @@ int verb_failover(struct cli *c)
     }
     struct cli_vm vm;
     struct vr_err err = VR_ERR_INIT;
-    if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
+    if (cli_find_vm(c->local, args[0], &vm, &err) < 0 || not_replicated(&vm, &err))
         return cli_fail(&err);
     int rc = is_planned ? planned(c, &vm, (unsigned)strtoul(wait_text, NULL, 10), !no_start, &err)
                         : unplanned(c, &vm, point, !no_start, &err);
@@ -253,6 +260,8 @@ int verb_reverse(struct cli *c)
     if (cli_parse(c, "reverse", o, VR_ARRAY_LEN(o), args, 1, 1) < 0)
         return cli_usage("reverse");
     if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
+        return cli_fail(&err);
+    if (not_replicated(&vm, &err))
         return cli_fail(&err);
     __attribute__((cleanup(ends_done))) struct ends e = { 0 };
     struct wsmc *w = c->local;
