@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <systemd/sd-event.h>
 
 #include "base/alloc.h"
 #include "base/log.h"
@@ -108,6 +110,8 @@ int peer_of(struct daemon *d, const char *name, struct xport_peer *ret, struct v
 }
 
 /* ---- small effects ---- */
+#define TEXT_AGAIN_US 3000000
+
 struct text_task {
     struct task t;
     char *kind, *id, *text; /* text NULL: delete */
@@ -123,14 +127,47 @@ static void text_work(struct task *t)
         store_doc_delete(t->d->store, x->kind, x->id, &t->err);
 }
 
+static int on_text_again(sd_event_source *s, uint64_t usec, void *arg)
+{
+    (void)usec;
+    struct text_task *x = arg;
+    task_run(x->t.d, x->t.d->store_exec, &x->t);
+    sd_event_source_disable_unref(s);
+    return 0;
+}
+
+/* No room: a matter of time. The machine's further effects wait behind this one, the rest of the
+ * host goes on. A job's text is only a record: it is not worth waiting for. */
+static bool try_again(struct text_task *x)
+{
+    struct task *t = &x->t;
+    if (t->err.kind != VR_E_NOSPACE && t->err.kind != VR_E_BUSY)
+        return false;
+    vr_log_err(VR_LOG_ERROR, x->barrier ? "cannot write state; trying again" : "cannot write a job",
+               &t->err);
+    if (!x->barrier)
+        return true;
+    struct text_task *next = vr_new(struct text_task);
+    *next = *x;
+    x->kind = x->id = x->text = NULL;
+    x->barrier = false;
+    vr_err_clear(&next->t.err);
+    sd_event_source *timer = NULL; /* unref'd by itself */
+    if (sd_event_add_time_relative(t->d->loop, &timer, CLOCK_MONOTONIC, TEXT_AGAIN_US, 100000,
+                                   on_text_again, next) < 0)
+        abort();
+    return true;
+}
+
 static void text_done(struct task *t)
 {
     struct text_task *x = (struct text_task *)t;
-    if (t->err.kind != VR_OK && t->err.kind != VR_E_NOTFOUND) {
+    if (t->err.kind != VR_OK && t->err.kind != VR_E_NOTFOUND && !try_again(x)) {
         /* src:[style 4.7] a store that cannot write is a failure of the process: recovery at the
          * next start is safer than going on with a state that is not written. */
         vr_log_err(VR_LOG_ERROR, "cannot write state; stopping", &t->err);
-        exit(3);
+        fflush(NULL);
+        _Exit(3); /* other threads go on working: nothing is torn down under them */
     }
     if (x->barrier)
         finish_effect(t->d, &t->r.machine, NULL);

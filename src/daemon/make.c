@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "daemon/messages.h"
@@ -23,28 +24,47 @@ static void st_make_chain(void *arg)
 }
 
 /* ---- MAKE_REPLICA ---- */
+/* A definition whose disks lie in the storage folder and do not exist was left by a creation that
+ * was cut, or by a relationship that never had a point. One with disks is somebody's machine, also
+ * when it was a replica once: it is never taken away. */
+static bool is_empty_shell(const struct daemon *d, const struct hv_machine *m)
+{
+    size_t n = strlen(d->cfg.storage), here = 0;
+    for (size_t i = 0; i < m->n_disks; i++) {
+        const char *path = m->disks[i].path ? m->disks[i].path : "";
+        if (strncmp(path, d->cfg.storage, n) != 0 || path[n] != '/')
+            continue;
+        here++;
+        if (access(path, F_OK) == 0)
+            return false;
+    }
+    return here > 0 && m->power == HV_POWER_OFF;
+}
+
+static int may_define(struct task *t)
+{
+    struct hv_machine m;
+    if (hv_get(t->d->hv, &t->r.machine, &m, &t->err) < 0) {
+        if (t->err.kind != VR_E_NOTFOUND)
+            return vr_err_wrap(&t->err, "making the replica on %s", t->d->cfg.host_name);
+        vr_err_clear(&t->err);
+        return 0;
+    }
+    bool ours = is_empty_shell(t->d, &m);
+    hv_machine_done(&m);
+    if (ours)
+        return 0;
+    return vr_fail(&t->err, VR_E_EXISTS, 0,
+                   "host %s already has a machine with the UUID of %s; undefine it there, or offer "
+                   "its disks as a seed (vmreplica seed %s on %s)",
+                   t->d->cfg.host_name, t->r.name, t->r.name, t->d->cfg.host_name);
+}
+
 static void make_work(struct task *t)
 {
     struct swap_task *s = (struct swap_task *)t;
-    struct vr_err none = VR_ERR_INIT;
-    struct hv_machine m;
-    if (!t->r.seed && hv_get(t->d->hv, &t->r.machine, &m, &none) == 0) {
-        bool ours = false;
-        struct hv_machine *mm = &m;
-        for (size_t i = 0; i < mm->n_disks; i++)
-            if (!strncmp(mm->disks[i].path ? mm->disks[i].path : "", t->d->cfg.storage,
-                         strlen(t->d->cfg.storage)))
-                ours = true; /* left by a creation that was cut */
-        hv_machine_done(&m);
-        if (!ours) {
-            vr_fail(
-                &t->err, VR_E_EXISTS, 0,
-                "host %s already has a machine with the UUID of %s; undefine it there, or offer "
-                "its disks as a seed (vmreplica seed %s on %s)",
-                t->d->cfg.host_name, t->r.name, t->r.name, t->d->cfg.host_name);
-            return;
-        }
-    }
+    if (!t->r.seed && may_define(t) < 0)
+        return;
     store_call(t->d, st_make_chain, s);
     if (t->err.kind == VR_OK)
         store_call(t->d, swap_st_paths, s);

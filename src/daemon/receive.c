@@ -14,6 +14,7 @@
 #include "daemon/diverge.h"
 #include "daemon/fault.h"
 #include "daemon/messages.h"
+#include "hypervisor/domxml.h"
 
 /* ---- calls that the engine answers when the answer is durable ---- */
 struct peer_ask {
@@ -23,6 +24,7 @@ struct peer_ask {
     char *xml;
     sem_t answered;
     struct vr_err err;
+    bool refused; /* at once, without effect */
     enum rel_state st;
     struct vr_point_id newest;
     bool diverged;    /* and can tell what it wrote on its own */
@@ -35,6 +37,7 @@ static void on_reply(void *ctx, const struct rel *r, const struct vr_err *err)
     struct peer_ask *a = ctx;
     if (err)
         a->err = *err;
+    a->refused = !r;
     if (r) {
         a->st = r->st;
         a->has_content = r->has_newest;
@@ -50,12 +53,18 @@ static void ask_engine(void *arg)
     struct peer_ask *a = arg;
     const struct hv_machine *m = host_machine(a->d, &a->machine);
     a->ev.vm_off = !m || m->power == HV_POWER_OFF;
-    if (a->xml) {
-        struct machine_rt *rt = rt_get(a->d, &a->machine);
-        free(rt->xml);
+    struct machine_rt *rt = a->xml ? rt_get(a->d, &a->machine) : NULL;
+    char *before = NULL; /* of a request that is still being carried out */
+    if (rt) {
+        before = rt->xml;
         rt->xml = vr_take(a->xml);
     }
     engine_peer_request(a->d->engine, &a->machine, &a->ev, on_reply, a);
+    if (rt && a->refused) {
+        free(rt->xml);
+        rt->xml = vr_take(before);
+    }
+    free(before);
 }
 
 /* @a stays on the connection's stack until the engine has answered: it always does. */
@@ -82,11 +91,25 @@ static int one_settings(const struct msg_settings *m, size_t n, struct rel_setti
     return msg_to_settings(m, ret, err);
 }
 
+/* The definition becomes one of this host: it must be that of the machine it is sent for, or a peer
+ * could redefine any other. */
+static int check_definition(const struct msg_create *m, struct vr_err *err)
+{
+    struct hv_machine parsed;
+    if (domxml_parse(m->xml, &parsed, err) < 0)
+        return vr_err_wrap(err, "the definition sent");
+    bool same = vr_uuid_eq(&parsed.uuid, &m->machine);
+    hv_machine_done(&parsed);
+    if (!same)
+        return vr_fail(err, VR_E_PROTO, 0, "the definition sent is that of another machine");
+    return 0;
+}
+
 static int call_create(struct daemon *d, const struct xport_peer *from, const void *body, size_t n,
                        struct vr_buf *reply, struct vr_err *err)
 {
     __attribute__((cleanup(msg_create_done))) struct msg_create m = { 0 };
-    if (msg_create_decode(body, n, &m, err) < 0)
+    if (msg_create_decode(body, n, &m, err) < 0 || check_definition(&m, err) < 0)
         return -1;
     struct peer_ask *a = vr_new(struct peer_ask);
     a->machine = m.machine;
