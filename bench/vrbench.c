@@ -171,7 +171,7 @@ struct meeting {
     char code[64];
 };
 
-static int receiver(struct side *s, const char *dir, int out)
+static int receiver(struct side *s, const char *dir, int out, int stay)
 {
     int done[2];
     struct meeting m = { .port = 0 };
@@ -184,6 +184,9 @@ static int receiver(struct side *s, const char *dir, int out)
         die("pairing", &e);
     char c = 'n';
     if (write(out, &m, sizeof m) != sizeof m || read(done[0], &c, 1) != 1 || c != 'y')
+        return 1;
+    /* Until the other one has looked at our memory. */
+    if (read(stay, &c, 1) < 0)
         return 1;
     xport_free(s->x);
     return 0;
@@ -227,12 +230,14 @@ static int copy(char **argv, const char *context)
         die("mkdir", NULL);
     struct side side = { .image = argv[1], .table = argv[2] };
     side.fresh = strcmp(argv[3], "fresh") == 0;
-    int way[2];
-    if (pipe(way) < 0)
+    int way[2], stay[2];
+    if (pipe(way) < 0 || pipe(stay) < 0)
         die("pipe", NULL);
     pid_t child = fork();
-    if (child == 0)
-        _exit(receiver(&side, dir_b, way[1]));
+    if (child == 0) {
+        close(stay[1]);
+        _exit(receiver(&side, dir_b, way[1], stay[0]));
+    }
     struct meeting m;
     uint16_t port;
     if (child < 0 || read(way[0], &m, sizeof m) != sizeof m)
@@ -263,6 +268,7 @@ static int copy(char **argv, const char *context)
         die("sending", &e);
     double took = seconds() - start;
     long theirs_kib = peak_kib(child);
+    close(stay[1]);
     getrusage(RUSAGE_SELF, &after);
     uint64_t wire = stream->bytes_out;
     vr_stream_free(stream);
