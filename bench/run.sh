@@ -25,7 +25,7 @@ if [ -z "${VRBENCH:-}" ]; then
 fi
 
 now() { date +%s.%N; }
-since() { echo "$(now) - $1" | bc; }
+since() { awk -v a="$1" -v b="$(now)" 'BEGIN {printf "%.3f\n", b - a}'; }
 median() { sort -g | awk '{v[NR]=$1} END {print (NR%2) ? v[(NR+1)/2] : (v[NR/2]+v[NR/2+1])/2}'; }
 
 # serve SOCKET ARGS... : a qemu-nbd that answers before we go on
@@ -141,7 +141,7 @@ echo
 echo "initial copy, median of $runs:"
 printf '  %-44s %6.2f s\n' "vmreplica, TLS" "$t_vr" "nbdcopy, TLS" "$t_nbdcopy" \
     "qemu-img convert, TLS" "$t_convert" "nbdcopy, clear, UNIX sockets" "$t_clear"
-ratio() { echo "scale=2; $1 / $2" | bc | sed 's/^\./0./'; }
+ratio() { awk -v a="$1" -v b="$2" 'BEGIN {printf "%.2f", a / b}'; }
 echo "  as fast as nbdcopy with TLS:          $(ratio "$t_nbdcopy" "$t_vr") x (goal: at least 2)"
 echo "  as fast as qemu-img convert with TLS: $(ratio "$t_convert" "$t_vr") x (goal: at least 2)"
 echo "  time over clear nbdcopy:              $(ratio "$t_vr" "$t_clear") (goal: at most 1.5)"
