@@ -61,10 +61,15 @@ int cli_parse(struct cli *c, const char *verb, const struct cli_option *o, size_
               const char **args, unsigned least, unsigned max)
 {
     unsigned n_args = 0;
+    bool literal = false;
     for (int i = 0; i < c->argc; i++) {
         const char *a = c->argv[i];
         const struct cli_option *hit = NULL;
-        if (a[0] != '-' || !a[1]) {
+        if (!literal && !strcmp(a, "--")) { /* what follows are names, even with a dash */
+            literal = true;
+            continue;
+        }
+        if (literal || a[0] != '-' || !a[1]) {
             if (n_args == max) {
                 fprintf(stderr, "vmreplica: unexpected argument '%s'\n", a);
                 return -1;
@@ -79,6 +84,10 @@ int cli_parse(struct cli *c, const char *verb, const struct cli_option *o, size_
                 hit = &o[k];
         if (!hit) {
             fprintf(stderr, "vmreplica: unknown option '%s' of %s\n", a, verb);
+            return -1;
+        }
+        if (hit->flag && eq) {
+            fprintf(stderr, "vmreplica: option '%.*s' takes no value\n", (int)(eq - a), a);
             return -1;
         }
         if (hit->flag) {
@@ -125,14 +134,19 @@ static int globals(struct cli *c, int argc, char **argv)
                 { "--quiet", NULL, &c->quiet },
                 { "--no-wait", NULL, &c->no_wait } };
     int kept = 0;
+    bool literal = false;
     for (int i = 1; i < argc; i++) {
-        size_t k = 0;
-        while (k < VR_ARRAY_LEN(all) && strcmp(all[k].name, argv[i]) != 0)
+        size_t k = 0, len = strcspn(argv[i], "=");
+        literal |= !strcmp(argv[i], "--");
+        while (k < VR_ARRAY_LEN(all) &&
+               (strlen(all[k].name) != len || strncmp(all[k].name, argv[i], len) != 0))
             k++;
-        if (k == VR_ARRAY_LEN(all)) {
+        if (literal || k == VR_ARRAY_LEN(all) || (all[k].flag && argv[i][len])) {
             argv[kept++] = argv[i];
         } else if (all[k].flag) {
             *all[k].flag = true;
+        } else if (argv[i][len]) {
+            *all[k].value = argv[i] + len + 1;
         } else if (i + 1 < argc) {
             *all[k].value = argv[++i];
         } else {

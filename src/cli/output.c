@@ -10,6 +10,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/alloc.h"
+#include "base/cleanup.h"
+
 const char *cli_text_or(const struct wsmc_inst *in, const char *name, const char *otherwise)
 {
     const char *s = wsmc_str(in, name);
@@ -18,7 +21,7 @@ const char *cli_text_or(const struct wsmc_inst *in, const char *name, const char
 
 void cli_say(const struct cli *c, const char *fmt, ...)
 {
-    if (c->quiet || c->json)
+    if (c->quiet || c->json || c->no_wait) /* without waiting nothing is known yet but the job */
         return;
     va_list ap;
     va_start(ap, fmt);
@@ -72,17 +75,39 @@ char *cli_local_time(const char *cim, char *out)
     return out;
 }
 
+/* Names and errors come from elsewhere: nothing in them may move the cursor. */
+static void print_cell(const char *s, size_t width)
+{
+    size_t n = 0; /* characters, not bytes */
+    for (; *s; s++) {
+        unsigned char ch = (unsigned char)*s;
+        putchar(ch < 0x20 || ch == 0x7f ? ' ' : ch);
+        n += (ch & 0xc0) != 0x80;
+    }
+    for (; n < width; n++)
+        putchar(' ');
+}
+
+static size_t cell_width(const char *s)
+{
+    size_t n = 0;
+    for (; *s; s++)
+        n += (*s & 0xc0) != 0x80;
+    return n;
+}
+
 void cli_table(const char *const *cells, unsigned columns, unsigned rows)
 {
+    vr_autofree size_t *width = vr_new0(columns, sizeof *width);
+    for (unsigned i = 0; i < rows * columns; i++) {
+        size_t n = cell_width(cells[i]);
+        if (n > width[i % columns])
+            width[i % columns] = n;
+    }
     for (unsigned r = 0; r < rows; r++) {
         for (unsigned k = 0; k < columns; k++) {
-            size_t width = 0;
-            for (unsigned i = 0; i < rows; i++) {
-                size_t n = strlen(cells[i * columns + k]);
-                width = n > width ? n : width;
-            }
-            printf(k + 1 < columns ? "%-*s  " : "%-*s", k + 1 < columns ? (int)width : 0,
-                   cells[r * columns + k]);
+            bool last = k + 1 == columns;
+            print_cell(cells[r * columns + k], last ? 0 : width[k] + 2);
         }
         putchar('\n');
     }
@@ -97,11 +122,24 @@ static bool listed(const char *const *names, const char *name)
     return false;
 }
 
+/* Properties that are arrays: their type does not travel, and one value must not look like none. */
+static const char *const arrays[] = { "HealthReasons",
+                                      "OperationalStatus",
+                                      "StatusDescriptions",
+                                      "ReplicationStateEx",
+                                      "ReplicationHealthEx",
+                                      "ReplicationProviderId",
+                                      "IncludedDisks",
+                                      "HostResource",
+                                      "Roles",
+                                      NULL };
+
 static json_t *value_of(const struct wsmc_prop *p, const char *const *numbers)
 {
+    bool array = p->n > 1 || listed(arrays, p->name);
     if (p->is_nil || !p->n)
-        return json_null();
-    json_t *a = p->n > 1 ? json_array() : NULL;
+        return array ? json_array() : json_null();
+    json_t *a = array ? json_array() : NULL;
     for (size_t i = 0; i < p->n; i++) {
         json_t *v;
         if (listed(numbers, p->name))

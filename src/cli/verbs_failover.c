@@ -77,16 +77,35 @@ static int shut_down(struct cli *c, struct ends *e, unsigned seconds, struct vr_
             return vr_fail(err, VR_E_CANCELLED, 0, "interrupted");
         cli_sleep_ms(200);
     }
-    return vr_fail(err, VR_E_TIMEOUT, 0,
+    return vr_fail(err, VR_E_BUSY, 0,
                    "machine %s did not shut down within %u s; nothing was changed. Shut it down in "
                    "the guest, or turn it off hard (vmreplica shutdown %s --force), and repeat",
                    e->pvm.name, seconds, e->pvm.name);
+}
+
+/* A replica that is failing over already (asked before, and interrupted) comes to an end. */
+static int settled(struct ends *e, struct vr_err *err)
+{
+    for (int i = 0; i < 300; i++) {
+        struct cli_vm now;
+        if (cli_find_vm(e->r, e->rvm.guid, &now, err) < 0)
+            return -1;
+        e->rvm = now;
+        if (now.state != 12)
+            return 0;
+        if (cli_interrupted())
+            return vr_fail(err, VR_E_CANCELLED, 0, "interrupted");
+        cli_sleep_ms(200);
+    }
+    return vr_fail(err, VR_E_BUSY, 0, "machine %s is still failing over on %s", e->rvm.name,
+                   e->r_host);
 }
 
 static int planned(struct cli *c, const struct cli_vm *vm, unsigned wait_s, bool start,
                    struct vr_err *err)
 {
     __attribute__((cleanup(ends_done))) struct ends e = { 0 };
+    c->no_wait = false; /* each step needs the one before */
     if (find_ends(c, vm, &e, err) < 0)
         return -1;
     if (e.pvm.state != 3 && e.pvm.state != 4)
@@ -102,6 +121,8 @@ static int planned(struct cli *c, const struct cli_vm *vm, unsigned wait_s, bool
             return -1;
     }
     cli_say(c, "Failing over to %s ...", e.r_host);
+    if (settled(&e, err) < 0)
+        return -1;
     if (e.rvm.state == 3 && cli_service(c, e.r, &e.rvm, "InitiateFailover", NULL, 0, NULL, err) < 0)
         return vr_err_wrap(err,
                            "the last changes are at %s, but it did not take over; "
@@ -180,11 +201,18 @@ int verb_failover(struct cli *c)
               stderr);
         return EXIT_USAGE;
     }
+    char *end;
+    unsigned long wait_s = strtoul(wait_text, &end, 10);
+    if (*end || !wait_s || wait_s > 86400) {
+        fprintf(stderr, "vmreplica: --shutdown-timeout takes 1 to 86400 seconds, not '%s'\n",
+                wait_text);
+        return EXIT_USAGE;
+    }
     struct cli_vm vm;
     struct vr_err err = VR_ERR_INIT;
     if (cli_find_vm(c->local, args[0], &vm, &err) < 0 || not_replicated(&vm, &err))
         return cli_fail(&err);
-    int rc = is_planned ? planned(c, &vm, (unsigned)strtoul(wait_text, NULL, 10), !no_start, &err)
+    int rc = is_planned ? planned(c, &vm, (unsigned)wait_s, !no_start, &err)
                         : unplanned(c, &vm, point, !no_start, &err);
     return rc < 0 ? cli_fail(&err) : EXIT_OK;
 }

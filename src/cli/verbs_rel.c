@@ -117,8 +117,11 @@ int verb_enable(struct cli *c)
     n += wanted_props(&w, p + n);
     vr_autofree char *xml = wsmc_make_cim_xml("Msvm_ReplicationSettingData", p, n);
     struct wsmc_arg a = { .name = "ReplicationSettingData", .value = xml };
+    bool no_wait = c->no_wait;
+    c->no_wait = no_wait && !start; /* a second step can only follow the first */
     if (cli_service(c, c->local, &vm, "CreateReplicationRelationship", &a, 1, NULL, &err) < 0)
         return cli_fail(&err);
+    c->no_wait = no_wait;
     cli_say(c, "Machine %s will be replicated to %s.", vm.name, w.to);
     if (!start) {
         cli_say(c, "Make the initial copy with: vmreplica start %s", vm.name);
@@ -255,8 +258,11 @@ int verb_resync(struct cli *c)
         return cli_usage("resync");
     if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
         return cli_fail(&err);
+    bool no_wait = c->no_wait; /* for the last step */
+    c->no_wait = false;
     if (vm.state == 3 && cli_rq(c, c->local, &vm, 7, NULL, &err) < 0) /* src:[contract.md D.4] */
         return cli_fail(&err);
+    c->no_wait = no_wait;
     if (cli_service(c, c->local, &vm, "Resynchronize", NULL, 0, "Resynchronisation", &err) < 0)
         return cli_fail(&err);
     if (!c->no_wait)
@@ -280,6 +286,8 @@ int verb_disable(struct cli *c)
     if (cli_service(c, c->local, &vm, "RemoveReplicationRelationship", NULL, 0, NULL, &err) < 0)
         return cli_fail(&err);
     cli_say(c, "Machine %s is no longer replicated.", vm.name);
+    if (!vm.peer[0])
+        return EXIT_OK;
     /* A host never gives up its half because the other one says so. */
     cli_say(c, "Host %s still has its half; to end it, run there: vmreplica disable %s", vm.peer,
             vm.name);

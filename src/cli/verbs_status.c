@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "cli/cli.h"
@@ -15,6 +16,14 @@ static const char *const status_numbers[] = {
     "IntervalSeconds",  "ReplicationHealth", "ReplicationState",   NULL
 };
 
+/* Is it the id of that machine, "Microsoft:UUID\HVR\0"? */
+static bool has_uuid(const char *id, const char *uuid)
+{
+    const char *colon = id ? strchr(id, ':') : NULL;
+    size_t n = strlen(uuid);
+    return colon && !strncasecmp(colon + 1, uuid, n) && colon[1 + n] == '\\';
+}
+
 /* Keep the relationships that concern @name (all when NULL) and that exist at all. */
 static void select_rows(struct wsmc_list *l, const char *name)
 {
@@ -22,7 +31,7 @@ static void select_rows(struct wsmc_list *l, const char *name)
     for (size_t i = 0; i < l->n; i++) {
         const char *vm = wsmc_str(l->v[i], "MachineName"), *id = wsmc_str(l->v[i], "InstanceID");
         const char *role = cli_text_or(l->v[i], "Role", "none");
-        bool mine = !name || (vm && !strcmp(vm, name)) || (id && strcasestr(id, name));
+        bool mine = !name || (vm && !strcmp(vm, name)) || has_uuid(id, name);
         if (mine && (strcmp(role, "none") != 0 || name) && !(id && strstr(id, "\\HVR\\1")))
             l->v[kept++] = l->v[i];
         else
@@ -124,12 +133,16 @@ int verb_status(struct cli *c)
     const struct cli_option o[] = { { .name = "watch", .flag = &watch } };
     if (cli_parse(c, "status", o, 1, args, 0, 1) < 0)
         return cli_usage("status");
-    struct vr_err err = VR_ERR_INIT;
     do {
-        if (watch && !c->json)
+        struct vr_err err = VR_ERR_INIT;
+        if (watch && !c->json && isatty(STDOUT_FILENO))
             fputs("\033[H\033[2J", stdout);
-        if (show_status(c, args[0], &err) < 0)
-            return cli_fail(&err);
+        if (show_status(c, args[0], &err) < 0) {
+            bool away = err.kind == VR_E_PEER || err.kind == VR_E_TIMEOUT;
+            int status = cli_fail(&err);
+            if (!watch || !away) /* whoever watches wants to see it come back */
+                return status;
+        }
         if (watch)
             cli_sleep_ms(1000);
     } while (watch && !cli_interrupted());
