@@ -72,8 +72,12 @@ is_reversed() {
 do_disable() {
     ask $from disable g1 && ask $to disable g1
 }
+has_role() {
+    case $(status "$1" g1 Role) in primary | replica) return 0 ;; esac
+    return 1
+}
 is_disabled() {
-    [ "$(status $from g1 Role)" = none ] && [ "$(status $to g1 Role)" = none ]
+    ! has_role $from && ! has_role $to
 }
 
 alive() {
