@@ -86,6 +86,10 @@ int rel_step(const struct rel *r, const struct rel_event *ev, struct rel *ret_ne
         *ret_fx = 0;
         return 0;
     }
-    return vr_fail(err, VR_E_STATE, 0, "%s is not possible while machine %s is in state \"%s\"",
-                   rel_event_text(ev->type), r->name[0] ? r->name : "it", rel_state_text(r->st));
+    enum rel_mode mode = rel_mode(r);
+    return vr_fail(err, VR_E_STATE, 0, "%s is not possible while machine %s is in state \"%s\"%s",
+                   rel_event_text(ev->type), r->name[0] ? r->name : "it", rel_state_text(r->st),
+                   mode == REL_MODE_PRIMARY   ? " (it is the primary here)"
+                   : mode == REL_MODE_REPLICA ? " (it is the replica here)"
+                                              : "");
 }
