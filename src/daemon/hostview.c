@@ -157,6 +157,7 @@ struct peer_ctl {
     const char *thumb;
     struct xport_peer *ret;
     bool found;
+    char old[VR_NAME_MAX]; /* name under which the same host was known */
     char *text;
     struct vr_err err;
 };
@@ -164,12 +165,64 @@ struct peer_ctl {
 static void st_put_peer(void *arg)
 {
     struct peer_ctl *c = arg;
-    store_doc_put(c->d->store, "peer", c->p->name, c->text, &c->err);
+    struct vr_err none = VR_ERR_INIT;
+    if (store_doc_put(c->d->store, "peer", c->p->name, c->text, &c->err) == 0 && c->old[0])
+        store_doc_delete(c->d->store, "peer", c->old, &none);
+}
+
+static bool replicates_with(const struct daemon *d, const char *peer)
+{
+    for (size_t i = 0; engine_at(d->engine, i); i++) {
+        const struct rel *r = engine_at(d->engine, i);
+        if (r->st != ST_NONE && !strcasecmp(r->peer, peer))
+            return true;
+    }
+    return false;
+}
+
+/* Relationships know their peer by its name: a name must go on meaning the same host. One that was
+ * installed anew (same address, new certificate) may take its old name back. */
+static void ctl_check_peer(void *arg)
+{
+    struct peer_ctl *c = arg;
+    const struct xport_peer *p = c->p;
+    if (!strcasecmp(p->name, c->d->cfg.host_name)) {
+        vr_fail(&c->err, VR_E_EXISTS, 0,
+                "both hosts are called '%s'; give one of them another host_name in its "
+                "vmreplicad.conf",
+                p->name);
+        return;
+    }
+    for (size_t i = 0; i < c->d->n_peers && c->err.kind == VR_OK; i++) {
+        const struct host_peer *had = &c->d->peers[i];
+        bool same_name = !strcasecmp(had->name, p->name), same_cert = !strcmp(had->thumb, p->thumb);
+        if (same_name == same_cert)
+            continue;
+        if (!replicates_with(c->d, had->name)) {
+            if (same_cert)
+                snprintf(c->old, sizeof c->old, "%s", had->name);
+            continue;
+        }
+        if (same_cert)
+            vr_fail(&c->err, VR_E_EXISTS, 0,
+                    "host '%s' is paired under its old name '%s', and machines are replicated with "
+                    "it; give it that name again (host_name in its vmreplicad.conf)",
+                    p->name, had->name);
+        else if (strcmp(had->address, p->address) != 0)
+            vr_fail(&c->err, VR_E_EXISTS, 0,
+                    "another host called '%s' (%s) is paired, and machines are replicated with it; "
+                    "give this one another host_name in its vmreplicad.conf, or, if it is the same "
+                    "host installed anew, pair it from here by the address %s",
+                    had->name, had->address, had->address);
+    }
 }
 
 static void ctl_put_peer(void *arg)
 {
     struct peer_ctl *c = arg;
+    for (size_t i = 0; c->old[0] && i < c->d->n_peers; i++)
+        if (!strcmp(c->d->peers[i].name, c->old))
+            c->d->peers[i--] = c->d->peers[--c->d->n_peers];
     peer_set(c->d, c->p->name, c->p->address, c->p->port, c->p->thumb);
     host_peer_contact(c->d, c->p->name, true);
 }
@@ -177,6 +230,11 @@ static void ctl_put_peer(void *arg)
 int host_peer_store(struct daemon *d, const struct xport_peer *p, struct vr_err *err)
 {
     struct peer_ctl c = { .d = d, .p = p };
+    ctl_call(d, ctl_check_peer, &c);
+    if (c.err.kind != VR_OK) {
+        vr_err_move(err, &c.err);
+        return -1;
+    }
     c.text = vr_printf("%s %u %s", p->address, p->port, p->thumb);
     store_call(d, st_put_peer, &c);
     free(c.text);
