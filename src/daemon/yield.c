@@ -133,7 +133,7 @@ static void yield_define(struct swap_task *s)
     keep_others(s);
     if (t->err.kind == VR_OK && clean_checkpoints(t, NULL) == 0 &&
         hv_xml(t->d->hv, &t->r.machine, &s->xml, &t->err) == 0 &&
-        hv_define_replica(t->d->hv, s->xml, NULL, NULL, false, s->paths, s->n, &t->err) == 0)
+        hv_define_own(t->d->hv, s->xml, s->paths, s->n, &t->err) == 0)
         return;
     store_call(t->d, st_unyield, s);
 }

@@ -12,9 +12,12 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
-#include "base/xmlw.h"
+#include "base/buf.h"
+#include "base/log.h"
 
 VR_DEFINE_CLEANUP(xmlDoc, xmlFreeDoc)
 
@@ -124,26 +127,6 @@ static int copy_text(const char *what, const xmlChar *from, char *to, size_t n, 
         return vr_fail(err, VR_E_LIMIT, 0, "%s is longer than %zu bytes", what, n - 1);
     memcpy(to, from, len + 1);
     return 0;
-}
-
-static uint64_t unit_kib(const char *unit, uint64_t v)
-{
-    static const struct {
-        const char *name;
-        uint64_t bytes;
-    } units[] = {
-        { "b", 1 },           { "bytes", 1 },        { "KB", 1000 },     { "k", 1024 },
-        { "KiB", 1024 },      { "MB", 1000000 },     { "M", 1 << 20 },   { "MiB", 1 << 20 },
-        { "GB", 1000000000 }, { "G", 1 << 30 },      { "GiB", 1 << 30 }, { "TB", 1000000000000 },
-        { "T", 1ull << 40 },  { "TiB", 1ull << 40 },
-    };
-    uint64_t bytes = 1024;
-    for (size_t i = 0; unit && i < VR_ARRAY_LEN(units); i++)
-        if (strcmp(unit, units[i].name) == 0)
-            bytes = units[i].bytes;
-    if (v > UINT64_MAX / bytes)
-        return 0;
-    return v * bytes / 1024;
 }
 
 static uint64_t number(const xmlChar *s)
@@ -261,7 +244,7 @@ int domxml_parse(const char *xml, struct hv_machine *ret, struct vr_err *err)
     if (copy_text("name", name, m.name, sizeof m.name, err) < 0 ||
         vr_uuid_parse(uuid ? (const char *)uuid : "", &m.uuid, err) < 0)
         return -1;
-    m.memory_kib = unit_kib((const char *)unit, number(memory));
+    m.memory_kib = domxml_kib((const char *)unit, number(memory));
     uint64_t cpus = vcpu ? number(vcpu) : 1;
     m.vcpus = cpus > UINT_MAX ? 0 : (unsigned)cpus;
     if (parse_devices(child(root, "devices"), &m, err) < 0) {
@@ -422,6 +405,237 @@ static void edit_identity(xmlNodePtr root, const char *uuid)
     }
 }
 
+/* ---- what a definition from another host must not bring along ----
+ * QEMU is started with what the definition says, libvirt gives the files that it names to QEMU's
+ * user: whoever sends a definition could read, change or run anything here. So files and devices of
+ * the host are left out unless they are known to be harmless. */
+
+struct strip {
+    struct vr_buf gone; /* for the log: what was left out */
+};
+
+static void stripped(struct strip *s, const xmlNode *n, const char *what)
+{
+    vr_buf_printf(&s->gone, NULL, "%s<%.40s>%s%s", s->gone.len ? ", " : "", (const char *)n->name,
+                  what ? " " : "", what ? what : "");
+}
+
+static void strip_node(struct strip *s, xmlNodePtr n, const char *what)
+{
+    if (n) {
+        stripped(s, n, what);
+        drop(n);
+    }
+}
+
+static void strip_all(struct strip *s, xmlNodePtr of, const char *name)
+{
+    for (xmlNodePtr n; (n = child(of, name));)
+        strip_node(s, n, NULL);
+}
+
+static void strip_attr(struct strip *s, xmlNodePtr n, const char *name)
+{
+    if (n && xmlHasProp(n, (const xmlChar *)name)) {
+        stripped(s, n, name);
+        xmlUnsetProp(n, (const xmlChar *)name);
+    }
+}
+
+static bool is_plain(const char *path)
+{
+    return path && path[0] == '/' && !strstr(path, "/../") && !strstr(path, "/./");
+}
+
+/* Readable for everybody anyway: QEMU's user learns nothing by it. */
+static bool is_public(const xmlChar *path)
+{
+    struct stat sb;
+    return is_plain((const char *)path) && lstat((const char *)path, &sb) == 0 &&
+           S_ISREG(sb.st_mode) && sb.st_mode & S_IROTH;
+}
+
+/* A log of a machine, where libvirt keeps such logs, in a folder that is there. */
+static bool is_log(const xmlChar *path)
+{
+    static const char logs[] = "/var/log/libvirt/";
+    const char *p = (const char *)path;
+    struct stat sb;
+    if (!is_plain(p) || strncmp(p, logs, strlen(logs)) != 0)
+        return false;
+    if (lstat(p, &sb) == 0)
+        return S_ISREG(sb.st_mode);
+    vr_autofree char *folder = vr_strndup(p, (size_t)(strrchr(p, '/') - p));
+    return stat(folder, &sb) == 0 && S_ISDIR(sb.st_mode);
+}
+
+static bool is_emulator(const xmlChar *path)
+{
+    const char *p = (const char *)path, *base = p ? strrchr(p, '/') : NULL;
+    return is_plain(p) && strncmp(p, "/usr/", 5) == 0 &&
+           (strncmp(base, "/qemu-", 6) == 0 || strcmp(base, "/kvm") == 0) && access(p, X_OK) == 0;
+}
+
+static bool is_nvram(const xmlChar *path)
+{
+    const char *p = (const char *)path;
+    return is_plain(p) && (strncmp(p, "/var/lib/libvirt/qemu/nvram/", 28) == 0 ||
+                           strncmp(p, "/var/lib/libvirt/nvram/", 23) == 0);
+}
+
+static void strip_os(struct strip *s, xmlNodePtr os)
+{
+    static const char *const files[] = { "kernel", "initrd", "dtb", "loader" };
+    for (size_t i = 0; i < VR_ARRAY_LEN(files); i++) {
+        xmlNodePtr n = child(os, files[i]);
+        xstr path = n ? xmlNodeGetContent(n) : NULL;
+        if (path && *path && !is_public(path))
+            strip_node(s, n, (const char *)path);
+    }
+    xmlNodePtr nvram = child(os, "nvram");
+    xstr at = nvram ? xmlNodeGetContent(nvram) : NULL;
+    xstr template = attr(nvram, "template");
+    if (nvram && (child(nvram, "source") || (at && *at && !is_nvram(at)) ||
+                  (template && !is_public(template))))
+        strip_node(s, nvram, NULL);
+    if (os)
+        strip_all(s, os, "acpi"); /* tables out of files */
+}
+
+static const char *const char_devices[] = { "serial", "parallel", "console", "channel" };
+
+/* Character devices of files, devices and sockets of the host become a terminal that only the
+ * host's administrator can open; a guest agent's channel gets the path that libvirt chooses. */
+static void strip_chardev(struct strip *s, xmlNodePtr n)
+{
+    static const char *const fine[] = {
+        "pty", "null", "vc", "spicevmc", "spiceport", "qemu-vdagent"
+    };
+    xstr type = attr(n, "type");
+    xmlNodePtr log = child(n, "log");
+    xstr log_file = attr(log, "file");
+    if (log && !is_log(log_file))
+        strip_node(s, log, (const char *)log_file);
+    for (size_t i = 0; i < VR_ARRAY_LEN(fine); i++)
+        if (type && strcmp((const char *)type, fine[i]) == 0)
+            return;
+    xmlNodePtr source = child(n, "source");
+    xstr path = attr(source, "path");
+    if (type && strcmp((const char *)type, "file") == 0 && is_log(path))
+        return;
+    stripped(s, n, path ? (const char *)path : (const char *)type);
+    drop_children(n, "source");
+    drop_children(n, "protocol");
+    if (!(attr_is(n, "type", "unix") && is(n, "channel")))
+        set_attr(n, "type", "pty");
+}
+
+static void strip_rng(struct strip *s, xmlNodePtr n)
+{
+    xmlNodePtr backend = child(n, "backend");
+    xstr path = backend ? xmlNodeGetContent(backend) : NULL;
+    bool fine = attr_is(backend, "model", "builtin") ||
+                (attr_is(backend, "model", "random") &&
+                 (!path || !*path || strcmp((const char *)path, "/dev/urandom") == 0 ||
+                  strcmp((const char *)path, "/dev/random") == 0 ||
+                  strcmp((const char *)path, "/dev/hwrng") == 0));
+    if (fine)
+        return;
+    stripped(s, n, (const char *)path);
+    for (xmlNodePtr b; (b = child(n, "backend"));)
+        drop(b);
+    backend = xmlNewTextChild(n, NULL, (const xmlChar *)"backend", (const xmlChar *)"/dev/urandom");
+    set_attr(backend, "model", "random");
+}
+
+/* Cards that reach the host by other ways than a network or bridge; programs run for a card. */
+static void strip_nic(struct strip *s, xmlNodePtr n)
+{
+    static const char *const fine[] = { "network", "bridge", "user", "direct", "internal" };
+    bool ok = false;
+    for (size_t i = 0; i < VR_ARRAY_LEN(fine); i++)
+        ok |= attr_is(n, "type", fine[i]);
+    strip_all(s, n, "script");
+    strip_all(s, n, "downscript");
+    strip_all(s, n, "backend");
+    if (ok)
+        return;
+    xstr type = attr(n, "type");
+    stripped(s, n, (const char *)type);
+    drop_children(n, "source");
+    drop_children(n, "driver");
+    drop_children(n, "target");
+    drop_children(n, "link");
+    set_attr(n, "type", "user");
+    set_attr(xmlNewChild(n, NULL, (const xmlChar *)"link", NULL), "state", "down");
+}
+
+static bool is_bad_device(const xmlNode *n)
+{
+    static const char *const bad[] = { "hostdev", "filesystem", "smartcard", "redirdev",
+                                       "shmem",   "lease",      "pstore",    "audio" };
+    for (size_t i = 0; i < VR_ARRAY_LEN(bad); i++)
+        if (is(n, bad[i]))
+            return true;
+    if (is(n, "memory"))
+        return !attr_is(n, "model", "dimm") && !attr_is(n, "model", "virtio-mem");
+    if (is(n, "input"))
+        return attr_is(n, "type", "passthrough") || attr_is(n, "type", "evdev");
+    if (is(n, "tpm"))
+        return !attr_is(child(n, "backend"), "type", "emulator");
+    return false;
+}
+
+static void strip_device(struct strip *s, xmlNodePtr n)
+{
+    for (size_t i = 0; i < VR_ARRAY_LEN(char_devices); i++)
+        if (is(n, char_devices[i]))
+            strip_chardev(s, n);
+    if (is(n, "emulator")) {
+        xstr path = xmlNodeGetContent(n);
+        if (!is_emulator(path))
+            strip_node(s, n, (const char *)path);
+    } else if (is(n, "rng")) {
+        strip_rng(s, n);
+    } else if (is(n, "interface")) {
+        strip_nic(s, n);
+    } else if (is(n, "graphics")) {
+        strip_attr(s, n, "socket");
+        strip_attr(s, child(n, "gl"), "rendernode");
+        for (xmlNodePtr l = child(n, "listen"); l; l = again(l))
+            strip_attr(s, l, "socket");
+    } else if (is(n, "video")) {
+        strip_attr(s, child(child(n, "model"), "acceleration"), "rendernode");
+    } else if (is(n, "tpm")) {
+        drop_children(child(n, "backend"), "source");
+    }
+}
+
+static void strip(struct strip *s, xmlNodePtr root)
+{
+    static const char *const gone[] = { "seclabel", "bootloader", "bootloader_args", "resource" };
+    for (xmlNodePtr n = root->children, next; n; n = next) {
+        next = n->next;
+        if (n->type == XML_ELEMENT_NODE && n->ns) /* <qemu:commandline> and its like */
+            strip_node(s, n, NULL);
+    }
+    for (size_t i = 0; i < VR_ARRAY_LEN(gone); i++)
+        strip_all(s, root, gone[i]);
+    for (xmlNodePtr i = child(root, "sysinfo"), next; i; i = next) {
+        next = again(i);
+        if (attr_is(i, "type", "fwcfg")) /* entries out of files */
+            strip_node(s, i, NULL);
+    }
+    strip_os(s, child(root, "os"));
+    for (xmlNodePtr n = child(root, "devices")->children, next; n; n = next) {
+        next = n->next;
+        if (is_bad_device(n))
+            strip_node(s, n, NULL);
+        else if (n->type == XML_ELEMENT_NODE)
+            strip_device(s, n);
+    }
+}
+
 static xmlNodePtr need_child(xmlNodePtr of, const char *name)
 {
     xmlNodePtr n = child(of, name);
@@ -440,104 +654,110 @@ static int print(xmlDocPtr doc, char **ret, struct vr_err *err)
     return 0;
 }
 
+/* Two machines cannot write one log: a copy's bears its own name. */
+static void edit_logs(xmlNodePtr devices, const char *old, const char *name)
+{
+    for (size_t i = 0; i < VR_ARRAY_LEN(char_devices); i++)
+        for (xmlNodePtr n = child(devices, char_devices[i]); n; n = again(n)) {
+            xmlNodePtr source = attr_is(n, "type", "file") ? child(n, "source") : NULL;
+            xstr path = attr(source, "path");
+            const char *base = path ? strrchr((const char *)path, '/') : NULL;
+            drop_children(n, "log");
+            if (!base)
+                continue;
+            size_t len = strlen(old);
+            bool named = len && strncmp(base + 1, old, len) == 0;
+            vr_autofree char *now =
+                vr_printf("%.*s/%s%s%s", (int)(base - (const char *)path), (const char *)path, name,
+                          named ? "" : "-", named ? base + 1 + len : base + 1);
+            set_attr(source, "path", now);
+        }
+}
+
+static void use_network(xmlNodePtr devices, const char *network)
+{
+    static const char *const gone[] = { "source", "virtualport", "target", "link", "vlan", "port" };
+    for (xmlNodePtr n = child(devices, "interface"); n; n = again(n)) {
+        for (size_t i = 0; i < VR_ARRAY_LEN(gone); i++)
+            drop_children(n, gone[i]);
+        set_attr(n, "type", "network");
+        set_attr(xmlNewChild(n, NULL, (const xmlChar *)"source", NULL), "network", network);
+    }
+}
+
+static int check_complete(xmlNodePtr root, struct vr_err *err)
+{
+    if (!child(root, "devices") || !child(root, "name") || !child(root, "uuid"))
+        return vr_fail(err, VR_E_INVAL, 0, "the definition lacks its name, uuid or devices");
+    xmlUnsetProp(root, (const xmlChar *)"id");
+    return 0;
+}
+
+static void strip_and_tell(xmlNodePtr root)
+{
+    struct strip s = { .gone = { .max = 8192 } };
+    strip(&s, root);
+    for (size_t i = 0; i < s.gone.len; i++)
+        if (s.gone.data[i] < ' ') /* texts of a stranger */
+            s.gone.data[i] = '?';
+    if (s.gone.len)
+        vr_log(VR_LOG_WARN, "definition received: left out of it for this host's safety: %.*s",
+               (int)s.gone.len, (const char *)s.gone.data);
+    vr_buf_done(&s.gone);
+}
+
+static void edit_copy(xmlNodePtr root, const char *name, const struct vr_uuid *uuid)
+{
+    char text[VR_UUID_STR];
+    xstr old = xmlNodeGetContent(child(root, "name"));
+    vr_uuid_fmt(uuid, text);
+    set_text(need_child(root, "uuid"), text);
+    edit_identity(root, text);
+    if (name)
+        edit_logs(child(root, "devices"), (const char *)old, name);
+}
+
 int domxml_replica(const char *xml, const char *name, const struct vr_uuid *uuid, bool disconnect,
                    const struct hv_disk_path *paths, size_t n_paths, char **ret, struct vr_err *err)
 {
     vr_auto(xmlFreeDoc) xmlDocPtr doc = parse(xml, "domain", err);
-    if (!doc)
+    xmlNodePtr root = doc ? xmlDocGetRootElement(doc) : NULL;
+    if (!doc || check_complete(root, err) < 0)
         return -1;
-    xmlNodePtr root = xmlDocGetRootElement(doc);
     xmlNodePtr devices = child(root, "devices");
-    if (!devices || !child(root, "name") || !child(root, "uuid"))
-        return vr_fail(err, VR_E_INVAL, 0, "the definition lacks its name, uuid or devices");
-    xmlUnsetProp(root, (const xmlChar *)"id");
     if (edit_disks(devices, paths, n_paths, err) < 0)
         return -1;
+    strip_and_tell(root);
+    if (uuid)
+        edit_copy(root, name, uuid);
     if (name)
         set_text(need_child(root, "name"), name);
-    if (uuid) {
-        char text[VR_UUID_STR];
-        vr_uuid_fmt(uuid, text);
-        set_text(need_child(root, "uuid"), text);
-        edit_identity(root, text);
-    }
     edit_nics(devices, uuid != NULL, disconnect);
     return print(doc, ret, err);
 }
 
-/* ---- backup and checkpoint documents ---- */
-
-static int finish(struct vr_xmlw *w, struct vr_buf *b, char **ret, struct vr_err *err)
+int domxml_own(const char *xml, const struct hv_disk_path *paths, size_t n_paths, char **ret,
+               struct vr_err *err)
 {
-    if (vr_xmlw_finish(w, err) < 0)
+    vr_auto(xmlFreeDoc) xmlDocPtr doc = parse(xml, "domain", err);
+    xmlNodePtr root = doc ? xmlDocGetRootElement(doc) : NULL;
+    if (!doc || check_complete(root, err) < 0 ||
+        edit_disks(child(root, "devices"), paths, n_paths, err) < 0)
         return -1;
-    *ret = vr_strndup((const char *)b->data, b->len);
-    return 0;
+    return print(doc, ret, err);
 }
 
-int domxml_backup(const char *socket, const char *parent, const struct domxml_capture_disk *disks,
-                  size_t n, char **ret, struct vr_err *err)
+int domxml_on_network(const char *xml, const char *network, char **ret, struct vr_err *err)
 {
-    vr_autobuf struct vr_buf b = VR_BUF_INIT;
-    struct vr_xmlw w;
-    vr_xmlw_init(&w, &b);
-    vr_xmlw_start(&w, NULL, "domainbackup");
-    vr_xmlw_attr(&w, "mode", "pull");
-    vr_xmlw_start(&w, NULL, "server");
-    vr_xmlw_attr(&w, "transport", "unix");
-    vr_xmlw_attr(&w, "socket", socket);
-    vr_xmlw_end(&w);
-    vr_xmlw_start(&w, NULL, "disks");
-    for (size_t i = 0; i < n; i++) {
-        vr_xmlw_start(&w, NULL, "disk");
-        vr_xmlw_attr(&w, "name", disks[i].target);
-        vr_xmlw_attr(&w, "backup", "yes");
-        vr_xmlw_attr(&w, "type", "file");
-        vr_xmlw_attr(&w, "backupmode", disks[i].incremental ? "incremental" : "full");
-        vr_xmlw_attr(&w, "exportname", disks[i].target);
-        if (disks[i].incremental) {
-            vr_xmlw_attr(&w, "incremental", parent);
-            vr_xmlw_attr(&w, "exportbitmap", DOMXML_DIRTY);
-        }
-        vr_xmlw_start(&w, NULL, "driver");
-        vr_xmlw_attr(&w, "type", "qcow2");
-        vr_xmlw_end(&w);
-        vr_xmlw_start(&w, NULL, "scratch");
-        vr_xmlw_attr(&w, "file", disks[i].scratch);
-        vr_xmlw_end(&w);
-        vr_xmlw_end(&w);
-    }
-    vr_xmlw_end(&w);
-    vr_xmlw_end(&w);
-    return finish(&w, &b, ret, err);
+    vr_auto(xmlFreeDoc) xmlDocPtr doc = parse(xml, "domain", err);
+    xmlNodePtr root = doc ? xmlDocGetRootElement(doc) : NULL;
+    if (!doc || check_complete(root, err) < 0)
+        return -1;
+    use_network(child(root, "devices"), network);
+    return print(doc, ret, err);
 }
 
-int domxml_checkpoint(const char *name, int64_t created, const struct domxml_capture_disk *disks,
-                      size_t n, char **ret, struct vr_err *err)
-{
-    vr_autobuf struct vr_buf b = VR_BUF_INIT;
-    struct vr_xmlw w;
-    vr_xmlw_init(&w, &b);
-    vr_xmlw_start(&w, NULL, "domaincheckpoint");
-    vr_xmlw_elem(&w, NULL, "name", name);
-    if (created) {
-        char text[24];
-        snprintf(text, sizeof text, "%lld", (long long)created);
-        vr_xmlw_elem(&w, NULL, "creationTime", text);
-    }
-    vr_xmlw_start(&w, NULL, "disks");
-    for (size_t i = 0; i < n; i++) {
-        vr_xmlw_start(&w, NULL, "disk");
-        vr_xmlw_attr(&w, "name", disks[i].target);
-        vr_xmlw_attr(&w, "checkpoint", disks[i].tracked ? "bitmap" : "no");
-        if (disks[i].tracked)
-            vr_xmlw_attr(&w, "bitmap", name);
-        vr_xmlw_end(&w);
-    }
-    vr_xmlw_end(&w);
-    vr_xmlw_end(&w);
-    return finish(&w, &b, ret, err);
-}
+/* ---- reading backup and checkpoint documents ---- */
 
 int domxml_backup_socket(const char *xml, char **ret, struct vr_err *err)
 {

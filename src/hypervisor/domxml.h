@@ -32,11 +32,26 @@ int domxml_backing(const char *xml, const char *target, int depth, char **ret, s
 /* domxml_replica() - the definition of a replica made of @xml; arguments as hv_define_replica().
  * Every target of @paths with a path must be a disk of @xml (VR_E_NOTFOUND).
  * With @uuid the result is a copy that may live beside the original: new MAC addresses, automatic
- * display ports, NVRAM of its own, new generation id.
+ * display ports, NVRAM of its own, new generation id, console logs that bear its name.
+ * Left out, and logged, is what the sender of @xml could abuse on this host: elements of other
+ * namespaces (<qemu:commandline>), <seclabel>, <resource>, <hostdev>, <filesystem>, <shmem>,
+ * <smartcard>, <redirdev>, <audio>, NVDIMMs, passed-through TPMs and inputs, emulators that are no
+ * QEMU of this host, boot files that are not here or not readable for everybody, NVRAM outside of
+ * libvirt's folder, ACPI tables and fw_cfg entries from files, scripts of network cards. Character
+ * devices of host files and sockets become terminals (a log below /var/log/libvirt whose folder is
+ * here stays), cards on other than networks and bridges are unplugged, random numbers come from
+ * the kernel.
  * Errors: VR_E_INVAL, VR_E_NOTFOUND, VR_E_LIMIT. Ownership: caller frees *ret. Thread: any. */
 int domxml_replica(const char *xml, const char *name, const struct vr_uuid *uuid, bool disconnect,
                    const struct hv_disk_path *paths, size_t n_paths, char **ret,
                    struct vr_err *err);
+
+/* domxml_own() - only the disks are edited: for a definition that was made on this host.
+ * domxml_on_network() - all network cards on the libvirt network @network, connected.
+ * Errors, ownership and thread as domxml_replica(). */
+int domxml_own(const char *xml, const struct hv_disk_path *paths, size_t n_paths, char **ret,
+               struct vr_err *err);
+int domxml_on_network(const char *xml, const char *network, char **ret, struct vr_err *err);
 
 /* A disk as the backup and checkpoint documents name it. */
 struct domxml_capture_disk {
@@ -45,6 +60,9 @@ struct domxml_capture_disk {
     bool tracked;        /* gets a bitmap in the checkpoint */
     bool incremental;    /* export the changes since the parent; backup only */
 };
+
+/* domxml_kib() - @v of libvirt's @unit (NULL: KiB) in KiB; 0 when it is too large. */
+uint64_t domxml_kib(const char *unit, uint64_t v);
 
 /* domxml_backup() - a pull-mode <domainbackup> over the UNIX socket @socket; incremental disks
  * export the context "qemu:dirty-bitmap:" DOMXML_DIRTY. Caller frees *ret. */

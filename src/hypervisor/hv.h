@@ -111,14 +111,26 @@ struct hv_disk_path {
                          "": leave it as it is */
 };
 /* hv_define_replica() - define (or redefine) the machine of @xml with the same UUID and name and
- * its included disks at @paths, disks not named removed; host-specific parts that would stop it
- * from starting elsewhere (serial/log paths in missing folders, CPU host details, ...) are kept
- * unless libvirt refuses. @name/@uuid NULL: those of @xml; else a copy under another identity with
+ * its included disks at @paths, disks not named removed. What a definition that came from another
+ * host could abuse here is left out and logged: QEMU command lines, host devices, folders, files,
+ * programs and labels (domxml_replica()). @name/@uuid NULL: those of @xml; else a copy under another identity with
  * new MACs (test failover), @disconnect: network links down.
  * Errors: VR_E_EXISTS when the name belongs to another UUID; VR_E_STATE when it is running. */
 int hv_define_replica(struct hv *hv, const char *xml, const char *name, const struct vr_uuid *uuid,
                       bool disconnect, const struct hv_disk_path *paths, size_t n_paths,
                       struct vr_err *err);
+/* hv_define_own() - the same as hv_define_replica() with the identity of @xml for a definition that
+ * was made on this host: nothing is left out of it but disks. */
+int hv_define_own(struct hv *hv, const char *xml, const struct hv_disk_path *paths, size_t n_paths,
+                  struct vr_err *err);
+/* hv_define_test() - a copy of @xml under @name and @uuid, as hv_define_replica(). @network NULL:
+ * network links down; else all cards on this libvirt network. */
+int hv_define_test(struct hv *hv, const char *xml, const char *name, const struct vr_uuid *uuid,
+                   const char *network, const struct hv_disk_path *paths, size_t n_paths,
+                   struct vr_err *err);
+/* hv_undefine_test() - forget a copy made by hv_define_test() with all that is its own (NVRAM);
+ * disks stay. A machine that is not there is success. */
+int hv_undefine_test(struct hv *hv, const struct vr_uuid *uuid, struct vr_err *err);
 /* hv_undefine() - forget the machine with its checkpoint metadata and NVRAM reference; disks stay.
  */
 int hv_undefine(struct hv *hv, const struct vr_uuid *uuid, struct vr_err *err);

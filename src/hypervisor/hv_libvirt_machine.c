@@ -217,13 +217,8 @@ static int check_identity(virConnectPtr conn, const struct vr_uuid *uuid, const 
     return active;
 }
 
-int hv_define_replica(struct hv *hv, const char *xml, const char *name, const struct vr_uuid *uuid,
-                      bool disconnect, const struct hv_disk_path *paths, size_t n_paths,
-                      struct vr_err *err)
+static int define(struct hv *hv, const char *text, struct vr_err *err)
 {
-    vr_autofree char *text = NULL;
-    if (domxml_replica(xml, name, uuid, disconnect, paths, n_paths, &text, err) < 0)
-        return -1;
     struct hv_machine m;
     if (domxml_parse(text, &m, err) < 0)
         return -1;
@@ -238,14 +233,67 @@ int hv_define_replica(struct hv *hv, const char *xml, const char *name, const st
     return rc;
 }
 
-int hv_undefine(struct hv *hv, const struct vr_uuid *uuid, struct vr_err *err)
+int hv_define_replica(struct hv *hv, const char *xml, const char *name, const struct vr_uuid *uuid,
+                      bool disconnect, const struct hv_disk_path *paths, size_t n_paths,
+                      struct vr_err *err)
+{
+    vr_autofree char *text = NULL;
+    if (domxml_replica(xml, name, uuid, disconnect, paths, n_paths, &text, err) < 0)
+        return -1;
+    return define(hv, text, err);
+}
+
+int hv_define_own(struct hv *hv, const char *xml, const struct hv_disk_path *paths, size_t n_paths,
+                  struct vr_err *err)
+{
+    vr_autofree char *text = NULL;
+    return domxml_own(xml, paths, n_paths, &text, err) < 0 ? -1 : define(hv, text, err);
+}
+
+int hv_define_test(struct hv *hv, const char *xml, const char *name, const struct vr_uuid *uuid,
+                   const char *network, const struct hv_disk_path *paths, size_t n_paths,
+                   struct vr_err *err)
+{
+    vr_autofree char *text = NULL, *connected = NULL;
+    if (domxml_replica(xml, name, uuid, !network, paths, n_paths, &text, err) < 0)
+        return -1;
+    if (!network)
+        return define(hv, text, err);
+    lv_conn_auto conn = lv_conn(hv, 0, err);
+    if (!conn)
+        return -1;
+    virNetworkPtr net = virNetworkLookupByName(conn, network);
+    if (!net)
+        return vr_fail(err, VR_E_INVAL, 0, "this host has no network '%.60s'", network);
+    virNetworkFree(net);
+    return domxml_on_network(text, network, &connected, err) < 0 ? -1 : define(hv, connected, err);
+}
+
+static const unsigned forget_all = VIR_DOMAIN_UNDEFINE_MANAGED_SAVE |
+                                   VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA |
+                                   VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA;
+
+static int undefine(struct hv *hv, const struct vr_uuid *uuid, unsigned flags, struct vr_err *err)
 {
     lv_dom_auto dom = lv_dom(hv, uuid, 0, err);
     if (!dom)
         return -1;
-    unsigned flags = VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA |
-                     VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA | VIR_DOMAIN_UNDEFINE_KEEP_NVRAM;
     if (virDomainUndefineFlags(dom, flags) < 0)
         return lv_fail(err, "cannot undefine %s", virDomainGetName(dom));
     return 0;
+}
+
+int hv_undefine(struct hv *hv, const struct vr_uuid *uuid, struct vr_err *err)
+{
+    return undefine(hv, uuid, forget_all | VIR_DOMAIN_UNDEFINE_KEEP_NVRAM, err);
+}
+
+int hv_undefine_test(struct hv *hv, const struct vr_uuid *uuid, struct vr_err *err)
+{
+    struct vr_err e = VR_ERR_INIT;
+    if (undefine(hv, uuid, forget_all | VIR_DOMAIN_UNDEFINE_NVRAM, &e) == 0 ||
+        e.kind == VR_E_NOTFOUND)
+        return 0;
+    vr_err_move(err, &e);
+    return -1;
 }

@@ -28,7 +28,7 @@ static const char machine[] =
     "  </sysinfo>\n"
     "  <os>\n"
     "    <type arch='x86_64' machine='pc-q35-7.2'>hvm</type>\n"
-    "    <nvram template='/usr/share/OVMF/VARS.fd'>/var/lib/libvirt/nvram/web01.fd</nvram>\n"
+    "    <nvram>/var/lib/libvirt/nvram/web01.fd</nvram>\n"
     "  </os>\n"
     "  <devices>\n"
     "    <disk type='file' device='disk'>\n"
@@ -95,7 +95,7 @@ static const char replica[] =
     "  </sysinfo>\n"
     "  <os>\n"
     "    <type arch=\"x86_64\" machine=\"pc-q35-7.2\">hvm</type>\n"
-    "    <nvram template=\"/usr/share/OVMF/VARS.fd\">/var/lib/libvirt/nvram/web01.fd</nvram>\n"
+    "    <nvram>/var/lib/libvirt/nvram/web01.fd</nvram>\n"
     "  </os>\n"
     "  <devices>\n"
     "    <disk type=\"file\" device=\"disk\">\n"
@@ -116,13 +116,6 @@ static const char replica[] =
     "    </interface>\n"
     "    <graphics type=\"vnc\" port=\"5901\" autoport=\"no\"/>\n"
     "  </devices>\n"
-    "  <seclabel type=\"dynamic\" model=\"dac\" relabel=\"yes\">\n"
-    "    <label>+64055:+109</label>\n"
-    "    <imagelabel>+64055:+109</imagelabel>\n"
-    "  </seclabel>\n"
-    "  <qemu:commandline>\n"
-    "    <qemu:arg value=\"-S\"/>\n"
-    "  </qemu:commandline>\n"
     "</domain>\n";
 
 #define ok(call)                                                           \
@@ -255,11 +248,129 @@ static void test_copy(void **state)
     vr_autofree char *entry = vr_printf("<entry name=\"uuid\">%s</entry>", text);
     assert_non_null(strstr(out, entry));
     assert_non_null(strstr(out, "<link state=\"down\"/>"));
-    assert_non_null(strstr(out, "<nvram template=\"/usr/share/OVMF/VARS.fd\"/>"));
+    assert_null(strstr(out, "<nvram"));
     assert_non_null(strstr(out, "<genid/>"));
     assert_non_null(strstr(out, "<graphics type=\"vnc\" autoport=\"yes\"/>"));
     assert_null(strstr(out, "6f1c2a34"));
     assert_null(strstr(out, "6F1C2A34"));
+}
+
+#define HEAD                                                                       \
+    "<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>" \
+    "<name>evil</name><uuid>6f1c2a34-0001-4e55-9c00-aabbccddeeff</uuid><memory>1024</memory>"
+#define OS "<os><type>hvm</type></os>"
+
+/* What a peer sends as devices or, before them, as anything else; what is defined of it. */
+static const struct {
+    const char *before, *devices, *left;
+} abuses[] = {
+    { OS "<seclabel type='static' model='dac' relabel='no'><label>0:0</label></seclabel>", "",
+      OS "<devices/>" },
+    { OS "<qemu:commandline><qemu:arg value='-S'/></qemu:commandline>"
+         "<qemu:override><qemu:device alias='x'/></qemu:override>",
+      "", OS "<devices/>" },
+    { OS "<sysinfo type='fwcfg'><entry name='opt/x' file='/etc/shadow'/></sysinfo>", "",
+      OS "<devices/>" },
+    { "<os><type>hvm</type><kernel>/etc/passwd</kernel><initrd>/etc/shadow</initrd>"
+      "<dtb>/nowhere/at/all</dtb><cmdline>quiet</cmdline></os>",
+      "",
+      "<os><type>hvm</type><kernel>/etc/passwd</kernel><cmdline>quiet</cmdline></os><devices/>" },
+    { "<os><type>hvm</type><loader>/etc/../etc/passwd</loader><nvram>/etc/shadow</nvram>"
+      "<acpi><table type='slic'>/etc/shadow</table></acpi></os>",
+      "", OS "<devices/>" },
+    { OS, "<emulator>/bin/sh</emulator>", OS "<devices/>" },
+    { OS, "<emulator>/usr/bin/qemu-system-nothing</emulator>", OS "<devices/>" },
+    { OS, "<emulator>/usr/bin/qemu-img</emulator>",
+      OS "<devices><emulator>/usr/bin/qemu-img</emulator></devices>" },
+    { OS,
+      "<hostdev mode='subsystem' type='pci'><source><address bus='1'/></source></hostdev>"
+      "<filesystem type='mount'><source dir='/'/><target dir='x'/></filesystem>"
+      "<smartcard mode='host'/><shmem name='x'/><redirdev bus='usb' type='tcp'/>"
+      "<memory model='nvdimm'><source><path>/etc/shadow</path></source></memory>"
+      "<input type='evdev'><source dev='/dev/input/event0'/></input>"
+      "<audio id='1' type='file' path='/x'/><lease><target path='/x'/></lease>"
+      "<tpm model='tpm-tis'><backend type='passthrough'/></tpm>",
+      OS "<devices/>" },
+    { OS,
+      "<serial type='file'><source path='/etc/cron.d/x'/><target port='0'/></serial>"
+      "<serial type='dev'><source path='/dev/sda'/></serial>"
+      "<console type='pipe'><source path='/x'/></console>"
+      "<parallel type='tcp'><source mode='bind' host='0.0.0.0' service='1'/>"
+      "<protocol type='raw'/></parallel>",
+      OS "<devices><serial type='pty'><target port='0'/></serial><serial type='pty'/>"
+         "<console type='pty'/><parallel type='pty'/></devices>" },
+    { OS,
+      "<serial type='file'><source path='/var/log/libvirt/nowhere/x.log'/></serial>"
+      "<serial type='file'><source path='/var/log/libvirt/../../../etc/x'/></serial>"
+      "<serial type='pty'><log file='/etc/profile'/></serial>",
+      OS "<devices><serial type='pty'/><serial type='pty'/><serial type='pty'/></devices>" },
+    { OS,
+      "<channel type='unix'><source mode='bind' path='/run/dbus/x'/>"
+      "<target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
+      "<channel type='spicevmc'><target type='virtio' name='com.redhat.spice.0'/></channel>",
+      OS "<devices><channel type='unix'>"
+         "<target type='virtio' name='org.qemu.guest_agent.0'/></channel><channel type='spicevmc'>"
+         "<target type='virtio' name='com.redhat.spice.0'/></channel></devices>" },
+    { OS,
+      "<rng model='virtio'><backend model='random'>/etc/shadow</backend></rng>"
+      "<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>",
+      OS "<devices><rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>"
+         "<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng></devices>" },
+    { OS,
+      "<interface type='ethernet'><script path='/bin/sh'/><model type='virtio'/></interface>"
+      "<interface type='vhostuser'><source type='unix' path='/x' mode='server'/></interface>"
+      "<interface type='bridge'><source bridge='br0'/><backend tap='/dev/sda'/></interface>",
+      OS "<devices><interface type='user'><model type='virtio'/><link state='down'/></interface>"
+         "<interface type='user'><link state='down'/></interface>"
+         "<interface type='bridge'><source bridge='br0'/></interface></devices>" },
+    { OS,
+      "<graphics type='vnc' socket='/x'><listen type='socket' socket='/x'/></graphics>"
+      "<graphics type='spice'><gl enable='yes' rendernode='/dev/sda'/></graphics>",
+      OS "<devices><graphics type='vnc'><listen type='socket'/></graphics>"
+         "<graphics type='spice'><gl enable='yes'/></graphics></devices>" },
+    { OS,
+      "<controller type='pci'/><memballoon model='none'/><panic model='isa'/>"
+      "<vsock><cid auto='yes'/></vsock><input type='tablet' bus='usb'/>",
+      OS "<devices><controller type='pci'/><memballoon model='none'/><panic model='isa'/>"
+         "<vsock><cid auto='yes'/></vsock><input type='tablet' bus='usb'/></devices>" },
+};
+
+static void test_strip(void **state)
+{
+    for (size_t i = 0; i < VR_ARRAY_LEN(abuses); i++) {
+        vr_autofree char *sent =
+            vr_printf(HEAD "%s<devices>%s</devices></domain>", abuses[i].before, abuses[i].devices);
+        vr_autofree char *want = vr_printf(HEAD "%s</domain>", abuses[i].left);
+        vr_autofree char *got = NULL, *plain = NULL, *all = NULL;
+        ok(domxml_replica(sent, NULL, NULL, false, NULL, 0, &got, err));
+        /* The same document, printed the same way. */
+        ok(domxml_own(want, NULL, 0, &plain, err));
+        assert_string_equal(got, plain);
+        /* An administrator's own definition keeps everything. */
+        ok(domxml_own(sent, NULL, 0, &all, err));
+        if (strcmp(sent, want) != 0 && strlen(sent) > strlen(want))
+            assert_true(strlen(all) > strlen(plain));
+    }
+}
+
+static void test_test_copy(void **state)
+{
+    struct vr_uuid uuid = vr_uuid_new();
+    vr_autofree char *out = NULL, *net = NULL;
+    static const char sent[] =
+        HEAD OS "<devices>"
+                "<interface type='bridge'><mac address='52:54:00:00:00:01'/>"
+                "<source bridge='br0'/><target dev='tap0'/><model type='virtio'/></interface>"
+                "</devices></domain>";
+    ok(domxml_replica(sent, "evil - Test", &uuid, true, NULL, 0, &out, err));
+    assert_non_null(strstr(out, "<name>evil - Test</name>"));
+    assert_non_null(strstr(out, "<link state=\"down\"/>"));
+    assert_null(strstr(out, "52:54:00:00:00:01"));
+    ok(domxml_on_network(out, "lab", &net, err));
+    assert_non_null(strstr(net, "<source network=\"lab\"/>"));
+    assert_null(strstr(net, "<link"));
+    assert_null(strstr(net, "tap0"));
+    assert_null(strstr(net, "br0"));
 }
 
 static void test_backup(void **state)
@@ -298,10 +409,11 @@ static void test_backup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parse),   cmocka_unit_test(test_parse_refuses),
-        cmocka_unit_test(test_owner),   cmocka_unit_test(test_replica),
-        cmocka_unit_test(test_backing), cmocka_unit_test(test_copy),
-        cmocka_unit_test(test_backup),
+        cmocka_unit_test(test_parse),     cmocka_unit_test(test_parse_refuses),
+        cmocka_unit_test(test_owner),     cmocka_unit_test(test_replica),
+        cmocka_unit_test(test_backing),   cmocka_unit_test(test_copy),
+        cmocka_unit_test(test_backup),    cmocka_unit_test(test_strip),
+        cmocka_unit_test(test_test_copy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
