@@ -59,6 +59,7 @@ struct daemon {
     struct wsm *wsm;
     struct wsm_http *http;
     struct machine_rt *rts;
+    struct testvms *tests; /* testvm.c */
     struct hv_machine *machines; /* snapshot for the providers and vm_off */
     size_t n_machines;
     bool machines_wanted, machines_busy;

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "cim/provider.h"
 #include "daemon/daemon.h"
+#include "daemon/testvm.h"
 #include "wsman/auth_pam.h"
 #include "wsman/http.h"
 #include "wsman/wsm.h"
@@ -143,6 +144,7 @@ static int serve_management(struct daemon *d, struct vr_err *err)
 {
     d->cim = cim_server_new(d->cfg.host_name);
     host_init(d);
+    testvm_host(d);
     host_providers_register(d->cim, &d->host);
     d->wsm = wsm_new(d->cim, NULL);
     struct wsm_auth auth = { .ctx = d,
@@ -229,7 +231,7 @@ static int load_state(struct daemon *d, struct vr_err *err)
 {
     if (store_open(d->cfg.state_dir, &d->store, err) < 0 || host_load_peers(d, err) < 0 ||
         store_doc_each(d->store, "relationship", load_rel, d, err) < 0 ||
-        store_doc_each(d->store, "job", load_job, d, err) < 0)
+        store_doc_each(d->store, "job", load_job, d, err) < 0 || testvm_load(d, err) < 0)
         return -1;
     return 0;
 }
@@ -280,6 +282,7 @@ static int start(struct daemon *d, struct vr_err *err)
     for (size_t i = 0; engine_at(d->engine, i); i++)
         host_refresh_points(d, &engine_at(d->engine, i)->machine);
     engine_restart(d->engine);
+    testvm_recover(d);
     return 0;
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "daemon/messages.h"
+#include "daemon/service.h"
 
 static void st_make_chain(void *arg)
 {
@@ -19,7 +20,7 @@ static void st_make_chain(void *arg)
         snprintf(s->disks[i].target, sizeof s->disks[i].target, "%s", r->disks[i].target);
         s->disks[i].size = r->disks[i].size;
     }
-    store_chain_create(s->t.d->store, &r->machine, s->t.d->cfg.storage, s->disks, r->n_disks, NULL,
+    store_chain_create(s->t.d->store, &r->machine, s->folder, s->disks, r->n_disks, NULL,
                        (struct wall_us){ 0 }, VR_POINT_NONE, &s->t.err);
 }
 
@@ -27,12 +28,12 @@ static void st_make_chain(void *arg)
 /* A definition whose disks lie in the storage folder and do not exist was left by a creation that
  * was cut, or by a relationship that never had a point. One with disks is somebody's machine, also
  * when it was a replica once: it is never taken away. */
-static bool is_empty_shell(const struct daemon *d, const struct hv_machine *m)
+static bool is_empty_shell(const char *folder, const struct hv_machine *m)
 {
-    size_t n = strlen(d->cfg.storage), here = 0;
+    size_t n = strlen(folder), here = 0;
     for (size_t i = 0; i < m->n_disks; i++) {
         const char *path = m->disks[i].path ? m->disks[i].path : "";
-        if (strncmp(path, d->cfg.storage, n) != 0 || path[n] != '/')
+        if (strncmp(path, folder, n) != 0 || path[n] != '/')
             continue;
         here++;
         if (access(path, F_OK) == 0)
@@ -41,7 +42,7 @@ static bool is_empty_shell(const struct daemon *d, const struct hv_machine *m)
     return here > 0 && m->power == HV_POWER_OFF;
 }
 
-static int may_define(struct task *t)
+static int may_define(struct task *t, const char *folder)
 {
     struct hv_machine m;
     if (hv_get(t->d->hv, &t->r.machine, &m, &t->err) < 0) {
@@ -50,7 +51,7 @@ static int may_define(struct task *t)
         vr_err_clear(&t->err);
         return 0;
     }
-    bool ours = is_empty_shell(t->d, &m);
+    bool ours = is_empty_shell(folder, &m);
     hv_machine_done(&m);
     if (ours)
         return 0;
@@ -63,7 +64,8 @@ static int may_define(struct task *t)
 static void make_work(struct task *t)
 {
     struct swap_task *s = (struct swap_task *)t;
-    if (!t->r.seed && may_define(t) < 0)
+    service_folder(t->d, &t->r.machine, s->folder, sizeof s->folder);
+    if (!t->r.seed && may_define(t, s->folder) < 0)
         return;
     store_call(t->d, st_make_chain, s);
     if (t->err.kind == VR_OK)

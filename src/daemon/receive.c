@@ -14,6 +14,7 @@
 #include "daemon/diverge.h"
 #include "daemon/fault.h"
 #include "daemon/messages.h"
+#include "daemon/service.h"
 #include "hypervisor/domxml.h"
 
 /* ---- calls that the engine answers when the answer is durable ---- */
@@ -53,6 +54,11 @@ static void ask_engine(void *arg)
     struct peer_ask *a = arg;
     const struct hv_machine *m = host_machine(a->d, &a->machine);
     a->ev.vm_off = !m || m->power == HV_POWER_OFF;
+    struct vr_err no = VR_ERR_INIT;
+    if (service_admit(a->d, a->ev.peer, &a->machine, &no) < 0) {
+        on_reply(a, NULL, &no);
+        return;
+    }
     struct machine_rt *rt = a->xml ? rt_get(a->d, &a->machine) : NULL;
     char *before = NULL; /* of a request that is still being carried out */
     if (rt) {
@@ -223,6 +229,8 @@ int on_peer_call(void *ctx, const struct xport_peer *from, uint16_t type, const 
     switch (type) {
     case CALL_TEST: {
         struct msg_test_reply r = { .host = d->cfg.host_name, .version = VR_VERSION };
+        if (service_test(d, from->name, err) < 0)
+            return -1;
         return msg_test_reply_encode(&r, reply, err);
     }
     case CALL_CREATE:
@@ -272,7 +280,8 @@ static void rx_open(void *arg)
         vr_fail(&x->err, VR_E_UNAVAIL, 0, "host %s is shutting down", x->d->cfg.host_name);
         return;
     }
-    if (engine_rx_open(x->d->engine, &x->machine, &x->ev, &x->err) < 0)
+    if (service_admit(x->d, x->ev.peer, &x->machine, &x->err) < 0 ||
+        engine_rx_open(x->d->engine, &x->machine, &x->ev, &x->err) < 0)
         return;
     const struct rel *r = engine_find(x->d->engine, &x->machine);
     snprintf(x->name, sizeof x->name, "%s", r->name);

@@ -24,6 +24,7 @@ struct swap_task {
     size_t n;
     uint64_t seen; /* CREATE: sum of the disks that the request was checked against */
     char checkpoint[64];
+    char folder[512]; /* where the replica belongs, for MAKE_REPLICA */
 };
 
 /* swap_new() - a task whose end tells the engine @ok, or @failed with the error (EV_COUNT:

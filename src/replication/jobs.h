@@ -37,6 +37,7 @@ enum job_state {
     JT(COMMIT, 99, "Committing failover", false)                         \
     JT(PREPARE, 100, "Initiating synced replication", false)             \
     JT(TEST_REPLICA, 102, "Initiating test replica", false)              \
+    JT(DESTROY_TEST, 103, "Destroying virtual machine", false)           \
     JT(REVERSE, 104, "Reversing replication relationship", false)        \
     JT(SEND_DELTA, 105, "Sending delta", false)                          \
     JT(RESYNC, 107, "Resynchronizing replication", true)                 \

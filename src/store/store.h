@@ -81,6 +81,11 @@ int store_point_pin(struct store *st, const struct vr_uuid *machine, const struc
 /* store_point_image() - path of the top layer of a point's disk (read-only use!); caller frees. */
 int store_point_image(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
                       const char *target, char **ret, struct vr_err *err);
+/* store_point_beside() - make (or make anew) @path: an empty qcow2 overlay over the disk @target of a
+ * pinned point, for a machine that runs beside the chain. It is the caller's: the chain does not
+ * know it. Errors: VR_E_NOTFOUND, VR_E_STATE when the point is not pinned, VR_E_NOSPACE, VR_E_IO. */
+int store_point_beside(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
+                       const char *target, const char *path, struct vr_err *err);
 
 /* ---- stage: a point being received ---- */
 struct store_stage_disk {

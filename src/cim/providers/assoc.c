@@ -67,7 +67,10 @@ static bool emit_element_setting(const struct host_providers *p, const struct vm
         if (!PAIR(sink, MSVM_ELEMENTSETTINGDATA, MANAGEDELEMENT, path_system(vm->guid), SETTINGDATA,
                   path_hvr(vm, FRSD, n)))
             return false;
-    return true;
+    const struct cim_inst *entry = hostset_entry_of(p->h->set, &vm->uuid);
+    return !entry || rel_mode(vm->rel) != REL_MODE_REPLICA ||
+           PAIR(sink, MSVM_ELEMENTSETTINGDATA, MANAGEDELEMENT, path_system(vm->guid), SETTINGDATA,
+                path_entry(p, entry));
 }
 
 static enum cim_status enum_element_setting(void *ctx, const struct cim_caller *who,
@@ -80,6 +83,11 @@ static enum cim_status enum_element_setting(void *ctx, const struct cim_caller *
     if (!PAIR(sink, MSVM_ELEMENTSETTINGDATA, MANAGEDELEMENT, path_service(p, REPL), SETTINGDATA,
               cim_path_of(CIM_C_MSVM_REPLICATIONSERVICESETTINGDATA, id)))
         return CIM_S_OK;
+    const struct cim_inst *entry;
+    for (size_t i = 0; (entry = hostset_at(p->h->set, HOSTSET_ENTRY, i)) != NULL; i++)
+        if (!PAIR(sink, MSVM_ELEMENTSETTINGDATA, MANAGEDELEMENT, path_service(p, REPL), SETTINGDATA,
+                  path_entry(p, entry)))
+            return CIM_S_OK;
     return each_vm(ctx, sink, emit_element_setting);
 }
 

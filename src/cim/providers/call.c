@@ -113,6 +113,30 @@ int call_dmtf_unsupported(struct call *c, struct vr_err *err)
     return 0;
 }
 
+/* ---- documents ---- */
+int call_save(struct call *c, enum hostset_kind k, const char *id, const char *text,
+              const struct vr_uuid *machine, struct vr_err *err)
+{
+    const struct host *h = c->p->h;
+    struct vr_uuid job;
+
+    if (hostset_put(h->set, k, id, text, err) < 0 ||
+        h->save(h->ctx, k, id, text, machine, c->who->name, &job, err) < 0)
+        return -1;
+    call_job(c, &job);
+    return 0;
+}
+
+int call_save_inst(struct call *c, enum hostset_kind k, const char *id, const struct cim_inst *in,
+                   const struct vr_uuid *machine, struct vr_err *err)
+{
+    vr_autofree char *text = NULL;
+
+    if (cim_xml_text(in, c->p->h->name, &text, err) < 0)
+        return -1;
+    return call_save(c, k, id, text, machine, err);
+}
+
 /* ---- parameters ---- */
 int call_vm(struct call *c, struct vm *ret, struct vr_err *err)
 {

@@ -31,6 +31,17 @@ struct host_transfer {
     bool sending;
 };
 
+/* A machine made of a recovery point for a test (test failover). */
+struct host_test {
+    struct vr_uuid uuid;    /* its own */
+    struct vr_uuid machine; /* the replica it was made of */
+    struct vr_uuid job;     /* that made it */
+    struct vr_point_id point;
+    char name[VR_NAME_MAX];
+    bool ready; /* made, and not being destroyed */
+    bool busy;  /* that is just being done */
+};
+
 struct host {
     void *ctx;
     struct engine *engine;
@@ -64,6 +75,20 @@ struct host {
                            struct vr_uuid *ret_job, struct vr_err *err);
     int (*verify)(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point,
                   const char *owner, struct vr_uuid *ret_job, struct vr_err *err);
+
+    /* Test machines, also such as are being made or destroyed; in the order they were made. May be
+     * NULL, as the three below. */
+    size_t (*tests)(void *ctx, const struct host_test **ret);
+    /* When the last one of a replica was made; 0 never. */
+    struct wall_us (*last_test)(void *ctx, const struct vr_uuid *machine);
+    /* Make one of @point (NULL: the newest): off, network cards not connected or on the libvirt
+     * network @network. Its machine is defined when the job is over. */
+    int (*test_create)(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point,
+                       const char *network, const char *owner, struct vr_uuid *ret_job,
+                       struct vr_err *err);
+    /* Turn off, undefine, delete what it wrote. */
+    int (*test_destroy)(void *ctx, const struct vr_uuid *test, const char *owner,
+                        struct vr_uuid *ret_job, struct vr_err *err);
 };
 
 /* A new machine's relationship is requested with engine_request(EV_U_CREATE): set, peer (name of

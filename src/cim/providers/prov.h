@@ -14,7 +14,7 @@
 /* Name of the built-in provider, src:[contract.md section 1] */
 #define PROV_BUILTIN "22391CDC-272C-4DDF-BA88-9BEFB1A0975C"
 
-enum { PROV_REFUSALS_MAX = 64, PROV_ID_MAX = 128 };
+enum { PROV_REFUSALS_MAX = 64, PROV_ID_MAX = 128, PROV_FOLDER_MAX = 512 };
 
 /* Why a call was last refused, per caller; the oldest gives way. */
 struct refusal {
@@ -79,6 +79,7 @@ struct cim_path *path_vssd(const struct vm *vm);
 struct cim_path *path_point(const struct vr_point_id *pt);
 struct cim_path *path_disk(const struct vm *vm, const char *target, char kind);
 struct cim_path *path_job(const struct vr_uuid *id);
+struct cim_path *path_entry(const struct host_providers *p, const struct cim_inst *entry);
 /* path_text() - the same as text with the host, taking @p. */
 char *path_text(const struct host_providers *p, struct cim_path *take_p);
 
@@ -126,6 +127,13 @@ int call_relationship(struct call *c, const struct vm *vm, int *ret_n, struct vr
 /* call_start_time() - parameter StartTime: 0 for now. src:[contract.md B.2] */
 int call_start_time(struct call *c, struct wall_us *ret, struct vr_err *err);
 int call_unsupported(struct call *c, struct vr_err *err);
+/* call_save() - keep document @id of the host (NULL text: forget it) and answer with the job that
+ * ends when it is on disk. @machine: that it concerns, or NULL. call_save_inst() - the same from an
+ * instance. */
+int call_save(struct call *c, enum hostset_kind k, const char *id, const char *text,
+              const struct vr_uuid *machine, struct vr_err *err);
+int call_save_inst(struct call *c, enum hostset_kind k, const char *id, const struct cim_inst *in,
+                   const struct vr_uuid *machine, struct vr_err *err);
 int call_dmtf_unsupported(struct call *c, struct vr_err *err); /* returns 1 "Not Supported" */
 
 /* ---- settings.c ---- */
@@ -144,6 +152,7 @@ int settings_disks(const struct vm *vm, const struct cim_inst *in, struct rel_ev
 int settings_all_disks(const struct vm *vm, struct rel_event *ev, struct vr_err *err);
 /* settings_connection() - rules of AuthenticationType and CertificateThumbPrint. @mirror: value
  * that the settings had before and that may come back unchanged, or NULL. */
+bool same_thumb(const char *a, const char *b);
 int settings_connection(const struct host *h, uint64_t auth_type, const char *thumb,
                         const char *mirror, struct vr_err *err);
 
@@ -163,7 +172,8 @@ enum cim_status each_vm(void *ctx, struct cim_sink *sink, vm_emit_fn fn);
 #define PROV_GROUPS(G) \
     G(service)         \
     G(relationship)    \
-    G(settings) G(system) G(job) G(vssd) G(storage) G(assoc) G(own) G(status) G(vsms)
+    G(settings)        \
+    G(system) G(job) G(vssd) G(storage) G(assoc) G(own) G(status) G(vsms) G(authorization)
 #define G(name) void prov_register_##name(struct cim_server *s, struct host_providers *p);
 PROV_GROUPS(G)
 #undef G
@@ -178,6 +188,10 @@ int svc_failover(struct call *c, struct vr_err *err);
 int svc_revert(struct call *c, struct vr_err *err);
 int svc_commit(struct call *c, struct vr_err *err);
 int svc_reverse(struct call *c, struct vr_err *err);
+int svc_add_entry(struct call *c, struct vr_err *err);
+int svc_modify_entry(struct call *c, struct vr_err *err);
+int svc_remove_entry(struct call *c, struct vr_err *err);
+int svc_set_entry(struct call *c, struct vr_err *err);
 int svc_statistics(struct call *c, struct vr_err *err);
 int svc_reset_statistics(struct call *c, struct vr_err *err);
 

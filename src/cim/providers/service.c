@@ -7,9 +7,11 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "cim/cimxml.h"
 
 #define SVC(n) CIM_P_MSVM_REPLICATIONSERVICE_##n
 #define SET(n) CIM_P_MSVM_REPLICATIONSERVICESETTINGDATA_##n
+#define SETTINGS_ID "settings"
 #define PRV(n) CIM_P_MSVM_REPLICATIONPROVIDER_##n
 
 static enum cim_status enum_service(void *ctx, const struct cim_caller *who, struct cim_sink *sink,
@@ -25,23 +27,106 @@ static enum cim_status enum_service(void *ctx, const struct cim_caller *who, str
     return CIM_S_OK;
 }
 
-/* This host receives from whoever is paired; the listener of peers is the only one. */
+/* ---- its settings ---- */
+static struct cim_inst *make_settings(const struct host_providers *p)
+{
+    const struct cim_inst *kept = hostset_inst(p->h->set, HOSTSET_SERVICE, SETTINGS_ID);
+    struct cim_inst *in =
+        kept ? cim_inst_dup(kept) : cim_inst_new(CIM_C_MSVM_REPLICATIONSERVICESETTINGDATA);
+    const struct host_peer *peers;
+    bool on = hostset_enabled(p->h->set, p->h->peers(p->h->ctx, &peers));
+
+    cim_inst_set_strf(in, SET(INSTANCEID), "Microsoft:%s\\HVRServiceSettings", p->h->name);
+    if (!kept)
+        cim_inst_set_interval(in, SET(MONITORINGSTARTTIME), hostset_default_start());
+    cim_inst_set_bool(in, SET(RECOVERYSERVERENABLED), on);
+    cim_inst_set_uint(in, SET(ALLOWEDAUTHENTICATIONTYPE), on ? 2 : 0);
+    cim_inst_set_str(in, SET(CERTIFICATETHUMBPRINT), on ? p->h->thumb_sha1 : NULL);
+    cim_inst_set_uint(in, SET(HTTPSPORT), p->h->peer_port);
+    return in;
+}
+
 static enum cim_status enum_settings(void *ctx, const struct cim_caller *who, struct cim_sink *sink,
                                      struct vr_err *err)
 {
-    const struct host_providers *p = ctx;
-    struct cim_inst *in = cim_inst_new(CIM_C_MSVM_REPLICATIONSERVICESETTINGDATA);
-
-    cim_inst_set_strf(in, SET(INSTANCEID), "Microsoft:%s\\HVRServiceSettings", p->h->name);
-    cim_inst_set_bool(in, SET(RECOVERYSERVERENABLED), true);
-    cim_inst_set_uint(in, SET(ALLOWEDAUTHENTICATIONTYPE), 2);
-    cim_inst_set_str(in, SET(CERTIFICATETHUMBPRINT), p->h->thumb_sha1);
-    cim_inst_set_uint(in, SET(HTTPSPORT), p->h->peer_port);
-    cim_inst_set_interval(in, SET(MONITORINGSTARTTIME), 9 * 3600);
-    cim_emit(sink, in);
+    cim_emit(sink, make_settings(ctx));
     return CIM_S_OK;
 }
 
+/* src:[contract.md A.2, B.1] */
+static int check_receiving(const struct host *h, const struct cim_inst *in, struct vr_err *err)
+{
+    bool on = cim_value_bool(cim_inst_value(in, SET(RECOVERYSERVERENABLED)), false);
+    uint64_t type = cim_inst_uint(in, SET(ALLOWEDAUTHENTICATIONTYPE), 0);
+    const char *thumb = cim_inst_str(in, SET(CERTIFICATETHUMBPRINT));
+
+    if (!on && type)
+        return vr_fail(err, VR_E_INVAL, 0,
+                       "AllowedAuthenticationType must be 0 when RecoveryServerEnabled is FALSE");
+    if (!on)
+        return 0;
+    if (type < 1 || type > 3)
+        return vr_fail(err, VR_E_INVAL, 0,
+                       "AllowedAuthenticationType must be 2 (certificate) to enable this host");
+    if (type != 2)
+        return vr_fail(err, VR_E_UNSUPPORTED, 0,
+                       "Kerberos is not supported; AllowedAuthenticationType must be 2");
+    if (thumb && *thumb && !same_thumb(thumb, h->thumb_sha1))
+        return vr_fail(err, VR_E_INVAL, 0,
+                       "CertificateThumbPrint %.64s is not that of this host's certificate (%s)",
+                       thumb, h->thumb_sha1);
+    return 0;
+}
+
+static int check_settings(const struct host *h, const struct cim_inst *in, struct vr_err *err)
+{
+    uint64_t interval = cim_inst_uint(in, SET(MONITORINGINTERVAL), 0);
+    uint64_t port = cim_inst_uint(in, SET(HTTPSPORT), 0);
+    struct cim_datetime dt;
+
+    if (check_receiving(h, in, err) < 0)
+        return -1;
+    if (!port || !cim_inst_uint(in, SET(HTTPPORT), 0))
+        return vr_fail(err, VR_E_INVAL, 0, "HttpPort and HttpsPort must not be 0");
+    if (port != h->peer_port)
+        return vr_fail(err, VR_E_UNSUPPORTED, 0,
+                       "HttpsPort is %u; another one is set by peer_port in the configuration file",
+                       h->peer_port);
+    if (interval < 3600 || interval > 604800)
+        return vr_fail(err, VR_E_INVAL, 0, "MonitoringInterval must be 3600 to 604800 seconds");
+    if (!cim_value_time(cim_inst_value(in, SET(MONITORINGSTARTTIME)), &dt) || !dt.is_interval ||
+        dt.us >= 86400ll * 1000000)
+        return vr_fail(err, VR_E_INVAL, 0,
+                       "MonitoringStartTime must be an interval of less than a day");
+    return 0;
+}
+
+static int modify_settings(struct call *c, struct vr_err *err)
+{
+    static const int settable[] = { SET(RECOVERYSERVERENABLED),
+                                    SET(ALLOWEDAUTHENTICATIONTYPE),
+                                    SET(CERTIFICATETHUMBPRINT),
+                                    SET(HTTPPORT),
+                                    SET(HTTPSPORT),
+                                    SET(MONITORINGINTERVAL),
+                                    SET(MONITORINGSTARTTIME) };
+    const char *text = cim_args_str(c->args, "SettingData");
+    vr_auto(cim_inst_free) struct cim_inst *in = NULL;
+    vr_auto(cim_inst_free) struct cim_inst *now = make_settings(c->p);
+
+    if (!text || !*text)
+        return vr_fail(err, VR_E_INVAL, 0, "SettingData must be given");
+    if (cim_xml_parse(text, now->cls, &in, err) < 0)
+        return vr_err_wrap(err, "SettingData");
+    for (size_t i = 0; i < VR_ARRAY_LEN(settable); i++)
+        if (cim_inst_is_seen(in, settable[i]))
+            cim_value_copy(cim_inst_value(now, settable[i]), cim_inst_value(in, settable[i]));
+    if (check_settings(c->p->h, now, err) < 0)
+        return -1;
+    return call_save_inst(c, HOSTSET_SERVICE, SETTINGS_ID, now, NULL, err);
+}
+
+/* ---- the carrier ---- */
 static enum cim_status enum_provider(void *ctx, const struct cim_caller *who, struct cim_sink *sink,
                                      struct vr_err *err)
 {
@@ -98,11 +183,11 @@ static const struct method methods[] = {
     { M(REQUESTSTATECHANGE), CIM_ROLE_READER, call_dmtf_unsupported },
     { M(STARTSERVICE), CIM_ROLE_READER, call_dmtf_unsupported },
     { M(STOPSERVICE), CIM_ROLE_READER, call_dmtf_unsupported },
-    { M(MODIFYSERVICESETTINGS), CIM_ROLE_ADMIN, call_unsupported },
-    { M(ADDAUTHORIZATIONENTRY), CIM_ROLE_ADMIN, call_unsupported },
-    { M(MODIFYAUTHORIZATIONENTRY), CIM_ROLE_ADMIN, call_unsupported },
-    { M(REMOVEAUTHORIZATIONENTRY), CIM_ROLE_ADMIN, call_unsupported },
-    { M(SETAUTHORIZATIONENTRY), CIM_ROLE_ADMIN, call_unsupported },
+    { M(MODIFYSERVICESETTINGS), CIM_ROLE_ADMIN, modify_settings },
+    { M(ADDAUTHORIZATIONENTRY), CIM_ROLE_ADMIN, svc_add_entry },
+    { M(MODIFYAUTHORIZATIONENTRY), CIM_ROLE_ADMIN, svc_modify_entry },
+    { M(REMOVEAUTHORIZATIONENTRY), CIM_ROLE_ADMIN, svc_remove_entry },
+    { M(SETAUTHORIZATIONENTRY), CIM_ROLE_ADMIN, svc_set_entry },
     { M(TESTREPLICATIONCONNECTION), CIM_ROLE_OPERATOR, test_connection },
     { M(CREATEREPLICATIONRELATIONSHIP), CIM_ROLE_ADMIN, svc_create },
     { M(MODIFYREPLICATIONSETTINGS), CIM_ROLE_ADMIN, svc_modify },

@@ -118,7 +118,7 @@ int settings_parse(struct call *c, const struct vm *vm, struct cim_inst **ret, i
 }
 
 /* Thumbprints come with spaces, colons and, when copied from a dialog, with invisible marks. */
-static bool same_thumb(const char *a, const char *b)
+bool same_thumb(const char *a, const char *b)
 {
     for (;; a++, b++) {
         while (*a && (*a == ' ' || *a == ':' || (unsigned char)*a >= 0x80))

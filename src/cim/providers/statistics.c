@@ -3,11 +3,13 @@
  * only. src:[contract.md A.7, A.13, B.4, section 0 rule 6] */
 #include "cim/providers/prov.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/log.h"
 #include "cim/cimxml.h"
 
 #define P(n) CIM_P_MSVM_REPLICATIONSTATISTICS_##n
@@ -157,4 +159,28 @@ int svc_reset_statistics(struct call *c, struct vr_err *err)
     if (target(c, &vm, err) < 0)
         return -1;
     return engine_reset_stats(c->p->h->engine, &vm.uuid, err);
+}
+
+/* ---- windows ---- */
+static void end_window(const struct host_providers *p, const struct rel *r)
+{
+    struct vr_err err = VR_ERR_INIT;
+
+    vr_log(VR_LOG_INFO,
+           "machine %s: statistics of the window that ended: %u cycles, %" PRIu64 " bytes, %u "
+           "missed, %u network failures, %u failures",
+           r->name, r->stat_ok, r->stat_bytes, r->stat_miss, r->stat_net_fail, r->stat_fail);
+    if (engine_reset_stats(p->h->engine, &r->machine, &err) < 0)
+        vr_log_err(VR_LOG_WARN, "a new window of statistics", &err);
+}
+
+/* A window that lasts since before a stop of the daemon ends at the next start. */
+void host_providers_tick(struct host_providers *p)
+{
+    struct wall_us begin = hostset_window(p->h->set, vr_wall_now());
+    const struct rel *r;
+
+    for (size_t i = 0; (r = engine_at(p->h->engine, i)) != NULL; i++)
+        if (rel_mode(r) != REL_MODE_NONE && r->stat_start.us && r->stat_start.us < begin.us)
+            end_window(p, r);
 }

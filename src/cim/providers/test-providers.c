@@ -509,15 +509,9 @@ static void not_supported(void **st)
 {
     struct world *w = *st;
     static const char *const no[] = {
-        "ModifyServiceSettings",
-        "AddAuthorizationEntry",
-        "ModifyAuthorizationEntry",
-        "SetAuthorizationEntry",
-        "RemoveAuthorizationEntry",
         "ImportInitialReplica",
         "TestReplicaSystem",
         "InitiateFailback",
-        "SetFailoverNetworkAdapterSettings",
         "ChangeReplicationModeToPrimary",
     };
 

@@ -203,6 +203,17 @@ static int h_verify(void *ctx, const struct vr_uuid *machine, const struct vr_po
     return h_job(ctx, JOB_VERIFY, machine, owner, ret_job);
 }
 
+/* What was written must be readable after a restart: it is read again at once. */
+static int h_save(void *ctx, enum hostset_kind kind, const char *id, const char *text,
+                  const struct vr_uuid *machine, const char *owner, struct vr_uuid *ret_job,
+                  struct vr_err *err)
+{
+    struct world *w = ctx;
+    if (hostset_put(w->written, kind, id, text, err) < 0)
+        return -1;
+    return h_job(w, JOB_SERVICE_SETTINGS, machine, owner, ret_job);
+}
+
 /* ---- fixture ---- */
 static void make_machines(struct world *w)
 {
@@ -269,7 +280,10 @@ int world_new(void **st)
                              .unpair = h_unpair,
                              .power = h_power,
                              .test_connection = h_test,
-                             .verify = h_verify };
+                             .verify = h_verify,
+                             .save = h_save };
+    w->host.set = hostset_new();
+    w->written = hostset_new();
     w->cim = cim_server_new("hosta");
     w->prov = host_providers_register(w->cim, &w->host);
     *st = w;
@@ -284,6 +298,8 @@ int world_free(void **st)
     cim_server_free(w->cim);
     host_providers_free(w->prov);
     engine_free(w->engine);
+    hostset_free(w->host.set);
+    hostset_free(w->written);
     free(w);
     return 0;
 }

@@ -40,6 +40,7 @@ struct world {
     struct store_point points[8];
     size_t n_points;
     struct vr_uuid points_of;
+    struct hostset *written; /* what save() was told */
     struct host_transfer transfer;
     bool transferring;
     int64_t mono;

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Documents of the host: settings of the service, authorization entries, what replicas are bound
+ * to, network adapters; and the rules that derive from them. Control thread only. Invariant: every
+ * text held was parsed, so showing it cannot fail. src:[contract.md A.2, A.4, B.1, D.2] */
+#include "cim/providers/hostset.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+#include "base/alloc.h"
+#include "cim/cimxml.h"
+
+#define DAY 86400
+#define A(n) CIM_P_MSVM_REPLICATIONAUTHORIZATIONSETTINGDATA_##n
+#define S(n) CIM_P_MSVM_REPLICATIONSERVICESETTINGDATA_##n
+
+struct doc {
+    enum hostset_kind kind;
+    char *id, *text;
+    struct cim_inst *in; /* NULL: plain text */
+};
+
+struct hostset {
+    struct doc *v;
+    size_t n;
+};
+
+static const struct {
+    const char *name;
+    enum cim_class_id cls;
+} kinds[] = {
+#define HD(n, kind, c) [HOSTSET_##n] = { kind, c },
+    HOSTSET_KINDS(HD)
+#undef HD
+};
+
+struct hostset *hostset_new(void)
+{
+    return vr_new(struct hostset);
+}
+
+static void doc_done(struct doc *d)
+{
+    free(d->id);
+    free(d->text);
+    cim_inst_free(d->in);
+}
+
+void hostset_free(struct hostset *hs)
+{
+    for (size_t i = 0; hs && i < hs->n; i++)
+        doc_done(&hs->v[i]);
+    if (hs)
+        free(hs->v);
+    free(hs);
+}
+
+const char *hostset_kind_name(enum hostset_kind k)
+{
+    return kinds[k].name;
+}
+
+static struct doc *find(const struct hostset *hs, enum hostset_kind k, const char *id)
+{
+    for (size_t i = 0; i < hs->n; i++)
+        if (hs->v[i].kind == k && !strcasecmp(hs->v[i].id, id))
+            return &hs->v[i];
+    return NULL;
+}
+
+static size_t count(const struct hostset *hs, enum hostset_kind k)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < hs->n; i++)
+        n += hs->v[i].kind == k;
+    return n;
+}
+
+int hostset_put(struct hostset *hs, enum hostset_kind k, const char *id, const char *text,
+                struct vr_err *err)
+{
+    struct doc *d = find(hs, k, id);
+    struct cim_inst *in = NULL;
+
+    if (!text) {
+        if (d) {
+            doc_done(d);
+            *d = hs->v[--hs->n];
+        }
+        return 0;
+    }
+    if (!d &&
+        (hs->n >= HOSTSET_DOCS_MAX || (k == HOSTSET_ENTRY && count(hs, k) >= HOSTSET_ENTRIES_MAX)))
+        return vr_fail(err, VR_E_LIMIT, 0, "there are too many settings of the kind %s",
+                       kinds[k].name);
+    if (kinds[k].cls != CIM_CLASS_COUNT &&
+        cim_xml_parse(text, cim_class_get(kinds[k].cls), &in, err) < 0)
+        return vr_err_wrap(err, "%s %s", kinds[k].name, id);
+    if (d) {
+        doc_done(d);
+    } else {
+        hs->v = vr_grow(hs->v, hs->n + 1, sizeof *hs->v);
+        d = &hs->v[hs->n++];
+    }
+    *d = (struct doc){ .kind = k, .id = vr_strdup(id), .text = vr_strdup(text), .in = in };
+    return 0;
+}
+
+const struct cim_inst *hostset_inst(const struct hostset *hs, enum hostset_kind k, const char *id)
+{
+    const struct doc *d = find(hs, k, id);
+
+    return d ? d->in : NULL;
+}
+
+const char *hostset_text(const struct hostset *hs, enum hostset_kind k, const char *id)
+{
+    const struct doc *d = find(hs, k, id);
+
+    return d ? d->text : NULL;
+}
+
+const struct cim_inst *hostset_at(const struct hostset *hs, enum hostset_kind k, size_t i)
+{
+    for (size_t j = 0; j < hs->n; j++)
+        if (hs->v[j].kind == k && i-- == 0)
+            return hs->v[j].in;
+    return NULL;
+}
+
+/* ---- the service ---- */
+bool hostset_enabled(const struct hostset *hs, size_t n_peers)
+{
+    const struct cim_inst *in = hostset_inst(hs, HOSTSET_SERVICE, "settings");
+
+    return in ? cim_value_bool(cim_inst_value(in, S(RECOVERYSERVERENABLED)), false) : n_peers > 0;
+}
+
+uint32_t hostset_default_start(void)
+{
+    time_t now = time(NULL);
+    struct tm tm;
+
+    if (!localtime_r(&now, &tm))
+        return 9 * 3600;
+    return (uint32_t)(((9 * 3600 - tm.tm_gmtoff) % DAY + DAY) % DAY);
+}
+
+struct wall_us hostset_window(const struct hostset *hs, struct wall_us now)
+{
+    const struct cim_inst *in = hostset_inst(hs, HOSTSET_SERVICE, "settings");
+    int64_t start = hostset_default_start();
+    int64_t length = in ? (int64_t)cim_inst_uint(in, S(MONITORINGINTERVAL), 43200) : 43200;
+    struct cim_datetime dt;
+
+    if (in && cim_value_time(cim_inst_value(in, S(MONITORINGSTARTTIME)), &dt))
+        start = dt.us / 1000000;
+    int64_t s = now.us / 1000000 - start;
+    return (struct wall_us){ (s - (s % length + length) % length + start) * 1000000 };
+}
+
+/* ---- who may replicate here ---- */
+/* How closely @pattern fits @name: 0 not at all, more is closer. */
+static size_t closeness(const char *pattern, const char *name)
+{
+    size_t np = strlen(pattern), n = name ? strlen(name) : 0;
+
+    if (!n)
+        return 0;
+    if (!strcmp(pattern, "*"))
+        return 1;
+    if (!strcasecmp(pattern, name))
+        return SIZE_MAX;
+    if (np > 2 && pattern[0] == '*' && pattern[1] == '.' && n > np - 1 &&
+        !strcasecmp(pattern + 1, name + n - (np - 1)))
+        return np;
+    return 0;
+}
+
+const struct cim_inst *hostset_match(const struct hostset *hs, const char *name,
+                                     const char *address)
+{
+    const struct cim_inst *best = NULL, *in;
+    size_t top = 0;
+
+    for (size_t i = 0; (in = hostset_at(hs, HOSTSET_ENTRY, i)) != NULL; i++) {
+        const char *pattern = cim_inst_str(in, A(ALLOWEDPRIMARYHOSTSYSTEM));
+        size_t a = closeness(pattern, name), b = closeness(pattern, address);
+        size_t c = a > b ? a : b;
+        if (c > top) {
+            top = c;
+            best = in;
+        }
+    }
+    return best;
+}
+
+static const char *bound_to(const struct hostset *hs, const struct vr_uuid *machine)
+{
+    char id[VR_UUID_STR];
+
+    return machine ? hostset_text(hs, HOSTSET_BINDING, vr_uuid_fmt(machine, id)) : NULL;
+}
+
+const struct cim_inst *hostset_entry_of(const struct hostset *hs, const struct vr_uuid *machine)
+{
+    const char *entry = bound_to(hs, machine);
+
+    return entry ? hostset_inst(hs, HOSTSET_ENTRY, entry) : NULL;
+}
+
+int hostset_admit(const struct hostset *hs, size_t n_peers, const char *name, const char *address,
+                  const struct vr_uuid *machine, bool is_new, const struct cim_inst **ret_entry,
+                  struct vr_err *err)
+{
+    const char *bound = is_new ? NULL : bound_to(hs, machine);
+    const struct cim_inst *of = bound ? hostset_inst(hs, HOSTSET_ENTRY, bound) : NULL;
+    const struct cim_inst *sender = hostset_match(hs, name, address);
+
+    if (!hostset_enabled(hs, n_peers))
+        return vr_fail(err, VR_E_UNAVAIL, 0,
+                       "this host is not enabled as a replica server (RecoveryServerEnabled)");
+    if (!sender && (bound || count(hs, HOSTSET_ENTRY)))
+        return vr_fail(err, VR_E_AUTH, 0,
+                       "no authorization entry of this host lets %s replicate to it%s%s", name,
+                       bound ? "; the machine was bound to the entry " : "", bound ? bound : "");
+    if (of && strcasecmp(cim_inst_str(of, A(TRUSTGROUP)), cim_inst_str(sender, A(TRUSTGROUP))) != 0)
+        return vr_fail(err, VR_E_AUTH, 0, "the machine belongs to trust group %s, host %s to %s",
+                       cim_inst_str(of, A(TRUSTGROUP)), name, cim_inst_str(sender, A(TRUSTGROUP)));
+    if (ret_entry)
+        *ret_entry = of ? of : sender;
+    return 0;
+}

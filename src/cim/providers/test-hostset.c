@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Settings of the service, authorization entries and what they mean for peers; network adapters. */
+#include "cim/providers/testhost.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "cim/providers/hostset.h"
+
+#define SVCSET "Msvm_ReplicationServiceSettingData=@"
+#define SERVICE "Msvm_ReplicationService=@"
+#define ENTRY(host)                                          \
+    "Msvm_ReplicationAuthorizationSettingData.InstanceID=\"" \
+    "Microsoft:hosta\\\\HVRAuthorization\\\\" host "\""
+
+/* ---- settings of the service ---- */
+static uint32_t set(struct world *w, const char *prop, const char *value)
+{
+    vr_autofree char *xml = vr_printf(
+        "<INSTANCE CLASSNAME=\"Msvm_ReplicationServiceSettingData\"><PROPERTY NAME=\"%s\" "
+        "TYPE=\"string\">%s%s%s</PROPERTY></INSTANCE>",
+        prop, value ? "<VALUE>" : "", value ? value : "", value ? "</VALUE>" : "");
+    return CALL(w, SERVICE, "ModifyServiceSettings", { "SettingData", xml });
+}
+
+static void settings_of_a_new_host(void **st)
+{
+    struct world *w = *st;
+
+    assert_int_equal(num(w, SVCSET, "RecoveryServerEnabled"), 1); /* a host is paired */
+    assert_int_equal(num(w, SVCSET, "AllowedAuthenticationType"), 2);
+    assert_int_equal(num(w, SVCSET, "HttpsPort"), 4433);
+    assert_int_equal(num(w, SVCSET, "HttpPort"), 80);
+    assert_int_equal(num(w, SVCSET, "MonitoringInterval"), 43200);
+    assert_false(hostset_enabled(w->host.set, 0));
+}
+
+static void settings_are_checked(void **st)
+{
+    struct world *w = *st;
+    static const struct {
+        const char *prop, *value;
+        uint32_t code;
+    } bad[] = {
+        { "MonitoringInterval", "3599", 32773 },
+        { "MonitoringInterval", "604801", 32773 },
+        { "MonitoringInterval", NULL, 32773 },
+        { "MonitoringStartTime", "20260101000000.000000+000", 32773 },
+        { "MonitoringStartTime", "00000001010000.000000:000", 32773 },
+        { "MonitoringStartTime", "noon", 32773 },
+        { "AllowedAuthenticationType", "0", 32773 },
+        { "AllowedAuthenticationType", "4", 32773 },
+        { "AllowedAuthenticationType", "1", 32770 },
+        { "AllowedAuthenticationType", "3", 32770 },
+        { "CertificateThumbPrint", PEER_THUMB, 32773 },
+        { "HttpPort", "0", 32773 },
+        { "HttpsPort", "0", 32773 },
+        { "HttpsPort", "443", 32770 },
+        { "RecoveryServerEnabled", "FALSE", 32773 }, /* with type 2 */
+    };
+
+    for (size_t i = 0; i < VR_ARRAY_LEN(bad); i++)
+        if (set(w, bad[i].prop, bad[i].value) != bad[i].code)
+            fail_msg("%s %s", bad[i].prop, bad[i].value);
+    assert_int_equal(CALL(w, SERVICE, "ModifyServiceSettings"), 32773);
+    assert_int_equal(CALL(w, SERVICE, "ModifyServiceSettings",
+                          { "SettingData", "<INSTANCE CLASSNAME=\"Msvm_Error\"></INSTANCE>" }),
+                     32776);
+    w->who.role = CIM_ROLE_OPERATOR;
+    assert_int_equal(set(w, "MonitoringInterval", "3600"), 32769);
+}
+
+static void settings_are_kept(void **st)
+{
+    struct world *w = *st;
+
+    done(w, set(w, "MonitoringInterval", "3600"));
+    vr_auto(cim_inst_free) struct cim_inst *j = last_job(w);
+    assert_int_equal(cim_inst_uint(j, CIM_P_MSVM_CONCRETEJOB_JOBTYPE, 0), 90);
+    done(w, set(w, "MonitoringStartTime", "00000000010000.000000:000"));
+    done(w, set(w, "CertificateThumbPrint", OUR_THUMB));
+    assert_int_equal(num(w, SVCSET, "MonitoringInterval"), 3600);
+    assert_string_equal(txt(w, SVCSET, "MonitoringStartTime"), "00000000010000.000000:000");
+    /* after a restart */
+    hostset_free(w->host.set);
+    w->host.set = w->written;
+    w->written = hostset_new();
+    assert_int_equal(num(w, SVCSET, "MonitoringInterval"), 3600);
+    assert_int_equal(num(w, SVCSET, "RecoveryServerEnabled"), 1);
+}
+
+static int admit(struct world *w, const char *peer, const struct vr_uuid *machine)
+{
+    struct vr_err err = VR_ERR_INIT;
+
+    hostset_admit(w->host.set, 1, peer, "192.0.2.2", machine, false, NULL, &err);
+    return (int)err.kind;
+}
+
+static void disabled_host_receives_nothing(void **st)
+{
+    struct world *w = *st;
+
+    assert_int_equal(admit(w, "hostb", NULL), VR_OK);
+    done(w, CALL(w, SERVICE, "ModifyServiceSettings",
+                 { "SettingData",
+                   "<INSTANCE CLASSNAME=\"Msvm_ReplicationServiceSettingData\">"
+                   "<PROPERTY NAME=\"RecoveryServerEnabled\" TYPE=\"boolean\"><VALUE>FALSE</VALUE>"
+                   "</PROPERTY><PROPERTY NAME=\"AllowedAuthenticationType\" TYPE=\"uint16\">"
+                   "<VALUE>0</VALUE></PROPERTY></INSTANCE>" }));
+    assert_int_equal(admit(w, "hostb", NULL), VR_E_UNAVAIL);
+    assert_int_equal(num(w, SVCSET, "RecoveryServerEnabled"), 0);
+    assert_int_equal(num(w, SVCSET, "AllowedAuthenticationType"), 0);
+    assert_string_equal(txt(w, SVCSET, "CertificateThumbPrint"), "(null)");
+}
+
+static void windows_are_aligned(void **st)
+{
+    struct world *w = *st;
+    enum { HOUR = 3600 };
+    const int64_t day = 20000ll * 86400;
+#define AT(h) ((struct wall_us){ (day + (h)*HOUR) * 1000000ll })
+
+    done(w, set(w, "MonitoringStartTime", "00000000060000.000000:000"));
+    assert_int_equal(hostset_window(w->host.set, AT(14)).us, AT(6).us);
+    assert_int_equal(hostset_window(w->host.set, AT(6)).us, AT(6).us);
+    assert_int_equal(hostset_window(w->host.set, AT(18)).us, AT(18).us);
+    assert_int_equal(hostset_window(w->host.set, AT(5)).us, AT(-6).us);
+    done(w, set(w, "MonitoringInterval", "7200"));
+    assert_int_equal(hostset_window(w->host.set, AT(5)).us, AT(4).us);
+#undef AT
+}
+
+static void statistics_begin_anew(void **st)
+{
+    struct world *w = *st;
+
+    make_replicating(w);
+    const struct rel *r = engine_find(w->engine, &w->vm[0].uuid);
+    assert_true(r->stat_ok > 0);
+    host_providers_tick(w->prov);
+    assert_true(engine_find(w->engine, &w->vm[0].uuid)->stat_ok > 0);
+    /* as if it had been enabled eight days ago */
+    ((struct rel *)r)->stat_start.us -= 8 * 86400ll * 1000000;
+    host_providers_tick(w->prov);
+    r = engine_find(w->engine, &w->vm[0].uuid);
+    assert_int_equal(r->stat_ok, 0);
+    assert_int_equal(r->stat_bytes, 0);
+    assert_in_range(r->stat_start.us, hostset_window(w->host.set, vr_wall_now()).us, INT64_MAX);
+}
+
+/* ---- authorization entries ---- */
+static const char *entry(const char *host, const char *group, const char *folder)
+{
+    static char xml[2048];
+#define PROP(n) "<PROPERTY NAME=\"" n "\" TYPE=\"string\"><VALUE>%s</VALUE></PROPERTY>"
+
+    snprintf(xml, sizeof xml,
+             "<INSTANCE CLASSNAME=\"Msvm_ReplicationAuthorizationSettingData\">" PROP(
+                 "AllowedPrimaryHostSystem") PROP("TrustGroup")
+                 PROP("ReplicaStorageLocation") "</INSTANCE>",
+             host, group, folder);
+    return xml;
+}
+
+static uint32_t add(struct world *w, const char *host, const char *group, const char *folder)
+{
+    return CALL(w, SERVICE, "AddAuthorizationEntry",
+                { "AuthorizationEntry", entry(host, group, folder) });
+}
+
+static uint32_t take(struct world *w, const char *host)
+{
+    return CALL(w, SERVICE, "RemoveAuthorizationEntry", { "AllowedPrimaryHostSystem", host });
+}
+
+static void entries_are_added_and_shown(void **st)
+{
+    struct world *w = *st;
+
+    done(w, add(w, "hostb", "red", "/srv/red"));
+    assert_string_equal(txt(w, ENTRY("hostb"), "TrustGroup"), "red");
+    assert_string_equal(txt(w, ENTRY("hostb"), "ReplicaStorageLocation"), "/srv/red");
+    struct cim_list l =
+        walk(w, SERVICE, "Msvm_ElementSettingData", "Msvm_ReplicationAuthorizationSettingData");
+    assert_int_equal(l.n, 1);
+    cim_list_done(&l);
+    l = walk(w, ENTRY("hostb"), "Msvm_ElementSettingData", "Msvm_ReplicationService");
+    assert_int_equal(l.n, 1);
+    cim_list_done(&l);
+    done(w, CALL(w, SERVICE, "ModifyAuthorizationEntry",
+                 { "AuthorizationEntry", entry("HOSTB", "blue", "/srv/blue") }));
+    assert_string_equal(txt(w, ENTRY("hostb"), "TrustGroup"), "blue");
+    assert_non_null(hostset_inst(w->written, HOSTSET_ENTRY, "hostb"));
+    done(w, take(w, "HostB"));
+    assert_null(hostset_at(w->host.set, HOSTSET_ENTRY, 0));
+    assert_null(hostset_at(w->written, HOSTSET_ENTRY, 0));
+}
+
+static void entries_are_checked(void **st)
+{
+    struct world *w = *st;
+
+    assert_int_equal(add(w, "", "red", "/srv"), 32773);
+    assert_int_equal(add(w, "a b", "red", "/srv"), 32773);
+    assert_int_equal(add(w, "*x", "red", "/srv"), 32773);
+    assert_int_equal(add(w, "hostb", "", "/srv"), 32773);
+    assert_int_equal(add(w, "hostb", "red", ""), 32773);
+    assert_int_equal(add(w, "hostb", "red", "replicas"), 32773);
+    assert_int_equal(add(w, "hostb", "red", "/srv/../etc"), 32773);
+    assert_int_equal(CALL(w, SERVICE, "AddAuthorizationEntry"), 32773);
+    assert_int_equal(CALL(w, SERVICE, "ModifyAuthorizationEntry",
+                          { "AuthorizationEntry", entry("hostb", "red", "/srv") }),
+                     32773);
+    assert_int_equal(take(w, "hostb"), 32773);
+    done(w, add(w, "hostb", "red", "/srv"));
+    assert_int_equal(add(w, "HOSTB", "red", "/srv"), 32773);
+    assert_int_equal(add(w, "*", "DEFAULT", "/srv"), 32773);
+    done(w, take(w, "hostb"));
+    done(w, add(w, "*", "DEFAULT", "/srv"));
+    assert_int_equal(add(w, "hostb", "red", "/srv"), 32773);
+    w->who.role = CIM_ROLE_OPERATOR;
+    assert_int_equal(take(w, "*"), 32769);
+}
+
+static void entries_decide_who_may_come(void **st)
+{
+    struct world *w = *st;
+    struct vr_uuid *web = &w->vm[0].uuid;
+
+    assert_int_equal(admit(w, "hostb", web), VR_OK); /* none at all: every paired host */
+    done(w, add(w, "*.red.example", "red", "/srv/red"));
+    assert_int_equal(admit(w, "hostb", web), VR_E_AUTH);
+    assert_int_equal(admit(w, "hostb.red.example", web), VR_OK);
+    assert_int_equal(admit(w, "red.example", web), VR_E_AUTH);
+    assert_int_equal(admit(w, "hostb.blue.example", web), VR_E_AUTH);
+    done(w, add(w, "hostb.red.example", "special", "/srv/special"));
+    assert_string_equal(
+        cim_inst_str(hostset_match(w->host.set, "HOSTB.red.example", NULL),
+                     CIM_P_MSVM_REPLICATIONAUTHORIZATIONSETTINGDATA_REPLICASTORAGELOCATION),
+        "/srv/special");
+}
+
+static uint32_t bind(struct world *w, const char *host)
+{
+    return SVC(w, WEB, "SetAuthorizationEntry", { "AuthorizationEntry", entry(host, "x", "/y") });
+}
+
+static void replica_is_bound_to_its_entry(void **st)
+{
+    struct world *w = *st;
+    struct vr_uuid *web = &w->vm[0].uuid;
+
+    done(w, add(w, "hostb", "red", "/srv/red"));
+    done(w, add(w, "hostc", "red", "/srv/red"));
+    done(w, add(w, "hostd", "blue", "/srv/blue"));
+    assert_int_equal(bind(w, "hostb"), 32775);
+    make_replica(w);
+    assert_int_equal(bind(w, "hostx"), 32773);
+    assert_int_equal(SVC(w, NOBODY, "SetAuthorizationEntry"), 32777);
+    done(w, bind(w, "hostb"));
+    struct cim_list l =
+        walk(w, VM(WEB), "Msvm_ElementSettingData", "Msvm_ReplicationAuthorizationSettingData");
+    assert_int_equal(l.n, 1);
+    cim_list_done(&l);
+    l = walk(w, ENTRY("hostb"), "Msvm_ElementSettingData", "Msvm_ComputerSystem");
+    assert_int_equal(l.n, 1);
+    cim_list_done(&l);
+    assert_int_equal(admit(w, "hostb", web), VR_OK);
+    assert_int_equal(admit(w, "hostc", web), VR_OK); /* of the same trust group */
+    assert_int_equal(admit(w, "hostd", web), VR_E_AUTH);
+    /* without its entry the machine is not received, although no entry at all means everybody */
+    done(w, take(w, "hostb"));
+    assert_int_equal(admit(w, "hostb", web), VR_E_AUTH);
+    done(w, take(w, "hostc"));
+    done(w, take(w, "hostd"));
+    assert_int_equal(admit(w, "hostb", web), VR_E_AUTH);
+    assert_int_equal(admit(w, "hostb", &w->vm[1].uuid), VR_OK);
+    done(w, add(w, "*", "DEFAULT", "/srv"));
+    assert_int_equal(admit(w, "hostb", web), VR_OK);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, world_new, world_free)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(settings_of_a_new_host),         T(settings_are_checked), T(settings_are_kept),
+        T(disabled_host_receives_nothing), T(windows_are_aligned),  T(statistics_begin_anew),
+        T(entries_are_added_and_shown),    T(entries_are_checked),  T(entries_decide_who_may_come),
+        T(replica_is_bound_to_its_entry),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The host's own settings in the store, and what follows from them for peers: who may replicate
+ * here and in which folder. Control thread unless said. */
+#include "daemon/service.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+
+/* ---- loading ---- */
+struct load {
+    struct daemon *d;
+    enum hostset_kind kind;
+    struct vr_err err;
+};
+
+/* What cannot be read stops the start: a missing entry could admit somebody. */
+static int load_doc(void *ctx, const char *id, const char *text, struct vr_err *err)
+{
+    struct load *l = ctx;
+    return hostset_put(l->d->host.set, l->kind, id, text, err);
+}
+
+static void st_load(void *arg)
+{
+    struct load *l = arg;
+    for (l->kind = 0; l->kind < HOSTSET_KIND_COUNT; l->kind++)
+        if (store_doc_each(l->d->store, hostset_kind_name(l->kind), load_doc, l, &l->err) < 0)
+            return;
+}
+
+/* ---- saving ---- */
+struct save_task {
+    struct task t;
+    enum hostset_kind kind;
+    char *id, *text;
+    bool has_job;
+    struct vr_uuid job;
+};
+
+static void save_work(struct task *t)
+{
+    struct save_task *s = (struct save_task *)t;
+    const char *kind = hostset_kind_name(s->kind);
+    if (s->text)
+        store_doc_put(t->d->store, kind, s->id, s->text, &t->err);
+    else
+        store_doc_delete(t->d->store, kind, s->id, &t->err);
+}
+
+static void save_done(struct task *t)
+{
+    struct save_task *s = (struct save_task *)t;
+    if (t->err.kind != VR_OK) {
+        vr_err_wrap(&t->err, "a setting of the host holds only until the next start");
+        vr_log_err(VR_LOG_ERROR, hostset_kind_name(s->kind), &t->err);
+    }
+    if (s->has_job)
+        engine_job_end(t->d->engine, &s->job, t->err.kind == VR_OK ? NULL : &t->err);
+    free(s->id);
+    free(s->text);
+}
+
+static struct save_task *save_new(enum hostset_kind kind, const char *id, const char *text)
+{
+    struct save_task *s = vr_new(struct save_task);
+    s->t.work = save_work;
+    s->t.done = save_done;
+    s->kind = kind;
+    s->id = vr_strdup(id);
+    s->text = vr_strdup(text);
+    return s;
+}
+
+static int h_save(void *ctx, enum hostset_kind kind, const char *id, const char *text,
+                  const struct vr_uuid *machine, const char *owner, struct vr_uuid *ret_job,
+                  struct vr_err *err)
+{
+    struct daemon *d = ctx;
+    (void)err;
+    struct save_task *s = save_new(kind, id, text);
+    s->has_job = true;
+    s->job = engine_job_new(d->engine, JOB_SERVICE_SETTINGS, machine, owner);
+    *ret_job = s->job;
+    task_run(d, d->store_exec, &s->t);
+    return 0;
+}
+
+int service_init(struct daemon *d, struct vr_err *err)
+{
+    struct load l = { .d = d };
+    d->host.set = hostset_new();
+    d->host.save = h_save;
+    store_call(d, st_load, &l);
+    if (l.err.kind == VR_OK)
+        return 0;
+    vr_err_move(err, &l.err);
+    return vr_err_wrap(err, "settings of the host");
+}
+
+/* ---- peers ---- */
+/* A replica that is received under an entry stays with it. */
+static void bind(struct daemon *d, const struct vr_uuid *machine, const struct cim_inst *entry)
+{
+    const char *name = cim_inst_str(
+        entry, CIM_P_MSVM_REPLICATIONAUTHORIZATIONSETTINGDATA_ALLOWEDPRIMARYHOSTSYSTEM);
+    struct vr_err err = VR_ERR_INIT;
+    char id[VR_UUID_STR];
+    const char *old = hostset_text(d->host.set, HOSTSET_BINDING, vr_uuid_fmt(machine, id));
+    if (old && !strcmp(old, name))
+        return;
+    struct save_task *s = save_new(HOSTSET_BINDING, id, name);
+    if (hostset_put(d->host.set, HOSTSET_BINDING, s->id, s->text, &err) < 0)
+        vr_log_err(VR_LOG_WARN, "authorization entry of a machine", &err);
+    task_run(d, d->store_exec, &s->t);
+}
+
+int service_admit(struct daemon *d, const char *peer, const struct vr_uuid *machine,
+                  struct vr_err *err)
+{
+    const struct rel *r = machine ? engine_find(d->engine, machine) : NULL;
+    const struct cim_inst *entry = NULL;
+    const char *address = NULL;
+    for (size_t i = 0; i < d->n_peers; i++)
+        if (!strcmp(d->peers[i].name, peer))
+            address = d->peers[i].address;
+    bool is_new = !r || rel_mode(r) != REL_MODE_REPLICA;
+    if (hostset_admit(d->host.set, d->n_peers, peer, address, machine, is_new, &entry, err) < 0)
+        return vr_err_wrap(err, "host %s", d->cfg.host_name);
+    if (entry && machine)
+        bind(d, machine, entry);
+    return 0;
+}
+
+struct folder_ask {
+    struct daemon *d;
+    const struct vr_uuid *machine;
+    char *out;
+    size_t size;
+};
+
+static void ask_folder(void *arg)
+{
+    struct folder_ask *a = arg;
+    const struct cim_inst *in = hostset_entry_of(a->d->host.set, a->machine);
+    snprintf(
+        a->out, a->size, "%s",
+        in ? cim_inst_str(in, CIM_P_MSVM_REPLICATIONAUTHORIZATIONSETTINGDATA_REPLICASTORAGELOCATION)
+           : a->d->cfg.storage);
+}
+
+void service_folder(struct daemon *d, const struct vr_uuid *machine, char *out, size_t size)
+{
+    struct folder_ask a = { .d = d, .machine = machine, .out = out, .size = size };
+    ctl_call(d, ask_folder, &a);
+    /* QEMU runs as another user and must be able to pass through. */
+    if (mkdir(out, 0711) == 0)
+        (void)chmod(out, 0711);
+    else if (errno != EEXIST)
+        vr_log(VR_LOG_WARN, "cannot make folder %s: %s", out, strerror(errno));
+}
+
+struct test_ask {
+    struct daemon *d;
+    const char *peer;
+    struct vr_err err;
+};
+
+static void ask_test(void *arg)
+{
+    struct test_ask *a = arg;
+    service_admit(a->d, a->peer, NULL, &a->err);
+}
+
+int service_test(struct daemon *d, const char *peer, struct vr_err *err)
+{
+    struct test_ask a = { .d = d, .peer = peer };
+    ctl_call(d, ask_test, &a);
+    if (a.err.kind == VR_OK)
+        return 0;
+    vr_err_move(err, &a.err);
+    return -1;
+}
