@@ -56,6 +56,7 @@ struct daemon {
     struct engine *engine;
     struct host host;
     struct cim_server *cim;
+    struct host_providers *prov;
     struct wsm *wsm;
     struct wsm_http *http;
     struct machine_rt *rts;

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "cim/provider.h"
 #include "daemon/daemon.h"
+#include "daemon/service.h"
 #include "daemon/testvm.h"
 #include "wsman/auth_pam.h"
 #include "wsman/http.h"
@@ -43,6 +44,7 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *user)
     struct daemon *d = user;
     if (!d->stopping) {
         engine_tick(d->engine);
+        host_providers_tick(d->prov);
         wsm_expire(d->wsm, vr_mono_now());
     }
     sd_event_source_set_time(s, usec + 250000);
@@ -144,8 +146,10 @@ static int serve_management(struct daemon *d, struct vr_err *err)
 {
     d->cim = cim_server_new(d->cfg.host_name);
     host_init(d);
+    if (service_init(d, err) < 0)
+        return -1;
     testvm_host(d);
-    host_providers_register(d->cim, &d->host);
+    d->prov = host_providers_register(d->cim, &d->host);
     d->wsm = wsm_new(d->cim, NULL);
     struct wsm_auth auth = { .ctx = d,
                              .role_of_thumbprint = role_of_thumbprint,

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "cim/providers/hostset.h"
 #include "hypervisor/hv.h"
 #include "model/model.h"
 #include "replication/engine.h"
@@ -53,6 +54,8 @@ struct host {
     const char *cert_der_base64;
     const char *storage; /* default folder of replicas */
 
+    struct hostset *set; /* loaded before; changed by the providers, which call save() then */
+
     /* Machines as libvirt has them. */
     size_t (*machines)(void *ctx, const struct hv_machine **ret);
     /* Recovery points of a machine, oldest first. */
@@ -89,6 +92,10 @@ struct host {
     /* Turn off, undefine, delete what it wrote. */
     int (*test_destroy)(void *ctx, const struct vr_uuid *test, const char *owner,
                         struct vr_uuid *ret_job, struct vr_err *err);
+    /* Write a document of the host's set down, or (NULL text) forget it. */
+    int (*save)(void *ctx, enum hostset_kind kind, const char *id, const char *text,
+                const struct vr_uuid *machine, const char *owner, struct vr_uuid *ret_job,
+                struct vr_err *err);
 };
 
 /* A new machine's relationship is requested with engine_request(EV_U_CREATE): set, peer (name of
@@ -103,6 +110,9 @@ struct cim_server;
  * Returns: their common state, to be freed with host_providers_free() after @s. */
 struct host_providers;
 struct host_providers *host_providers_register(struct cim_server *s, const struct host *h);
+/* host_providers_tick() - begin new windows of statistics when their time has come; to be called
+ * every now and then. src:[contract.md D.2] */
+void host_providers_tick(struct host_providers *p);
 /* host_providers_free() - NULL is fine. */
 void host_providers_free(struct host_providers *p);
 
