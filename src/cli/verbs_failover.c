@@ -264,7 +264,7 @@ static char *reverse_settings(struct wsmc *w, const struct cli_vm *vm, const cha
     vr_auto(wsmc_inst_free) struct wsmc_inst *s = NULL;
     if (wsmc_get(w, &ref, &s, err) < 0)
         return NULL;
-    const char *back = to ? to : wsmc_str(s, "PrimaryConnectionPoint");
+    const char *back = to ? to : vm->peer[0] ? vm->peer : wsmc_str(s, "PrimaryConnectionPoint");
     if (!back || !*back) {
         vr_fail(err, VR_E_INVAL, 0, "the old primary is not known; name it with --to HOST");
         return NULL;

@@ -2,6 +2,7 @@
 #ifndef VR_DAEMON_DAEMON_H
 #define VR_DAEMON_DAEMON_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "base/exec.h"
@@ -49,6 +50,7 @@ struct daemon {
     struct vr_exec *store_exec; /* one thread */
     struct vr_exec *hv_exec;
     struct vr_exec *net_exec;
+    struct vr_exec *auth_exec; /* passwords: nobody waits for a peer to log in */
     struct vr_exec *xfer_exec;
     struct store *store; /* store thread only */
     struct hv *hv;       /* any worker */
@@ -60,7 +62,7 @@ struct daemon {
     struct wsm *wsm;
     struct wsm_http *http;
     struct machine_rt *rts;
-    struct testvms *tests; /* testvm.c */
+    struct testvms *tests;       /* testvm.c */
     struct hv_machine *machines; /* snapshot for the providers and vm_off */
     size_t n_machines;
     bool machines_wanted, machines_busy;
@@ -68,7 +70,7 @@ struct daemon {
     size_t n_peers;
     uint16_t peer_port; /* really in use */
     unsigned tasks;     /* posted and not yet answered */
-    bool stopping;
+    atomic_bool stopping;
 };
 
 /* rt_get() - the entry of a machine, made when absent. Control thread. */

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-
 /* ---- FAILOVER ---- */
 static void st_failover(void *arg)
 {
@@ -42,6 +41,7 @@ static void failover_work(struct task *t)
     struct swap_task *s = (struct swap_task *)t;
     const char *targets[VR_DISKS_MAX];
     rel_checkpoint(&t->r.next_lineage, 0, s->checkpoint);
+    swap_wait_hv(t);
     store_call(t->d, st_failover, s);
     if (t->err.kind == VR_OK)
         hv_checkpoint_adopt(t->d->hv, &t->r.machine, s->checkpoint, targets,
@@ -66,6 +66,7 @@ static void revert_work(struct task *t)
     struct swap_task *s = (struct swap_task *)t;
     struct hv_machine m;
     rel_checkpoint(&t->r.next_lineage, 0, s->checkpoint);
+    swap_wait_hv(t);
     if (hv_get(t->d->hv, &t->r.machine, &m, &t->err) < 0)
         return;
     bool off = m.power == HV_POWER_OFF;

@@ -154,7 +154,7 @@ static int serve_management(struct daemon *d, struct vr_err *err)
     struct wsm_auth auth = { .ctx = d,
                              .role_of_thumbprint = role_of_thumbprint,
                              .check_password = check_password,
-                             .exec = d->net_exec };
+                             .exec = d->auth_exec };
     if (wsm_http_new(d->loop, d->wsm, &auth, NULL, &d->http, err) < 0 ||
         wsm_http_listen_unix(d->http, d->cfg.socket, err) < 0)
         return -1;
@@ -269,6 +269,7 @@ static int start(struct daemon *d, struct vr_err *err)
     d->store_exec = vr_exec_new("store", 1);
     d->hv_exec = vr_exec_new("hypervisor", 4);
     d->net_exec = vr_exec_new("net", 4);
+    d->auth_exec = vr_exec_new("auth", 2);
     d->xfer_exec = vr_exec_new("transfer", 8);
     d->hv = hv_libvirt_new(d->cfg.libvirt_uri, hv_dir, d->cfg.guard_dir, on_hv_event, d, err);
     if (!d->hv)

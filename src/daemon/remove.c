@@ -2,7 +2,6 @@
 /* Left-over checkpoints, and the end of a relationship on this host. Hypervisor workers. */
 #include "daemon/swap.h"
 
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,14 +12,8 @@ static void reconcile_work(struct task *t)
 {
     char keep[64];
     rel_checkpoint(&t->r.acked.lineage, t->r.acked.epoch, keep);
-    /* A daemon that has just started waits a moment for its connection to libvirtd. */
-    for (int i = 0; i < 50; i++) {
-        vr_err_clear(&t->err);
-        if (clean_checkpoints(t, t->r.has_acked ? keep : NULL) == 0 ||
-            t->err.kind != VR_E_UNAVAIL || t->d->stopping)
-            break;
-        poll(NULL, 0, 100);
-    }
+    swap_wait_hv(t);
+    clean_checkpoints(t, t->r.has_acked ? keep : NULL);
 }
 
 static void reconcile_done(struct task *t)
@@ -77,6 +70,7 @@ static void remove_work(struct task *t)
     snprintf(s->checkpoint, sizeof s->checkpoint, "vmr.%.8s.end", vr_uuid_fmt(&t->r.lineage, none));
     if (hv_guard(t->d->hv, &t->r.machine, NULL, &t->err) < 0)
         return;
+    swap_wait_hv(t);
     struct task probe = *t;
     if (clean_checkpoints(&probe, NULL) < 0) /* the machine may be gone: nothing to clean then */
         vr_log_err(VR_LOG_INFO, "checkpoints were not removed", &probe.err);

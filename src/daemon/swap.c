@@ -2,6 +2,7 @@
 /* Common parts of the effects that touch the chain and the machine's definition. */
 #include "daemon/swap.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +37,21 @@ struct swap_task *swap_new(const struct rel *r, void (*work)(struct task *), enu
     s->ev.type = ok;
     s->failed = failed;
     return s;
+}
+
+void swap_wait_hv(struct task *t)
+{
+    for (int i = 0; i < 100 && !atomic_load(&t->d->stopping); i++) {
+        struct hv_machine m;
+        struct vr_err err = VR_ERR_INIT;
+        if (hv_get(t->d->hv, &t->r.machine, &m, &err) == 0) {
+            hv_machine_done(&m);
+            return;
+        }
+        if (err.kind != VR_E_UNAVAIL)
+            return; /* the effect finds out itself */
+        poll(NULL, 0, 100);
+    }
 }
 
 void swap_st_paths(void *arg)

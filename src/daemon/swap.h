@@ -33,6 +33,9 @@ struct swap_task {
 struct swap_task *swap_new(const struct rel *r, void (*work)(struct task *), enum rel_event_type ok,
                            enum rel_event_type failed);
 void swap_done(struct task *t);
+/* swap_wait_hv() - a daemon or libvirtd that has just started: wait some seconds for the connection
+ * before an effect is called a failure for its want. Workers; before anything else. */
+void swap_wait_hv(struct task *t);
 /* swap_st_paths() - fill path and paths with where the machine's disks are on failover. Store
  * thread. */
 void swap_st_paths(void *arg);

@@ -142,6 +142,7 @@ static void yield_work(struct task *t)
 {
     struct swap_task *s = (struct swap_task *)t;
     struct hv_machine m;
+    swap_wait_hv(t);
     if (hv_get(t->d->hv, &t->r.machine, &m, &t->err) < 0)
         return;
     bool off = m.power == HV_POWER_OFF;

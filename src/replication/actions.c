@@ -247,10 +247,11 @@ ACTION(reverse_failed)
 
 /* Nobody knows whether the peer has become the replica of the new lineage. Then the failover can no
  * longer be cancelled: that would leave two replicas and no primary. Asking again is always right,
- * so the new partner stays, too. */
+ * so the new partner stays, too; the settings are those of the replica that this still is. */
 ACTION(reverse_unsure)
 {
     rel_set_error(r, ev);
+    r->set = r->old_set;
     r->committed = true;
 }
 

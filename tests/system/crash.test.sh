@@ -142,12 +142,19 @@ undo_nothing() {
     :
 }
 
+# A point may be added between the two listings that check_points compares: then look again.
+points_equal() {
+    (check_points $to g1) 2>/dev/null || (check_points $to g1) 2>/dev/null || check_points $to g1
+}
+
 # ---- enabling, initial copy, cycles: the guest runs and writes ----
 each enable is_enabled undo_enable CREATE_AT_PEER PERSIST -- MAKE_REPLICA PERSIST GUARD
 ok "enable"
 undo_start() {
-    check_points $to g1
+    points_equal
     undo_enable
+    # What was a replica stays as a machine of its own: nobody's disks are taken away.
+    virsh_on $to undefine g1 --checkpoints-metadata
     do_enable
 }
 do_enable
@@ -155,7 +162,7 @@ each start is_started undo_start CAPTURE SHIP RETIRE -- RX_COMMIT PERSIST
 ok "initial copy"
 do_start
 each cycle is_cycled undo_nothing PERSIST CAPTURE SHIP RETIRE -- RX_COMMIT PERSIST RETENTION
-check_points $to g1
+points_equal
 ok "cycles"
 
 # ---- planned failover and reverse, again and again: the machine is off, others write to its disk ----
@@ -181,7 +188,7 @@ exchange() {
     from=$to
     to=$was
     wait_points $to g1 1
-    check_points $to g1
+    points_equal
 }
 round_trip() { # OPERATION WHO POINT
     local host
