@@ -193,6 +193,10 @@ if [ -n "$unit" ]; then
         run_meson asan "$build-asan"
         unset ASAN_OPTIONS UBSAN_OPTIONS
     fi
+    for file in tests/checks/*.test.sh; do
+        name=${file#tests/}
+        run_script "${name%.test.sh}" "$tree/$file"
+    done
 fi
 
 if [ -n "$system" ]; then
