@@ -3,6 +3,7 @@
 #include "daemon/swap.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -39,6 +40,20 @@ static bool can_be_asked(struct swap_task *s)
     return false;
 }
 
+/* An old primary that has just come back may be in the middle of a cycle that ends at once. */
+static int ask_to_yield(struct swap_task *s, const struct vr_buf *b, struct vr_buf *reply)
+{
+    struct daemon *d = s->t.d;
+    for (int i = 0;; i++) {
+        int rc =
+            xport_call(d->xport, &s->peer, CALL_REVERSE, b->data, b->len, reply, 120000, &s->t.err);
+        if (rc == 0 || s->t.err.kind != VR_E_BUSY || i == 30 || d->stopping)
+            return rc;
+        vr_err_clear(&s->t.err);
+        poll(NULL, 0, 300);
+    }
+}
+
 static void reverse_work(struct task *t)
 {
     struct swap_task *s = (struct swap_task *)t;
@@ -60,9 +75,7 @@ static void reverse_work(struct task *t)
                              .n_disks = r->n_disks };
     vr_autobuf struct vr_buf b = VR_BUF_INIT;
     vr_autobuf struct vr_buf reply = VR_BUF_INIT;
-    if (msg_reverse_encode(&m, &b, &t->err) == 0 &&
-        xport_call(t->d->xport, &s->peer, CALL_REVERSE, b.data, b.len, &reply, 120000, &t->err) ==
-            0) {
+    if (msg_reverse_encode(&m, &b, &t->err) == 0 && ask_to_yield(s, &b, &reply) == 0) {
         __attribute__((cleanup(msg_reverse_reply_done))) struct msg_reverse_reply rr = { 0 };
         if (msg_reverse_reply_decode(reply.data, reply.len, &rr, &t->err) == 0) {
             s->ev.seeded = rr.seeded;
