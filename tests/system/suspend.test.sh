@@ -5,13 +5,21 @@
 # of its stages, on both sides.
 . "$(dirname "$0")/lib.sh"
 system_begin
-hosts_up bandwidth=4
+hosts_up bandwidth=3
 pair_hosts
-"$guest" create "$dir" A g1 --fill 16
+"$guest" create "$dir" A g1 --fill 32
 "$guest" start "$dir" A g1 >/dev/null
 vr A --quiet enable g1 --to hostb --interval 5
 
-vr A --quiet --no-wait start g1 >/dev/null
+# Ctrl-C leaves the job alone and says how to see it again.
+got=0
+timeout --preserve-status -s INT 2 "$lab" exec "$dir" A "$build/src/cli/vmreplica" start g1 >"$dir/said" 2>&1 || got=$?
+[ $got = 130 ] || fail "exit status $got after Ctrl-C: $(cat "$dir/said")"
+job=$(sed -n 's/^The job goes on. To follow it: vmreplica jobs \([^ ]*\)$/\1/p' "$dir/said")
+[ -n "$job" ] || fail "after Ctrl-C it said: $(cat "$dir/said")"
+is_state A g1 "initial copy" || fail "Ctrl-C ended the job: $(status A g1 State)"
+[ "$(vr A --json jobs "$job" | jq -r '.[0].JobState')" = 4 ] || fail "job $job does not run: $(vr A --json jobs "$job")"
+ok "Ctrl-C: $(head -n 1 <<<"$(grep -v '^$' "$dir/said" | tail -n 2)")"
 vr A suspend g1
 [ "$(status A g1 State)" = "suspended during initial copy" ] || fail "state: $(status A g1 State)"
 vr A resume g1

@@ -1,0 +1,97 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# The primary host is lost while the machine runs. The replica takes over at its newest point; when
+# the old host is back, the direction is reversed and only what differs travels, what the old host
+# wrote and nobody received is kept. Then failover to an older point, cancelled and for good.
+. "$(dirname "$0")/lib.sh"
+system_begin
+hosts_up
+pair_hosts
+"$guest" create "$dir" A g1 --fill 32
+"$guest" start "$dir" A g1 >/dev/null
+uuid=$(uuid_of A g1)
+protect g1
+wait_points B g1 2
+check_points B g1
+"$guest" wait-tick "$dir" A g1 8 >/dev/null
+"$lab" crash "$dir" A
+ok "hosta is lost"
+newest=$(newest_point B g1)
+image=$(point_files B "$uuid" | tail -n 1 | awk '{ print $4 }')
+held=$("$guest" counter "$dir" B "$image")
+
+vr B failover g1
+"$guest" wait-line "$dir" B g1 60 '^VMR boot' >/dev/null
+[ "$(guest_boot_counter B g1)" = "$held" ] || fail "hostb began at $(guest_boot_counter B g1), its newest point holds $held"
+ok "hostb runs the machine from its newest point ${newest##*:}: tick $held"
+refused B 1 'hosta' reverse g1
+"$guest" wait-tick "$dir" B g1 8 >/dev/null
+
+"$lab" boot "$dir" A
+"$lab" start-libvirtd "$dir" A
+# What hosta's disk holds now, nobody else has.
+mkdir -p "$dir/A/var/log/oracle/orphan"
+on A qemu-img convert -O raw /var/lib/libvirt/images/g1-0.qcow2 /var/log/oracle/orphan/vda.raw
+"$daemon" start "$dir" A
+wait_for 60 "hosta learns that it is superseded" eval '[ -n "$(status A g1 LastError)" ]'
+ok "hosta says: $(status A g1 LastError)"
+sent=$(sent_by B)
+vr B reverse g1
+wait_state B g1 replicating
+wait_points A g1 2
+sent=$(($(sent_by B) - sent))
+[ $sent -lt $((12 << 20)) ] || fail "the reverse sent $(human $sent): that looks like a full copy"
+first=$(points A g1 | head -n 1)
+mv "$dir/A/var/log/oracle/orphan" "$dir/A/var/log/oracle/$uuid/${first/:/-}"
+check_points A g1
+ok "reversed with $(human $sent); what hosta had written alone is the point $first"
+
+vr B --quiet failover g1 --planned
+"$guest" wait-line "$dir" A g1 60 "^VMR boot counter=$(guest_last_words B g1)\$" >/dev/null
+vr A --quiet reverse g1
+wait_state A g1 replicating
+wait_points B g1 3
+check_points B g1
+ok "home again"
+
+# ---- an older point ----
+older=$(points B g1 | tail -n 2 | head -n 1)
+image=$(point_files B "$uuid" | awk -v id="${older/:/-}" '$1 == id { print $4 }')
+held=$("$guest" counter "$dir" B "$image")
+"$guest" destroy "$dir" A g1 >/dev/null
+size=$(stat -c %s "$("$guest" log "$dir" B g1)")
+vr B --quiet failover g1 --point "$older"
+"$guest" wait-line "$dir" B g1 60 "^VMR boot counter=$held\$" "$size" >/dev/null
+ok "hostb runs the machine from an older point, tick $held"
+wait_state A g1 error
+ok "hosta stops: $(status A g1 LastError)"
+vr B --quiet cancel g1
+wait_state B g1 replicating
+domain_off B g1 || fail "hostb still runs it"
+vr A --quiet resume g1
+"$guest" start "$dir" A g1 >/dev/null
+wait_points B g1 2 180
+check_points B g1
+ok "cancelled: replication from hosta goes on"
+
+older=$(points B g1 | tail -n 2 | head -n 1)
+image=$(point_files B "$uuid" | awk -v id="${older/:/-}" '$1 == id { print $4 }')
+held=$("$guest" counter "$dir" B "$image")
+"$guest" destroy "$dir" A g1 >/dev/null
+mkdir -p "$dir/A/var/log/oracle/orphan"
+on A qemu-img convert -O raw "$(virsh_on A domblklist g1 | awk '$1 == "vda" { print $2 }')" /var/log/oracle/orphan/vda.raw
+size=$(stat -c %s "$("$guest" log "$dir" B g1)")
+vr B --quiet failover g1 --point "$older"
+"$guest" wait-line "$dir" B g1 60 "^VMR boot counter=$held\$" "$size" >/dev/null
+vr B --quiet commit g1
+sent=$(sent_by B)
+vr B --quiet reverse g1
+wait_state B g1 replicating
+wait_points A g1 2
+sent=$(($(sent_by B) - sent))
+[ $sent -lt $((12 << 20)) ] || fail "the reverse sent $(human $sent): that looks like a full copy"
+first=$(points A g1 | head -n 1)
+mv "$dir/A/var/log/oracle/orphan" "$dir/A/var/log/oracle/$uuid/${first/:/-}"
+check_points A g1
+ok "older point, committed, reversed with $(human $sent)"
