@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Associations among what the other files show. Each is a list of pairs; walking them in either
  * direction is the server's work. Control thread only. src:[contract.md A.16] */
+#include "cim/providers/network.h"
 #include "cim/providers/prov.h"
 
 #include <stdio.h>
@@ -38,10 +39,13 @@ static enum cim_status enum_hosted_service(void *ctx, const struct cim_caller *w
 {
     const struct host_providers *p = ctx;
 
-    if (PAIR(sink, MSVM_HOSTEDSERVICE, ANTECEDENT, path_system(p->h->name), DEPENDENT,
-             path_service(p, REPL)))
-        PAIR(sink, MSVM_HOSTEDSERVICE, ANTECEDENT, path_system(p->h->name), DEPENDENT,
-             path_service(p, VSMS));
+    static const enum cim_class_id services[] = { REPL, VSMS,
+                                                  CIM_C_MSVM_VIRTUALSYSTEMSNAPSHOTSERVICE };
+
+    for (size_t i = 0; i < VR_ARRAY_LEN(services); i++)
+        if (!PAIR(sink, MSVM_HOSTEDSERVICE, ANTECEDENT, path_system(p->h->name), DEPENDENT,
+                  path_service(p, services[i])))
+            break;
     return CIM_S_OK;
 }
 
@@ -163,7 +167,7 @@ static bool emit_components(const struct host_providers *p, const struct vm *vm,
             if (!PAIR(sink, MSVM_VIRTUALSYSTEMSETTINGDATACOMPONENT, GROUPCOMPONENT, path_vssd(vm),
                       PARTCOMPONENT, path_disk(vm, vm->hv->disks[i].target, kinds[k])))
                 return false;
-    return true;
+    return emit_nic_components(p, vm, sink);
 }
 
 static bool emit_in_drive(const struct host_providers *p, const struct vm *vm,

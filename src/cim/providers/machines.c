@@ -265,7 +265,9 @@ struct cim_path *path_service(const struct host_providers *p, enum cim_class_id 
     add(path, "SystemCreationClassName", "Msvm_ComputerSystem");
     add(path, "SystemName", p->h->name);
     add(path, "CreationClassName", name);
-    add(path, "Name", cls == CIM_C_MSVM_REPLICATIONSERVICE ? "replicasvc" : "vmms");
+    add(path, "Name", cls == CIM_C_MSVM_REPLICATIONSERVICE           ? "replicasvc"
+                      : cls == CIM_C_MSVM_VIRTUALSYSTEMSNAPSHOTSERVICE ? "vssnapsvc"
+                                                                       : "vmms");
     return path;
 }
 

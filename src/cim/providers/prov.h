@@ -173,7 +173,8 @@ enum cim_status each_vm(void *ctx, struct cim_sink *sink, vm_emit_fn fn);
     G(service)         \
     G(relationship)    \
     G(settings)        \
-    G(system) G(job) G(vssd) G(storage) G(assoc) G(own) G(status) G(vsms) G(authorization)
+    G(system) G(job) G(vssd) G(storage) G(assoc) G(own) G(status) G(vsms) G(authorization) \
+    G(network) G(rest)
 #define G(name) void prov_register_##name(struct cim_server *s, struct host_providers *p);
 PROV_GROUPS(G)
 #undef G

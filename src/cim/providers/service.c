@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Msvm_ReplicationService, its settings and the carrier of the data; the table of its methods.
  * Control thread only. src:[contract.md A.1, A.2, A.6, B.1] */
+#include "cim/providers/network.h"
 #include "cim/providers/prov.h"
 
 #include <stdlib.h>
@@ -201,7 +202,7 @@ static const struct method methods[] = {
     { M(COMMITFAILOVER), CIM_ROLE_OPERATOR, svc_commit },
     { M(TESTREPLICASYSTEM), CIM_ROLE_OPERATOR, call_unsupported },
     { M(RESYNCHRONIZE), CIM_ROLE_OPERATOR, svc_resync },
-    { M(SETFAILOVERNETWORKADAPTERSETTINGS), CIM_ROLE_ADMIN, call_unsupported },
+    { M(SETFAILOVERNETWORKADAPTERSETTINGS), CIM_ROLE_ADMIN, svc_set_failover_network },
     { M(GETREPLICATIONSTATISTICS), CIM_ROLE_READER, svc_statistics },
     { M(GETREPLICATIONSTATISTICSEX), CIM_ROLE_READER, svc_statistics },
     { M(RESETREPLICATIONSTATISTICS), CIM_ROLE_OPERATOR, svc_reset_statistics },

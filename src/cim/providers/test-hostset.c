@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "cim/cimxml.h"
 #include "cim/providers/hostset.h"
 
 #define SVCSET "Msvm_ReplicationServiceSettingData=@"
@@ -281,15 +282,138 @@ static void replica_is_bound_to_its_entry(void **st)
     assert_int_equal(admit(w, "hostb", web), VR_OK);
 }
 
+/* ---- network adapters ---- */
+#define NIC1 "564D5245-504C-4943-8000-525400AABB01"
+#define PORT "Msvm_SyntheticEthernetPortSettingData.InstanceID=\"Microsoft:" WEB "\\\\" NIC1 "\""
+#define CONNECTION \
+    "Msvm_EthernetPortAllocationSettingData.InstanceID=\"Microsoft:" WEB "\\\\" NIC1 "\\\\C\""
+#define AFTER                                                                                    \
+    "Msvm_FailoverNetworkAdapterSettingData.InstanceID=\"Microsoft:Failover\\\\" WEB "\\\\" NIC1 \
+    "\""
+
+static void adapters_and_their_parts(void **st)
+{
+    struct world *w = *st;
+
+    assert_string_equal(txt(w, PORT, "Address"), "525400AABB01");
+    assert_int_equal(num(w, PORT, "ResourceType"), 10);
+    assert_string_equal(txt(w, CONNECTION, "HostResource"), "default");
+    assert_int_equal(num(w, AFTER, "ProtocolIFType"), 0);
+    assert_int_equal(num(w, AFTER, "DHCPEnabled"), 1);
+    struct cim_list l = walk(w, PORT, "Msvm_EthernetPortFailoverSettingDataComponent",
+                             "Msvm_FailoverNetworkAdapterSettingData");
+    assert_int_equal(l.n, 1);
+    cim_list_done(&l);
+    l = walk(w, AFTER, "Msvm_EthernetPortFailoverSettingDataComponent", NULL);
+    assert_int_equal(l.n, 1);
+    cim_list_done(&l);
+    l = walk(w, "Msvm_VirtualSystemSettingData.InstanceID=\"Microsoft:" WEB "\"",
+             "Msvm_VirtualSystemSettingDataComponent", "Msvm_EthernetPortAllocationSettingData");
+    assert_int_equal(l.n, 2);
+    cim_list_done(&l);
+    l = walk(w, CONNECTION, "Msvm_VirtualSystemSettingDataComponent", NULL);
+    assert_int_equal(l.n, 1);
+    cim_list_done(&l);
+}
+
+/* SetFailoverNetworkAdapterSettings with the settings as they are, one property changed. */
+static uint32_t after(struct world *w, const char *guid, int prop, const char *const *v, size_t n)
+{
+    vr_auto(cim_inst_free) struct cim_inst *in = get(w, AFTER);
+    vr_autofree char *xml = NULL, *vm = vr_printf("Msvm_ComputerSystem.Name=\"%s\"", guid);
+    static const char *const ip[] = { "192.0.2.9", "2001:db8::9" }, *const net[] = {
+        "255.255.255.0", "64"
+    };
+
+    cim_inst_set_uint(in, CIM_P_MSVM_FAILOVERNETWORKADAPTERSETTINGDATA_PROTOCOLIFTYPE, 4098);
+    cim_inst_set_strv(in, CIM_P_MSVM_FAILOVERNETWORKADAPTERSETTINGDATA_IPADDRESSES, ip, 2);
+    cim_inst_set_strv(in, CIM_P_MSVM_FAILOVERNETWORKADAPTERSETTINGDATA_SUBNETS, net, 2);
+    if (prop >= 0)
+        cim_inst_set_strv(in, prop, v, n);
+    assert_int_equal(cim_xml_text(in, "hosta", &xml, NULL), 0);
+    return CALL(w, SERVICE, "SetFailoverNetworkAdapterSettings", { "ComputerSystem", vm },
+                { "NetworkSettings", xml });
+}
+
+static void addresses_after_a_failover(void **st)
+{
+    struct world *w = *st;
+    static const char *const bad[] = { "1", "2", "3", "4", "5", "6" };
+    static const char *const gap[] = { "255.0.255.0", "64" };
+    static const char *const gateways[] = { "192.0.2.1", "192.0.2.1", "192.0.2.1",
+                                            "192.0.2.1", "192.0.2.1", "192.0.2.1" };
+#define SET(prop, v, n) after(w, WEB, CIM_P_MSVM_FAILOVERNETWORKADAPTERSETTINGDATA_##prop, v, n)
+
+    assert_int_equal(after(w, WEB, -1, NULL, 0), 32775); /* not replicated */
+    make_replica(w);
+    assert_int_equal(after(w, DB, -1, NULL, 0), 32775);
+    assert_int_equal(SVC(w, WEB, "SetFailoverNetworkAdapterSettings"), 32773);
+    assert_int_equal(SET(IPADDRESSES, bad, 2), 32773);
+    assert_int_equal(SET(SUBNETS, gap, 2), 32773);
+    assert_int_equal(SET(SUBNETS, gap, 1), 32773);
+    assert_int_equal(SET(DEFAULTGATEWAYS, gateways, 6), 32773);
+    assert_int_equal(SET(DNSSERVERS, bad, 1), 32773);
+    assert_int_equal(num(w, AFTER, "ProtocolIFType"), 0);
+    done(w, SET(DEFAULTGATEWAYS, gateways, 5));
+    assert_int_equal(num(w, AFTER, "ProtocolIFType"), 4098);
+    assert_string_equal(txt(w, AFTER, "IPAddresses"), "192.0.2.9");
+    assert_string_equal(txt(w, AFTER, "DefaultGateways"), "192.0.2.1");
+    w->who.role = CIM_ROLE_OPERATOR;
+    assert_int_equal(after(w, WEB, -1, NULL, 0), 32769);
+#undef SET
+}
+
+static void network_of_test_failovers(void **st)
+{
+    struct world *w = *st;
+    static const char vsms[] = "Msvm_VirtualSystemManagementService=@";
+    vr_auto(cim_inst_free) struct cim_inst *in = get(w, CONNECTION);
+    vr_autofree char *xml = NULL, *disk = NULL;
+
+    cim_inst_set_str(in, CIM_P_MSVM_ETHERNETPORTALLOCATIONSETTINGDATA_TESTREPLICASWITCHNAME,
+                     "isolated");
+    assert_int_equal(cim_xml_text(in, "hosta", &xml, NULL), 0);
+    done(w, CALL(w, vsms, "ModifyResourceSettings", { "ResourceSettings", xml }));
+    assert_int_equal(cim_args_at(w->args, "ResultingResourceSettings")->n, 1);
+    assert_string_equal(txt(w, CONNECTION, "TestReplicaSwitchName"), "isolated");
+    vr_auto(cim_inst_free) struct cim_inst *d = get(w, DISK(WEB, "vda"));
+    assert_int_equal(cim_xml_text(d, "hosta", &disk, NULL), 0);
+    assert_int_equal(CALL(w, vsms, "ModifyResourceSettings", { "ResourceSettings", disk }), 32770);
+    assert_int_equal(CALL(w, vsms, "ModifyResourceSettings"), 32773);
+}
+
+/* ---- what there is little of ---- */
+static void points_are_not_destroyed(void **st)
+{
+    struct world *w = *st;
+    static const char service[] = "Msvm_VirtualSystemSnapshotService=@";
+
+    make_replica(w);
+    struct cim_list l = walk(w, VM(WEB), "Msvm_SnapshotOfVirtualSystem", NULL);
+    vr_auto(cim_path_free) struct cim_path *p = cim_inst_path(l.v[0]);
+    vr_autofree char *point = cim_path_fmt(p, NULL);
+    assert_int_equal(CALL(w, service, "DestroySnapshot", { "AffectedSnapshot", point }), 32775);
+    assert_int_equal(CALL(w, service, "DestroySnapshot"), 32773);
+    cim_list_done(&l);
+    l = walk(w, service, "Msvm_HostedService", "Msvm_ComputerSystem");
+    assert_int_equal(l.n, 1);
+    cim_list_done(&l);
+    l = walk(w, VM(WEB), "Msvm_CollectedVirtualSystems", NULL);
+    assert_int_equal(l.n, 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, world_new, world_free)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(settings_of_a_new_host),         T(settings_are_checked), T(settings_are_kept),
-        T(disabled_host_receives_nothing), T(windows_are_aligned),  T(statistics_begin_anew),
-        T(entries_are_added_and_shown),    T(entries_are_checked),  T(entries_decide_who_may_come),
-        T(replica_is_bound_to_its_entry),
+        T(settings_of_a_new_host),      T(settings_are_checked),
+        T(settings_are_kept),           T(disabled_host_receives_nothing),
+        T(windows_are_aligned),         T(statistics_begin_anew),
+        T(entries_are_added_and_shown), T(entries_are_checked),
+        T(entries_decide_who_may_come), T(replica_is_bound_to_its_entry),
+        T(adapters_and_their_parts),    T(addresses_after_a_failover),
+        T(network_of_test_failovers),   T(points_are_not_destroyed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

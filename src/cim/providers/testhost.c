@@ -219,7 +219,8 @@ static void make_machines(struct world *w)
 {
     static const char *const guids[] = { WEB, DB, ODD };
     static const char *const names[] = { "web", "db", "odd" };
-    static char path[] = "/srv/disk.qcow2", note[] = "a CD-ROM is not replicated";
+    static char network[] = "default", path[] = "/srv/disk.qcow2",
+                note[] = "a CD-ROM is not replicated";
 
     w->disks[0] = (struct hv_disk){ .target = "vda",
                                     .path = path,
@@ -237,6 +238,10 @@ static void make_machines(struct world *w)
         strcpy(w->vm[i].name, names[i]);
         w->vm[i].power = HV_POWER_OFF;
     }
+    w->nics[0] = (struct hv_nic){ .mac = "52:54:00:aa:bb:01", .source = network };
+    w->nics[1] = (struct hv_nic){ .mac = "52:54:00:aa:bb:02" };
+    w->vm[0].nics = w->nics;
+    w->vm[0].n_nics = 2;
     w->vm[0].disks = w->disks;
     w->vm[0].n_disks = 3;
     w->vm[2].disks = &w->disks[3];

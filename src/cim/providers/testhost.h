@@ -36,6 +36,7 @@ struct world {
     struct hv_machine vm[3];
     size_t n_vms; /* 0: the hypervisor is away */
     struct hv_disk disks[4];
+    struct hv_nic nics[2]; /* of web */
     struct host_peer peer;
     struct store_point points[8];
     size_t n_points;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Msvm_VirtualSystemManagementService, as far as clients of replication use it: summaries of
  * machines. Control thread only. src:[contract.md A.9] */
+#include "cim/providers/network.h"
 #include "cim/providers/prov.h"
 
 #include <stdlib.h>
@@ -145,6 +146,7 @@ static const struct method methods[] = {
     { M(STARTSERVICE), CIM_ROLE_READER, call_dmtf_unsupported },
     { M(STOPSERVICE), CIM_ROLE_READER, call_dmtf_unsupported },
     { M(DESTROYSYSTEM), CIM_ROLE_READER, call_dmtf_unsupported },
+    { M(MODIFYRESOURCESETTINGS), CIM_ROLE_ADMIN, vsms_modify_resources },
     { M(GETSUMMARYINFORMATION), CIM_ROLE_READER, get_summary },
 };
 #undef M
