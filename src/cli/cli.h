@@ -101,6 +101,8 @@ void cli_json(const struct wsmc_list *l, const char *const *numbers);
     V(resume, "resume MACHINE", "go on after suspend or an error")                                 \
     V(resync, "resync MACHINE", "compare everything and ship what differs")                        \
     V(failover, "failover MACHINE [--planned] [--point P]", "let the replica take over")           \
+    V(test, "test MACHINE [--point P] [--network N] [--end]",                                      \
+      "start a copy of a recovery point; options: --another, --no-start")                          \
     V(cancel, "cancel MACHINE", "take a failover, its preparation or the initial copy back")       \
     V(commit, "commit MACHINE", "complete a failover: no way back to other points")                \
     V(reverse, "reverse MACHINE", "replicate back, from the host failed over to")                  \

@@ -197,6 +197,11 @@ static enum cim_status enum_affected(void *ctx, const struct cim_caller *who, st
         if (!PAIR(sink, MSVM_AFFECTEDJOBELEMENT, AFFECTEDELEMENT, of, AFFECTINGELEMENT,
                   path_job(&j->id)))
             break;
+        const struct host_test *t = vm_test_of_job(p, &j->id);
+        if (t && !PAIR(sink, MSVM_AFFECTEDJOBELEMENT, AFFECTEDELEMENT,
+                       path_system(vr_uuid_fmt_upper(&t->uuid, guid)), AFFECTINGELEMENT,
+                       path_job(&j->id)))
+            break;
     }
     return CIM_S_OK;
 }

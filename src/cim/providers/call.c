@@ -222,6 +222,8 @@ int call_admit(struct call *c, const struct vm *vm, struct rel_event *ev, struct
     if (vm->rel->st == ST_NONE && ev->type != EV_U_CREATE && ev->type != EV_U_BECOME_REPLICA)
         return vr_fail(err, VR_E_STATE, 0, "%s is not possible: machine %s is not replicated",
                        rel_event_text(ev->type), vm->name);
+    if (call_admit_tests(c, vm, ev->type, err) < 0)
+        return -1;
     ev->vm_off = true;
     ev->wall = vr_wall_now();
     ev->mono = vr_mono_now();

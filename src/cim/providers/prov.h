@@ -59,6 +59,21 @@ uint16_t vm_health(const struct vm *vm);
 /* vm_enabled_state() - EnabledState; 0 unknown. src:[contract.md A.9] */
 uint16_t vm_enabled_state(const struct vm *vm);
 
+/* ---- testfailover.c: test machines ---- */
+/* vm_tests() - all. vm_as_test() - the test machine with this identifier. vm_test_of() - the first
+ * one made of a replica. vm_test_of_job() - the one that a job has made. NULL if there is none. */
+size_t vm_tests(const struct host_providers *p, const struct host_test **ret);
+const struct host_test *vm_as_test(const struct host_providers *p, const struct vr_uuid *uuid);
+const struct host_test *vm_test_of(const struct host_providers *p, const struct vr_uuid *machine);
+const struct host_test *vm_test_of_job(const struct host_providers *p, const struct vr_uuid *job);
+/* vm_mode() - ReplicationMode: that of the relationship, or test. */
+uint16_t vm_mode(const struct host_providers *p, const struct vm *vm);
+/* vm_set_tests() - identifiers of a replica's test machines as array @property of @in. */
+void vm_set_tests(const struct host_providers *p, const struct vm *vm, struct cim_inst *in,
+                  int property);
+/* vm_explain_tests() - a sentence about it, NULL if there is nothing to say; the caller frees. */
+char *vm_explain_tests(const struct host_providers *p, const struct vm *vm);
+
 /* ---- identifiers, src:[contract.md section 1] ---- */
 /* id_hvr() - Microsoft:<GUID>\HVR\<n>. id_hvr_parse() - its parts; false if it is none. */
 char *id_hvr(char out[PROV_ID_MAX], const char *guid, int n);
@@ -118,6 +133,9 @@ int call_request(struct call *c, const struct vm *vm, struct rel_event *ev, enum
 /* call_admit_request() - both. */
 int call_admit_request(struct call *c, const struct vm *vm, struct rel_event *ev,
                        enum job_type type, struct vr_err *err);
+/* call_admit_tests() - what test machines forbid; part of call_admit(). */
+int call_admit_tests(struct call *c, const struct vm *vm, enum rel_event_type ev,
+                     struct vr_err *err);
 /* call_vm() - machine of parameter ComputerSystem. call_no() - not supported, with a reason. */
 int call_vm(struct call *c, struct vm *ret, struct vr_err *err);
 int call_rel1(const struct vm *vm, struct vr_err *err);
@@ -169,12 +187,13 @@ typedef bool (*vm_emit_fn)(const struct host_providers *p, const struct vm *vm,
 enum cim_status each_vm(void *ctx, struct cim_sink *sink, vm_emit_fn fn);
 
 /* Each file's providers. */
-#define PROV_GROUPS(G) \
-    G(service)         \
-    G(relationship)    \
-    G(settings)        \
-    G(system) G(job) G(vssd) G(storage) G(assoc) G(own) G(status) G(vsms) G(authorization) \
-    G(network) G(rest)
+#define PROV_GROUPS(G)                                                                           \
+    G(service)                                                                                   \
+    G(relationship)                                                                              \
+    G(settings)                                                                                  \
+    G(system)                                                                                    \
+    G(job) G(vssd) G(storage) G(assoc) G(own) G(status) G(vsms) G(testfailover) G(authorization) \
+        G(network) G(rest)
 #define G(name) void prov_register_##name(struct cim_server *s, struct host_providers *p);
 PROV_GROUPS(G)
 #undef G
@@ -187,6 +206,10 @@ int svc_start(struct call *c, struct vr_err *err);
 int svc_resync(struct call *c, struct vr_err *err);
 int svc_failover(struct call *c, struct vr_err *err);
 int svc_revert(struct call *c, struct vr_err *err);
+int svc_test(struct call *c, struct vr_err *err);
+int vsms_destroy(struct call *c, struct vr_err *err);
+/* status_test() - method TestFailover of Vmr_ReplicationStatus for machine @vm. */
+int status_test(struct call *c, const struct vm *vm, struct vr_err *err);
 int svc_commit(struct call *c, struct vr_err *err);
 int svc_reverse(struct call *c, struct vr_err *err);
 int svc_add_entry(struct call *c, struct vr_err *err);

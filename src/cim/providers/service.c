@@ -200,7 +200,7 @@ static const struct method methods[] = {
     { M(INITIATEFAILOVER), CIM_ROLE_OPERATOR, svc_failover },
     { M(REVERTFAILOVER), CIM_ROLE_OPERATOR, svc_revert },
     { M(COMMITFAILOVER), CIM_ROLE_OPERATOR, svc_commit },
-    { M(TESTREPLICASYSTEM), CIM_ROLE_OPERATOR, call_unsupported },
+    { M(TESTREPLICASYSTEM), CIM_ROLE_OPERATOR, svc_test },
     { M(RESYNCHRONIZE), CIM_ROLE_OPERATOR, svc_resync },
     { M(SETFAILOVERNETWORKADAPTERSETTINGS), CIM_ROLE_ADMIN, svc_set_failover_network },
     { M(GETREPLICATIONSTATISTICS), CIM_ROLE_READER, svc_statistics },

@@ -94,6 +94,8 @@ static struct cim_inst *make_statistics(const struct host_providers *p, const st
     cim_inst_set_uint(in, P(PENDINGREPLICATIONSIZE), pending(p, vm));
     cim_inst_set_uint(in, P(APPLICATIONCONSISTENTSNAPSHOTFAILURECOUNT), r->stat_app_fail);
     cim_inst_set_uint(in, P(REPLICATIONHEALTH), vm_health(vm));
+    if (p->h->last_test)
+        cim_inst_set_time(in, P(LASTTESTFAILOVERTIME), p->h->last_test(p->h->ctx, &vm->uuid));
     return in;
 }
 

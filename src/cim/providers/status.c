@@ -159,7 +159,8 @@ static bool emit_status(const struct host_providers *p, const struct vm *vm, str
     rel_health(r, now, why, &n);
     cim_inst_set_str(in, P(INSTANCEID), id_hvr(id, vm->guid, 0));
     cim_inst_set_str(in, P(MACHINENAME), vm->name);
-    cim_inst_set_str(in, P(ROLE), roles[rel_mode(r)]);
+    cim_inst_set_str(in, P(ROLE), roles[vm_mode(p, vm)]);
+    vm_set_tests(p, vm, in, P(TESTMACHINES));
     cim_inst_set_str(in, P(PEERNAME), r->peer[0] ? r->peer : NULL);
     cim_inst_set_str(in, P(STATE), rel_state_text(r->st));
     cim_inst_set_strv(in, P(HEALTHREASONS), why, n);
@@ -180,7 +181,10 @@ static bool emit_status(const struct host_providers *p, const struct vm *vm, str
     cim_inst_set_str(in, P(LASTERROR), r->last_err.kind != VR_OK ? r->last_err.msg : NULL);
     set_next(r, now, in);
     vr_autofree char *text = explain(vm, why, n, has_age, age);
-    cim_inst_set_str(in, P(EXPLANATION), text);
+    vr_autofree char *tests = vm_explain_tests(p, vm);
+    vr_autofree char *both =
+        tests && !vm_as_test(p, &vm->uuid) ? vr_printf("%s %s", text, tests) : NULL;
+    cim_inst_set_str(in, P(EXPLANATION), both ? both : tests ? tests : text);
     cim_inst_set_uint(in, P(INTERVALSECONDS), r->set.interval_s);
     return cim_emit(sink, in);
 }
@@ -261,7 +265,15 @@ static int verify(struct call *c, struct vr_err *err)
     return 0;
 }
 
+static int test_failover(struct call *c, struct vr_err *err)
+{
+    struct vm vm;
+
+    return target(c->p, c->target, &vm, err) < 0 ? -1 : status_test(c, &vm, err);
+}
+
 static const struct method methods[] = {
+    { CIM_M_VMR_REPLICATIONSTATUS_TESTFAILOVER, CIM_ROLE_OPERATOR, test_failover },
     { CIM_M_VMR_REPLICATIONSTATUS_SYNCNOW, CIM_ROLE_OPERATOR, sync_now },
     { CIM_M_VMR_REPLICATIONSTATUS_SETINTERVAL, CIM_ROLE_ADMIN, set_interval },
     { CIM_M_VMR_REPLICATIONSTATUS_VERIFYPOINT, CIM_ROLE_OPERATOR, verify },

@@ -60,7 +60,7 @@ static bool emit_machine(const struct host_providers *p, const struct vm *vm, st
 
     cim_inst_set_uint(in, P(ENABLEDSTATE), vm_enabled_state(vm));
     cim_inst_set_uint(in, P(NUMBEROFNUMANODES), 1);
-    cim_inst_set_uint(in, P(REPLICATIONMODE), rel_mode(r));
+    cim_inst_set_uint(in, P(REPLICATIONMODE), vm_mode(p, vm));
     cim_inst_set_uint(in, P(REPLICATIONSTATE), state);
     cim_inst_set_uint(in, P(REPLICATIONHEALTH), vm_health(vm));
     cim_inst_set_uint(in, P(FAILEDOVERREPLICATIONTYPE),

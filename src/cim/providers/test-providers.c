@@ -510,7 +510,6 @@ static void not_supported(void **st)
     struct world *w = *st;
     static const char *const no[] = {
         "ImportInitialReplica",
-        "TestReplicaSystem",
         "InitiateFailback",
         "ChangeReplicationModeToPrimary",
     };

@@ -50,6 +50,17 @@ static void set_replication(const struct host_providers *p, const struct vm *vm,
         }
 }
 
+static void set_test(const struct host_providers *p, const struct vm *vm, struct cim_inst *in)
+{
+    const struct host_test *t = vm_test_of(p, &vm->uuid);
+    char guid[VR_UUID_STR];
+
+    if (!t || !t->ready)
+        return;
+    vr_auto(cim_path_free) struct cim_path *path = path_system(vr_uuid_fmt_upper(&t->uuid, guid));
+    cim_inst_set_ref(in, P(TESTREPLICASYSTEM), path);
+}
+
 /* What a requested code fills in; codes that concern nothing we know stay NULL. */
 static void set_info(const struct host_providers *p, const struct vm *vm, unsigned what,
                      struct cim_inst *in)
@@ -79,13 +90,14 @@ static void set_info(const struct host_providers *p, const struct vm *vm, unsign
         cim_inst_set_uintv(in, P(OPERATIONALSTATUS), ok, 1);
         break;
     case 114:
-        cim_inst_set_uint(in, P(REPLICATIONMODE), rel_mode(vm->rel));
+        cim_inst_set_uint(in, P(REPLICATIONMODE), vm_mode(p, vm));
         break;
     case 115:
         cim_inst_set_uint(in, P(REPLICATIONSTATE), rel_cim_state(vm->rel));
         break;
     case 116:
         cim_inst_set_uint(in, P(REPLICATIONHEALTH), vm_health(vm));
+        set_test(p, vm, in);
         break;
     case 118:
     case 119:
@@ -145,7 +157,7 @@ static const struct method methods[] = {
     { M(REQUESTSTATECHANGE), CIM_ROLE_READER, call_dmtf_unsupported },
     { M(STARTSERVICE), CIM_ROLE_READER, call_dmtf_unsupported },
     { M(STOPSERVICE), CIM_ROLE_READER, call_dmtf_unsupported },
-    { M(DESTROYSYSTEM), CIM_ROLE_READER, call_dmtf_unsupported },
+    { M(DESTROYSYSTEM), CIM_ROLE_OPERATOR, vsms_destroy },
     { M(MODIFYRESOURCESETTINGS), CIM_ROLE_ADMIN, vsms_modify_resources },
     { M(GETSUMMARYINFORMATION), CIM_ROLE_READER, get_summary },
 };

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Test failover as a client sees it: who may, when, what it finds, what it forbids. */
+#include "cim/providers/testhost.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+
+#define TEST "6E7A2F20-1111-4222-8333-00000000000C" /* machine odd plays the test machine */
+
+/* The host: a list of one, made at once. */
+static struct host_test made;
+static size_t n_made;
+static struct world *world;
+
+static size_t tests(void *ctx, const struct host_test **ret)
+{
+    *ret = &made;
+    return n_made;
+}
+
+static struct wall_us last_test(void *ctx, const struct vr_uuid *machine)
+{
+    return (struct wall_us){ n_made ? 1700000000000000 : 0 };
+}
+
+static int create(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point,
+                  const char *network, const char *owner, struct vr_uuid *ret_job,
+                  struct vr_err *err)
+{
+    *ret_job = engine_job_new(world->engine, JOB_TEST_REPLICA, machine, owner);
+    engine_job_end(world->engine, ret_job, NULL);
+    made = (struct host_test){ .machine = *machine, .job = *ret_job, .ready = true };
+    vr_uuid_parse(TEST, &made.uuid, NULL);
+    made.point = point ? *point : world->points[1].id;
+    n_made = 1;
+    return 0;
+}
+
+static int destroy(void *ctx, const struct vr_uuid *test, const char *owner,
+                   struct vr_uuid *ret_job, struct vr_err *err)
+{
+    *ret_job = engine_job_new(world->engine, JOB_DESTROY_TEST, test, owner);
+    engine_job_end(world->engine, ret_job, NULL);
+    n_made = 0;
+    return 0;
+}
+
+static int begin(void **st)
+{
+    world_new(st);
+    world = *st;
+    n_made = 0;
+    world->host.tests = tests;
+    world->host.last_test = last_test;
+    world->host.test_create = create;
+    world->host.test_destroy = destroy;
+    return 0;
+}
+
+#define VSMS "Msvm_VirtualSystemManagementService=@"
+
+static void a_test_and_its_end(void **st)
+{
+    struct world *w = *st;
+
+    make_replica(w);
+    done(w, SVC(w, WEB, "TestReplicaSystem"));
+    assert_int_equal(state(w, WEB), 3);
+    assert_int_equal(mode(w, TEST), 3);
+    assert_string_equal(txt(w, STATUS_PATH(TEST), "Role"), "test");
+    cim_autolist struct cim_list l = walk(w, VM(WEB), "Msvm_ReplicaSystemDependency", NULL);
+    assert_int_equal(l.n, 1);
+    /* The job names both machines: the client takes the other one. */
+    vr_auto(cim_inst_free) struct cim_inst *job = last_job(w);
+    vr_auto(cim_path_free) struct cim_path *path = cim_inst_path(job);
+    vr_autofree char *text = cim_path_fmt(path, NULL);
+    cim_autolist struct cim_list of = walk(w, text, "Msvm_AffectedJobElement", NULL);
+    assert_int_equal(of.n, 2);
+    /* One at a time for this method. */
+    assert_int_equal(SVC(w, WEB, "TestReplicaSystem"), 32775);
+    assert_int_equal(SVC(w, WEB, "InitiateFailover"), 32775);
+    assert_non_null(strstr(refusal(w), "--end"));
+    assert_int_equal(SVC(w, WEB, "RemoveReplicationRelationship"), 32775);
+    assert_int_equal(CALL(w, STATUS_PATH(WEB), "TestFailover", { "Another", "true" }), 4096);
+    w->vm[2].power = HV_POWER_RUNNING;
+    assert_int_equal(CALL(w, VSMS, "DestroySystem", { "AffectedSystem", VM(TEST) }), 5);
+    w->vm[2].power = HV_POWER_OFF;
+    done(w, CALL(w, VSMS, "DestroySystem", { "AffectedSystem", VM(TEST) }));
+    assert_int_equal(mode(w, TEST), 0);
+    done(w, SVC(w, WEB, "InitiateFailover"));
+}
+
+static void refusals(void **st)
+{
+    struct world *w = *st;
+
+    assert_int_equal(SVC(w, WEB, "TestReplicaSystem"), 32775); /* not replicated */
+    assert_int_equal(CALL(w, VSMS, "DestroySystem", { "AffectedSystem", VM(WEB) }), 1);
+    assert_int_equal(CALL(w, VSMS, "DestroySystem", { "AffectedSystem", VM(NOBODY) }), 4);
+    make_replica(w);
+    assert_int_equal(
+        SVC(w, WEB, "TestReplicaSystem", { "SnapshotSettingData", FRSD_PATH(WEB, "0") }), 32773);
+    assert_int_equal(CALL(w, STATUS_PATH(WEB), "TestFailover", { "PointId", "nonsense" }), 32773);
+    done(w, SVC(w, WEB, "InitiateFailover"));
+    assert_int_equal(SVC(w, WEB, "TestReplicaSystem"), 32775);
+    w->who.role = CIM_ROLE_READER;
+    assert_int_equal(SVC(w, WEB, "TestReplicaSystem"), 32769);
+}
+
+int main(void)
+{
+    const struct CMUnitTest all[] = {
+        cmocka_unit_test_setup_teardown(a_test_and_its_end, begin, world_free),
+        cmocka_unit_test_setup_teardown(refusals, begin, world_free),
+    };
+    return cmocka_run_group_tests(all, NULL, NULL);
+}
