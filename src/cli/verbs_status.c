@@ -82,17 +82,21 @@ static void fill_row(const struct wsmc_inst *s, const struct wsmc_list *rels, st
     cells[6] = t->progress;
 }
 
+/* One machine: the whole story, which names the reasons and the last error, too. Several: a line for
+ * each trouble. */
 static void explain(const struct wsmc_list *l)
 {
     for (size_t i = 0; i < l->n; i++) {
         const struct wsmc_prop *why = wsmc_prop(l->v[i], "HealthReasons");
         const char *err = wsmc_str(l->v[i], "LastError"), *text = wsmc_str(l->v[i], "Explanation");
+        if (l->n == 1 && text && *text) {
+            printf("%s\n", text);
+            continue;
+        }
         for (size_t k = 0; why && k < why->n; k++)
             printf("%s: %s\n", cli_text_or(l->v[i], "MachineName", "?"), why->v[k]);
         if (err && *err)
             printf("%s: last error: %s\n", cli_text_or(l->v[i], "MachineName", "?"), err);
-        if (l->n == 1 && text && *text)
-            printf("%s\n", text);
     }
 }
 
