@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Test failover: TestReplicaSystem, DestroySystem, and what the other files need to know about test
  * machines. Control thread only. src:[contract.md A.9, A.16, B.3, B.5, C.2, C.5] */
+#include "cim/providers/network.h"
 #include "cim/providers/prov.h"
 
 #include <stdio.h>
@@ -134,6 +135,7 @@ static int may_test(struct call *c, const struct vm *vm, bool another, struct vr
 }
 
 /* ---- methods ---- */
+/* @network NULL: that of the adapters' settings, if they have one. src:[contract.md A.14] */
 static int begin(struct call *c, const struct vm *vm, const char *point, const char *network,
                  struct vr_err *err)
 {
@@ -141,6 +143,8 @@ static int begin(struct call *c, const struct vm *vm, const char *point, const c
     const struct host *h = c->p->h;
     struct vr_uuid job;
 
+    if (!network)
+        network = vm_test_network(c->p, vm);
     if (point && !pt)
         return vr_fail(err, VR_E_INVAL, 0, "\"%.80s\" is no recovery point of machine %s", point,
                        vm->name);
