@@ -53,6 +53,7 @@ struct world {
     struct cim_args *args; /* of the last call */
     enum hv_action action; /* last power action */
     enum cim_status status;
+    const void *test; /* the test's own */
 };
 
 struct arg {
