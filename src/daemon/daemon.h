@@ -31,6 +31,7 @@ struct machine_rt {
     struct hv_capture *capture;      /* held between CAPTURED and RETIRE/DROP */
     struct xfer_progress *sending;   /* while SHIP runs */
     struct xfer_progress *receiving; /* while a transfer comes in */
+    struct rx *rx;                   /* likewise; receive.c */
     char *xml;                       /* definition sent by the primary, for MAKE_REPLICA */
     bool merging;                    /* RETENTION runs */
     bool merge_again;
@@ -131,6 +132,9 @@ int on_peer_call(void *ctx, const struct xport_peer *from, uint16_t type, const 
                  size_t n, struct vr_buf *reply, struct vr_err *err);
 int on_peer_transfer(void *ctx, const struct xport_peer *from, const void *body, size_t n,
                      struct vr_stream *s, struct vr_err *err);
+
+/* rx_cancel() - end what comes in for a machine, soon. Control thread. */
+void rx_cancel(struct machine_rt *rt);
 
 /* ---- hostview.c: snapshots and actions for the providers ---- */
 void host_init(struct daemon *d);

@@ -274,8 +274,7 @@ static void env_run(void *ctx, const struct rel *r, enum rel_fx_bit fx)
             atomic_store(&rt->sending->cancel, true);
         break;
     case FX_BIT_CANCEL_RX:
-        if (rt->receiving)
-            atomic_store(&rt->receiving->cancel, true);
+        rx_cancel(rt);
         break;
     case FX_BIT_GUARD:
     case FX_BIT_UNGUARD:

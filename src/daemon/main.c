@@ -297,8 +297,7 @@ static void stop_captures(struct daemon *d)
     for (struct machine_rt *rt = d->rts; rt; rt = rt->next) {
         if (rt->sending)
             atomic_store(&rt->sending->cancel, true);
-        if (rt->receiving)
-            atomic_store(&rt->receiving->cancel, true);
+        rx_cancel(rt);
     }
 }
 

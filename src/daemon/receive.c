@@ -271,7 +271,22 @@ struct rx {
     struct store_index *index;
     bool compare; /* the sender asks for digests */
     struct mono_ms began;
+    struct vr_stream *stream;
+    atomic_bool awaits_go; /* nothing but the sender's word is missing */
 };
+
+/* Out of turn, on the control thread: the receiver sees progress.cancel while data comes; while it
+ * waits for the word of a sender that may be dead, only breaking the stream wakes it. Whoever fails
+ * over after a disaster must not wait for a time-out. */
+void rx_cancel(struct machine_rt *rt)
+{
+    if (!rt->receiving)
+        return;
+    atomic_store(&rt->receiving->cancel, true);
+    struct rx *x = rt->rx;
+    if (atomic_load(&x->awaits_go))
+        x->stream->shutdown(x->stream);
+}
 
 static void rx_open(void *arg)
 {
@@ -292,7 +307,9 @@ static void rx_open(void *arg)
                 "point %" PRIu64 " was sent although point %" PRIu64 " is held already",
                 x->point.epoch, x->parent.epoch);
     x->opened = true;
-    rt_get(x->d, &x->machine)->receiving = &x->progress;
+    struct machine_rt *rt = rt_get(x->d, &x->machine);
+    rt->receiving = &x->progress;
+    rt->rx = x;
     host_peer_contact(x->d, x->ev.peer, true);
 }
 
@@ -332,7 +349,9 @@ static void rx_committed(void *arg)
 static void rx_ended(void *arg)
 {
     struct rx *x = arg;
-    rt_get(x->d, &x->machine)->receiving = NULL;
+    struct machine_rt *rt = rt_get(x->d, &x->machine);
+    rt->receiving = NULL;
+    rt->rx = NULL;
     struct rel_event ev = { .type = EV_RX_ENDED, .err = x->err };
     engine_event(x->d->engine, &x->machine, &ev);
 }
@@ -357,8 +376,14 @@ static int rx_receive(struct rx *x, struct vr_stream *s)
     };
     if (xfer_recv_run(&r, &x->err) < 0)
         return -1;
-    /* The sender's go: its instant was still held when the last byte was read. */
-    return xport_recv_result(s, &x->err);
+    /* The sender's go: its instant was still held when the last byte was read. First the flag, then
+     * the question; rx_cancel() does it the other way round: one of the two sees the other. */
+    atomic_store(&x->awaits_go, true);
+    int rc = atomic_load(&x->progress.cancel) ? -1 : xport_recv_result(s, &x->err);
+    atomic_store(&x->awaits_go, false);
+    if (rc < 0 && atomic_load(&x->progress.cancel))
+        vr_fail(&x->err, VR_E_CANCELLED, 0, "the transfer was cancelled");
+    return rc;
 }
 
 static void rx_index_prepare(void *arg)
@@ -435,6 +460,7 @@ int on_peer_transfer(void *ctx, const struct xport_peer *from, const void *body,
     struct rx *x = vr_new(struct rx);
     x->d = ctx;
     x->began = vr_mono_now();
+    x->stream = s;
     int rc = rx_decode(x, from, body, n, err);
     if (rc == 0) {
         ctl_call(x->d, rx_open, x);
