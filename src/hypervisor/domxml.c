@@ -12,12 +12,11 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/log.h"
+#include "hostfile.h"
 
 VR_DEFINE_CLEANUP(xmlDoc, xmlFreeDoc)
 
@@ -442,61 +441,23 @@ static void strip_attr(struct strip *s, xmlNodePtr n, const char *name)
     }
 }
 
-static bool is_plain(const char *path)
-{
-    return path && path[0] == '/' && !strstr(path, "/../") && !strstr(path, "/./");
-}
-
-/* Readable for everybody anyway: QEMU's user learns nothing by it. */
-static bool is_public(const xmlChar *path)
-{
-    struct stat sb;
-    return is_plain((const char *)path) && lstat((const char *)path, &sb) == 0 &&
-           S_ISREG(sb.st_mode) && sb.st_mode & S_IROTH;
-}
-
-/* A log of a machine, where libvirt keeps such logs, in a folder that is there. */
-static bool is_log(const xmlChar *path)
-{
-    static const char logs[] = "/var/log/libvirt/";
-    const char *p = (const char *)path;
-    struct stat sb;
-    if (!is_plain(p) || strncmp(p, logs, strlen(logs)) != 0)
-        return false;
-    if (lstat(p, &sb) == 0)
-        return S_ISREG(sb.st_mode);
-    vr_autofree char *folder = vr_strndup(p, (size_t)(strrchr(p, '/') - p));
-    return stat(folder, &sb) == 0 && S_ISDIR(sb.st_mode);
-}
-
-static bool is_emulator(const xmlChar *path)
-{
-    const char *p = (const char *)path, *base = p ? strrchr(p, '/') : NULL;
-    return is_plain(p) && strncmp(p, "/usr/", 5) == 0 &&
-           (strncmp(base, "/qemu-", 6) == 0 || strcmp(base, "/kvm") == 0) && access(p, X_OK) == 0;
-}
-
-static bool is_nvram(const xmlChar *path)
-{
-    const char *p = (const char *)path;
-    return is_plain(p) && (strncmp(p, "/var/lib/libvirt/qemu/nvram/", 28) == 0 ||
-                           strncmp(p, "/var/lib/libvirt/nvram/", 23) == 0);
-}
-
 static void strip_os(struct strip *s, xmlNodePtr os)
 {
     static const char *const files[] = { "kernel", "initrd", "dtb", "loader" };
     for (size_t i = 0; i < VR_ARRAY_LEN(files); i++) {
         xmlNodePtr n = child(os, files[i]);
         xstr path = n ? xmlNodeGetContent(n) : NULL;
-        if (path && *path && !is_public(path))
+        bool fine = !path || !*path ||
+                    (is(n, "loader") ? hostfile_is_firmware((const char *)path)
+                                     : hostfile_is_public((const char *)path));
+        if (!fine)
             strip_node(s, n, (const char *)path);
     }
     xmlNodePtr nvram = child(os, "nvram");
     xstr at = nvram ? xmlNodeGetContent(nvram) : NULL;
     xstr template = attr(nvram, "template");
-    if (nvram && (child(nvram, "source") || (at && *at && !is_nvram(at)) ||
-                  (template && !is_public(template))))
+    if (nvram && (child(nvram, "source") || (at && *at && !hostfile_is_nvram((const char *)at)) ||
+                  (template && !hostfile_is_firmware((const char *)template))))
         strip_node(s, nvram, NULL);
     if (os)
         strip_all(s, os, "acpi"); /* tables out of files */
@@ -514,14 +475,14 @@ static void strip_chardev(struct strip *s, xmlNodePtr n)
     xstr type = attr(n, "type");
     xmlNodePtr log = child(n, "log");
     xstr log_file = attr(log, "file");
-    if (log && !is_log(log_file))
+    if (log && !hostfile_is_log((const char *)log_file))
         strip_node(s, log, (const char *)log_file);
     for (size_t i = 0; i < VR_ARRAY_LEN(fine); i++)
         if (type && strcmp((const char *)type, fine[i]) == 0)
             return;
     xmlNodePtr source = child(n, "source");
     xstr path = attr(source, "path");
-    if (type && strcmp((const char *)type, "file") == 0 && is_log(path))
+    if (type && strcmp((const char *)type, "file") == 0 && hostfile_is_log((const char *)path))
         return;
     stripped(s, n, path ? (const char *)path : (const char *)type);
     drop_children(n, "source");
@@ -573,10 +534,12 @@ static void strip_nic(struct strip *s, xmlNodePtr n)
 static bool is_bad_device(const xmlNode *n)
 {
     static const char *const bad[] = { "hostdev", "filesystem", "smartcard", "redirdev",
-                                       "shmem",   "lease",      "pstore",    "audio" };
+                                       "shmem",   "lease",      "pstore" };
     for (size_t i = 0; i < VR_ARRAY_LEN(bad); i++)
         if (is(n, bad[i]))
             return true;
+    if (is(n, "audio")) /* libvirt itself writes the first one */
+        return !attr_is(n, "type", "none") && !attr_is(n, "type", "spice");
     if (is(n, "memory"))
         return !attr_is(n, "model", "dimm") && !attr_is(n, "model", "virtio-mem");
     if (is(n, "input"))
@@ -593,7 +556,7 @@ static void strip_device(struct strip *s, xmlNodePtr n)
             strip_chardev(s, n);
     if (is(n, "emulator")) {
         xstr path = xmlNodeGetContent(n);
-        if (!is_emulator(path))
+        if (!hostfile_is_emulator((const char *)path))
             strip_node(s, n, (const char *)path);
     } else if (is(n, "rng")) {
         strip_rng(s, n);

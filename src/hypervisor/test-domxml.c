@@ -278,6 +278,12 @@ static const struct {
     { "<os><type>hvm</type><loader>/etc/../etc/passwd</loader><nvram>/etc/shadow</nvram>"
       "<acpi><table type='slic'>/etc/shadow</table></acpi></os>",
       "", OS "<devices/>" },
+    { "<os><type>hvm</type><loader>/nowhere/OVMF_CODE.fd</loader>"
+      "<nvram template='/nowhere/VARS.fd'>/var/lib/libvirt/qemu/nvram/x.fd</nvram></os>",
+      "",
+      "<os><type>hvm</type><loader>/nowhere/OVMF_CODE.fd</loader>"
+      "<nvram template='/nowhere/VARS.fd'>/var/lib/libvirt/qemu/nvram/x.fd</nvram></os>"
+      "<devices/>" },
     { OS, "<emulator>/bin/sh</emulator>", OS "<devices/>" },
     { OS, "<emulator>/usr/bin/qemu-system-nothing</emulator>", OS "<devices/>" },
     { OS, "<emulator>/usr/bin/qemu-img</emulator>",
