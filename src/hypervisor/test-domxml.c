@@ -343,6 +343,7 @@ static const struct {
 
 static void test_strip(void **state)
 {
+    size_t abused = 0;
     for (size_t i = 0; i < VR_ARRAY_LEN(abuses); i++) {
         vr_autofree char *sent =
             vr_printf(HEAD "%s<devices>%s</devices></domain>", abuses[i].before, abuses[i].devices);
@@ -354,9 +355,10 @@ static void test_strip(void **state)
         assert_string_equal(got, plain);
         /* An administrator's own definition keeps everything. */
         ok(domxml_own(sent, NULL, 0, &all, err));
-        if (strcmp(sent, want) != 0 && strlen(sent) > strlen(want))
-            assert_true(strlen(all) > strlen(plain));
+        abused += strcmp(all, plain) != 0;
     }
+    enum { HARMLESS = 3 }; /* rows of which nothing is left out */
+    assert_int_equal(abused, VR_ARRAY_LEN(abuses) - HARMLESS);
 }
 
 static void test_test_copy(void **state)
