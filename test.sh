@@ -131,12 +131,12 @@ run_meson() {
     fi
     while IFS=$'\t' read -r word test seconds; do
         case $word in
-        OK | EXPECTEDFAIL) result "$name/$test" passed "$seconds" ;;
-        SKIP) result "$name/$test" skipped "$seconds" "$(skip_reason "$log" "$test")" ;;
+        OK | EXPECTEDFAIL) result "$name/${test##* / }" passed "$seconds" ;;
+        SKIP) result "$name/${test##* / }" skipped "$seconds" "$(skip_reason "$log" "$test")" ;;
         *)
             jq -r --arg t "$test" 'select(.name == $t) | (.stdout // ""), (.stderr // "")' "$log" |
                 tail -n 60
-            result "$name/$test" failed "$seconds" "$word"
+            result "$name/${test##* / }" failed "$seconds" "$word"
             ;;
         esac
     done < <(jq -r '[.result, .name, (.duration * 10 | round / 10 | tostring)] | @tsv' "$log")
