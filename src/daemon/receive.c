@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <systemd/sd-event.h>
 
 #include "base/alloc.h"
 #include "base/log.h"
@@ -272,20 +274,43 @@ struct rx {
     bool compare; /* the sender asks for digests */
     struct mono_ms began;
     struct vr_stream *stream;
-    atomic_bool awaits_go; /* nothing but the sender's word is missing */
 };
 
-/* Out of turn, on the control thread: the receiver sees progress.cancel while data comes; while it
- * waits for the word of a sender that may be dead, only breaking the stream wakes it. Whoever fails
- * over after a disaster must not wait for a time-out. */
+/* ---- ending what comes in ---- */
+#define BREAK_AFTER_US 1500000
+
+struct breaker {
+    struct daemon *d;
+    struct vr_uuid machine;
+    const struct rx *rx;
+};
+
+static int on_break(sd_event_source *s, uint64_t usec, void *arg)
+{
+    (void)usec;
+    struct breaker *b = arg;
+    struct rx *now = rt_get(b->d, &b->machine)->rx;
+    /* The same one, or another at its address, which nobody cancelled. */
+    if (now && now == b->rx && atomic_load(&now->progress.cancel))
+        now->stream->shutdown(now->stream);
+    free(b);
+    sd_event_source_disable_unref(s);
+    return 0;
+}
+
+/* The receiver sees the flag while its peer talks, and tells the peer why it ends. A peer that went
+ * silent is not waited for: whoever fails over after a disaster must not wait for a time-out. */
 void rx_cancel(struct machine_rt *rt)
 {
-    if (!rt->receiving)
-        return;
-    atomic_store(&rt->receiving->cancel, true);
     struct rx *x = rt->rx;
-    if (atomic_load(&x->awaits_go))
-        x->stream->shutdown(x->stream);
+    if (!x || atomic_exchange(&x->progress.cancel, true))
+        return;
+    struct breaker *b = vr_new(struct breaker);
+    *b = (struct breaker){ x->d, x->machine, x };
+    sd_event_source *timer = NULL; /* unref'd by itself */
+    if (sd_event_add_time_relative(x->d->loop, &timer, CLOCK_MONOTONIC, BREAK_AFTER_US, 100000,
+                                   on_break, b) < 0)
+        abort();
 }
 
 static void rx_open(void *arg)
@@ -376,14 +401,8 @@ static int rx_receive(struct rx *x, struct vr_stream *s)
     };
     if (xfer_recv_run(&r, &x->err) < 0)
         return -1;
-    /* The sender's go: its instant was still held when the last byte was read. First the flag, then
-     * the question; rx_cancel() does it the other way round: one of the two sees the other. */
-    atomic_store(&x->awaits_go, true);
-    int rc = atomic_load(&x->progress.cancel) ? -1 : xport_recv_result(s, &x->err);
-    atomic_store(&x->awaits_go, false);
-    if (rc < 0 && atomic_load(&x->progress.cancel))
-        vr_fail(&x->err, VR_E_CANCELLED, 0, "the transfer was cancelled");
-    return rc;
+    /* The sender's go: its instant was still held when the last byte was read. */
+    return xport_recv_result(s, &x->err);
 }
 
 static void rx_index_prepare(void *arg)
@@ -466,6 +485,10 @@ int on_peer_transfer(void *ctx, const struct xport_peer *from, const void *body,
         ctl_call(x->d, rx_open, x);
         if (x->err.kind == VR_OK) {
             rx_run(x, s);
+            if (x->err.kind != VR_OK && atomic_load(&x->progress.cancel)) {
+                vr_err_clear(&x->err);
+                vr_fail(&x->err, VR_E_CANCELLED, 0, "the transfer was cancelled");
+            }
             if (x->err.kind == VR_OK)
                 ctl_call(x->d, rx_committed, x);
         }
