@@ -84,9 +84,12 @@ int vr_get_str(struct vr_rd *r, size_t max, char **ret, struct vr_err *err)
         return vr_fail(err, VR_E_PROTO, 0, "truncated text: %u bytes, %zu left", n, r->left);
     if (n && memchr(r->p, 0, n))
         return vr_fail(err, VR_E_PROTO, 0, "text contains a NUL byte");
-    char *s = strndup((const char *)r->p, n);
+    char *s = malloc((size_t)n + 1);
     if (!s)
         return vr_fail(err, VR_E_NOMEM, 0, "no memory for a text of %u bytes", n);
+    if (n)
+        memcpy(s, r->p, n);
+    s[n] = 0;
     r->p += n;
     r->left -= n;
     *ret = s;
