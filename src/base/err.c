@@ -28,6 +28,7 @@ int vr_fail_at(struct vr_err *e, const char *where, enum vr_kind k, int sys, con
     assert(e->kind == VR_OK); /* the first error wins; setting a second one is a bug */
     e->kind = k;
     e->sys = sys;
+    e->detail = 0;
     e->where = where;
     va_list ap;
     va_start(ap, fmt);
@@ -38,6 +39,13 @@ int vr_fail_at(struct vr_err *e, const char *where, enum vr_kind k, int sys, con
         const char *s = strerror_r(sys, text, sizeof text);
         snprintf(e->msg + n, sizeof e->msg - (size_t)n, ": %s", s);
     }
+    return -1;
+}
+
+int vr_err_detail(struct vr_err *e, unsigned detail)
+{
+    if (e)
+        e->detail = detail;
     return -1;
 }
 

@@ -21,6 +21,7 @@ enum vr_scope { VR_SCOPE_NONE, VR_SCOPE_OP, VR_SCOPE_XFER, VR_SCOPE_REL, VR_SCOP
 struct vr_err {
     enum vr_kind kind;
     int sys;           /* errno or library code, 0 if none */
+    unsigned detail;   /* which case of the kind, 0 if it has none: TRACKING: enum vr_lost */
     const char *where; /* file:line of the first failure, static storage */
     char msg[512];     /* for people: what failed, why, what to do */
 };
@@ -59,6 +60,11 @@ enum vr_kind vr_kind_from_name(const char *name);
 
 /* vr_kind_from_errno() - ENOSPC, ENOMEM, ENOENT... to a kind; VR_E_IO for the rest. */
 enum vr_kind vr_kind_from_errno(int err);
+
+/* vr_fail_detail() - vr_fail() with a detail; the first error of @e still wins. Returns: -1. */
+#define vr_fail_detail(e, k, d, ...) \
+    (vr_fail_at((e), __FILE_NAME__ ":" VR_STR(__LINE__), (k), 0, __VA_ARGS__), vr_err_detail(e, d))
+int vr_err_detail(struct vr_err *e, unsigned detail);
 
 #define VR_STR_(x) #x
 #define VR_STR(x) VR_STR_(x)

@@ -93,6 +93,7 @@ void cli_json(const struct wsmc_list *l, const char *const *numbers);
     V(enable, "enable MACHINE --to HOST [options]", "begin to protect a machine")                  \
     V(start, "start MACHINE [--seeded]", "make the initial copy")                                  \
     V(status, "status [MACHINE] [--watch]", "how replication is doing")                            \
+    V(explain, "explain MACHINE", "what is so and why, what would be lost now, what to do")        \
     V(sync, "sync MACHINE", "run a cycle now")                                                     \
     V(set, "set MACHINE [options]", "change settings of a relationship")                           \
     V(points, "points MACHINE", "list recovery points (on the replica)")                           \

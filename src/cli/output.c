@@ -124,6 +124,12 @@ static bool listed(const char *const *names, const char *name)
 
 /* Properties that are arrays: their type does not travel, and one value must not look like none. */
 static const char *const arrays[] = { "HealthReasons",
+                                      "Reasons",
+                                      "ReasonLevels",
+                                      "ReasonTexts",
+                                      "ReasonAdvice",
+                                      "ReasonCommands",
+                                      "TestMachines",
                                       "OperationalStatus",
                                       "StatusDescriptions",
                                       "ReplicationStateEx",

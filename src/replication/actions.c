@@ -4,12 +4,24 @@
  */
 #include "replication/step_int.h"
 
+#include <stdio.h>
 #include <string.h>
 
 void rel_set_error(struct rel *r, const struct rel_event *ev)
 {
     r->last_err = ev->err;
     r->last_err_time = ev->wall;
+}
+
+/* The first reason is the one to tell: what is found later follows from it. */
+void rel_lose(struct rel *r, const struct rel_event *ev, unsigned why, const char *text)
+{
+    r->tracked = false;
+    if (r->lost != VR_LOST_NOT)
+        return;
+    r->lost = why > VR_LOST_NOT && why < VR_LOST_COUNT ? (enum vr_lost)why : VR_LOST_UNKNOWN;
+    r->lost_at = ev->wall;
+    snprintf(r->lost_text, sizeof r->lost_text, "%s", text);
 }
 
 void rel_copy_disks(struct rel *r, const struct rel_event *ev)
@@ -54,6 +66,7 @@ ACTION(create)
     r->lineage = ev->lineage;
     r->epoch = 0;
     r->has_acked = r->tracked = r->has_newest = r->seed = r->committed = r->diverged = false;
+    r->lost = VR_LOST_NOT;
     r->seeded_start = false;
     memset(&r->acked, 0, sizeof r->acked);
     vr_err_clear(&r->last_err);
@@ -95,7 +108,7 @@ ACTION(schedule)
 
 ACTION(schedule_resync)
 {
-    r->tracked = false;
+    rel_lose(r, ev, VR_LOST_ASKED, "");
     r->start_at = ev->start_at;
     r->due.ms = ev->mono.ms + (ev->start_at.us - ev->wall.us) / 1000 + 1;
 }
@@ -195,6 +208,7 @@ ACTION(yielded)
     r->newest = (struct vr_point_id){ .lineage = r->lineage, .epoch = 0 };
     r->has_newest = true;
     r->has_acked = r->tracked = false;
+    r->lost = VR_LOST_NOT;
     r->ever_replica = true;
     r->last_kind = VR_POINT_PLANNED;
     vr_err_clear(&r->last_err);
@@ -226,6 +240,7 @@ ACTION(yielded_seed)
     r->lineage = r->next_lineage;
     r->has_newest = true;
     r->has_acked = r->tracked = false;
+    r->lost = VR_LOST_NOT;
     r->ever_replica = true;
     r->last_time.us = 0; /* src:[contract.md A.5] NULL until the first replication completed */
     vr_err_clear(&r->last_err);
@@ -287,7 +302,7 @@ ACTION(go)
 ACTION(resync)
 {
     r->start_at.us = 0;
-    r->tracked = false;
+    rel_lose(r, ev, VR_LOST_ASKED, "");
     r->failures = 0;
     if (r->flow.phase == FLOW_IDLE)
         rel_due_now(r, ev);
@@ -403,6 +418,7 @@ ACTION(become_primary)
     r->acked = (struct vr_point_id){ .lineage = r->lineage, .epoch = 0 };
     r->diverged = ev->seeded && ev->diverged;
     r->has_acked = r->tracked = !ev->seeded || ev->diverged;
+    r->lost = VR_LOST_NOT;
     r->seeded_start = ev->seeded;
     r->has_newest = false;
     r->ever_replica = true;

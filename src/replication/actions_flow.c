@@ -101,7 +101,7 @@ ACTION(ship_failed)
 ACTION(lost_tracking)
 {
     bool needed = r->flow.has_since;
-    r->tracked = false;
+    rel_lose(r, ev, ev->err.detail, ev->err.msg);
     if (!needed) { /* not even everything can be captured: no reason to hurry */
         rel_a_flow_failed(r, ev);
         return;
@@ -116,7 +116,7 @@ ACTION(ship_lost_tracking)
     if (!r->flow.has_since)
         count_failure(r, ev);
     rel_set_error(r, ev);
-    r->tracked = false;
+    rel_lose(r, ev, ev->err.detail, ev->err.msg);
     r->flow.phase = FLOW_DROP;
 }
 
@@ -125,6 +125,7 @@ ACTION(shipped)
     bool late = ev->mono.ms - r->flow.began.ms > (int64_t)r->set.interval_s * 1000;
     r->acked = (struct vr_point_id){ .lineage = r->lineage, .epoch = r->flow.epoch };
     r->has_acked = r->tracked = true;
+    r->lost = VR_LOST_NOT;
     r->newest_instant = r->flow.instant;
     r->last_time = ev->wall;
     r->last_kind = r->flow.kind == FLOW_FINAL ? VR_POINT_PLANNED : VR_POINT_STANDARD;
@@ -147,7 +148,7 @@ ACTION(shipped)
 ACTION(shipped_before_resync)
 {
     rel_a_shipped(r, ev);
-    r->tracked = false;
+    rel_lose(r, ev, VR_LOST_ASKED, "");
     r->flow.again = true;
 }
 

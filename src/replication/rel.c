@@ -28,6 +28,12 @@ static const char *const event_texts[EV_COUNT] = {
 #undef E
 };
 
+static const char *const lost_names[VR_LOST_COUNT] = {
+#define L(n, text, todo) [VR_LOST_##n] = #n,
+#include "model/lost.def"
+#undef L
+};
+
 enum rel_mode rel_mode(const struct rel *r)
 {
     /* A machine that is being enabled or offered from nothing has no mode yet. */
@@ -103,51 +109,9 @@ int rel_settings_check(const struct rel_settings *s, struct vr_err *err)
     return 0;
 }
 
-uint16_t rel_health(const struct rel *r, struct wall_us now, const char *why[8], size_t *ret_n)
-{
-    size_t n = 0;
-    uint16_t level = 1;
-#define WHY(lv, text)          \
-    do {                       \
-        if ((lv) > level)      \
-            level = (lv);      \
-        if (n < 8)             \
-            why[n++] = (text); \
-    } while (0)
-    enum rel_mode mode = rel_mode(r);
-    if (mode == REL_MODE_NONE) {
-        *ret_n = 0;
-        return 0;
-    }
-    uint16_t st = rel_cim_state(r);
-    if (st == 8)
-        WHY(3, "Replication for virtual machine is in error. Fix the error(s) and resume "
-               "replication.");
-    if (st == 9)
-        WHY(3, "Resynchronization is required.");
-    if (mode == REL_MODE_PRIMARY && (st == 1 || st == 2))
-        WHY(2, "Initial replication has not completed.");
-    if (mode == REL_MODE_REPLICA && st == 2)
-        WHY(2, "Initial replication has not completed.");
-    if (st == 7)
-        WHY(mode == REL_MODE_PRIMARY ? 2 : 3, "Replication is paused.");
-    if (st == 5 || st == 6)
-        WHY(2, "The machine was failed over and replication is not reversed yet.");
-    if (mode == REL_MODE_PRIMARY && r->failures >= 3)
-        WHY(3, "Changes cannot be sent to the replica.");
-    uint32_t all = r->stat_ok + r->stat_miss + r->stat_fail;
-    if (r->stat_miss * 5 > all && all)
-        WHY(2, "More than 20 percent of replication cycles have been missed.");
-    if ((st == 3 || st == 7) && r->last_time.us && now.us - r->last_time.us > 3600ll * 1000000)
-        WHY(2, "Replica is behind the primary by more than an hour.");
-#undef WHY
-    *ret_n = n;
-    return level;
-}
-
 /* ---- written form ----
  * One table of scalar fields; disks and errors follow by hand. */
-enum form { F_U16, F_U32, F_U64, F_BOOL, F_STR, F_UUID, F_WALL, F_KIND, F_STATE };
+enum form { F_U16, F_U32, F_U64, F_BOOL, F_STR, F_UUID, F_WALL, F_KIND, F_STATE, F_LOST };
 struct field {
     const char *key;
     enum form form;
@@ -207,6 +171,10 @@ static const struct field fields[] = {
     SETTINGS_FIELDS("old_", old_set),
     FIELD("yield_from", F_STATE, yield_from),
     FIELD("last_err_time", F_WALL, last_err_time),
+    FIELD("since", F_WALL, since),
+    FIELD("lost", F_LOST, lost),
+    FIELD("lost_at", F_WALL, lost_at),
+    FIELD("lost_text", F_STR, lost_text),
     FIELD("stat_start", F_WALL, stat_start),
     FIELD("stat_ok", F_U32, stat_ok),
     FIELD("stat_miss", F_U32, stat_miss),
@@ -258,6 +226,9 @@ static void put_field(struct vr_buf *b, const struct rel *r, const struct field 
         break;
     case F_STATE:
         vr_buf_printf(b, &err, "%s", rel_state_name(*(const enum rel_state *)(const void *)p));
+        break;
+    case F_LOST:
+        vr_buf_printf(b, &err, "%s", lost_names[*(const enum vr_lost *)(const void *)p]);
         break;
     }
     vr_buf_printf(b, &err, "\n");
@@ -318,6 +289,16 @@ static int get_state(const char *v, enum rel_state *ret, struct vr_err *err)
     return vr_fail(err, VR_E_VERSION, 0, "state '%.40s' is of a newer version", v);
 }
 
+static int get_lost(const char *v, enum vr_lost *ret, struct vr_err *err)
+{
+    for (int i = 0; i < VR_LOST_COUNT; i++)
+        if (!strcmp(lost_names[i], v)) {
+            *ret = (enum vr_lost)i;
+            return 0;
+        }
+    return vr_fail(err, VR_E_VERSION, 0, "reason '%.40s' is of a newer version", v);
+}
+
 static int get_field(struct rel *r, const struct field *f, const char *v, struct vr_err *err)
 {
     char *p = (char *)r + f->offset;
@@ -329,6 +310,8 @@ static int get_field(struct rel *r, const struct field *f, const char *v, struct
         return vr_uuid_parse(v, (struct vr_uuid *)(void *)p, err);
     case F_STATE:
         return get_state(v, (enum rel_state *)(void *)p, err);
+    case F_LOST:
+        return get_lost(v, (enum vr_lost *)(void *)p, err);
     default:
         break;
     }

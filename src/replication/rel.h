@@ -26,6 +26,8 @@ enum rel_event_type {
     EV_COUNT
 };
 
+#define VR_LOST_TEXT 256
+
 /* What the user may set; the names are the contract's. src:[contract.md A.3] */
 struct rel_settings {
     uint16_t auth_type; /* 1 Kerberos, 2 certificate */
@@ -118,6 +120,11 @@ struct rel {
     uint32_t failures;      /* volatile: consecutive failed cycles */
     struct vr_err last_err; /* why it is in trouble, empty when not */
     struct wall_us last_err_time;
+    struct wall_us since; /* when it came into this state */
+    enum vr_lost lost;    /* P: why the checkpoint of `acked` cannot be relied on, until a
+                             comparison has made up for it */
+    struct wall_us lost_at;
+    char lost_text[VR_LOST_TEXT]; /* what was found */
 
     /* statistics of the monitoring window src:[contract.md A.7] */
     struct wall_us stat_start;
@@ -142,9 +149,6 @@ uint16_t rel_cim_state(const struct rel *r);
 const char *rel_state_text(enum rel_state st);
 const char *rel_state_name(enum rel_state st);
 const char *rel_event_text(enum rel_event_type t);
-/* rel_health() - 0..3; reasons are appended to @why (each a sentence), at most 8.
- * src:[contract.md D.1] */
-uint16_t rel_health(const struct rel *r, struct wall_us now, const char *why[8], size_t *ret_n);
 /* rel_seed_point() - the id under which this host's disks are listed when they become a seed; to be
  * asked before the relationship changes sides. */
 struct vr_point_id rel_seed_point(const struct rel *r);

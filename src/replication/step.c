@@ -78,6 +78,8 @@ int rel_step(const struct rel *r, const struct rel_event *ev, struct rel *ret_ne
         *ret_next = *r;
         u->action(ret_next, ev);
         ret_next->st = u->to;
+        if (u->to != r->st)
+            ret_next->since = ev->wall;
         *ret_fx = u->fx;
         return 0;
     }

@@ -18,11 +18,13 @@ GUARD(from_peer);
 
 /* Pieces of actions: rel_set_error() - what is shown as the reason of trouble; rel_copy_disks() -
  * the event's disks; rel_copy_name() - cut to VR_NAME_MAX; rel_stats_reset() - a new window;
- * rel_due_now() - a TICK as soon as possible. */
+ * rel_due_now() - a TICK as soon as possible; rel_lose() - the checkpoint of `acked` is not to be
+ * relied on any more, why (enum vr_lost) and what was found. */
 void rel_set_error(struct rel *r, const struct rel_event *ev);
 void rel_copy_disks(struct rel *r, const struct rel_event *ev);
 void rel_copy_name(char to[VR_NAME_MAX], const char *from);
 void rel_stats_reset(struct rel *r, struct wall_us now);
+void rel_lose(struct rel *r, const struct rel_event *ev, unsigned why, const char *text);
 void rel_due_now(struct rel *r, const struct rel_event *ev);
 
 #endif

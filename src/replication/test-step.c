@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The table as the contract has it, and what must hold of every row. What the rows do together,
  * under faults, is the business of tests/sim. */
+#include "replication/explain.h"
 #include "replication/step.h"
 
 #include <setjmp.h>

@@ -66,6 +66,10 @@ struct host {
     /* The transfer in progress of a machine; false when there is none. */
     bool (*transfer)(void *ctx, const struct vr_uuid *machine, struct host_transfer *ret);
 
+    /* Bytes that a primary wrote since the last acknowledged point, as far as its change map knows;
+     * false when that is not known. May be NULL. */
+    bool (*ahead)(void *ctx, const struct vr_uuid *machine, uint64_t *ret);
+
     /* One-time code for pairing. */
     int (*pair_code)(void *ctx, char code[64], struct wall_us *ret_expires, struct vr_err *err);
     /* Actions with a job; the job exists when they return 0. */

@@ -8,6 +8,7 @@
 
 #include "cim/provider.h"
 #include "cim/providers/host.h"
+#include "replication/explain.h"
 
 /* What the files of this folder share. Control thread only, nothing blocks. */
 
@@ -73,6 +74,10 @@ void vm_set_tests(const struct host_providers *p, const struct vm *vm, struct ci
                   int property);
 /* vm_explain_tests() - a sentence about it, NULL if there is nothing to say; the caller frees. */
 char *vm_explain_tests(const struct host_providers *p, const struct vm *vm);
+
+/* ---- explain.c ---- */
+/* explain_set() - the properties of a Vmr_ReplicationStatus that tell people what is so and why. */
+void explain_set(const struct host_providers *p, const struct vm *vm, struct cim_inst *in);
 
 /* ---- identifiers, src:[contract.md section 1] ---- */
 /* id_hvr() - Microsoft:<GUID>\HVR\<n>. id_hvr_parse() - its parts; false if it is none. */

@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
-#include "base/buf.h"
+#include "replication/explain.h"
 
 #define P(n) CIM_P_VMR_REPLICATIONSTATUS_##n
 
@@ -17,96 +16,6 @@ static const char *const roles[] = {
     [REL_MODE_NONE] = "none", [REL_MODE_PRIMARY] = "primary",   [REL_MODE_REPLICA] = "replica",
     [REL_MODE_TEST] = "test", [REL_MODE_EXTENDED] = "extended",
 };
-
-/* ---- explanation ---- */
-static void say_age(struct vr_buf *b, uint64_t s)
-{
-    if (s < 120)
-        vr_buf_printf(b, NULL, "%" PRIu64 " s", s);
-    else if (s < 7200)
-        vr_buf_printf(b, NULL, "%" PRIu64 " min", s / 60);
-    else
-        vr_buf_printf(b, NULL, "%" PRIu64 " h", s / 3600);
-}
-
-static void explain_primary(struct vr_buf *b, const struct vm *vm, bool has_age, uint64_t age)
-{
-    const struct rel *r = vm->rel;
-
-    switch (r->st) {
-    case ST_P_READY:
-        vr_buf_printf(b, NULL, "Nothing is protected yet: start the initial copy.");
-        return;
-    case ST_P_PREPARED:
-        vr_buf_printf(b, NULL,
-                      "Host %s has everything. Fail over there, then reverse; or cancel to go on "
-                      "here.",
-                      r->peer);
-        return;
-    default:
-        break;
-    }
-    if (!has_age) {
-        vr_buf_printf(b, NULL,
-                      "The initial copy is not complete: there is nothing to fail over "
-                      "to on host %s.",
-                      r->peer);
-        return;
-    }
-    vr_buf_printf(b, NULL, "If this host were lost now, host %s could start the machine as it was ",
-                  r->peer);
-    say_age(b, age);
-    vr_buf_printf(b, NULL, " ago.");
-}
-
-static void explain_replica(struct vr_buf *b, const struct vm *vm, bool has_age, uint64_t age)
-{
-    const struct rel *r = vm->rel;
-    uint16_t state = rel_cim_state(r);
-
-    if (state == 5 || state == 6) {
-        vr_buf_printf(b, NULL,
-                      "The machine was failed over to this host and is not protected: "
-                      "reverse replication%s%s.",
-                      r->peer[0] ? " to " : "", r->peer);
-        if (state == 5)
-            vr_buf_printf(b, NULL, " The failover can still be cancelled.");
-        return;
-    }
-    if (r->seed) {
-        vr_buf_printf(b, NULL, "The disks here wait to be compared with those of a primary.");
-        return;
-    }
-    if (!has_age) {
-        vr_buf_printf(b, NULL, "There is no recovery point to fail over to yet.");
-        return;
-    }
-    vr_buf_printf(b, NULL, "A failover now would set the machine back by ");
-    say_age(b, age);
-    vr_buf_printf(b, NULL, ".");
-}
-
-static char *explain(const struct vm *vm, const char *const *why, size_t n, bool has_age,
-                     uint64_t age)
-{
-    struct vr_buf b = VR_BUF_INIT;
-
-    switch (rel_mode(vm->rel)) {
-    case REL_MODE_PRIMARY:
-        explain_primary(&b, vm, has_age, age);
-        break;
-    case REL_MODE_REPLICA:
-        explain_replica(&b, vm, has_age, age);
-        break;
-    default:
-        vr_buf_printf(&b, NULL, "The machine is not protected.");
-    }
-    for (size_t i = 0; i < n; i++)
-        vr_buf_printf(&b, NULL, " %s", why[i]);
-    if (vm->rel->last_err.kind != VR_OK)
-        vr_buf_printf(&b, NULL, " What failed last: %s", vm->rel->last_err.msg);
-    return (char *)b.data;
-}
 
 /* ---- instances ---- */
 /* Instant and epoch of the newest complete point at the receiving end. */
@@ -164,13 +73,9 @@ static bool emit_status(const struct host_providers *p, const struct vm *vm, str
     cim_inst_set_str(in, P(PEERNAME), r->peer[0] ? r->peer : NULL);
     cim_inst_set_str(in, P(STATE), rel_state_text(r->st));
     cim_inst_set_strv(in, P(HEALTHREASONS), why, n);
-    bool has_point = newest(r, &epoch);
-    bool has_age = has_point && r->newest_instant.us;
-    if (has_point)
+    if (newest(r, &epoch))
         cim_inst_set_uint(in, P(NEWESTPOINTEPOCH), epoch);
-    if (has_age) {
-        age =
-            now.us > r->newest_instant.us ? (uint64_t)(now.us - r->newest_instant.us) / 1000000 : 0;
+    if (rel_age(&(struct rel_facts){ .r = r, .now = now }, &age)) {
         cim_inst_set_time(in, P(NEWESTPOINTTIME), r->newest_instant);
         cim_inst_set_uint(in, P(DATAAGESECONDS), age);
     }
@@ -180,11 +85,7 @@ static bool emit_status(const struct host_providers *p, const struct vm *vm, str
     cim_inst_set_uint(in, P(LASTCYCLEMILLISECONDS), r->last.ms);
     cim_inst_set_str(in, P(LASTERROR), r->last_err.kind != VR_OK ? r->last_err.msg : NULL);
     set_next(r, now, in);
-    vr_autofree char *text = explain(vm, why, n, has_age, age);
-    vr_autofree char *tests = vm_explain_tests(p, vm);
-    vr_autofree char *both =
-        tests && !vm_as_test(p, &vm->uuid) ? vr_printf("%s %s", text, tests) : NULL;
-    cim_inst_set_str(in, P(EXPLANATION), both ? both : tests ? tests : text);
+    explain_set(p, vm, in);
     cim_inst_set_uint(in, P(INTERVALSECONDS), r->set.interval_s);
     return cim_emit(sink, in);
 }

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* explain: the whole story of one machine. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/alloc.h"
+#include "cli/cli.h"
+
+static const char *const numbers[] = { "ReasonLevels",       "BytesAhead",
+                                       "DataAgeSeconds",     "NewestPointEpoch",
+                                       "JobPercent",         "BytesDone",
+                                       "BytesTotal",         "LastCycleBytes",
+                                       "LastCycleWireBytes", "LastCycleMilliseconds",
+                                       "IntervalSeconds",    NULL };
+
+static void line(const char *label, const char *text)
+{
+    if (text && *text)
+        printf("%-12s%s\n", label, text);
+}
+
+static const char *item(const struct wsmc_prop *p, size_t i)
+{
+    return p && i < p->n && p->v[i] ? p->v[i] : "";
+}
+
+static void print_reasons(const struct wsmc_inst *s)
+{
+    static const char *const levels[] = { "", "note", "warning", "CRITICAL" };
+    const struct wsmc_prop *names = wsmc_prop(s, "Reasons"), *level = wsmc_prop(s, "ReasonLevels");
+    const struct wsmc_prop *why = wsmc_prop(s, "ReasonTexts");
+    const struct wsmc_prop *todo = wsmc_prop(s, "ReasonAdvice");
+    const struct wsmc_prop *command = wsmc_prop(s, "ReasonCommands");
+    for (size_t i = 0; names && i < names->n; i++) {
+        const char *v = item(level, i);
+        char label[32];
+        snprintf(label, sizeof label,
+                 "%s:", v[0] >= '1' && v[0] <= '3' ? levels[v[0] - '0'] : "note");
+        line(label, item(why, i));
+        line("", item(todo, i));
+        if (*item(command, i))
+            printf("%-12s    %s\n", "", item(command, i));
+    }
+}
+
+static void print_since(const struct wsmc_inst *s)
+{
+    char when[32];
+    const char *since = wsmc_str(s, "StateSince");
+    vr_autofree char *text =
+        since ? vr_printf("%s, since %s", cli_text_or(s, "State", "-"), cli_local_time(since, when))
+              : vr_strdup(cli_text_or(s, "State", "-"));
+    line("state:", text);
+}
+
+static void print_story(const struct wsmc_inst *s)
+{
+    vr_autofree char *who =
+        wsmc_str(s, "PeerName")
+            ? vr_printf("%s (%s; the other host is %s)", cli_text_or(s, "MachineName", "-"),
+                        cli_text_or(s, "Role", "-"), wsmc_str(s, "PeerName"))
+            : vr_printf("%s (%s)", cli_text_or(s, "MachineName", "-"), cli_text_or(s, "Role", "-"));
+    const struct wsmc_prop *names = wsmc_prop(s, "Reasons");
+    line("machine:", who);
+    print_since(s);
+    line("now:", wsmc_str(s, "Doing"));
+    line("at risk:", wsmc_str(s, "LossNow"));
+    print_reasons(s);
+    if (names && names->n)
+        return;
+    line("next:", wsmc_str(s, "NextStep"));
+    if (wsmc_str(s, "NextCommand"))
+        printf("%-12s    %s\n", "", wsmc_str(s, "NextCommand"));
+}
+
+int verb_explain(struct cli *c)
+{
+    const char *args[2];
+    struct cli_vm vm;
+    struct vr_err err = VR_ERR_INIT;
+    if (cli_parse(c, "explain", NULL, 0, args, 1, 1) < 0)
+        return cli_usage("explain");
+    if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
+        return cli_fail(&err);
+    struct wsmc_key key = { "InstanceID", vm.rel_id };
+    struct wsmc_ref ref = {
+        .ns = WSMC_NS_OURS, .cls = "Vmr_ReplicationStatus", .keys = &key, .n_keys = 1
+    };
+    wsmc_autolist struct wsmc_list l = { .v = vr_new0(1, sizeof *l.v) };
+    if (wsmc_get(c->local, &ref, &l.v[0], &err) < 0)
+        return cli_fail(&err);
+    l.n = 1;
+    if (c->json)
+        cli_json(&l, numbers);
+    else
+        print_story(l.v[0]);
+    return EXIT_OK;
+}

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Looks up explain.def and fills in the placeholders. Pure, no allocation. Any thread. */
+#include "replication/explain_int.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+static const struct {
+    const char *doing, *todo, *command;
+} states[ST_COUNT] = {
+#define W(st, doing, todo, command) [ST_##st] = { doing, todo, command },
+#include "replication/explain.def"
+};
+
+static const struct reason {
+    const char *name;
+    uint16_t level;
+    const char *health, *why, *todo, *command;
+    bool (*holds)(const struct rel_facts *f);
+} reasons[] = {
+#define R(name, level, health, why, todo, command) \
+    { #name, level, health, why, todo, command, rel_why_##name },
+#include "replication/explain.def"
+};
+
+static const struct {
+    const char *todo, *command;
+} kinds[VR_E_COUNT] = {
+#define K(kind, todo, command) [VR_E_##kind] = { todo, command },
+#include "replication/explain.def"
+};
+
+static const struct {
+    const char *text;
+    bool (*holds)(const struct rel_facts *f);
+} losses[] = {
+#define Z(name, text) { text, rel_loss_##name },
+#include "replication/explain.def"
+};
+
+static const struct {
+    const char *text, *todo;
+} lost[VR_LOST_COUNT] = {
+#define L(n, text, todo) [VR_LOST_##n] = { text, todo },
+#include "model/lost.def"
+#undef L
+};
+
+/* ---- text ---- */
+struct out {
+    char *to;
+    size_t n, max;
+};
+
+__attribute__((format(printf, 2, 3))) static void put(struct out *o, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(o->to + o->n, o->max - o->n, fmt, ap);
+    va_end(ap);
+    if (n > 0)
+        o->n = o->n + (size_t)n < o->max ? o->n + (size_t)n : o->max - 1;
+}
+
+static void put_seconds(struct out *o, uint64_t s)
+{
+    if (s < 120)
+        put(o, "%" PRIu64 " s", s);
+    else if (s < 7200)
+        put(o, "%" PRIu64 " min", s / 60);
+    else if (s < 172800)
+        put(o, "%" PRIu64 " h", s / 3600);
+    else
+        put(o, "%" PRIu64 " days", s / 86400);
+}
+
+static void put_bytes(struct out *o, uint64_t n)
+{
+    if (n < 10240)
+        put(o, "%" PRIu64 " bytes", n);
+    else if (n < (uint64_t)10 << 20)
+        put(o, "%" PRIu64 " KiB", n >> 10);
+    else if (n < (uint64_t)10 << 30)
+        put(o, "%" PRIu64 " MiB", n >> 20);
+    else
+        put(o, "%" PRIu64 " GiB", n >> 30);
+}
+
+static void put_progress(struct out *o, const struct rel_facts *f)
+{
+    if (!f->moving)
+        return;
+    put(o, " (");
+    put_bytes(o, f->moved < f->to_move ? f->moved : f->to_move);
+    put(o, " of ");
+    put_bytes(o, f->to_move);
+    put(o, " done)");
+}
+
+/* "$W": what happened, what was found, how to avoid it. */
+static void put_lost(struct out *o, const struct rel *r)
+{
+    char when[32];
+    enum vr_lost why = r->lost == VR_LOST_NOT ? VR_LOST_UNKNOWN : r->lost;
+    put(o, "%s", lost[why].text);
+    if (r->lost_text[0])
+        put(o, " (%s)", r->lost_text);
+    if (r->lost_at.us)
+        put(o, " Found at %s.", vr_wall_iso(r->lost_at, when));
+    if (lost[why].todo[0])
+        put(o, " To avoid it: %s", lost[why].todo);
+}
+
+static void put_peer_seen(struct out *o, const struct rel_facts *f)
+{
+    if (!f->peer_seen.us || f->now.us < f->peer_seen.us)
+        return;
+    put(o, " (last heard of ");
+    put_seconds(o, (uint64_t)(f->now.us - f->peer_seen.us) / 1000000);
+    put(o, " ago)");
+}
+
+static const char *known(const char *text)
+{
+    return text && *text ? text : "?";
+}
+
+static void put_value(struct out *o, const struct rel_facts *f, char which)
+{
+    const struct rel *r = f->r;
+    uint64_t age = 0;
+    switch (which) {
+    case 'M':
+        put(o, "%s", known(r->name));
+        break;
+    case 'P':
+        put(o, "%s", r->peer[0] ? r->peer : "HOST");
+        break;
+    case 'H':
+        put(o, "%s", known(f->host));
+        break;
+    case 'E':
+        put(o, "%s", known(r->last_err.msg));
+        break;
+    case 'A':
+        rel_age(f, &age);
+        put_seconds(o, age);
+        break;
+    case 'B':
+        put_bytes(o, f->ahead);
+        break;
+    case 'I':
+        put_seconds(o, r->set.interval_s);
+        break;
+    case 'W':
+        put_lost(o, r);
+        break;
+    case 'S':
+        put_peer_seen(o, f);
+        break;
+    case 'N':
+        put(o, "%s", known(f->new_disks));
+        break;
+    case 'G':
+        put(o, "%s", known(f->gone_disks));
+        break;
+    case 'U':
+        put(o, "%s", known(f->plain_disks));
+        break;
+    case 'T':
+        put(o, "%s", known(f->tests));
+        break;
+    case 'X':
+        put_progress(o, f);
+        break;
+    default:
+        put(o, "$%c", which);
+    }
+}
+
+static char *expand(const struct rel_facts *f, const char *text, char *to, size_t max)
+{
+    struct out o = { .to = to, .max = max };
+    to[0] = 0;
+    for (const char *c = text ? text : ""; *c; c++) {
+        if (*c == '$' && isupper((unsigned char)c[1]))
+            put_value(&o, f, *++c);
+        else
+            put(&o, "%c", *c);
+    }
+    return to;
+}
+
+/* ---- facts ---- */
+bool rel_age(const struct rel_facts *f, uint64_t *ret_s)
+{
+    const struct rel *r = f->r;
+    enum rel_mode mode = rel_mode(r);
+    bool has =
+        (mode == REL_MODE_PRIMARY && r->has_acked) || (mode == REL_MODE_REPLICA && r->has_newest);
+    if (!has || !r->newest_instant.us)
+        return false;
+    *ret_s = f->now.us > r->newest_instant.us
+                 ? (uint64_t)(f->now.us - r->newest_instant.us) / 1000000
+                 : 0;
+    return true;
+}
+
+char *rel_doing(const struct rel_facts *f, char out[REL_TEXT_MAX])
+{
+    return expand(f, states[f->r->st].doing, out, REL_TEXT_MAX);
+}
+
+void rel_next(const struct rel_facts *f, char todo[REL_TEXT_MAX], char command[384])
+{
+    expand(f, states[f->r->st].todo, todo, REL_TEXT_MAX);
+    expand(f, states[f->r->st].command, command, 384);
+}
+
+char *rel_loss(const struct rel_facts *f, char out[REL_TEXT_MAX])
+{
+    out[0] = 0;
+    for (size_t i = 0; i < VR_ARRAY_LEN(losses); i++)
+        if (losses[i].holds(f))
+            return expand(f, losses[i].text, out, REL_TEXT_MAX);
+    return out;
+}
+
+/* ---- reasons ---- */
+static void fill(const struct rel_facts *f, const struct reason *w, struct rel_reason *out)
+{
+    enum vr_kind kind = f->r->last_err.kind < VR_E_COUNT ? f->r->last_err.kind : VR_OK;
+    out->name = w->name;
+    out->level = w->level;
+    out->health = w->health;
+    expand(f, w->why, out->why, sizeof out->why);
+    expand(f, w->todo ? w->todo : kinds[kind].todo, out->todo, sizeof out->todo);
+    expand(f, w->todo ? w->command : kinds[kind].command, out->command, sizeof out->command);
+}
+
+size_t rel_reasons(const struct rel_facts *f, struct rel_reason out[REL_REASONS_MAX])
+{
+    size_t n = 0;
+    for (uint16_t level = 3; level >= 1; level--)
+        for (size_t i = 0; i < VR_ARRAY_LEN(reasons) && n < REL_REASONS_MAX; i++)
+            if (reasons[i].level == level && reasons[i].holds(f))
+                fill(f, &reasons[i], &out[n++]);
+    return n;
+}
+
+uint16_t rel_health(const struct rel *r, struct wall_us now, const char *why[8], size_t *ret_n)
+{
+    struct rel_facts f = { .r = r, .now = now };
+    uint16_t level = 1;
+    *ret_n = 0;
+    if (rel_mode(r) == REL_MODE_NONE)
+        return 0;
+    for (size_t i = 0; i < VR_ARRAY_LEN(reasons); i++) {
+        if (!reasons[i].health || reasons[i].level < 2 || !reasons[i].holds(&f))
+            continue;
+        if (reasons[i].level > level)
+            level = reasons[i].level;
+        if (*ret_n < 8)
+            why[(*ret_n)++] = reasons[i].health;
+    }
+    return level;
+}

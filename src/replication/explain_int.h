@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef VR_REPLICATION_EXPLAIN_INT_H
+#define VR_REPLICATION_EXPLAIN_INT_H
+
+#include "replication/explain.h"
+
+/* Between explain.c and reasons.c. The table names the conditions, so the table declares them. */
+#define WHY(name) bool rel_why_##name(const struct rel_facts *f)
+#define LOSS(name) bool rel_loss_##name(const struct rel_facts *f)
+
+#define R(name, level, health, why, todo, command) WHY(name);
+#include "replication/explain.def"
+#define Z(name, text) LOSS(name);
+#include "replication/explain.def"
+
+#endif

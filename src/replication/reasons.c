@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Conditions of explain.def: what holds for a relationship. Pure. Any thread. */
+#include "replication/explain_int.h"
+
+static bool in(const struct rel_facts *f, uint16_t cim)
+{
+    return rel_cim_state(f->r) == cim;
+}
+
+static bool is_primary(const struct rel_facts *f)
+{
+    return rel_mode(f->r) == REL_MODE_PRIMARY;
+}
+
+static bool is_replica(const struct rel_facts *f)
+{
+    return rel_mode(f->r) == REL_MODE_REPLICA;
+}
+
+/* ---- reasons ---- */
+WHY(error)
+{
+    return in(f, 8);
+}
+
+WHY(resync_required)
+{
+    return in(f, 9);
+}
+
+WHY(replica_paused)
+{
+    return is_replica(f) && in(f, 7);
+}
+
+#define FAILURES_TO_TELL 3 /* one or two are no news: the next attempt follows at once */
+
+WHY(cannot_send)
+{
+    return is_primary(f) && f->r->failures >= FAILURES_TO_TELL;
+}
+
+WHY(machine_gone)
+{
+    return is_primary(f) && f->machine_gone;
+}
+
+WHY(disks_gone)
+{
+    return is_primary(f) && f->gone_disks;
+}
+
+WHY(initial)
+{
+    return (is_primary(f) && (in(f, 1) || in(f, 2))) || (is_replica(f) && in(f, 2));
+}
+
+WHY(paused)
+{
+    return is_primary(f) && (in(f, 7) || in(f, 11));
+}
+
+WHY(failed_over)
+{
+    return in(f, 5) || in(f, 6);
+}
+
+WHY(resyncing)
+{
+    return in(f, 10);
+}
+
+/* Intervals of which none brought a point, of all. Failed attempts do not count: they are repeated
+ * at once, and their number says nothing. */
+WHY(missed)
+{
+    const struct rel *r = f->r;
+    return r->stat_miss && (uint64_t)r->stat_miss * 5 > (uint64_t)r->stat_ok + r->stat_miss;
+}
+
+WHY(behind)
+{
+    int64_t limit_s = 2 * (int64_t)f->r->set.interval_s;
+    if (limit_s < 3600)
+        limit_s = 3600;
+    bool counts = in(f, 3) || in(f, 7) || in(f, 8) || in(f, 9) || in(f, 10) || in(f, 11);
+    return counts && f->r->last_time.us && f->now.us - f->r->last_time.us > limit_s * 1000000;
+}
+
+WHY(failing)
+{
+    return is_primary(f) && !in(f, 8) && f->r->last_err.kind != VR_OK &&
+           f->r->failures < FAILURES_TO_TELL;
+}
+
+WHY(peer_away)
+{
+    return f->r->peer[0] && f->peer_away;
+}
+
+WHY(new_disks)
+{
+    return is_primary(f) && f->new_disks;
+}
+
+WHY(plain_disks)
+{
+    return is_primary(f) && f->plain_disks;
+}
+
+WHY(seed)
+{
+    return is_replica(f) && f->r->seed;
+}
+
+WHY(tests)
+{
+    return f->tests != NULL;
+}
+
+/* ---- what a failover now would lose ---- */
+LOSS(unprotected)
+{
+    return rel_mode(f->r) == REL_MODE_NONE;
+}
+
+LOSS(over)
+{
+    return in(f, 5) || in(f, 6);
+}
+
+LOSS(nothing_yet)
+{
+    uint64_t age;
+    return !rel_age(f, &age);
+}
+
+LOSS(prepared)
+{
+    return f->r->st == ST_P_PREPARED;
+}
+
+LOSS(ahead_known)
+{
+    return is_primary(f) && f->has_ahead;
+}
+
+LOSS(ahead_unknown)
+{
+    return is_primary(f);
+}
+
+LOSS(planned)
+{
+    return is_replica(f) && f->r->last_kind == VR_POINT_PLANNED;
+}
+
+LOSS(replica)
+{
+    return is_replica(f);
+}

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "replication/explain.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "replication/step.h"
+
+#define HOUR (3600ll * 1000000)
+static const struct wall_us now = { 100 * HOUR };
+
+static struct rel in_state(enum rel_state st)
+{
+    struct rel r = { .st = st, .machine = { { 1 } }, .name = "web", .peer = "hostb" };
+    rel_settings_default(&r.set);
+    r.last_time.us = r.newest_instant.us = now.us - HOUR / 2;
+    r.has_acked = r.has_newest = r.tracked = true;
+    return r;
+}
+
+/* Whoever asks gets an answer in every state, and no placeholder is left in it. */
+static void no_state_without_words(void **state)
+{
+    (void)state;
+    for (int st = 0; st < ST_COUNT; st++) {
+        struct rel r = in_state((enum rel_state)st);
+        struct rel_facts f = { .r = &r, .now = now };
+        struct rel_reason why[REL_REASONS_MAX];
+        char text[REL_TEXT_MAX], command[384];
+        rel_doing(&f, text);
+        if (!text[0] || strchr(text, '$'))
+            fail_msg("%s: '%s'", rel_state_name(r.st), text);
+        rel_loss(&f, text);
+        if (!text[0] || strchr(text, '$'))
+            fail_msg("%s: '%s'", rel_state_name(r.st), text);
+        rel_next(&f, text, command);
+        if (strchr(text, '$') || strchr(command, '$'))
+            fail_msg("%s: '%s'", rel_state_name(r.st), text);
+        size_t n = rel_reasons(&f, why);
+        for (size_t i = 0; i < n; i++)
+            if (!why[i].why[0] || strchr(why[i].why, '$') || strchr(why[i].todo, '$') ||
+                strchr(why[i].command, '$'))
+                fail_msg("%s: %s: '%s'", rel_state_name(r.st), why[i].name, why[i].why);
+    }
+}
+
+/* What is critical or a warning says what to do, unless it goes away by itself. */
+static void trouble_comes_with_advice(void **state)
+{
+    (void)state;
+    for (int st = 0; st < ST_COUNT; st++)
+        for (int k = 1; k < VR_E_COUNT; k++) {
+            struct rel r = in_state((enum rel_state)st);
+            struct rel_facts f = { .r = &r, .now = now };
+            struct rel_reason why[REL_REASONS_MAX];
+            r.last_err.kind = (enum vr_kind)k;
+            snprintf(r.last_err.msg, sizeof r.last_err.msg, "the message");
+            size_t n = rel_reasons(&f, why);
+            for (size_t i = 0; i < n; i++)
+                if (!strcmp(why[i].name, "error") &&
+                    (!strstr(why[i].why, "the message") ||
+                     (vr_kind_scope(r.last_err.kind) == VR_SCOPE_REL && !why[i].todo[0])))
+                    fail_msg("%s with %s: what to do?", rel_state_name(r.st), vr_kind_name(k));
+        }
+}
+
+static const struct rel_reason *has(const struct rel_facts *f, const char *name)
+{
+    static struct rel_reason why[REL_REASONS_MAX];
+    size_t n = rel_reasons(f, why);
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(why[i].name, name))
+            return &why[i];
+    return NULL;
+}
+
+/* Each reason of a loss of tracking is told with what was found and when. */
+static void tracking_lost_says_why(void **state)
+{
+    (void)state;
+    for (int l = VR_LOST_UNKNOWN; l < VR_LOST_COUNT; l++) {
+        struct rel r = in_state(ST_P_REPL), next;
+        struct rel_event ev = { .type = EV_CAPTURE_FAILED, .wall = { now.us - HOUR } };
+        uint32_t fx;
+        r.flow = (struct rel_flow){ .phase = FLOW_CAPTURE, .kind = FLOW_CYCLE, .has_since = true };
+        vr_fail_detail(&ev.err, VR_E_TRACKING, (unsigned)l, "disk vda: what was found");
+        assert_int_equal(rel_step(&r, &ev, &next, &fx, NULL), 0);
+        assert_int_equal(next.st, ST_P_RESYNC_WAIT);
+        struct rel_facts f = { .r = &next, .now = now };
+        const struct rel_reason *why = has(&f, "resync_required");
+        assert_non_null(why);
+        assert_int_equal(why->level, 3);
+        assert_non_null(strstr(why->why, "disk vda: what was found"));
+        assert_non_null(strstr(why->why, "Found at 1970-01-05T03:00:00Z"));
+        assert_string_equal(why->command, "vmreplica resync web");
+        /* the same is told while it is made up for, and after a restart of the daemon */
+        vr_autofree char *text = rel_encode(&next);
+        struct rel back;
+        struct vr_err err = VR_ERR_INIT;
+        if (rel_decode(text, &back, &err) < 0)
+            fail_msg("%s", err.msg);
+        back.st = ST_P_RESYNC;
+        f.r = &back;
+        assert_non_null(strstr(has(&f, "resyncing")->why, "what was found"));
+    }
+}
+
+/* What is asked for later does not hide why it was needed; a point makes up for it. */
+static void first_reason_of_a_loss_stays(void **state)
+{
+    (void)state;
+    struct rel r = in_state(ST_P_RESYNC_WAIT), next, last;
+    struct rel_event ev = { .type = EV_U_RESYNC, .wall = now };
+    uint32_t fx;
+    r.lost = VR_LOST_UNCLEAN;
+    assert_int_equal(rel_step(&r, &ev, &next, &fx, NULL), 0);
+    assert_int_equal(next.lost, VR_LOST_UNCLEAN);
+    next.flow = (struct rel_flow){ .phase = FLOW_SHIP, .kind = FLOW_RESYNC };
+    ev.type = EV_SHIPPED;
+    assert_int_equal(rel_step(&next, &ev, &last, &fx, NULL), 0);
+    assert_int_equal(last.lost, VR_LOST_NOT);
+    assert_true(last.tracked);
+    assert_int_equal(last.since.us, now.us);
+}
+
+/* src:[contract.md D.1] what a failover now would lose */
+static void loss(void **state)
+{
+    (void)state;
+    static const struct {
+        enum rel_state st;
+        bool has_ahead;
+        enum vr_point_kind kind;
+        const char *text;
+    } rows[] = {
+        { ST_NONE, false, 0, "machine would be lost" },
+        { ST_P_REPL, false, 0, "as it was 30 min ago." },
+        { ST_P_REPL, true, 0, "as it was 30 min ago; about 5 MiB" },
+        { ST_P_CRIT, true, 0, "about 5 MiB" },
+        { ST_P_PREPARED, true, 0, "Nothing: host hostb has everything" },
+        { ST_R_REPL, false, VR_POINT_STANDARD, "set the machine back by 30 min" },
+        { ST_R_REPL, false, VR_POINT_PLANNED, "made after the machine was shut down" },
+        { ST_R_RECOVERED, false, 0, "on no other host" },
+        { ST_R_COMMITTED, false, 0, "on no other host" },
+    };
+    for (size_t i = 0; i < VR_ARRAY_LEN(rows); i++) {
+        struct rel r = in_state(rows[i].st);
+        struct rel_facts f = { .r = &r, .now = now, .has_ahead = rows[i].has_ahead };
+        char text[REL_TEXT_MAX];
+        f.ahead = (5 << 20) + (5 << 20); /* 10 MiB: the unit changes there */
+        f.ahead = rows[i].has_ahead ? (uint64_t)5 << 20 : 0;
+        r.last_kind = rows[i].kind;
+        rel_loss(&f, text);
+        if (!strstr(text, rows[i].text) && !(rows[i].has_ahead && strstr(text, "5120 KiB")))
+            fail_msg("%s: '%s' does not say '%s'", rel_state_name(r.st), text, rows[i].text);
+    }
+    struct rel r = in_state(ST_R_WAIT);
+    char text[REL_TEXT_MAX];
+    r.has_newest = false;
+    assert_non_null(strstr(rel_loss(&(struct rel_facts){ .r = &r, .now = now }, text), "nothing"));
+}
+
+/* Facts that a relationship does not know. */
+static void facts_of_the_host(void **state)
+{
+    (void)state;
+    struct rel r = in_state(ST_P_REPL);
+    struct rel_facts f = { .r = &r, .now = now };
+    assert_null(has(&f, "new_disks"));
+    f.new_disks = "vdc";
+    f.gone_disks = "vdb";
+    f.plain_disks = "vda";
+    f.machine_gone = f.peer_away = true;
+    f.peer_seen.us = now.us - 60 * 1000000;
+    f.tests = "web - Test";
+    assert_non_null(strstr(has(&f, "new_disks")->why, "vdc"));
+    assert_non_null(strstr(has(&f, "disks_gone")->why, "vdb"));
+    assert_non_null(strstr(has(&f, "plain_disks")->why, "vda"));
+    assert_non_null(has(&f, "machine_gone"));
+    assert_non_null(strstr(has(&f, "peer_away")->why, "60 s ago"));
+    assert_non_null(strstr(has(&f, "tests")->why, "web - Test"));
+    f.moving = true;
+    f.moved = 1 << 20;
+    f.to_move = 20 << 20;
+    char text[REL_TEXT_MAX];
+    assert_non_null(strstr(rel_doing(&f, text), "1024 KiB of 20 MiB done"));
+}
+
+/* Sentences longer than there is room for are cut, not overrun. */
+static void long_texts_are_cut(void **state)
+{
+    (void)state;
+    struct rel r = in_state(ST_P_CRIT);
+    r.last_err.kind = VR_E_AUTH;
+    memset(r.last_err.msg, 'x', sizeof r.last_err.msg - 1);
+    memset(r.name, 'n', sizeof r.name - 1);
+    memset(r.peer, 'p', sizeof r.peer - 1);
+    struct rel_facts f = { .r = &r, .now = now };
+    struct rel_reason why[REL_REASONS_MAX];
+    size_t n = rel_reasons(&f, why);
+    assert_true(n > 0);
+    assert_true(strlen(why[0].why) < sizeof why[0].why);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_state_without_words),
+        cmocka_unit_test(trouble_comes_with_advice),
+        cmocka_unit_test(tracking_lost_says_why),
+        cmocka_unit_test(first_reason_of_a_loss_stays),
+        cmocka_unit_test(loss),
+        cmocka_unit_test(facts_of_the_host),
+        cmocka_unit_test(long_texts_are_cut),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
