@@ -82,6 +82,18 @@ struct cim_sink;
 /* cim_emit() - hand over one instance. Returns false when no more is wanted (an error was noted or
  * there is enough); the provider then returns CIM_S_OK at once. */
 bool cim_emit(struct cim_sink *sink, struct cim_inst *take_inst);
+/* cim_pick() - the one instance that @path names among those that @emit hands over, or
+ * CIM_S_NOT_FOUND: for get() of providers that know where to look. */
+typedef void (*cim_emit_fn)(void *ctx, struct cim_sink *sink);
+enum cim_status cim_pick(const struct cim_path *path, cim_emit_fn emit, void *ctx,
+                         struct cim_inst **ret, struct vr_err *err);
+
+/* What a class whose instances can be watched (cim/watch.h) says about them. */
+struct cim_watchable {
+    int key;          /* the string property that tells instances of the class apart */
+    const int *quiet; /* properties whose change alone is no event: ages and the like */
+    size_t n_quiet;
+};
 
 /* Answers for one concrete class. All members but enumerate may be NULL. ctx is the provider's.
  * Statuses other than CIM_S_OK set err. */
@@ -109,6 +121,8 @@ struct cim_provider {
     enum cim_status (*references)(void *ctx, const struct cim_caller *who,
                                   const struct cim_path *object, struct cim_sink *sink,
                                   struct vr_err *err);
+    /* NULL: no events. Otherwise get() must be there and be content with the key named here. */
+    const struct cim_watchable *watch;
 };
 
 /* cim_server_new() - a server without providers. @host: name that stands in object paths (borrowed

@@ -206,10 +206,39 @@ static bool at_constant(const struct scan *sc)
            is_word(sc, "false") || is_word(sc, "null");
 }
 
+/* Which instance of an event @name begins with; its length, 0 if it is neither. */
+static size_t event_part(const char *name, bool *ret_previous)
+{
+    static const char *const parts[] = { "TargetInstance", "SourceInstance", "PreviousInstance" };
+
+    for (size_t i = 0; i < VR_ARRAY_LEN(parts); i++) {
+        size_t n = strlen(parts[i]);
+        if (strncasecmp(name, parts[i], n) == 0 && (!name[n] || name[n] == '.')) {
+            *ret_previous = i == 2;
+            return n;
+        }
+    }
+    return 0;
+}
+
+/* In a query for events a property is one of the instance before or after. */
+static int bind_part(struct scan *sc, struct cim_node *n, const char *name)
+{
+    size_t len = event_part(name, &n->previous);
+
+    if (!len || name[len] != '.')
+        return fail(sc, "TargetInstance.Property or PreviousInstance.Property expected");
+    if (!sc->q->cls)
+        return fail(sc, "TargetInstance ISA 'class' must say of which class the property is");
+    return 0;
+}
+
 /* Give the node its property and constant in the property's type. */
 static int bind(struct scan *sc, struct cim_node *n, const char *prop, const char *text,
                 bool is_null)
 {
+    if (sc->q->kind == CIM_Q_EVENT && bind_part(sc, n, prop) < 0)
+        return -1;
     const struct cim_prop *p = find_prop(sc->q->cls, bare(prop));
     bool is_class = strcasecmp(bare(prop), "__class") == 0;
 
@@ -262,8 +291,15 @@ static int parse_comparison(struct scan *sc, size_t *ret)
             return -1;
         if (sc->tok != T_STRING)
             return fail(sc, "class name in quotes expected");
-        sc->q->nodes[*ret].prop = vr_take(first);
-        sc->q->nodes[*ret].text = vr_take(sc->s);
+        struct cim_node *n = &sc->q->nodes[*ret];
+        if (sc->q->kind == CIM_Q_EVENT) {
+            size_t len = event_part(first, &n->previous);
+            if (!len)
+                return fail(sc, "TargetInstance ISA or PreviousInstance ISA expected");
+            vr_set_str(&first, first[len] ? bare(first) : "__this");
+        }
+        n->prop = vr_take(first);
+        n->text = vr_take(sc->s);
         return advance(sc);
     }
     if (!is_comparison(sc, &op))
@@ -433,6 +469,109 @@ static int parse_walk(struct scan *sc, const char *ns)
     return sc->tok == T_END ? 0 : fail(sc, "end of the query expected");
 }
 
+/* ---- events ---- */
+
+static const struct {
+    const char *name;
+    enum cim_event_style style;
+    unsigned events;
+} event_classes[] = {
+    { "__InstanceCreationEvent", CIM_EVENTS_WMI, CIM_EV_CREATED },
+    { "__InstanceModificationEvent", CIM_EVENTS_WMI, CIM_EV_MODIFIED },
+    { "__InstanceDeletionEvent", CIM_EVENTS_WMI, CIM_EV_DELETED },
+    { "__InstanceOperationEvent", CIM_EVENTS_WMI,
+      CIM_EV_CREATED | CIM_EV_MODIFIED | CIM_EV_DELETED },
+    { "CIM_InstCreation", CIM_EVENTS_CIM, CIM_EV_CREATED },
+    { "CIM_InstModification", CIM_EVENTS_CIM, CIM_EV_MODIFIED },
+    { "CIM_InstDeletion", CIM_EVENTS_CIM, CIM_EV_DELETED },
+    { "CIM_InstIndication", CIM_EVENTS_CIM, CIM_EV_CREATED | CIM_EV_MODIFIED | CIM_EV_DELETED },
+};
+
+static int parse_event_class(struct scan *sc)
+{
+    for (size_t i = 0; i < VR_ARRAY_LEN(event_classes); i++)
+        if (is_word(sc, event_classes[i].name)) {
+            sc->q->events = event_classes[i].events;
+            sc->q->style = event_classes[i].style;
+            return advance(sc);
+        }
+    return fail(sc, "a class of events expected, such as __InstanceModificationEvent");
+}
+
+/* WITHIN seconds; fractions are rounded up to a millisecond. */
+static int parse_within(struct scan *sc)
+{
+    if (!is_word(sc, "within"))
+        return 0;
+    if (advance(sc) < 0)
+        return -1;
+    char *end = NULL;
+    double s = sc->tok == T_NUMBER ? strtod(sc->s, &end) : -1;
+    if (s < 0 || !end || *end || s > 86400)
+        return fail(sc, "a number of seconds up to 86400 expected");
+    sc->q->within_ms = (uint64_t)(s * 1000 + 0.999);
+    return advance(sc);
+}
+
+/* The class that constants are read for: what all the ISAs have in common. */
+static int note_class(struct scan *sc, const char *ns)
+{
+    const struct cim_class *c, *old = sc->q->cls;
+
+    sc->status = cim_lookup_class(ns, sc->s, &c, sc->err);
+    if (sc->status != CIM_S_OK)
+        return -1;
+    while (c && old && !cim_class_is_a(old, c))
+        c = c->super;
+    if (!c)
+        return fail(sc, "the classes have no base in common; subscribe to each of them");
+    sc->q->cls = c;
+    return 0;
+}
+
+/* Look ahead for TargetInstance ISA 'class', which may stand anywhere. */
+static int find_event_class(struct scan *sc, const char *ns)
+{
+    const char *p = sc->p;
+    size_t at = sc->at;
+    enum tok tok = sc->tok;
+    vr_autofree char *s = vr_strdup(sc->s);
+    int seen = 0; /* words of the phrase so far */
+
+    while (sc->tok != T_END) {
+        bool previous = false;
+        if (seen == 2 && sc->tok == T_STRING && note_class(sc, ns) < 0)
+            return -1;
+        bool isa = seen == 1 && is_word(sc, "isa");
+        bool names = sc->tok == T_WORD && event_part(sc->s, &previous) == strlen(sc->s);
+        seen = isa ? 2 : names && !previous ? 1 : 0;
+        if (advance(sc) < 0)
+            return -1;
+    }
+    free(sc->s);
+    sc->s = vr_take(s);
+    sc->p = p;
+    sc->at = at;
+    sc->tok = tok;
+    return 0;
+}
+
+static int parse_event(struct scan *sc, const char *ns)
+{
+    struct cim_query *q = sc->q;
+
+    q->kind = CIM_Q_EVENT;
+    if (advance(sc) < 0 || expect_word(sc, "select") < 0 || parse_columns(sc) < 0 ||
+        expect_word(sc, "from") < 0 || parse_event_class(sc) < 0 || parse_within(sc) < 0)
+        return -1;
+    if (is_word(sc, "where")) {
+        q->has_where = true;
+        if (advance(sc) < 0 || find_event_class(sc, ns) < 0 || parse_or(sc, &q->root) < 0)
+            return -1;
+    }
+    return sc->tok == T_END ? 0 : fail(sc, "end of the query expected");
+}
+
 static int parse_statement(struct scan *sc, const char *ns)
 {
     if (advance(sc) < 0)
@@ -447,20 +586,33 @@ static int parse_statement(struct scan *sc, const char *ns)
     return parse_walk(sc, ns);
 }
 
-enum cim_status cim_query_parse(const char *ns, const char *text, struct cim_query **ret,
-                                struct vr_err *err)
+static enum cim_status parse(const char *ns, const char *text,
+                             int (*statement)(struct scan *, const char *), struct cim_query **ret,
+                             struct vr_err *err)
 {
     vr_auto(cim_query_free) struct cim_query *q = vr_new(struct cim_query);
     struct scan sc = { .text = text, .p = text, .q = q, .err = err };
 
     if (strnlen(text, CIM_QUERY_LEN_MAX) == CIM_QUERY_LEN_MAX)
         return cim_fault(CIM_S_BAD_QUERY, err, "query longer than %d bytes", CIM_QUERY_LEN_MAX);
-    int rc = parse_statement(&sc, ns);
+    int rc = statement(&sc, ns);
     free(sc.s);
     if (rc < 0)
         return sc.status;
     *ret = vr_take(q);
     return CIM_S_OK;
+}
+
+enum cim_status cim_query_parse(const char *ns, const char *text, struct cim_query **ret,
+                                struct vr_err *err)
+{
+    return parse(ns, text, parse_statement, ret, err);
+}
+
+enum cim_status cim_query_parse_event(const char *ns, const char *text, struct cim_query **ret,
+                                      struct vr_err *err)
+{
+    return parse(ns, text, parse_event, ret, err);
 }
 
 void cim_query_free(struct cim_query *q)

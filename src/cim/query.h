@@ -20,7 +20,16 @@
 
 enum { CIM_QUERY_LEN_MAX = 32768, CIM_QUERY_NODES_MAX = 1024, CIM_QUERY_DEPTH_MAX = 64 };
 
-enum cim_query_kind { CIM_Q_SELECT, CIM_Q_ASSOCIATORS, CIM_Q_REFERENCES };
+enum cim_query_kind { CIM_Q_SELECT, CIM_Q_ASSOCIATORS, CIM_Q_REFERENCES, CIM_Q_EVENT };
+
+/* What happened to an instance; bits of a set. */
+enum cim_event_kind {
+    CIM_EV_CREATED = 1 << 0,
+    CIM_EV_MODIFIED = 1 << 1,
+    CIM_EV_DELETED = 1 << 2,
+};
+/* How a query, and then its answers, name events. */
+enum cim_event_style { CIM_EVENTS_WMI /* __InstanceModificationEvent */, CIM_EVENTS_CIM };
 
 /* Of a condition. */
 enum cim_op {
@@ -44,6 +53,7 @@ enum cim_op {
 struct cim_node {
     enum cim_op op;
     size_t left, right;     /* nodes; NOT has only the left one */
+    bool previous;          /* events: of PreviousInstance, not of TargetInstance */
     char *prop;             /* "__CLASS" stands for the name of the class */
     char *text;             /* the constant as written, unquoted */
     struct cim_value value; /* the constant in the type of the property; NULL for LIKE and ISA */
@@ -51,7 +61,7 @@ struct cim_node {
 
 struct cim_query {
     enum cim_query_kind kind;
-    const struct cim_class *cls; /* SELECT */
+    const struct cim_class *cls; /* SELECT; EVENT: of the instances, NULL any */
     char **cols;                 /* SELECT; NULL: all */
     size_t n_cols;
     struct cim_node *nodes;
@@ -60,17 +70,31 @@ struct cim_query {
     size_t root;           /* node of the whole condition */
     struct cim_path *path; /* ASSOCIATORS, REFERENCES */
     char *assoc_class, *result_class, *role, *result_role;
+    unsigned events; /* EVENT: set of enum cim_event_kind */
+    enum cim_event_style style;
+    uint64_t within_ms; /* EVENT: how often to look for changes that nobody tells; 0 not given */
 };
 
 /* cim_query_parse() - read a query and check it against the classes of @ns (NULL: any).
  * Statuses: BAD_QUERY with the position in @err, NO_CLASS, NO_NAMESPACE. Thread: any. */
 enum cim_status cim_query_parse(const char *ns, const char *text, struct cim_query **ret,
                                 struct vr_err *err);
+/* cim_query_parse_event() - the same for events:
+ *   SELECT * FROM __InstanceCreationEvent | __InstanceModificationEvent | __InstanceDeletionEvent |
+ *     __InstanceOperationEvent [WITHIN seconds] [WHERE TargetInstance ISA 'class' AND condition]
+ * and with CIM_InstCreation, CIM_InstModification, CIM_InstDeletion, CIM_InstIndication, where
+ * SourceInstance is the instance. Conditions are those of above over TargetInstance.Property and
+ * PreviousInstance.Property. The column list chooses nothing: events always come whole. */
+enum cim_status cim_query_parse_event(const char *ns, const char *text, struct cim_query **ret,
+                                      struct vr_err *err);
 /* cim_query_free() - NULL is fine. */
 void cim_query_free(struct cim_query *q);
 VR_DEFINE_CLEANUP(struct cim_query, cim_query_free)
 /* cim_query_matches() - does the SELECT take this instance? */
 bool cim_query_matches(const struct cim_query *q, const struct cim_inst *in);
+/* cim_query_takes() - does the event query take this one? @previous: NULL unless modified. */
+bool cim_query_takes(const struct cim_query *q, enum cim_event_kind kind,
+                     const struct cim_inst *target, const struct cim_inst *previous);
 /* cim_query_project() - mark what the column list leaves out; keys stay. */
 void cim_query_project(const struct cim_query *q, struct cim_inst *in);
 /* cim_query_run() - the answer of a parsed query; see cim_query(). */

@@ -122,28 +122,36 @@ static enum truth eval_isa(const struct cim_node *n, const struct cim_inst *in)
     return c && cim_class_is(c, n->text) ? YES : NO;
 }
 
-static enum truth eval(const struct cim_query *q, size_t i, const struct cim_inst *in)
+/* What conditions are about. */
+struct subject {
+    const struct cim_inst *in, *previous; /* previous may be NULL */
+};
+
+static enum truth eval(const struct cim_query *q, size_t i, const struct subject *s)
 {
     const struct cim_node *n = &q->nodes[i];
+    const struct cim_inst *in = n->previous ? s->previous : s->in;
     enum truth a, b;
 
     switch (n->op) {
     case CIM_OP_NOT:
-        a = eval(q, n->left, in);
+        a = eval(q, n->left, s);
         return a == UNKNOWN ? UNKNOWN : a == YES ? NO : YES;
     case CIM_OP_AND:
-        a = eval(q, n->left, in);
-        b = a == NO ? NO : eval(q, n->right, in);
+        a = eval(q, n->left, s);
+        b = a == NO ? NO : eval(q, n->right, s);
         return a == NO || b == NO ? NO : a == YES && b == YES ? YES : UNKNOWN;
     case CIM_OP_OR:
-        a = eval(q, n->left, in);
-        b = a == YES ? YES : eval(q, n->right, in);
+        a = eval(q, n->left, s);
+        b = a == YES ? YES : eval(q, n->right, s);
         return a == YES || b == YES ? YES : a == NO && b == NO ? NO : UNKNOWN;
-    case CIM_OP_ISA:
-        return eval_isa(n, in);
     default:
         break;
     }
+    if (!in)
+        return UNKNOWN;
+    if (n->op == CIM_OP_ISA)
+        return eval_isa(n, in);
     if (strcasecmp(n->prop, "__class") == 0)
         return eval_class(n, in);
     const struct cim_value *v = cim_inst_named(in, n->prop);
@@ -156,7 +164,18 @@ static enum truth eval(const struct cim_query *q, size_t i, const struct cim_ins
 
 bool cim_query_matches(const struct cim_query *q, const struct cim_inst *in)
 {
-    return cim_class_is_a(in->cls, q->cls) && (!q->has_where || eval(q, q->root, in) == YES);
+    const struct subject s = { .in = in };
+
+    return cim_class_is_a(in->cls, q->cls) && (!q->has_where || eval(q, q->root, &s) == YES);
+}
+
+bool cim_query_takes(const struct cim_query *q, enum cim_event_kind kind,
+                     const struct cim_inst *target, const struct cim_inst *previous)
+{
+    const struct subject s = { .in = target, .previous = previous };
+
+    return q->events & kind && (!q->cls || cim_class_is_a(target->cls, q->cls)) &&
+           (!q->has_where || eval(q, q->root, &s) == YES);
 }
 
 void cim_query_project(const struct cim_query *q, struct cim_inst *in)

@@ -12,6 +12,7 @@
 #include <strings.h>
 
 #include "base/alloc.h"
+#include "cim/watch.h"
 
 static const struct {
     const char *name;
@@ -133,6 +134,8 @@ void cim_server_free(struct cim_server *s)
 {
     if (!s)
         return;
+    while (s->watches)
+        cim_watch_free(s->watches);
     for (size_t i = 0; i < CIM_CLASS_COUNT; i++)
         free(s->by_class[i]);
     free(s->host);
@@ -147,6 +150,7 @@ const char *cim_server_host(const struct cim_server *s)
 void cim_server_register(struct cim_server *s, const struct cim_provider *p)
 {
     assert(!s->by_class[p->cls] && p->enumerate && !cim_class_get(p->cls)->is_abstract);
+    assert(!p->watch || p->get);
     s->by_class[p->cls] = vr_new(struct cim_provider);
     *s->by_class[p->cls] = *p;
 }
@@ -208,6 +212,21 @@ enum cim_status cim_collect_refs(struct cim_server *s, const struct cim_caller *
 static bool accept_keys(void *ctx, const struct cim_inst *in)
 {
     return cim_inst_matches(in, ctx);
+}
+
+enum cim_status cim_pick(const struct cim_path *path, cim_emit_fn emit, void *ctx,
+                         struct cim_inst **ret, struct vr_err *err)
+{
+    cim_autolist struct cim_list found = CIM_LIST_INIT;
+    struct cim_sink sink = { .list = &found, .accept = accept_keys, .ctx = (void *)path };
+
+    emit(ctx, &sink);
+    if (!found.n) {
+        vr_autofree char *text = cim_path_fmt(path, NULL);
+        return cim_fault(CIM_S_NOT_FOUND, err, "there is no %s", text);
+    }
+    *ret = vr_take(found.v[0]);
+    return CIM_S_OK;
 }
 
 static bool is_key(const struct cim_class *c, const char *name)

@@ -6,9 +6,14 @@
 
 /* Shared by the files that make up the server; not for others. */
 
+struct cim_snapshot;
+struct cim_watch;
+
 struct cim_server {
     char *host;
     struct cim_provider *by_class[CIM_CLASS_COUNT]; /* NULL where nobody answers */
+    struct cim_watch *watches;
+    struct cim_snapshot *snapshots; /* of the classes that are watched */
 };
 
 /* Decides about one instance. */

@@ -7,6 +7,7 @@
 
 #include "base/exec.h"
 #include "base/mailbox.h"
+#include "base/uuidmap.h"
 #include "cim/providers/host.h"
 #include "daemon/config.h"
 #include "hypervisor/hv.h"
@@ -63,9 +64,11 @@ struct daemon {
     struct wsm *wsm;
     struct wsm_http *http;
     struct machine_rt *rts;
+    struct vr_uuidmap rt_by_machine; /* the same */
     struct testvms *tests;       /* testvm.c */
     struct hv_machine *machines; /* snapshot for the providers and vm_off */
     size_t n_machines;
+    struct vr_uuidmap machine_by_uuid; /* the same */
     bool machines_wanted, machines_busy;
     struct host_peer *peers;
     size_t n_peers;

@@ -17,13 +17,14 @@
 
 struct machine_rt *rt_get(struct daemon *d, const struct vr_uuid *machine)
 {
-    for (struct machine_rt *rt = d->rts; rt; rt = rt->next)
-        if (vr_uuid_eq(&rt->machine, machine))
-            return rt;
-    struct machine_rt *rt = vr_new(struct machine_rt);
+    struct machine_rt *rt = vr_uuidmap_get(&d->rt_by_machine, machine);
+    if (rt)
+        return rt;
+    rt = vr_new(struct machine_rt);
     rt->machine = *machine;
     rt->next = d->rts;
     d->rts = rt;
+    vr_uuidmap_put(&d->rt_by_machine, machine, rt);
     return rt;
 }
 
@@ -335,6 +336,8 @@ static void env_changed(void *ctx, const struct rel *before, const struct rel *a
                         const struct job *job)
 {
     struct daemon *d = ctx;
+    if (d->prov)
+        host_providers_changed(d->prov, after ? &after->machine : NULL, job);
     if (job) {
         if (job_over(job) && job->err.kind != VR_OK)
             vr_log(VR_LOG_WARN, "job \"%s\" failed: %s", job_caption(job->type), job->err.msg);

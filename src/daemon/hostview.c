@@ -35,6 +35,11 @@ static void list_done(struct task *t)
         hv_machines_free(d->machines, d->n_machines);
         d->machines = l->m;
         d->n_machines = l->n;
+        vr_uuidmap_clear(&d->machine_by_uuid);
+        for (size_t i = 0; i < l->n; i++)
+            vr_uuidmap_put(&d->machine_by_uuid, &l->m[i].uuid, &l->m[i]);
+        if (d->prov)
+            host_providers_machines_changed(d->prov);
     } else {
         vr_log_err(VR_LOG_DEBUG, "list of machines", &t->err);
     }
@@ -58,10 +63,12 @@ void host_refresh_machines(struct daemon *d)
 
 const struct hv_machine *host_machine(const struct daemon *d, const struct vr_uuid *uuid)
 {
-    for (size_t i = 0; i < d->n_machines; i++)
-        if (vr_uuid_eq(&d->machines[i].uuid, uuid))
-            return &d->machines[i];
-    return NULL;
+    return vr_uuidmap_get(&d->machine_by_uuid, uuid);
+}
+
+static const struct hv_machine *h_machine(void *ctx, const struct vr_uuid *uuid)
+{
+    return host_machine(ctx, uuid);
 }
 
 static size_t h_machines(void *ctx, const struct hv_machine **ret)
@@ -516,6 +523,7 @@ void host_init(struct daemon *d)
                              .cert_der_base64 = "",
                              .storage = d->cfg.storage,
                              .machines = h_machines,
+                             .machine = h_machine,
                              .points = h_points,
                              .peers = h_peers,
                              .find_peer = h_find_peer,

@@ -18,6 +18,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "cim/provider.h"
+#include "cim/watch.h"
 #include "daemon/daemon.h"
 #include "daemon/service.h"
 #include "daemon/testvm.h"
@@ -45,6 +46,7 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *user)
     if (!d->stopping) {
         engine_tick(d->engine);
         host_providers_tick(d->prov);
+        cim_watch_tick(d->cim, vr_mono_now());
         wsm_expire(d->wsm, vr_mono_now());
     }
     sd_event_source_set_time(s, usec + 250000);

@@ -15,6 +15,7 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/uuidmap.h"
 
 #define JOB_KEEP_US (300ll * 1000000) /* src:[contract.md A.12 TimeBeforeRemoval] */
 #define JOBS_MAX 10000
@@ -47,6 +48,7 @@ struct engine {
     struct engine_env env;
     struct item **items;
     size_t n_items;
+    struct vr_uuidmap by_machine; /* the same, by machine */
     struct job *jobs;
     size_t n_jobs;
 };
@@ -80,16 +82,14 @@ void engine_free(struct engine *e)
     for (size_t i = 0; i < e->n_items; i++)
         item_free(e->items[i]);
     free(e->items);
+    vr_uuidmap_done(&e->by_machine);
     free(e->jobs);
     free(e);
 }
 
 static struct item *find(const struct engine *e, const struct vr_uuid *machine)
 {
-    for (size_t i = 0; i < e->n_items; i++)
-        if (vr_uuid_eq(&e->items[i]->r.machine, machine))
-            return e->items[i];
-    return NULL;
+    return vr_uuidmap_get(&e->by_machine, machine);
 }
 
 /* Machines that are not replicated and of which nothing is going on: left by requests that failed.
@@ -106,6 +106,9 @@ static void purge(struct engine *e)
             e->items[kept++] = it;
     }
     e->n_items = kept;
+    vr_uuidmap_clear(&e->by_machine);
+    for (size_t i = 0; i < kept; i++)
+        vr_uuidmap_put(&e->by_machine, &e->items[i]->r.machine, e->items[i]);
 }
 
 static struct item *add(struct engine *e, const struct rel *r)
@@ -115,6 +118,7 @@ static struct item *add(struct engine *e, const struct rel *r)
     it->tail = &it->head;
     e->items = vr_grow(e->items, e->n_items + 1, sizeof *e->items);
     e->items[e->n_items++] = it;
+    vr_uuidmap_put(&e->by_machine, &it->r.machine, it);
     return it;
 }
 

@@ -77,22 +77,38 @@ static bool emit_element_setting(const struct host_providers *p, const struct vm
                 path_entry(p, entry));
 }
 
-static enum cim_status enum_element_setting(void *ctx, const struct cim_caller *who,
-                                            struct cim_sink *sink, struct vr_err *err)
+/* The service's own settings. False when no more is wanted. */
+static bool emit_service_settings(const struct host_providers *p, struct cim_sink *sink)
 {
-    const struct host_providers *p = ctx;
     char id[PROV_ID_MAX + VR_NAME_MAX];
+    const struct cim_inst *entry;
 
     snprintf(id, sizeof id, "Microsoft:%s\\HVRServiceSettings", p->h->name);
     if (!PAIR(sink, MSVM_ELEMENTSETTINGDATA, MANAGEDELEMENT, path_service(p, REPL), SETTINGDATA,
               cim_path_of(CIM_C_MSVM_REPLICATIONSERVICESETTINGDATA, id)))
-        return CIM_S_OK;
-    const struct cim_inst *entry;
+        return false;
     for (size_t i = 0; (entry = hostset_at(p->h->set, HOSTSET_ENTRY, i)) != NULL; i++)
         if (!PAIR(sink, MSVM_ELEMENTSETTINGDATA, MANAGEDELEMENT, path_service(p, REPL), SETTINGDATA,
                   path_entry(p, entry)))
-            return CIM_S_OK;
+            return false;
+    return true;
+}
+
+static enum cim_status enum_element_setting(void *ctx, const struct cim_caller *who,
+                                            struct cim_sink *sink, struct vr_err *err)
+{
+    if (!emit_service_settings(ctx, sink))
+        return CIM_S_OK;
     return each_vm(ctx, sink, emit_element_setting);
+}
+
+static enum cim_status refs_element_setting(void *ctx, const struct cim_caller *who,
+                                            const struct cim_path *object, struct cim_sink *sink,
+                                            struct vr_err *err)
+{
+    if (!emit_service_settings(ctx, sink))
+        return CIM_S_OK;
+    return refs_vm(ctx, object, sink, emit_element_setting);
 }
 
 static bool emit_define_state(const struct host_providers *p, const struct vm *vm,
@@ -236,32 +252,38 @@ static enum cim_status enum_owning(void *ctx, const struct cim_caller *who, stru
     A(MSVM_VIRTUALSYSTEMSETTINGDATACOMPONENT, emit_components)      \
     A(MSVM_RESOURCEDEPENDENTONRESOURCE, emit_in_drive)
 
-#define A(cls, fn)                                                               \
-    static enum cim_status enum_##cls(void *ctx, const struct cim_caller *who,   \
-                                      struct cim_sink *sink, struct vr_err *err) \
-    {                                                                            \
-        return each_vm(ctx, sink, fn);                                           \
+#define A(cls, fn)                                                                          \
+    static enum cim_status enum_##cls(void *ctx, const struct cim_caller *who,              \
+                                      struct cim_sink *sink, struct vr_err *err)            \
+    {                                                                                       \
+        return each_vm(ctx, sink, fn);                                                      \
+    }                                                                                       \
+    static enum cim_status refs_##cls(void *ctx, const struct cim_caller *who,              \
+                                      const struct cim_path *object, struct cim_sink *sink, \
+                                      struct vr_err *err)                                   \
+    {                                                                                       \
+        return refs_vm(ctx, object, sink, fn);                                              \
     }
 PER_MACHINE(A)
 #undef A
 
-static const struct {
-    enum cim_class_id cls;
-    enum cim_status (*enumerate)(void *, const struct cim_caller *, struct cim_sink *,
-                                 struct vr_err *);
-} all[] = {
-#define A(cls, fn) { CIM_C_##cls, enum_##cls },
+static const struct cim_provider all[] = {
+#define A(c, fn) { .cls = CIM_C_##c, .enumerate = enum_##c, .references = refs_##c },
     PER_MACHINE(A)
 #undef A
-        { CIM_C_MSVM_HOSTEDSERVICE, enum_hosted_service },
-    { CIM_C_MSVM_ELEMENTSETTINGDATA, enum_element_setting },
-    { CIM_C_MSVM_AFFECTEDJOBELEMENT, enum_affected },
-    { CIM_C_MSVM_OWNINGJOBELEMENT, enum_owning },
+        { .cls = CIM_C_MSVM_HOSTEDSERVICE, .enumerate = enum_hosted_service },
+    { .cls = CIM_C_MSVM_ELEMENTSETTINGDATA,
+      .enumerate = enum_element_setting,
+      .references = refs_element_setting },
+    { .cls = CIM_C_MSVM_AFFECTEDJOBELEMENT, .enumerate = enum_affected },
+    { .cls = CIM_C_MSVM_OWNINGJOBELEMENT, .enumerate = enum_owning },
 };
 
 void prov_register_assoc(struct cim_server *s, struct host_providers *p)
 {
-    for (size_t i = 0; i < VR_ARRAY_LEN(all); i++)
-        cim_server_register(s, &(struct cim_provider){
-                                   .cls = all[i].cls, .ctx = p, .enumerate = all[i].enumerate });
+    for (size_t i = 0; i < VR_ARRAY_LEN(all); i++) {
+        struct cim_provider one = all[i];
+        one.ctx = p;
+        cim_server_register(s, &one);
+    }
 }

@@ -18,6 +18,7 @@ struct host_providers *host_providers_register(struct cim_server *s, const struc
     struct host_providers *p = vr_new(struct host_providers);
 
     p->h = h;
+    p->server = s;
     rel_settings_default(&p->none.set);
 #define G(name) prov_register_##name(s, p);
     PROV_GROUPS(G)

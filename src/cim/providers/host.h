@@ -58,6 +58,8 @@ struct host {
 
     /* Machines as libvirt has them. */
     size_t (*machines)(void *ctx, const struct hv_machine **ret);
+    /* One of them, NULL if libvirt does not know it. May be NULL: they are searched. */
+    const struct hv_machine *(*machine)(void *ctx, const struct vr_uuid *uuid);
     /* Recovery points of a machine, oldest first. */
     size_t (*points)(void *ctx, const struct vr_uuid *machine, const struct store_point **ret);
     size_t (*peers)(void *ctx, const struct host_peer **ret);
@@ -117,6 +119,11 @@ struct host_providers *host_providers_register(struct cim_server *s, const struc
 /* host_providers_tick() - begin new windows of statistics when their time has come; to be called
  * every now and then. src:[contract.md D.2] */
 void host_providers_tick(struct host_providers *p);
+/* host_providers_changed() - the relationship of @machine or (else NULL) @job changed: whoever
+ * subscribed is told. host_providers_machines_changed() - host.machines() has another answer. */
+void host_providers_changed(struct host_providers *p, const struct vr_uuid *machine,
+                            const struct job *job);
+void host_providers_machines_changed(struct host_providers *p);
 /* host_providers_free() - NULL is fine. */
 void host_providers_free(struct host_providers *p);
 

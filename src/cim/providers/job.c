@@ -253,11 +253,18 @@ static enum cim_status invoke(void *ctx, const struct cim_caller *who, const str
     return prov_dispatch(ctx, who, in, m, args, methods, VR_ARRAY_LEN(methods), ret, err);
 }
 
+/* A job that runs is older at every look. */
+static const int quiet[] = { P(ELAPSEDTIME) };
+static const struct cim_watchable watchable = { .key = P(INSTANCEID),
+                                                .quiet = quiet,
+                                                .n_quiet = VR_ARRAY_LEN(quiet) };
+
 void prov_register_job(struct cim_server *s, struct host_providers *p)
 {
     cim_server_register(s, &(struct cim_provider){ .cls = CIM_C_MSVM_CONCRETEJOB,
                                                    .ctx = p,
                                                    .enumerate = enumerate,
                                                    .get = get,
+                                                   .watch = &watchable,
                                                    .invoke = invoke });
 }

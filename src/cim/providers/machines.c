@@ -32,12 +32,17 @@ static void fill(const struct host_providers *p, const struct hv_machine *hv, co
     ret->name = hv ? hv->name : rel->name;
 }
 
-static bool in_hv(const struct hv_machine *m, size_t n, const struct vr_uuid *uuid)
+static const struct hv_machine *hv_find(const struct host_providers *p, const struct vr_uuid *uuid)
 {
+    const struct hv_machine *m;
+
+    if (p->h->machine)
+        return p->h->machine(p->h->ctx, uuid);
+    size_t n = hv_all(p, &m);
     for (size_t i = 0; i < n; i++)
         if (vr_uuid_eq(&m[i].uuid, uuid))
-            return true;
-    return false;
+            return &m[i];
+    return NULL;
 }
 
 bool vm_next(const struct host_providers *p, size_t *i, struct vm *ret)
@@ -52,7 +57,7 @@ bool vm_next(const struct host_providers *p, size_t *i, struct vm *ret)
     }
     for (const struct rel *r; (r = engine_at(p->h->engine, *i - n)) != NULL;) {
         ++*i;
-        if (r->st == ST_NONE || in_hv(m, n, &r->machine))
+        if (r->st == ST_NONE || hv_find(p, &r->machine))
             continue;
         fill(p, NULL, r, ret);
         return true;
@@ -62,18 +67,12 @@ bool vm_next(const struct host_providers *p, size_t *i, struct vm *ret)
 
 bool vm_find(const struct host_providers *p, const struct vr_uuid *uuid, struct vm *ret)
 {
-    const struct hv_machine *m;
-    size_t n = hv_all(p, &m);
+    const struct hv_machine *hv = hv_find(p, uuid);
     const struct rel *r = engine_find(p->h->engine, uuid);
 
-    for (size_t i = 0; i < n; i++)
-        if (vr_uuid_eq(&m[i].uuid, uuid)) {
-            fill(p, &m[i], r, ret);
-            return true;
-        }
-    if (!r || r->st == ST_NONE)
+    if (!hv && (!r || r->st == ST_NONE))
         return false;
-    fill(p, NULL, r, ret);
+    fill(p, hv, r, ret);
     return true;
 }
 
@@ -146,6 +145,104 @@ enum cim_status each_vm(void *ctx, struct cim_sink *sink, vm_emit_fn fn)
     return CIM_S_OK;
 }
 
+/* ---- one machine's instances ---- */
+/* The identifier at the beginning of @text. */
+static bool uuid_at(const char *text, struct vr_uuid *ret)
+{
+    char guid[VR_UUID_STR];
+
+    if (strlen(text) < VR_UUID_STR - 1)
+        return false;
+    memcpy(guid, text, VR_UUID_STR - 1);
+    guid[VR_UUID_STR - 1] = 0;
+    return vr_uuid_parse(guid, ret, NULL) == 0;
+}
+
+static struct vr_uuid point_uuid(const struct vr_point_id *pt);
+
+static bool vm_of_point(const struct host_providers *p, const struct vr_uuid *uuid, struct vm *ret)
+{
+    const struct store_point *v;
+
+    for (size_t i = 0; vm_next(p, &i, ret);) {
+        size_t n = vm_points(p, ret, &v);
+        for (size_t k = 0; k < n; k++) {
+            struct vr_uuid u = point_uuid(&v[k].id);
+            if (vr_uuid_eq(&u, uuid))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* The machine in one key: "<GUID>", "lineage:epoch", or "Microsoft:...<GUID>..." with the parts
+ * between backslashes. */
+static bool vm_of_key(const struct host_providers *p, const char *text, struct vm *ret)
+{
+    struct vr_point_id pt;
+    struct vr_uuid uuid;
+
+    if (id_point_parse(text, &pt)) {
+        uuid = point_uuid(&pt);
+        return vm_of_point(p, &uuid, ret);
+    }
+    if (!strncasecmp(text, ID_PREFIX, strlen(ID_PREFIX)))
+        text += strlen(ID_PREFIX);
+    while (text) {
+        if (uuid_at(text, &uuid))
+            return vm_find(p, &uuid, ret) || vm_of_point(p, &uuid, ret);
+        text = strchr(text, '\\');
+        text += text != NULL;
+    }
+    return false;
+}
+
+/* The machine that the keys of @path are about, by its own identifier or by that of one of its
+ * points. False: none of them is. */
+static bool vm_of_path(const struct host_providers *p, const struct cim_path *path, struct vm *ret)
+{
+    for (size_t i = 0; i < path->n_keys; i++)
+        if (path->keys[i].text && vm_of_key(p, path->keys[i].text, ret))
+            return true;
+    return false;
+}
+
+struct one_vm {
+    const struct host_providers *p;
+    const struct vm *vm;
+    vm_emit_fn fn;
+};
+
+static void emit_one_vm(void *ctx, struct cim_sink *sink)
+{
+    const struct one_vm *o = ctx;
+
+    o->fn(o->p, o->vm, sink);
+}
+
+enum cim_status get_vm(void *ctx, const struct cim_path *path, vm_emit_fn fn, struct cim_inst **ret,
+                       struct vr_err *err)
+{
+    struct vm vm;
+    struct one_vm o = { ctx, &vm, fn };
+
+    if (vm_of_path(ctx, path, &vm))
+        return cim_pick(path, emit_one_vm, &o, ret, err);
+    vr_fail(err, VR_E_NOTFOUND, 0, "there is no such %s on host %s", path->cls, o.p->h->name);
+    return CIM_S_NOT_FOUND;
+}
+
+enum cim_status refs_vm(void *ctx, const struct cim_path *object, struct cim_sink *sink,
+                        vm_emit_fn fn)
+{
+    struct vm vm;
+
+    if (!vm_of_path(ctx, object, &vm))
+        return each_vm(ctx, sink, fn); /* the host, a service... */
+    fn(ctx, &vm, sink);
+    return CIM_S_OK;
+}
+
 /* ---- identifiers ---- */
 char *id_hvr(char out[PROV_ID_MAX], const char *guid, int n)
 {
@@ -201,13 +298,20 @@ bool id_disk_parse(const char *text, struct vr_uuid *ret, char target[VR_TARGET_
 
 /* A point's identifier among settings: its lineage with the epoch mixed into the last bytes, so
  * that it is stable and needs no table. */
-char *id_point(char out[PROV_ID_MAX], const struct vr_point_id *pt)
+static struct vr_uuid point_uuid(const struct vr_point_id *pt)
 {
     struct vr_uuid u = pt->lineage;
-    char guid[VR_UUID_STR];
 
     for (int i = 0; i < 8; i++)
         u.b[15 - i] ^= (uint8_t)(pt->epoch >> (8 * i));
+    return u;
+}
+
+char *id_point(char out[PROV_ID_MAX], const struct vr_point_id *pt)
+{
+    struct vr_uuid u = point_uuid(pt);
+    char guid[VR_UUID_STR];
+
     snprintf(out, PROV_ID_MAX, ID_PREFIX "%s", vr_uuid_fmt_upper(&u, guid));
     return out;
 }
@@ -265,9 +369,10 @@ struct cim_path *path_service(const struct host_providers *p, enum cim_class_id 
     add(path, "SystemCreationClassName", "Msvm_ComputerSystem");
     add(path, "SystemName", p->h->name);
     add(path, "CreationClassName", name);
-    add(path, "Name", cls == CIM_C_MSVM_REPLICATIONSERVICE           ? "replicasvc"
-                      : cls == CIM_C_MSVM_VIRTUALSYSTEMSNAPSHOTSERVICE ? "vssnapsvc"
-                                                                       : "vmms");
+    add(path, "Name",
+        cls == CIM_C_MSVM_REPLICATIONSERVICE             ? "replicasvc"
+        : cls == CIM_C_MSVM_VIRTUALSYSTEMSNAPSHOTSERVICE ? "vssnapsvc"
+                                                         : "vmms");
     return path;
 }
 

@@ -382,10 +382,12 @@ static bool emit_failover_components(const struct host_providers *p, const struc
 }
 
 /* ---- registration ---- */
-#define CLASSES(A)                                              \
+#define SETTINGS(A)                                             \
     A(MSVM_SYNTHETICETHERNETPORTSETTINGDATA, emit_ports)        \
     A(MSVM_ETHERNETPORTALLOCATIONSETTINGDATA, emit_connections) \
-    A(MSVM_FAILOVERNETWORKADAPTERSETTINGDATA, emit_failover)    \
+    A(MSVM_FAILOVERNETWORKADAPTERSETTINGDATA, emit_failover)
+#define CLASSES(A) \
+    SETTINGS(A)    \
     A(MSVM_ETHERNETPORTFAILOVERSETTINGDATACOMPONENT, emit_failover_components)
 
 #define A(cls, fn)                                                               \
@@ -396,12 +398,34 @@ static bool emit_failover_components(const struct host_providers *p, const struc
     }
 CLASSES(A)
 #undef A
+#define A(cls, fn)                                                                       \
+    static enum cim_status get_##cls(void *ctx, const struct cim_caller *who,            \
+                                     const struct cim_path *path, struct cim_inst **ret, \
+                                     struct vr_err *err)                                 \
+    {                                                                                    \
+        return get_vm(ctx, path, fn, ret, err);                                          \
+    }
+SETTINGS(A)
+#undef A
+
+static enum cim_status refs_components(void *ctx, const struct cim_caller *who,
+                                       const struct cim_path *object, struct cim_sink *sink,
+                                       struct vr_err *err)
+{
+    return refs_vm(ctx, object, sink, emit_failover_components);
+}
 
 void prov_register_network(struct cim_server *s, struct host_providers *p)
 {
-#define A(c, fn)         \
-    cim_server_register( \
-        s, &(struct cim_provider){ .cls = CIM_C_##c, .ctx = p, .enumerate = enum_##c });
-    CLASSES(A)
+#define A(c, fn)                                \
+    cim_server_register(s,                      \
+                        &(struct cim_provider){ \
+                            .cls = CIM_C_##c, .ctx = p, .enumerate = enum_##c, .get = get_##c });
+    SETTINGS(A)
 #undef A
+    cim_server_register(
+        s, &(struct cim_provider){ .cls = CIM_C_MSVM_ETHERNETPORTFAILOVERSETTINGDATACOMPONENT,
+                                   .ctx = p,
+                                   .enumerate = enum_MSVM_ETHERNETPORTFAILOVERSETTINGDATACOMPONENT,
+                                   .references = refs_components });
 }

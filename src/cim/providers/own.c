@@ -149,6 +149,12 @@ static enum cim_status enum_points(void *ctx, const struct cim_caller *who, stru
     return each_vm(ctx, sink, emit_points);
 }
 
+static enum cim_status get(void *ctx, const struct cim_caller *who, const struct cim_path *path,
+                           struct cim_inst **ret, struct vr_err *err)
+{
+    return get_vm(ctx, path, emit_points, ret, err);
+}
+
 void prov_register_own(struct cim_server *s, struct host_providers *p)
 {
     cim_server_register(
@@ -156,7 +162,7 @@ void prov_register_own(struct cim_server *s, struct host_providers *p)
                .cls = CIM_C_VMR_HOST, .ctx = p, .enumerate = enum_host, .invoke = invoke });
     cim_server_register(
         s, &(struct cim_provider){ .cls = CIM_C_VMR_PEER, .ctx = p, .enumerate = enum_peers });
-    cim_server_register(s, &(struct cim_provider){ .cls = CIM_C_VMR_RECOVERYPOINT,
-                                                   .ctx = p,
-                                                   .enumerate = enum_points });
+    cim_server_register(
+        s, &(struct cim_provider){
+               .cls = CIM_C_VMR_RECOVERYPOINT, .ctx = p, .enumerate = enum_points, .get = get });
 }

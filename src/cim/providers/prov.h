@@ -26,6 +26,7 @@ struct refusal {
 
 struct host_providers {
     const struct host *h;
+    struct cim_server *server;
     struct rel none; /* relationship of machines that have none */
     struct refusal refusals[PROV_REFUSALS_MAX];
     uint64_t seq;
@@ -190,6 +191,12 @@ uint16_t job_percent(const struct host_providers *p, const struct job *j);
 typedef bool (*vm_emit_fn)(const struct host_providers *p, const struct vm *vm,
                            struct cim_sink *sink);
 enum cim_status each_vm(void *ctx, struct cim_sink *sink, vm_emit_fn fn);
+/* get_vm() - get() of a class of which each machine has instances: only the machine that @path is
+ * about is asked. refs_vm() - the same for references(). */
+enum cim_status get_vm(void *ctx, const struct cim_path *path, vm_emit_fn fn,
+                       struct cim_inst **ret, struct vr_err *err);
+enum cim_status refs_vm(void *ctx, const struct cim_path *object, struct cim_sink *sink,
+                        vm_emit_fn fn);
 
 /* Each file's providers. */
 #define PROV_GROUPS(G)                                                                           \

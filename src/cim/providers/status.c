@@ -96,6 +96,18 @@ static enum cim_status enumerate(void *ctx, const struct cim_caller *who, struct
     return each_vm(ctx, sink, emit_status);
 }
 
+static enum cim_status get(void *ctx, const struct cim_caller *who, const struct cim_path *path,
+                           struct cim_inst **ret, struct vr_err *err)
+{
+    return get_vm(ctx, path, emit_status, ret, err);
+}
+
+/* What tells how old something is changes all the time. */
+static const int quiet[] = { P(DATAAGESECONDS), P(NEXTCYCLETIME), P(EXPLANATION) };
+static const struct cim_watchable watchable = { .key = P(INSTANCEID),
+                                                .quiet = quiet,
+                                                .n_quiet = VR_ARRAY_LEN(quiet) };
+
 /* ---- methods ---- */
 static int target(const struct host_providers *p, const struct cim_inst *in, struct vm *ret,
                   struct vr_err *err)
@@ -210,6 +222,8 @@ void prov_register_status(struct cim_server *s, struct host_providers *p)
     cim_server_register(s, &(struct cim_provider){ .cls = CIM_C_VMR_REPLICATIONSTATUS,
                                                    .ctx = p,
                                                    .enumerate = enumerate,
+                                                   .get = get,
+                                                   .watch = &watchable,
                                                    .invoke = invoke,
                                                    .put = put });
 }

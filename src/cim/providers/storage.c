@@ -75,12 +75,28 @@ static enum cim_status enum_drives(void *ctx, const struct cim_caller *who, stru
     return each_vm(ctx, sink, emit_drives);
 }
 
+static enum cim_status get_disk(void *ctx, const struct cim_caller *who,
+                                const struct cim_path *path, struct cim_inst **ret,
+                                struct vr_err *err)
+{
+    return get_vm(ctx, path, emit_disks, ret, err);
+}
+
+static enum cim_status get_drive(void *ctx, const struct cim_caller *who,
+                                 const struct cim_path *path, struct cim_inst **ret,
+                                 struct vr_err *err)
+{
+    return get_vm(ctx, path, emit_drives, ret, err);
+}
+
 void prov_register_storage(struct cim_server *s, struct host_providers *p)
 {
     cim_server_register(s, &(struct cim_provider){ .cls = CIM_C_MSVM_STORAGEALLOCATIONSETTINGDATA,
                                                    .ctx = p,
-                                                   .enumerate = enum_disks });
+                                                   .enumerate = enum_disks,
+                                                   .get = get_disk });
     cim_server_register(s, &(struct cim_provider){ .cls = CIM_C_MSVM_RESOURCEALLOCATIONSETTINGDATA,
                                                    .ctx = p,
-                                                   .enumerate = enum_drives });
+                                                   .enumerate = enum_drives,
+                                                   .get = get_drive });
 }

@@ -71,20 +71,42 @@ static bool emit_machine(const struct host_providers *p, const struct vm *vm, st
     return cim_emit(sink, in);
 }
 
-static enum cim_status enumerate(void *ctx, const struct cim_caller *who, struct cim_sink *sink,
-                                 struct vr_err *err)
+static bool emit_host(const struct host_providers *p, struct cim_sink *sink)
 {
-    const struct host_providers *p = ctx;
     struct cim_inst *host = make(p->h->name, p->h->name, "Hosting Computer System",
                                  "Microsoft Hosting Computer System");
 
     cim_inst_set_uint(host, P(REPLICATIONMODE), 0);
     cim_inst_set_uint(host, P(REPLICATIONSTATE), 0);
     cim_inst_set_uint(host, P(REPLICATIONHEALTH), 0);
-    if (!cim_emit(sink, host))
+    return cim_emit(sink, host);
+}
+
+static enum cim_status enumerate(void *ctx, const struct cim_caller *who, struct cim_sink *sink,
+                                 struct vr_err *err)
+{
+    if (!emit_host(ctx, sink))
         return CIM_S_OK;
     return each_vm(ctx, sink, emit_machine);
 }
+
+static void emit_host_only(void *ctx, struct cim_sink *sink)
+{
+    emit_host(ctx, sink);
+}
+
+static enum cim_status get(void *ctx, const struct cim_caller *who, const struct cim_path *path,
+                           struct cim_inst **ret, struct vr_err *err)
+{
+    const struct host_providers *p = ctx;
+    const char *name = cim_path_key(path, "Name");
+
+    if (name && !strcasecmp(name, p->h->name))
+        return cim_pick(path, emit_host_only, ctx, ret, err);
+    return get_vm(ctx, path, emit_machine, ret, err);
+}
+
+static const struct cim_watchable watchable = { .key = P(NAME) };
 
 /* ---- methods ---- */
 static int target(struct call *c, struct vm *vm, struct vr_err *err)
@@ -253,5 +275,7 @@ void prov_register_system(struct cim_server *s, struct host_providers *p)
     cim_server_register(s, &(struct cim_provider){ .cls = CIM_C_MSVM_COMPUTERSYSTEM,
                                                    .ctx = p,
                                                    .enumerate = enumerate,
+                                                   .get = get,
+                                                   .watch = &watchable,
                                                    .invoke = invoke });
 }

@@ -51,6 +51,9 @@ static void env_write_job(void *ctx, const struct vr_uuid *id, const char *text)
 static void env_changed(void *ctx, const struct rel *before, const struct rel *after,
                         const struct job *job)
 {
+    struct world *w = ctx;
+    if (w->prov)
+        host_providers_changed(w->prov, after ? &after->machine : NULL, job);
 }
 
 static const struct {

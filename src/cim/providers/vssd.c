@@ -90,9 +90,16 @@ static enum cim_status enumerate(void *ctx, const struct cim_caller *who, struct
     return each_vm(ctx, sink, emit_machine);
 }
 
+static enum cim_status get(void *ctx, const struct cim_caller *who, const struct cim_path *path,
+                           struct cim_inst **ret, struct vr_err *err)
+{
+    return get_vm(ctx, path, emit_machine, ret, err);
+}
+
 void prov_register_vssd(struct cim_server *s, struct host_providers *p)
 {
     cim_server_register(s, &(struct cim_provider){ .cls = CIM_C_MSVM_VIRTUALSYSTEMSETTINGDATA,
                                                    .ctx = p,
-                                                   .enumerate = enumerate });
+                                                   .enumerate = enumerate,
+                                                   .get = get });
 }
