@@ -89,6 +89,11 @@ void cli_json(const struct wsmc_list *l, const char *const *numbers);
       "trust another host; without arguments: show a one-time code")                               \
     V(unpair, "unpair HOST", "forget a paired host")                                               \
     V(peers, "peers", "list paired hosts")                                                         \
+    V(check, "check HOST [--port N]", "can this host replicate to that one?")                      \
+    V(server, "server [--receive yes|no] [--port N] [...]",                                        \
+      "receive replicas here; options: --window-hours N, --window-start HH:MM")                    \
+    V(allow, "allow [HOST --storage DIR [--group G]]", "who may replicate here (*, *.domain)")     \
+    V(deny, "deny HOST", "take an entry of allow back")                                            \
     V(machines, "machines", "list the machines of this host")                                      \
     V(enable, "enable MACHINE --to HOST [options]", "begin to protect a machine")                  \
     V(start, "start MACHINE [--seeded]", "make the initial copy")                                  \

@@ -81,7 +81,7 @@ int verb_enable(struct cli *c)
 {
     const char *args[2];
     const char *exclude[65] = { NULL };
-    struct wanted w = { .port = "8443" };
+    struct wanted w = { .to = NULL };
     bool start = false;
     const struct cli_option o[] = { { .name = "to", .value = &w.to },
                                     { .name = "interval", .value = &w.interval },
@@ -159,6 +159,7 @@ int verb_set(struct cli *c)
     const struct cli_option o[] = { { .name = "interval", .value = &w.interval },
                                     { .name = "points", .value = &w.history },
                                     { .name = "app-hours", .value = &w.app },
+                                    { .name = "port", .value = &w.port },
                                     { .name = "compression", .flag = &w.compress },
                                     { .name = "no-compression", .flag = &w.no_compress } };
     if (cli_parse(c, "set", o, VR_ARRAY_LEN(o), args, 1, 1) < 0)
@@ -167,7 +168,7 @@ int verb_set(struct cli *c)
     size_t n = wanted_props(&w, p + 1);
     if (!n) {
         fputs("vmreplica: nothing to set: --interval SECONDS, --points N, --app-hours N, "
-              "--compression, --no-compression\n",
+              "--port N, --compression, --no-compression\n",
               stderr);
         return cli_usage("set");
     }

@@ -72,7 +72,11 @@ struct daemon {
     bool machines_wanted, machines_busy;
     struct host_peer *peers;
     size_t n_peers;
-    uint16_t peer_port; /* really in use */
+    uint16_t peer_port; /* where peers are awaited, or would be when `listening` is false */
+    bool listening;
+    bool listen_busy;       /* the listener is being changed */
+    bool announcing;        /* a peer is just told our port */
+    unsigned announce_next; /* whose turn it is */
     unsigned tasks;     /* posted and not yet answered */
     atomic_bool stopping;
 };
@@ -129,6 +133,8 @@ void finish_effect(struct daemon *d, const struct vr_uuid *machine, struct rel_e
 size_t rel_targets(const struct rel *r, const char *out[]);
 /* peer_of() - transport's view of a paired host by name. VR_E_NOTFOUND. Control thread. */
 int peer_of(struct daemon *d, const char *name, struct xport_peer *ret, struct vr_err *err);
+/* peer_of_rel() - the host that a relationship's data goes to, on the port of its settings. */
+int peer_of_rel(struct daemon *d, const struct rel *r, struct xport_peer *ret, struct vr_err *err);
 
 /* ---- receive.c: what peers send (connection threads) ---- */
 int on_peer_call(void *ctx, const struct xport_peer *from, uint16_t type, const void *body,

@@ -110,6 +110,15 @@ int peer_of(struct daemon *d, const char *name, struct xport_peer *ret, struct v
                    "host '%s' is not paired with this one; pair them first (vmreplica pair)", name);
 }
 
+int peer_of_rel(struct daemon *d, const struct rel *r, struct xport_peer *ret, struct vr_err *err)
+{
+    if (peer_of(d, r->peer, ret, err) < 0)
+        return -1;
+    if (r->set.recovery_port)
+        ret->port = r->set.recovery_port;
+    return 0;
+}
+
 /* ---- small effects ---- */
 #define TEXT_AGAIN_US 3000000
 

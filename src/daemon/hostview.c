@@ -3,6 +3,7 @@
  * jobs. Control thread; work() functions on workers. */
 #include "daemon/daemon.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -230,6 +231,9 @@ static void ctl_put_peer(void *arg)
     for (size_t i = 0; c->old[0] && i < c->d->n_peers; i++)
         if (!strcmp(c->d->peers[i].name, c->old))
             c->d->peers[i--] = c->d->peers[--c->d->n_peers];
+    for (size_t i = 0; i < c->d->n_peers; i++)
+        if (!strcasecmp(c->d->peers[i].name, c->p->name) && c->d->peers[i].port != c->p->port)
+            engine_port_moved(c->d->engine, c->p->name, c->d->peers[i].port, c->p->port);
     peer_set(c->d, c->p->name, c->p->address, c->p->port, c->p->thumb);
     host_peer_contact(c->d, c->p->name, true);
 }
@@ -318,7 +322,7 @@ struct act_task {
     struct xport_peer peer;
     char address[VR_NAME_MAX];
     char code[64];
-    uint16_t port;
+    uint16_t port, my_port;
     enum hv_action action;
     struct vr_uuid machine;
     struct vr_point_id point;
@@ -349,6 +353,12 @@ static int h_pair_code(void *ctx, char code[64], struct wall_us *ret_expires, st
 {
     struct daemon *d = ctx;
     enum { CODE_SECONDS = 900 };
+    if (!d->listening)
+        return vr_fail(err, VR_E_STATE, 0,
+                       "host %s does not listen for peers (RecoveryServerEnabled is FALSE): turn "
+                       "that on first (vmreplica server --receive yes), or show the code on the "
+                       "other host",
+                       d->cfg.host_name);
     if (xport_pair_code(d->xport, CODE_SECONDS, code, err) < 0)
         return -1;
     ret_expires->us = vr_wall_now().us + (int64_t)CODE_SECONDS * 1000000;
@@ -358,8 +368,7 @@ static int h_pair_code(void *ctx, char code[64], struct wall_us *ret_expires, st
 static void pair_work(struct task *t)
 {
     struct act_task *a = (struct act_task *)t;
-    if (xport_pair(t->d->xport, a->address, a->port, a->code, t->d->peer_port, &a->peer, &t->err) <
-        0)
+    if (xport_pair(t->d->xport, a->address, a->port, a->code, a->my_port, &a->peer, &t->err) < 0)
         vr_err_wrap(&t->err, "pairing with %s port %u", a->address, a->port);
 }
 
@@ -373,6 +382,7 @@ static int h_pair(void *ctx, const char *address, uint16_t port, const char *cod
     snprintf(a->address, sizeof a->address, "%s", address);
     snprintf(a->code, sizeof a->code, "%s", code);
     a->port = port ? port : XPORT_PORT;
+    a->my_port = d->peer_port;
     task_run(d, d->net_exec, &a->t);
     return 0;
 }
@@ -429,6 +439,26 @@ static int h_power(void *ctx, const struct vr_uuid *machine, enum hv_action acti
     return 0;
 }
 
+/* What is wrong, in words: a refused connection has one of three causes, and something else than a
+ * listener for peers may answer. */
+static void explain_test(struct act_task *a)
+{
+    struct vr_err *e = &a->t.err;
+    if (e->kind == VR_E_PEER && e->sys == ECONNREFUSED) {
+        vr_err_clear(e);
+        vr_fail(e, VR_E_PEER, ECONNREFUSED,
+                "nothing listens at %.100s port %u: is vmreplicad running on host %.60s, is it "
+                "enabled as a replica server (RecoveryServerEnabled), and is this its port?",
+                a->peer.address, a->peer.port, a->peer.name);
+        return;
+    }
+    if (e->kind == VR_E_VERSION || e->kind == VR_E_PROTO)
+        vr_err_wrap(e, "port %u may not be the port for peers of host %s", a->peer.port,
+                    a->peer.name);
+    else
+        vr_err_wrap(e, "host %s at %s port %u", a->peer.name, a->peer.address, a->peer.port);
+}
+
 static void test_work(struct task *t)
 {
     struct act_task *a = (struct act_task *)t;
@@ -436,7 +466,7 @@ static void test_work(struct task *t)
         return;
     vr_autobuf struct vr_buf reply = VR_BUF_INIT;
     if (xport_call(t->d->xport, &a->peer, CALL_TEST, "", 0, &reply, 20000, &t->err) < 0)
-        vr_err_wrap(&t->err, "host %s at %s port %u", a->peer.name, a->peer.address, a->peer.port);
+        explain_test(a);
 }
 
 static int h_test_connection(void *ctx, const char *point, uint16_t port, const char *owner,

@@ -20,6 +20,7 @@
 #include "cim/provider.h"
 #include "cim/watch.h"
 #include "daemon/daemon.h"
+#include "daemon/listen.h"
 #include "daemon/service.h"
 #include "daemon/testvm.h"
 #include "wsman/auth_pam.h"
@@ -56,6 +57,7 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *user)
 static int on_refresh(sd_event_source *s, uint64_t usec, void *user)
 {
     host_refresh_machines(user); /* sizes and states change without an event, too */
+    listen_announce(user);
     sd_event_source_set_time(s, usec + 30000000);
     return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
 }
@@ -148,7 +150,7 @@ static int serve_management(struct daemon *d, struct vr_err *err)
 {
     d->cim = cim_server_new(d->cfg.host_name);
     host_init(d);
-    if (service_init(d, err) < 0)
+    if (service_init(d, err) < 0 || listen_start(d, err) < 0)
         return -1;
     testvm_host(d);
     d->prov = host_providers_register(d->cim, &d->host);
@@ -280,9 +282,6 @@ static int start(struct daemon *d, struct vr_err *err)
     vr_autofree char *scratch = vr_printf("%s/scratch", d->cfg.state_dir);
     if (hv_set_scratch_dir(d->hv, scratch, err) < 0)
         return -1;
-    if (xport_listen(d->xport, d->cfg.peer_address, (uint16_t)d->cfg.peer_port, &d->peer_port,
-                     err) < 0)
-        return -1;
     if (serve_management(d, err) < 0)
         return -1;
     host_refresh_machines(d);
@@ -290,6 +289,7 @@ static int start(struct daemon *d, struct vr_err *err)
         host_refresh_points(d, &engine_at(d->engine, i)->machine);
     engine_restart(d->engine);
     testvm_recover(d);
+    listen_announce(d);
     return 0;
 }
 

@@ -153,7 +153,7 @@ void fx_create_at_peer(struct daemon *d, const struct rel *r)
     struct swap_task *s = swap_new(r, create_work, EV_CREATED, EV_CREATE_FAILED);
     const struct hv_machine *m = host_machine(d, &r->machine);
     s->seen = m ? sum_disks(m) : 0;
-    peer_of(d, r->peer, &s->peer, &s->t.err);
+    peer_of_rel(d, r, &s->peer, &s->t.err);
     task_run(d, d->net_exec, &s->t);
 }
 
@@ -181,7 +181,7 @@ void fx_push_settings(struct daemon *d, const struct rel *r)
 {
     struct swap_task *s = swap_new(r, push_work, EV_COUNT, EV_COUNT);
     s->t.done = push_done;
-    peer_of(d, r->peer, &s->peer, &s->t.err);
+    peer_of_rel(d, r, &s->peer, &s->t.err);
     task_run(d, d->net_exec, &s->t);
     engine_done(d->engine, &r->machine); /* nothing waits for the peer */
 }

@@ -14,6 +14,7 @@ enum call_type {
     CALL_SETTINGS = 3, /* msg_settings_push -> nothing */
     CALL_REVERSE = 4,  /* msg_reverse -> msg_reverse_reply */
     CALL_STATUS = 5,   /* msg_status -> msg_status_reply */
+    CALL_PORT = 6,     /* msg_port -> nothing: where the caller listens now */
 };
 
 #define MSG_DISK(X)                       \
@@ -75,6 +76,8 @@ enum call_type {
     X(2, BOOL, OPT, diverged) \
     X(3, LIST, OPT, wrote, VR_DISKS_MAX, msg_ranges)
 
+#define MSG_PORT(X) X(1, U16, REQ, port)
+
 #define MSG_STATUS(X) X(1, UUID, REQ, machine)
 
 #define MSG_STATUS_REPLY(X)   \
@@ -107,6 +110,7 @@ MSG_DECLARE(msg_settings_push, MSG_SETTINGS_PUSH)
 MSG_DECLARE(msg_reverse, MSG_REVERSE)
 MSG_DECLARE(msg_ranges, MSG_RANGES)
 MSG_DECLARE(msg_reverse_reply, MSG_REVERSE_REPLY)
+MSG_DECLARE(msg_port, MSG_PORT)
 MSG_DECLARE(msg_status, MSG_STATUS)
 MSG_DECLARE(msg_status_reply, MSG_STATUS_REPLY)
 MSG_DECLARE(msg_transfer, MSG_TRANSFER)

@@ -224,6 +224,26 @@ static void ask_status(void *arg)
     a->r.newest_epoch = r->newest.epoch;
 }
 
+/* The port is written down with the peer; relationships that used the old one follow. */
+static int call_port(struct daemon *d, const struct xport_peer *from, const void *body, size_t n,
+                     struct vr_err *err)
+{
+    __attribute__((cleanup(msg_port_done))) struct msg_port m = { 0 };
+    struct xport_peer now = *from;
+    if (msg_port_decode(body, n, &m, err) < 0)
+        return -1;
+    if (!m.port)
+        return vr_fail(err, VR_E_PROTO, 0, "port 0");
+    if (m.port == from->port)
+        return 0;
+    now.port = m.port;
+    if (host_peer_store(d, &now, err) < 0)
+        return -1;
+    vr_log(VR_LOG_INFO, "host %s is reached on port %u from now on, no longer on %u", from->name,
+           m.port, from->port);
+    return 0;
+}
+
 int on_peer_call(void *ctx, const struct xport_peer *from, uint16_t type, const void *body,
                  size_t n, struct vr_buf *reply, struct vr_err *err)
 {
@@ -241,6 +261,8 @@ int on_peer_call(void *ctx, const struct xport_peer *from, uint16_t type, const 
         return call_settings(d, from, body, n, err);
     case CALL_REVERSE:
         return call_reverse(d, from, body, n, reply, err);
+    case CALL_PORT:
+        return call_port(d, from, body, n, err);
     case CALL_STATUS: {
         __attribute__((cleanup(msg_status_done))) struct msg_status m = { 0 };
         if (msg_status_decode(body, n, &m, err) < 0)

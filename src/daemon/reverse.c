@@ -88,7 +88,7 @@ static void reverse_work(struct task *t)
 void fx_reverse_call(struct daemon *d, const struct rel *r)
 {
     struct swap_task *s = swap_new(r, reverse_work, EV_REVERSED, EV_REVERSE_FAILED);
-    peer_of(d, r->peer, &s->peer, &s->t.err);
+    peer_of_rel(d, r, &s->peer, &s->t.err);
     task_run(d, d->net_exec, &s->t);
 }
 

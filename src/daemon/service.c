@@ -77,6 +77,20 @@ static struct save_task *save_new(enum hostset_kind kind, const char *id, const 
     return s;
 }
 
+void service_keep(struct daemon *d, enum hostset_kind kind, const char *id, const char *text,
+                  const struct vr_uuid *job)
+{
+    struct vr_err err = VR_ERR_INIT;
+    if (hostset_put(d->host.set, kind, id, text, &err) < 0) {
+        engine_job_end(d->engine, job, &err);
+        return;
+    }
+    struct save_task *s = save_new(kind, id, text);
+    s->has_job = true;
+    s->job = *job;
+    task_run(d, d->store_exec, &s->t);
+}
+
 static int h_save(void *ctx, enum hostset_kind kind, const char *id, const char *text,
                   const struct vr_uuid *machine, const char *owner, struct vr_uuid *ret_job,
                   struct vr_err *err)

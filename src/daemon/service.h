@@ -9,6 +9,11 @@
  * the store. Control thread. */
 int service_init(struct daemon *d, struct vr_err *err);
 
+/* service_keep() - put a document into the host's set and write it down; @job ends when that is
+ * done. */
+void service_keep(struct daemon *d, enum hostset_kind kind, const char *id, const char *text,
+                  const struct vr_uuid *job);
+
 /* service_admit() - may this paired host send the machine (NULL: any) to us now? Binds it to the
  * authorization entry that admits it. Errors: VR_E_UNAVAIL receiving is turned off, VR_E_AUTH.
  * Control thread. src:[contract.md A.4, B.1]

@@ -285,7 +285,7 @@ void fx_ship(struct daemon *d, const struct rel *r)
     s->t.r = *r;
     s->cap = rt->capture;
     s->began = vr_mono_now();
-    peer_of(d, r->peer, &s->peer, &s->t.err);
+    peer_of_rel(d, r, &s->peer, &s->t.err);
     atomic_store(&s->progress.cancel, r->flow.cancelled || d->stopping);
     rt->sending = &s->progress;
     task_run(d, d->xfer_exec, &s->t);

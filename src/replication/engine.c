@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
@@ -536,6 +537,21 @@ int engine_reset_stats(struct engine *e, const struct vr_uuid *machine, struct v
     order(it, FX_BIT_PERSIST, &it->r, NULL, (struct mono_ms){ 0 });
     drain(e, it);
     return 0;
+}
+
+void engine_port_moved(struct engine *e, const char *peer, uint16_t from, uint16_t to)
+{
+    for (size_t i = 0; i < e->n_items; i++) {
+        struct item *it = e->items[i];
+        enum rel_mode m = rel_mode(&it->r);
+        bool there =
+            peer ? m == REL_MODE_PRIMARY && !strcasecmp(it->r.peer, peer) : m == REL_MODE_REPLICA;
+        if (!there || it->r.set.recovery_port != from)
+            continue;
+        it->r.set.recovery_port = to;
+        order(it, FX_BIT_PERSIST, &it->r, NULL, (struct mono_ms){ 0 });
+        drain(e, it);
+    }
 }
 
 /* ---- start ---- */

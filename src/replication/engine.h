@@ -73,6 +73,9 @@ int engine_rx_open(struct engine *e, const struct vr_uuid *machine, struct rel_e
 
 /* engine_reset_stats() - a fresh statistics window. src:[contract.md B.4] */
 int engine_reset_stats(struct engine *e, const struct vr_uuid *machine, struct vr_err *err);
+/* engine_port_moved() - host @peer (NULL: this one) is reached on port @to, no longer on @from:
+ * relationships whose data goes there on the old port follow. */
+void engine_port_moved(struct engine *e, const char *peer, uint16_t from, uint16_t to);
 
 /* Timers: engine_next() - when engine_tick() is wanted (0: never). */
 struct mono_ms engine_next(const struct engine *e);

@@ -334,29 +334,56 @@ static void *accept_all(void *arg)
     }
 }
 
-int xport_listen(struct xport *x, const char *address, uint16_t port, uint16_t *ret_port,
-                 struct vr_err *err)
+/* Begin to accept on @fd, which is taken over on success. */
+static int begin(struct xport *x, int fd, uint16_t port, struct vr_err *err)
 {
     struct server *sv = &x->server;
-    vr_autoclose int fd = -1, stop = -1;
-    uint16_t got = 0;
-    if (sv->running)
-        return vr_fail(err, VR_E_STATE, 0, "already listening on port %u", sv->port);
-    if (net_listen(address, port, &fd, &got, err) < 0)
-        return -1;
-    stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    vr_autoclose int stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (stop < 0)
         return vr_fail(err, VR_E_IO, errno, "cannot make a descriptor");
     sessions_admit(x->sessions);
     sv->listen_fd = fd;
     sv->stop_fd = stop;
-    sv->port = got;
+    sv->port = port;
     int rc = pthread_create(&sv->acceptor, NULL, accept_all, x);
     if (rc)
         return vr_fail(err, VR_E_NOMEM, rc, "cannot start a thread");
-    vr_take_fd(&fd);
     vr_take_fd(&stop);
     sv->running = true;
+    return 0;
+}
+
+int xport_listen(struct xport *x, const char *address, uint16_t port, uint16_t *ret_port,
+                 struct vr_err *err)
+{
+    vr_autoclose int fd = -1;
+    uint16_t got = 0;
+    if (x->server.running)
+        return vr_fail(err, VR_E_STATE, 0, "already listening on port %u", x->server.port);
+    if (net_listen(address, port, &fd, &got, err) < 0 || begin(x, fd, got, err) < 0)
+        return -1;
+    vr_take_fd(&fd);
+    if (ret_port)
+        *ret_port = got;
+    return 0;
+}
+
+int xport_relisten(struct xport *x, const char *address, uint16_t port, uint16_t *ret_port,
+                   struct vr_err *err)
+{
+    vr_autoclose int fd = -1;
+    uint16_t got = 0;
+    if (x->server.running && x->server.port == port) {
+        if (ret_port)
+            *ret_port = port;
+        return 0;
+    }
+    if (net_listen(address, port, &fd, &got, err) < 0)
+        return -1;
+    xport_unlisten(x);
+    if (begin(x, fd, got, err) < 0)
+        return -1;
+    vr_take_fd(&fd);
     if (ret_port)
         *ret_port = got;
     return 0;

@@ -383,6 +383,32 @@ static void test_call_after_restart(void **state)
     assert_int_equal(host_get(&B, &B.calls), 7);
 }
 
+/* The listener moves: the old port is closed, the new one answers. A port that is taken changes
+ * nothing. */
+static void test_listener_moves(void **state)
+{
+    struct xport_peer b = host_pair(&A, &B), there = b;
+    struct vr_err err = VR_ERR_INIT;
+    uint16_t old = B.port, now = 0;
+    must_echo(&A, &b);
+    assert_int_equal(xport_relisten(B.x, "127.0.0.1", A.port, &now, &err), -1);
+    assert_int_equal(err.kind, VR_E_BUSY);
+    vr_err_clear(&err);
+    must_echo(&A, &b);
+    assert_int_equal(xport_relisten(B.x, "127.0.0.1", 0, &now, &err), 0);
+    assert_int_not_equal(now, old);
+    there.port = now;
+    must_fail(&A, &b, VR_E_PEER);
+    must_echo(&A, &there);
+    assert_int_equal(xport_relisten(B.x, "127.0.0.1", now, &now, &err), 0); /* nothing to do */
+    must_echo(&A, &there);
+    xport_unlisten(B.x);
+    must_fail(&A, &there, VR_E_PEER);
+    assert_int_equal(xport_relisten(B.x, "127.0.0.1", old, &now, &err), 0);
+    assert_int_equal(now, old);
+    must_echo(&A, &b);
+}
+
 static void *call_gate(void *arg)
 {
     struct vr_err err = VR_ERR_INIT;
@@ -558,6 +584,7 @@ int main(void)
         T(test_errors_travel_whole),
         T(test_big_call),
         T(test_call_after_restart),
+        T(test_listener_moves),
         T(test_calls_in_parallel),
         T(test_call_timeout),
         T(test_silent_peer),

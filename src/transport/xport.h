@@ -72,11 +72,16 @@ const char *xport_cert_pem(const struct xport *x);
 const char *xport_key_pem(const struct xport *x);
 
 /* xport_listen() - accept peers on @address ("" for all) and @port; 0 chooses one.
+ * xport_relisten() - the same when the port may be in use already: listens on the new port first,
+ * then gives the old one up with the connections that came in there; the same port: nothing is
+ * done. When it fails on the new port, the old one goes on.
  * xport_unlisten() - stop accepting, break connections that came in, wait for their handlers.
  * Errors: VR_E_BUSY the port is taken, VR_E_INVAL no such address, VR_E_STATE already listening.
  * Thread: one that no handler waits for. */
 int xport_listen(struct xport *x, const char *address, uint16_t port, uint16_t *ret_port,
                  struct vr_err *err);
+int xport_relisten(struct xport *x, const char *address, uint16_t port, uint16_t *ret_port,
+                   struct vr_err *err);
 void xport_unlisten(struct xport *x);
 
 /* xport_pair_code() - a fresh one-time code (at least 80 bits, easy to type), valid for @seconds,

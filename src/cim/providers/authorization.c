@@ -183,11 +183,14 @@ int svc_set_entry(struct call *c, struct vr_err *err)
     char id[VR_UUID_STR];
     struct vm vm;
 
-    if (call_vm(c, &vm, err) < 0 || parse_entry(c, &in, err) < 0 ||
-        existing(c, cim_inst_str(in, P(ALLOWEDPRIMARYHOSTSYSTEM)), &entry, err) < 0)
+    if (call_vm(c, &vm, err) < 0 || parse_entry(c, &in, err) < 0)
         return -1;
     if (rel_mode(vm.rel) != REL_MODE_REPLICA)
         return vr_fail(err, VR_E_STATE, 0, "machine %s is no replica", vm.name);
+    if (rel_cim_state(vm.rel) == 12) /* src:[contract.md C.2] */
+        return vr_fail(err, VR_E_STATE, 0, "machine %s is just being failed over", vm.name);
+    if (existing(c, cim_inst_str(in, P(ALLOWEDPRIMARYHOSTSYSTEM)), &entry, err) < 0)
+        return -1;
     return call_save(c, HOSTSET_BINDING, vr_uuid_fmt(&vm.uuid, id),
                      cim_inst_str(entry, P(ALLOWEDPRIMARYHOSTSYSTEM)), &vm.uuid, err);
 }

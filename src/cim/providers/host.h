@@ -24,6 +24,7 @@ struct host_peer {
     uint16_t port;
     char thumb[65];      /* SHA-256 */
     bool reachable;      /* at the last contact */
+    uint16_t told_port;  /* that it knows us to listen on, 0: unknown */
     struct wall_us seen; /* last contact, 0 never */
 };
 
@@ -50,7 +51,7 @@ struct host {
     const char *version;
     const char *thumb;      /* SHA-256 of the host certificate */
     const char *thumb_sha1; /* as Microsoft's CertificateThumbPrint, upper case hex */
-    uint16_t peer_port;     /* where peers connect */
+    uint16_t peer_port;     /* where peers connect, or would if this host listened */
     const char *cert_der_base64;
     const char *storage; /* default folder of replicas */
 
@@ -97,6 +98,11 @@ struct host {
                        struct vr_err *err);
     /* Turn off, undefine, delete what it wrote. */
     int (*test_destroy)(void *ctx, const struct vr_uuid *test, const char *owner,
+                        struct vr_uuid *ret_job, struct vr_err *err);
+    /* The settings of the service: listen for peers (@on) on @port or no longer, then keep @text in
+     * the set and write it down. When the port cannot be used the job fails and nothing changes.
+     * VR_E_BUSY: an earlier change is not over. */
+    int (*save_service)(void *ctx, const char *text, bool on, uint16_t port, const char *owner,
                         struct vr_uuid *ret_job, struct vr_err *err);
     /* Write a document of the host's set down, or (NULL text) forget it. */
     int (*save)(void *ctx, enum hostset_kind kind, const char *id, const char *text,

@@ -135,9 +135,22 @@ const struct cim_inst *hostset_at(const struct hostset *hs, enum hostset_kind k,
 /* ---- the service ---- */
 bool hostset_enabled(const struct hostset *hs, size_t n_peers)
 {
-    const struct cim_inst *in = hostset_inst(hs, HOSTSET_SERVICE, "settings");
+    const struct cim_inst *in = hostset_inst(hs, HOSTSET_SERVICE, HOSTSET_SERVICE_ID);
+    bool dflt = n_peers > 0;
 
-    return in ? cim_value_bool(cim_inst_value(in, S(RECOVERYSERVERENABLED)), false) : n_peers > 0;
+    return in ? cim_value_bool(cim_inst_value(in, S(RECOVERYSERVERENABLED)), dflt) : dflt;
+}
+
+bool hostset_listens(const struct hostset *hs)
+{
+    return hostset_enabled(hs, 1);
+}
+
+uint16_t hostset_port(const struct hostset *hs, uint16_t configured)
+{
+    const struct cim_inst *in = hostset_inst(hs, HOSTSET_SERVICE, HOSTSET_SERVICE_ID);
+
+    return in ? (uint16_t)cim_inst_uint(in, S(HTTPSPORT), configured) : configured;
 }
 
 uint32_t hostset_default_start(void)
@@ -152,7 +165,7 @@ uint32_t hostset_default_start(void)
 
 struct wall_us hostset_window(const struct hostset *hs, struct wall_us now)
 {
-    const struct cim_inst *in = hostset_inst(hs, HOSTSET_SERVICE, "settings");
+    const struct cim_inst *in = hostset_inst(hs, HOSTSET_SERVICE, HOSTSET_SERVICE_ID);
     int64_t start = hostset_default_start();
     int64_t length = in ? (int64_t)cim_inst_uint(in, S(MONITORINGINTERVAL), 43200) : 43200;
     struct cim_datetime dt;

@@ -29,6 +29,10 @@ enum hostset_kind {
         HOSTSET_KIND_COUNT
 };
 
+/* Id of the one document of kind HOSTSET_SERVICE. In it RecoveryServerEnabled and HttpsPort are
+ * NULL as long as nobody has changed them. */
+#define HOSTSET_SERVICE_ID "settings"
+
 enum { HOSTSET_ENTRIES_MAX = 256, HOSTSET_DOCS_MAX = 65536 };
 
 struct hostset;
@@ -51,6 +55,11 @@ const struct cim_inst *hostset_at(const struct hostset *hs, enum hostset_kind k,
 
 /* hostset_enabled() - RecoveryServerEnabled: as it was set, else whether a host is paired. */
 bool hostset_enabled(const struct hostset *hs, size_t n_peers);
+/* hostset_listens() - are peers awaited at all? Not when RecoveryServerEnabled was set to FALSE; a
+ * host where nobody has set it must be reachable to be paired. hostset_port() - HttpsPort as it was
+ * set, else @configured. */
+bool hostset_listens(const struct hostset *hs);
+uint16_t hostset_port(const struct hostset *hs, uint16_t configured);
 /* hostset_window() - the start of the monitoring window that @now lies in: MonitoringStartTime plus
  * a multiple of MonitoringInterval. src:[contract.md D.2] */
 struct wall_us hostset_window(const struct hostset *hs, struct wall_us now);

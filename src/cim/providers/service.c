@@ -12,7 +12,6 @@
 
 #define SVC(n) CIM_P_MSVM_REPLICATIONSERVICE_##n
 #define SET(n) CIM_P_MSVM_REPLICATIONSERVICESETTINGDATA_##n
-#define SETTINGS_ID "settings"
 #define PRV(n) CIM_P_MSVM_REPLICATIONPROVIDER_##n
 
 static enum cim_status enum_service(void *ctx, const struct cim_caller *who, struct cim_sink *sink,
@@ -31,7 +30,7 @@ static enum cim_status enum_service(void *ctx, const struct cim_caller *who, str
 /* ---- its settings ---- */
 static struct cim_inst *make_settings(const struct host_providers *p)
 {
-    const struct cim_inst *kept = hostset_inst(p->h->set, HOSTSET_SERVICE, SETTINGS_ID);
+    const struct cim_inst *kept = hostset_inst(p->h->set, HOSTSET_SERVICE, HOSTSET_SERVICE_ID);
     struct cim_inst *in =
         kept ? cim_inst_dup(kept) : cim_inst_new(CIM_C_MSVM_REPLICATIONSERVICESETTINGDATA);
     const struct host_peer *peers;
@@ -89,16 +88,41 @@ static int check_settings(const struct host *h, const struct cim_inst *in, struc
         return -1;
     if (!port || !cim_inst_uint(in, SET(HTTPPORT), 0))
         return vr_fail(err, VR_E_INVAL, 0, "HttpPort and HttpsPort must not be 0");
-    if (port != h->peer_port)
-        return vr_fail(err, VR_E_UNSUPPORTED, 0,
-                       "HttpsPort is %u; another one is set by peer_port in the configuration file",
-                       h->peer_port);
     if (interval < 3600 || interval > 604800)
         return vr_fail(err, VR_E_INVAL, 0, "MonitoringInterval must be 3600 to 604800 seconds");
     if (!cim_value_time(cim_inst_value(in, SET(MONITORINGSTARTTIME)), &dt) || !dt.is_interval ||
         dt.us >= 86400ll * 1000000)
         return vr_fail(err, VR_E_INVAL, 0,
                        "MonitoringStartTime must be an interval of less than a day");
+    return 0;
+}
+
+/* What nobody has changed yet stays open: a host where RecoveryServerEnabled was never touched is
+ * enabled by its first pairing, and the configuration file may still choose the port. */
+static void leave_open(const struct cim_inst *kept, int prop, bool same, struct cim_inst *in)
+{
+    if (same && (!kept || cim_inst_value(kept, prop)->is_null))
+        cim_value_clear(cim_inst_value(in, prop));
+}
+
+static int keep_settings(struct call *c, struct cim_inst *in, struct vr_err *err)
+{
+    const struct host *h = c->p->h;
+    const struct cim_inst *kept = hostset_inst(h->set, HOSTSET_SERVICE, HOSTSET_SERVICE_ID);
+    vr_auto(cim_inst_free) struct cim_inst *before = make_settings(c->p);
+    bool on = cim_value_bool(cim_inst_value(in, SET(RECOVERYSERVERENABLED)), false);
+    bool was = cim_value_bool(cim_inst_value(before, SET(RECOVERYSERVERENABLED)), false);
+    uint16_t port = (uint16_t)cim_inst_uint(in, SET(HTTPSPORT), h->peer_port);
+    vr_autofree char *text = NULL;
+    struct vr_uuid job;
+
+    leave_open(kept, SET(RECOVERYSERVERENABLED), on == was, in);
+    leave_open(kept, SET(HTTPSPORT), port == h->peer_port, in);
+    bool listens = cim_value_bool(cim_inst_value(in, SET(RECOVERYSERVERENABLED)), true);
+    if (cim_xml_text(in, h->name, &text, err) < 0 ||
+        h->save_service(h->ctx, text, listens, port, c->who->name, &job, err) < 0)
+        return -1;
+    call_job(c, &job);
     return 0;
 }
 
@@ -124,7 +148,7 @@ static int modify_settings(struct call *c, struct vr_err *err)
             cim_value_copy(cim_inst_value(now, settable[i]), cim_inst_value(in, settable[i]));
     if (check_settings(c->p->h, now, err) < 0)
         return -1;
-    return call_save_inst(c, HOSTSET_SERVICE, SETTINGS_ID, now, NULL, err);
+    return keep_settings(c, now, err);
 }
 
 /* ---- the carrier ---- */

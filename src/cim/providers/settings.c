@@ -222,7 +222,11 @@ static int get_connection(struct call *c, const struct vm *vm, const struct cim_
                        "enable replication",
                        vm->name, vm->rel->peer, peer->name);
     uint64_t old_port = use == SETTINGS_MODIFY ? s->recovery_port : peer->port;
-    s->recovery_port = (uint16_t)get_uint(in, port_prop, old_port, peer->port);
+    uint64_t port = get_uint(in, port_prop, old_port, peer->port);
+    /* A replica shows its own port; whoever reverses may hand it back unread. */
+    if (use == SETTINGS_REVERSE && port && port == s->recovery_port)
+        port = peer->port;
+    s->recovery_port = (uint16_t)port;
     if (point != s->recovery_point)
         snprintf(s->recovery_point, sizeof s->recovery_point, "%s", point);
     *ret_peer = peer;

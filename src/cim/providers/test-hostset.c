@@ -57,7 +57,6 @@ static void settings_are_checked(void **st)
         { "CertificateThumbPrint", PEER_THUMB, 32773 },
         { "HttpPort", "0", 32773 },
         { "HttpsPort", "0", 32773 },
-        { "HttpsPort", "443", 32770 },
         { "RecoveryServerEnabled", "FALSE", 32773 }, /* with type 2 */
     };
 
@@ -89,6 +88,42 @@ static void settings_are_kept(void **st)
     w->written = hostset_new();
     assert_int_equal(num(w, SVCSET, "MonitoringInterval"), 3600);
     assert_int_equal(num(w, SVCSET, "RecoveryServerEnabled"), 1);
+}
+
+static void the_listener_follows_the_settings(void **st)
+{
+    struct world *w = *st;
+
+    done(w, set(w, "HttpsPort", "9443"));
+    assert_int_equal(num(w, SVCSET, "HttpsPort"), 9443);
+    assert_int_equal(hostset_port(w->written, 1), 9443);
+    assert_true(w->listens);
+    /* a port that is taken changes nothing */
+    assert_int_equal(job_error(w, set(w, "HttpsPort", "444")), 32774);
+    assert_int_equal(num(w, SVCSET, "HttpsPort"), 9443);
+    assert_int_equal(hostset_port(w->written, 1), 9443);
+    /* closed */
+    done(w, CALL(w, SERVICE, "ModifyServiceSettings",
+                 { "SettingData",
+                   "<INSTANCE CLASSNAME=\"Msvm_ReplicationServiceSettingData\">"
+                   "<PROPERTY NAME=\"RecoveryServerEnabled\" TYPE=\"boolean\"><VALUE>FALSE</VALUE>"
+                   "</PROPERTY><PROPERTY NAME=\"AllowedAuthenticationType\" TYPE=\"uint16\">"
+                   "<VALUE>0</VALUE></PROPERTY></INSTANCE>" }));
+    assert_false(w->listens);
+    assert_false(hostset_listens(w->written));
+    assert_int_equal(num(w, SVCSET, "HttpsPort"), 9443);
+}
+
+/* A change of something else decides neither the port nor whether a host receives. */
+static void what_nobody_changed_stays_open(void **st)
+{
+    struct world *w = *st;
+
+    done(w, set(w, "MonitoringInterval", "3600"));
+    assert_int_equal(hostset_port(w->written, 7777), 7777);
+    assert_false(hostset_enabled(w->written, 0));
+    assert_true(hostset_enabled(w->written, 1));
+    assert_true(hostset_listens(w->written));
 }
 
 static int admit(struct world *w, const char *peer, const struct vr_uuid *machine)
@@ -407,13 +442,22 @@ static void points_are_not_destroyed(void **st)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(settings_of_a_new_host),      T(settings_are_checked),
-        T(settings_are_kept),           T(disabled_host_receives_nothing),
-        T(windows_are_aligned),         T(statistics_begin_anew),
-        T(entries_are_added_and_shown), T(entries_are_checked),
-        T(entries_decide_who_may_come), T(replica_is_bound_to_its_entry),
-        T(adapters_and_their_parts),    T(addresses_after_a_failover),
-        T(network_of_test_failovers),   T(points_are_not_destroyed),
+        T(settings_of_a_new_host),
+        T(settings_are_checked),
+        T(the_listener_follows_the_settings),
+        T(what_nobody_changed_stays_open),
+        T(settings_are_kept),
+        T(disabled_host_receives_nothing),
+        T(windows_are_aligned),
+        T(statistics_begin_anew),
+        T(entries_are_added_and_shown),
+        T(entries_are_checked),
+        T(entries_decide_who_may_come),
+        T(replica_is_bound_to_its_entry),
+        T(adapters_and_their_parts),
+        T(addresses_after_a_failover),
+        T(network_of_test_failovers),
+        T(points_are_not_destroyed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -217,6 +217,29 @@ static int h_save(void *ctx, enum hostset_kind kind, const char *id, const char 
     return h_job(w, JOB_SERVICE_SETTINGS, machine, owner, ret_job);
 }
 
+/* The listener is there before the job is over, as it is asked for; but for one port that is taken.
+ */
+static int h_save_service(void *ctx, const char *text, bool on, uint16_t port, const char *owner,
+                          struct vr_uuid *ret_job, struct vr_err *err)
+{
+    struct world *w = ctx;
+    struct vr_err taken = VR_ERR_INIT;
+
+    *ret_job = engine_job_new(w->engine, JOB_SERVICE_SETTINGS, NULL, owner);
+    if (on && port == TAKEN_PORT) {
+        vr_fail(&taken, VR_E_BUSY, 0, "port %u is taken", port);
+        engine_job_end(w->engine, ret_job, &taken);
+        return 0;
+    }
+    if (hostset_put(w->host.set, HOSTSET_SERVICE, HOSTSET_SERVICE_ID, text, err) < 0 ||
+        hostset_put(w->written, HOSTSET_SERVICE, HOSTSET_SERVICE_ID, text, err) < 0)
+        return -1;
+    w->listens = on;
+    w->host.peer_port = port;
+    engine_job_end(w->engine, ret_job, NULL);
+    return 0;
+}
+
 /* ---- fixture ---- */
 static void make_machines(struct world *w)
 {
@@ -266,6 +289,7 @@ int world_new(void **st)
     w->engine = engine_new(&env);
     w->who = (struct cim_caller){ "root", CIM_ROLE_ADMIN, true };
     make_machines(w);
+    w->listens = true;
     strcpy(w->peer.name, "hostb");
     strcpy(w->peer.address, "192.0.2.2");
     w->peer.port = 4433;
@@ -289,6 +313,7 @@ int world_new(void **st)
                              .power = h_power,
                              .test_connection = h_test,
                              .verify = h_verify,
+                             .save_service = h_save_service,
                              .save = h_save };
     w->host.set = hostset_new();
     w->written = hostset_new();

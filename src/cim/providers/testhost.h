@@ -22,6 +22,8 @@
 #define OUR_THUMB "AABBCCDDEEFF00112233445566778899AABBCCDD"
 #define PEER_THUMB "0123456789ABCDEF0123456789ABCDEF01234567"
 
+#define TAKEN_PORT 444 /* where the host cannot listen */
+
 struct pending {
     struct rel r;
     enum rel_fx_bit fx;
@@ -42,6 +44,7 @@ struct world {
     size_t n_points;
     struct vr_uuid points_of;
     struct hostset *written; /* what save() was told */
+    bool listens;            /* for peers */
     struct host_transfer transfer;
     bool transferring;
     int64_t mono;

@@ -1,0 +1,150 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# The receiving side as its administrator sets it up, between two hosts: who may replicate here and
+# where to, trust groups, the listener that opens, closes and moves while everything runs, and what a
+# connection test says about each thing that can be wrong.
+. "$(dirname "$0")/lib.sh"
+system_begin
+hosts_up
+
+# invoke HOST METHOD BODY: a method of the service over the local socket; the return value and the job.
+invoke() {
+    local uri=http://schemas.microsoft.com/wbem/wsman/1/wmi/root/virtualization/v2/Msvm_ReplicationService
+    on "$1" curl -s --unix-socket /run/vmreplica/wsman.sock -H 'Content-Type: application/soap+xml;charset=UTF-8' \
+        --data-binary @- http://localhost/wsman <<XML
+<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope" xmlns:a="http://schemas.xmlsoap.org/ws/2004/08/addressing"
+ xmlns:w="http://schemas.dmtf.org/wbem/wsman/1/wsman.xsd"><s:Header><a:To>http://localhost/wsman</a:To>
+<w:ResourceURI s:mustUnderstand="true">$uri</w:ResourceURI><a:Action s:mustUnderstand="true">$uri/$2</a:Action>
+<a:ReplyTo><a:Address>http://schemas.xmlsoap.org/ws/2004/08/addressing/role/anonymous</a:Address></a:ReplyTo>
+<a:MessageID>uuid:00000000-0000-0000-0000-000000000001</a:MessageID></s:Header>
+<s:Body><p:$2_INPUT xmlns:p="$uri">$3</p:$2_INPUT></s:Body></s:Envelope>
+XML
+}
+
+# returns HOST CODE METHOD BODY
+returns() {
+    local out
+    out=$(invoke "$1" "$3" "$4")
+    grep -q "<p:ReturnValue>$2</p:ReturnValue>" <<<"$out" || fail "$3 on $1 does not return $2: $out"
+}
+
+system_ref() {
+    echo "<p:ComputerSystem>Msvm_ComputerSystem.CreationClassName=&quot;Msvm_ComputerSystem&quot;,Name=&quot;${1^^}&quot;</p:ComputerSystem>"
+}
+
+entry_xml() {
+    echo "<p:AuthorizationEntry>&lt;INSTANCE CLASSNAME=&quot;Msvm_ReplicationAuthorizationSettingData&quot;&gt;&lt;PROPERTY NAME=&quot;AllowedPrimaryHostSystem&quot; TYPE=&quot;string&quot;&gt;&lt;VALUE&gt;$1&lt;/VALUE&gt;&lt;/PROPERTY&gt;&lt;/INSTANCE&gt;</p:AuthorizationEntry>"
+}
+
+test_xml() {
+    echo "<p:RecoveryConnectionPoint>hostb</p:RecoveryConnectionPoint><p:RecoveryServerPortNumber>8443</p:RecoveryServerPortNumber>$1"
+}
+
+server() {
+    vr "$1" --json server | jq -r ".[0].$2"
+}
+
+# ---- before anything is paired ----
+[ "$(server B RecoveryServerEnabled)" = false ] || fail "a new host says that it receives replicas"
+refused A 1 'not paired' check hostb
+vr B --quiet server --window-hours 6
+pair_hosts
+[ "$(server B RecoveryServerEnabled)" = true ] || fail "a paired host does not receive"
+[ "$(server B MonitoringInterval)" = 21600 ] || fail "the window was forgotten"
+vr A --quiet check hostb
+ok "paired hosts accept each other"
+
+# ---- what can be wrong, in words ----
+returns A 32770 TestReplicationConnection "$(test_xml '<p:AuthenticationType>1</p:AuthenticationType>')"
+returns A 32773 TestReplicationConnection "$(test_xml '<p:AuthenticationType>2</p:AuthenticationType><p:CertificateThumbPrint>0123456789ABCDEF0123456789ABCDEF01234567</p:CertificateThumbPrint>')"
+returns A 32773 TestReplicationConnection "$(test_xml '<p:AuthenticationType>3</p:AuthenticationType>')"
+refused A 1 'nothing listens at .* port 9999.*RecoveryServerEnabled' check hostb --port 9999
+refused A 1 'port 5986 may not be the port for peers.*does not speak' check hostb --port 5986
+
+# ---- who may replicate here, and where to ----
+vr B --quiet allow other.example --storage /srv/other --group red
+refused A 1 'no authorization entry.*hosta' check hostb
+refused B 1 '\*' allow '*' --storage /srv/any
+vr B --quiet allow hosta --storage /srv/from-a --group red
+vr A --quiet check hostb
+"$guest" create "$dir" A g1 --fill 4
+uuid=$(uuid_of A g1)
+protect g1
+[ "$(point_files B "$uuid" | awk '{ print $4 }' | grep -vc ^/srv/from-a/ || :)" = 0 ] ||
+    fail "the replica is not in the folder of its entry: $(point_files B "$uuid")"
+ok "the replica is stored where its entry says"
+vr B --quiet allow hosta --group blue
+vr A --quiet check hostb
+# Bound to an entry of another group: its primary belongs to blue now, the machine to red.
+returns B 4096 SetAuthorizationEntry "$(system_ref "$uuid")$(entry_xml other.example)"
+fails() { grep -qE "$1" <<<"$(status A g1 LastError)"; }
+wait_for 60 "hosta learns that the machine is of another group" fails 'trust group red'
+ok "hosta says: $(status A g1 LastError)"
+returns B 32777 SetAuthorizationEntry "$(system_ref 6e7a2f20-1111-4222-8333-0000000000ff)$(entry_xml hosta)"
+returns A 32775 SetAuthorizationEntry "$(system_ref "$uuid")$(entry_xml hosta)"
+returns B 32773 SetAuthorizationEntry "$(system_ref "$uuid")$(entry_xml nobody)"
+returns B 4096 SetAuthorizationEntry "$(system_ref "$uuid")$(entry_xml hosta)"
+vr A --quiet resume g1
+wait_points B g1 1
+ok "the right entry lets it in again"
+vr B --quiet deny hosta
+wait_for 60 "hosta learns that it may not" fails 'no authorization entry'
+refused B 1 'no authorization entry|no entry|there is' deny hosta
+vr B --quiet deny other.example
+vr B --quiet allow '*' --storage /srv/any
+refused B 1 '\*' allow hosta --storage /srv/x
+vr A --quiet resume g1
+wait_points B g1 1
+ok "any paired host may replicate: * lets it in"
+
+# ---- the listener moves ----
+on B sh -c 'exec 9<>/dev/null; python3 -c "
+import socket, time
+s = socket.socket(socket.AF_INET6); s.bind((\"::\", 9444)); s.listen(1)
+open(\"/run/taken\", \"w\").close(); time.sleep(600)" & echo $! >/run/taker.pid' </dev/null >/dev/null 2>&1 &
+wait_for 30 "a port is taken" test -e "$dir/B/run/taken"
+refused B 1 '9444.*(in use|taken)' server --port 9444
+[ "$(server B HttpsPort)" = 8443 ] || fail "a port that is taken was noted"
+vr A --quiet check hostb
+vr B --quiet server --port 9443
+knows() { [ "$(vr A --json peers | jq -r '.[0].Port')" = "$1" ]; }
+wait_for 60 "hosta learns the new port" knows 9443
+refused A 1 'nothing listens at .* port 8443' check hostb --port 8443
+vr A --quiet check hostb
+wait_points B g1 1
+ok "the listener moved to port 9443, replication goes on"
+
+# ---- the listener closes ----
+vr B --quiet server --receive no
+[ "$(server B AllowedAuthenticationType)" = 0 ] || fail "an authentication type of a host that receives nothing"
+refused A 1 'nothing listens at .* port 9443.*RecoveryServerEnabled' check hostb
+refused B 1 'does not listen.*--receive yes' pair
+wait_for 60 "hosta notices" fails 'refused|9443'
+"$daemon" stop "$dir" B
+"$daemon" start "$dir" B
+refused A 1 'nothing listens' check hostb
+[ "$(server B HttpsPort)" = 9443 ] || fail "the port did not survive a restart"
+[ "$(server B MonitoringInterval)" = 21600 ] || fail "the window did not survive a restart"
+[ "$(vr B --json allow | jq -r '.[].AllowedPrimaryHostSystem')" = '*' ] || fail "the entry did not survive a restart"
+vr B --quiet server --receive yes
+vr A --quiet check hostb
+wait_points B g1 1
+check_points B g1
+ok "closed over a restart, open again: replication went on by itself"
+
+# ---- another certificate ----
+"$daemon" stop "$dir" B
+rm -f "$dir"/B/var/lib/vmreplica/host.crt "$dir"/B/var/lib/vmreplica/host.key
+"$daemon" start "$dir" B
+refused A 1 'another certificate.*pair again' check hostb
+pair_hosts_again() {
+    local code
+    code=$(vr B --json pair | jq -r .code)
+    vr A --quiet pair 10.99.0.2:9443 --code "$code"
+}
+pair_hosts_again
+vr A --quiet check hostb
+vr A --quiet resume g1
+wait_points B g1 1
+ok "a host with a new certificate, paired again"
