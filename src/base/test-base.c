@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/base64.h"
 #include "base/codec.h"
 #include "base/exec.h"
 #include "base/mailbox.h"
@@ -37,6 +38,33 @@ static void test_buf_refuses_more_than_its_maximum(void **s)
     assert_int_equal(vr_buf_add(&b, "9", 1, &e), -1);
     assert_int_equal(e.kind, VR_E_LIMIT);
     assert_string_equal((char *)b.data, "12345678");
+}
+
+static void test_base64(void **s)
+{
+    (void)s;
+    static const char *const pairs[][2] = {
+        /* src:[RFC 4648 section 10] */
+        { "", "" },        { "f", "Zg==" },        { "fo", "Zm8=" },
+        { "foo", "Zm9v" }, { "foob", "Zm9vYg==" }, { "foobar", "Zm9vYmFy" }
+    };
+    for (size_t i = 0; i < VR_ARRAY_LEN(pairs); i++) {
+        vr_autobuf struct vr_buf b = VR_BUF_INIT;
+        vr_autofree char *text = vr_base64(pairs[i][0], strlen(pairs[i][0]));
+        assert_string_equal(text, pairs[i][1]);
+        assert_int_equal(vr_base64_decode(text, &b, NULL), 0);
+        assert_int_equal(b.len, strlen(pairs[i][0]));
+        assert_memory_equal(b.len ? (char *)b.data : "", pairs[i][0], b.len);
+    }
+    static const char *const bad[] = { "Zg==Zg", "Z g=", "Zg-_", "\xff" };
+    for (size_t i = 0; i < VR_ARRAY_LEN(bad); i++) {
+        vr_autobuf struct vr_buf b = VR_BUF_INIT;
+        assert_int_equal(vr_base64_decode(bad[i], &b, NULL), -1);
+    }
+    vr_autobuf struct vr_buf small = { .max = 2 };
+    struct vr_err e = VR_ERR_INIT;
+    assert_int_equal(vr_base64_decode("Zm9v", &small, &e), -1);
+    assert_int_equal(e.kind, VR_E_LIMIT);
 }
 
 static void test_codec_round_trip_and_truncation(void **s)
@@ -142,6 +170,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_err_wraps_outermost_first),
         cmocka_unit_test(test_buf_refuses_more_than_its_maximum),
+        cmocka_unit_test(test_base64),
         cmocka_unit_test(test_codec_round_trip_and_truncation),
         cmocka_unit_test(test_uuid_text),
         cmocka_unit_test(test_executor_and_mailbox),

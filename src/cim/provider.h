@@ -51,6 +51,7 @@ struct cim_caller {
     const char *name;
     enum cim_role role;
     bool is_local;
+    const char *address; /* where the caller is, for logs; NULL: not known */
 };
 
 /* cim_status_name() - short name for logs. cim_status_of() - status for a failure that a provider

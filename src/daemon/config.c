@@ -14,6 +14,14 @@ struct loading {
     struct config *c;
     struct vr_err *err;
     bool failed;
+    struct { /* lists that the file has named */
+#define SEEN_STR(n)
+#define SEEN_NUM(n)
+#define SEEN_LIST(n) bool n;
+#define P(n, kind, def, least, most, unit, text) SEEN_##kind(n)
+        CONFIG_PARAMS(P)
+#undef P
+    } seen;
 };
 
 static int set_num(struct loading *l, const char *name, const char *value, uint32_t *to,
@@ -42,6 +50,20 @@ static int set_str(struct loading *l, const char *name, const char *value, char 
     return 0;
 }
 
+static int add_list(struct loading *l, const char *name, const char *value, char *to, size_t size,
+                    bool *seen)
+{
+    if (!*seen)
+        to[0] = 0;
+    *seen = true;
+    size_t at = strlen(to), n = strlen(value);
+    if (at + n + 2 >= size)
+        return vr_fail(l->err, VR_E_INVAL, 0, "%s is longer than %zu characters in all", name,
+                       size - 1);
+    snprintf(to + at, size - at, "%s%s", at ? ", " : "", value);
+    return 0;
+}
+
 static int on_value(void *user, const char *section, const char *name, const char *value)
 {
     struct loading *l = user;
@@ -53,6 +75,7 @@ static int on_value(void *user, const char *section, const char *name, const cha
     }
 #define APPLY_STR(n, least, most, unit) set_str(l, #n, value, l->c->n, sizeof l->c->n)
 #define APPLY_NUM(n, least, most, unit) set_num(l, #n, value, &l->c->n, least, most, unit)
+#define APPLY_LIST(n, least, most, unit) add_list(l, #n, value, l->c->n, sizeof l->c->n, &l->seen.n)
 #define P(n, kind, def, least, most, unit, text) \
     else if (!strcmp(name, #n)) rc = APPLY_##kind(n, least, most, unit);
     CONFIG_PARAMS(P)
@@ -68,6 +91,7 @@ int config_load(const char *path, bool may_miss, struct config *ret, struct vr_e
     struct config c = { .host_name = "" };
 #define DEFAULT_STR(n, def) snprintf(c.n, sizeof c.n, "%s", def);
 #define DEFAULT_NUM(n, def) c.n = def;
+#define DEFAULT_LIST(n, def) DEFAULT_STR(n, def)
 #define P(n, kind, def, least, most, unit, text) DEFAULT_##kind(n, def)
     CONFIG_PARAMS(P)
 #undef P
@@ -92,6 +116,7 @@ int config_load(const char *path, bool may_miss, struct config *ret, struct vr_e
 void config_print_help(FILE *to)
 {
 #define HELP_STR(n, def, unit, text) fprintf(to, "  %-18s %s [\"%s\"]\n", #n, text, def);
+#define HELP_LIST(n, def, unit, text) HELP_STR(n, def, unit, text)
 #define HELP_NUM(n, def, unit, text) \
     fprintf(to, "  %-18s %s [%d %s]\n", #n, text, (int)(def), unit);
 #define P(n, kind, def, least, most, unit, text) HELP_##kind(n, def, unit, text)

@@ -10,7 +10,8 @@
 
 /* Parameters of the daemon, all in one table: the configuration file, --help and the documentation
  * derive from it. P(name, kind, default, least, most, unit, description)
- * kind: STR, NUM. The name is the key in /etc/vmreplica/vmreplicad.conf. */
+ * kind: STR, NUM, LIST (may stand several times; the first replaces the default). The name is the
+ * key in /etc/vmreplica/vmreplicad.conf. */
 #define CONFIG_PARAMS(P)                                                                           \
     P(host_name, STR, "", 0, 0, "", "name of this host as its peers know it; empty: the system's") \
     P(state_dir, STR, "/var/lib/vmreplica", 0, 0, "", "database, certificate and key")             \
@@ -22,6 +23,16 @@
     P(peer_port, NUM, 8443, 1, 65535, "port", "port to accept peers on")                           \
     P(https_address, STR, "", 0, 0, "", "address of the management interface; empty: all")         \
     P(https_port, NUM, 5986, 0, 65535, "port", "HTTPS port of the management interface, 0: none")  \
+    P(http_address, STR, "", 0, 0, "", "address of the Kerberos listener; empty: all")             \
+    P(http_port, NUM, 5985, 0, 65535, "port",                                                      \
+      "HTTP port of the management interface, for Kerberos only; open when the keytab is there")   \
+    P(keytab, STR, "/etc/vmreplica/krb5.keytab", 0, 0, "",                                         \
+      "keys of HTTP/HOST and WSMAN/HOST for Kerberos")                                             \
+    P(administrators, LIST, "group:vmreplica", 0, 0, "",                                           \
+      "who may do everything: user:NAME, group:NAME, principal:NAME@REALM, principal:*@REALM, "    \
+      "principal-group:NAME, certificate:SHA256")                                                  \
+    P(operators, LIST, "", 0, 0, "", "who may act on machines that are protected: as above")       \
+    P(readers, LIST, "", 0, 0, "", "who may look: as above")                                       \
     P(socket, STR, "/run/vmreplica/wsman.sock", 0, 0, "",                                          \
       "local socket of the management interface")                                                  \
     P(log_level, STR, "info", 0, 0, "", "error, warn, info or debug")                              \
@@ -35,6 +46,7 @@
 struct config {
 #define CONFIG_STR(name) char name[256];
 #define CONFIG_NUM(name) uint32_t name;
+#define CONFIG_LIST(name) char name[4096];
 #define P(name, kind, def, least, most, unit, text) CONFIG_##kind(name)
     CONFIG_PARAMS(P)
 #undef P

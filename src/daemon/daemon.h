@@ -23,6 +23,8 @@
 struct sd_event;
 struct cim_server;
 struct wsm;
+struct access;
+struct wsm_gss_cred;
 struct wsm_http;
 
 /* What is going on with one machine, besides its relationship. */
@@ -52,7 +54,7 @@ struct daemon {
     struct vr_exec *store_exec; /* one thread */
     struct vr_exec *hv_exec;
     struct vr_exec *net_exec;
-    struct vr_exec *auth_exec; /* passwords: nobody waits for a peer to log in */
+    struct vr_exec *auth_exec; /* logins: nobody waits for a peer to log in */
     struct vr_exec *xfer_exec;
     struct store *store; /* store thread only */
     struct hv *hv;       /* any worker */
@@ -63,6 +65,8 @@ struct daemon {
     struct host_providers *prov;
     struct wsm *wsm;
     struct wsm_http *http;
+    struct access *access;          /* who may manage this host */
+    struct wsm_gss_cred *krb5_keys; /* NULL: no Kerberos */
     struct machine_rt *rts;
     struct vr_uuidmap rt_by_machine; /* the same */
     struct testvms *tests;       /* testvm.c */

@@ -21,10 +21,8 @@
 #include "cim/watch.h"
 #include "daemon/daemon.h"
 #include "daemon/listen.h"
-#include "daemon/service.h"
+#include "daemon/manage.h"
 #include "daemon/testvm.h"
-#include "wsman/auth_pam.h"
-#include "wsman/http.h"
 #include "wsman/wsm.h"
 
 #define DEFAULT_CONFIG "/etc/vmreplica/vmreplicad.conf"
@@ -58,6 +56,7 @@ static int on_refresh(sd_event_source *s, uint64_t usec, void *user)
 {
     host_refresh_machines(user); /* sizes and states change without an event, too */
     listen_announce(user);
+    manage_refresh(user);
     sd_event_source_set_time(s, usec + 30000000);
     return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
 }
@@ -113,62 +112,6 @@ static void on_refused(void *ctx, const char *address, const char *why)
     int64_t now = vr_mono_now().ms, before = atomic_load(&last_ms);
     if (now - before >= 1000 && atomic_compare_exchange_strong(&last_ms, &before, now))
         vr_log(VR_LOG_WARN, "refused %s: %s", address, why);
-}
-
-/* ---- management interface ---- */
-static int role_of_thumbprint(void *ctx, const char *thumb, struct wsm_identity *ret)
-{
-    struct daemon *d = ctx;
-    if (!strcmp(thumb, xport_thumb(d->xport))) {
-        /* Whoever can read this host's key is its administrator. */
-        snprintf(ret->name, sizeof ret->name, "host:%s", d->cfg.host_name);
-        ret->role = CIM_ROLE_ADMIN;
-        return 0;
-    }
-    for (size_t i = 0; i < d->n_peers; i++)
-        if (!strcmp(d->peers[i].thumb, thumb)) {
-            snprintf(ret->name, sizeof ret->name, "host:%.120s", d->peers[i].name);
-            ret->role = CIM_ROLE_OPERATOR;
-            return 0;
-        }
-    return -1;
-}
-
-/* On a worker. Members of the group vmreplica are administrators, as on the local socket. */
-static int check_password(void *ctx, const char *user, const char *password, const char *address,
-                          struct wsm_identity *ret, struct vr_err *err)
-{
-    (void)ctx;
-    if (wsm_pam_check("vmreplica", user, password, address, "vmreplica", err) < 0)
-        return -1;
-    snprintf(ret->name, sizeof ret->name, "user:%.120s", user);
-    ret->role = CIM_ROLE_ADMIN;
-    return 0;
-}
-
-static int serve_management(struct daemon *d, struct vr_err *err)
-{
-    d->cim = cim_server_new(d->cfg.host_name);
-    host_init(d);
-    if (service_init(d, err) < 0 || listen_start(d, err) < 0)
-        return -1;
-    testvm_host(d);
-    d->prov = host_providers_register(d->cim, &d->host);
-    d->wsm = wsm_new(d->cim, NULL);
-    struct wsm_auth auth = { .ctx = d,
-                             .role_of_thumbprint = role_of_thumbprint,
-                             .check_password = check_password,
-                             .exec = d->auth_exec };
-    if (wsm_http_new(d->loop, d->wsm, &auth, NULL, &d->http, err) < 0 ||
-        wsm_http_listen_unix(d->http, d->cfg.socket, err) < 0)
-        return -1;
-    if (!d->cfg.https_port)
-        return 0;
-    struct wsm_tls_listen l = { .address = d->cfg.https_address[0] ? d->cfg.https_address : NULL,
-                                .port = (uint16_t)d->cfg.https_port,
-                                .cert_pem = xport_cert_pem(d->xport),
-                                .key_pem = xport_key_pem(d->xport) };
-    return wsm_http_listen_tls(d->http, &l, NULL, err);
 }
 
 /* ---- start ---- */
@@ -282,7 +225,7 @@ static int start(struct daemon *d, struct vr_err *err)
     vr_autofree char *scratch = vr_printf("%s/scratch", d->cfg.state_dir);
     if (hv_set_scratch_dir(d->hv, scratch, err) < 0)
         return -1;
-    if (serve_management(d, err) < 0)
+    if (manage_start(d, err) < 0)
         return -1;
     host_refresh_machines(d);
     for (size_t i = 0; engine_at(d->engine, i); i++)

@@ -4,8 +4,6 @@
 #include "wsman/auth_pam.h"
 
 #include <ctype.h>
-#include <grp.h>
-#include <pwd.h>
 #include <security/pam_appl.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -14,7 +12,7 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 
-enum { USER_MAX = 256, GROUPS_MAX = 4096, NSS_BUF = 65536 };
+enum { USER_MAX = 256 };
 
 static void drop_answers(struct pam_response *r, int n)
 {
@@ -45,29 +43,6 @@ static int converse(int n, const struct pam_message **msg, struct pam_response *
     return PAM_SUCCESS;
 }
 
-static bool in_group(const char *user, const char *group)
-{
-    vr_autofree char *buf = vr_new0(1, NSS_BUF);
-    struct passwd pw, *pwp = NULL;
-    if (getpwnam_r(user, &pw, buf, NSS_BUF, &pwp) || !pwp)
-        return false;
-    if (pw.pw_uid == 0)
-        return true;
-    gid_t primary = pw.pw_gid;
-    struct group gr, *grp = NULL;
-    if (getgrnam_r(group, &gr, buf, NSS_BUF, &grp) || !grp)
-        return false;
-    gid_t want = gr.gr_gid;
-    vr_autofree gid_t *gids = vr_new0(GROUPS_MAX, sizeof *gids);
-    int n = GROUPS_MAX;
-    if (getgrouplist(user, primary, gids, &n) < 0)
-        return false;
-    for (int i = 0; i < n; i++)
-        if (gids[i] == want)
-            return true;
-    return false;
-}
-
 static int ask(pam_handle_t *pam, const char *user, const char *address, struct vr_err *err)
 {
     if (address)
@@ -87,7 +62,7 @@ static int ask(pam_handle_t *pam, const char *user, const char *address, struct 
 }
 
 int wsm_pam_check(const char *service, const char *user, const char *password, const char *address,
-                  const char *group, struct vr_err *err)
+                  struct vr_err *err)
 {
     size_t n = strlen(user);
     bool clean = n > 0 && n <= USER_MAX;
@@ -105,9 +80,5 @@ int wsm_pam_check(const char *service, const char *user, const char *password, c
     rc = ask(pam, user, address, err);
     pam_end(pam, rc ? PAM_AUTH_ERR : PAM_SUCCESS);
     explicit_bzero(secret, strlen(secret));
-    if (rc)
-        return -1;
-    if (!in_group(user, group))
-        return vr_fail(err, VR_E_DENIED, 0, "\"%s\" is not in the group \"%s\"", user, group);
-    return 0;
+    return rc;
 }

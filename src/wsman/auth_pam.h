@@ -4,16 +4,14 @@
 
 #include "base/err.h"
 
-/* wsm_pam_check() - check a password and the account through PAM, and that the user is root or in a
- * group.
+/* wsm_pam_check() - check a password and the account through PAM. What the user may do is not
+ * asked.
  * @service: PAM service name, e.g. "vmreplica"
  * @user:    at most 256 bytes, no control characters
  * @address: where the caller is, for PAM's records; may be NULL
- * @group:   the user must be root or in it (primary or supplementary)
- * Errors: VR_E_AUTH wrong user or password (never says which), VR_E_DENIED not in the group or the
- * account is closed, VR_E_IO when PAM does not work. Thread: a worker; blocks, modules may wait for
- * seconds. */
+ * Errors: VR_E_AUTH wrong user or password (never says which), VR_E_DENIED the account is closed,
+ * VR_E_IO when PAM does not work. Thread: a worker; blocks, modules may wait for seconds. */
 int wsm_pam_check(const char *service, const char *user, const char *password, const char *address,
-                  const char *group, struct vr_err *err);
+                  struct vr_err *err);
 
 #endif

@@ -15,6 +15,7 @@
 #include <sys/un.h>
 
 #include "base/alloc.h"
+#include "base/base64.h"
 #include "base/clock.h"
 #include "wsman/tls.h"
 
@@ -29,21 +30,11 @@ struct wsmc_http {
     struct vr_buf in; /* received, not used yet */
 };
 
-static char *b64(const char *user, const char *password)
+static char *basic_of(const char *user, const char *password)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     vr_autofree char *plain = vr_printf("%s:%s", user, password);
     size_t n = strlen(plain);
-    char *out = vr_new0(1, (n + 2) / 3 * 4 + 1), *o = out;
-    for (size_t i = 0; i < n; i += 3) {
-        uint32_t v = (uint32_t)(unsigned char)plain[i] << 16;
-        v |= i + 1 < n ? (uint32_t)(unsigned char)plain[i + 1] << 8 : 0;
-        v |= i + 2 < n ? (uint32_t)(unsigned char)plain[i + 2] : 0;
-        *o++ = digits[v >> 18];
-        *o++ = digits[v >> 12 & 63];
-        *o++ = i + 1 < n ? digits[v >> 6 & 63] : '=';
-        *o++ = i + 2 < n ? digits[v & 63] : '=';
-    }
+    char *out = vr_base64(plain, n);
     explicit_bzero(plain, n);
     return out;
 }
@@ -63,7 +54,7 @@ int wsmc_http_new(const struct wsmc_target *t, struct wsmc_http **ret, struct vr
     h->key = vr_strdup(t->key_pem);
     h->ca = vr_strdup(t->ca_pem);
     h->pin = vr_strdup(t->pin);
-    h->basic = t->user && t->password && !t->unix_path ? b64(t->user, t->password) : NULL;
+    h->basic = t->user && t->password && !t->unix_path ? basic_of(t->user, t->password) : NULL;
     snprintf(h->port, sizeof h->port, "%u", t->port ? t->port : 5986);
     h->timeout_ms = t->timeout_ms ? t->timeout_ms : 60000;
     h->fd = -1;

@@ -13,26 +13,36 @@
 struct sd_event;
 struct vr_exec;
 struct wsm;
+struct wsm_gss_cred;
 struct wsm_http;
 
-/* Somebody who was recognised. A role of CIM_ROLE_NONE is refused. */
+/* Somebody who was recognised. One without a role is answered by the fault AccessDenied. */
 struct wsm_identity {
     char name[128]; /* for logs and as owner of enumerations: unique per person or certificate */
     enum cim_role role;
 };
 
-/* How callers are known. All callbacks get @ctx; those that return int answer 0, or -1 for "no". */
+/* How callers are known. All callbacks get @ctx and set @ret; those that return int answer 0, or -1
+ * for "not known". A callback that is NULL switches that way off. */
 struct wsm_auth {
     void *ctx;
+    /* Role of a process at the UNIX socket; ret->name is filled in already ("local:UID") and may be
+     * replaced. @gids: its groups, the primary one first. Control thread; must not block. */
+    void (*role_of_local)(void *ctx, uint32_t uid, const unsigned *gids, size_t n,
+                          struct wsm_identity *ret);
     /* Who has the client certificate with this SHA-256 thumbprint (64 lower case hex digits)?
-     * Control thread; must not block. NULL: certificates are not accepted. */
+     * Control thread; must not block. */
     int (*role_of_thumbprint)(void *ctx, const char *thumb, struct wsm_identity *ret);
     /* Is this the password of this user, and who is it? Runs on a worker of @exec and may block.
-     * NULL: Basic is not offered. See wsm_pam_check() for the usual one. */
+     * See wsm_pam_check() for the usual one. */
     int (*check_password)(void *ctx, const char *user, const char *password, const char *address,
                           struct wsm_identity *ret, struct vr_err *err);
-    struct vr_exec *exec;    /* for check_password */
-    const char *admin_group; /* of the UNIX socket; NULL: "vmreplica" */
+    /* Who is the Kerberos principal that was proven? @local_user: the local user that it is by
+     * krb5.conf, "" if none. Runs on a worker of @exec and may block. */
+    int (*role_of_principal)(void *ctx, const char *principal, const char *local_user,
+                             struct wsm_identity *ret);
+    const struct wsm_gss_cred *keys; /* of this host for Kerberos; borrowed */
+    struct vr_exec *exec;            /* for passwords and Kerberos */
 };
 
 /* A member that is 0 takes its default. */
@@ -40,11 +50,13 @@ struct wsm_http_limits {
     size_t envelope_bytes;  /* of a request body; default 512000, src:[contract.md E.3] */
     size_t anonymous_bytes; /* the same before anybody is known; default 16384 */
     unsigned connections;   /* per listener; default 128 */
-    unsigned per_address;   /* connections of one address; default 32; not for UNIX sockets */
-    unsigned idle_s;        /* from connecting, or the last reply, to the next header; default 75 */
-    unsigned request_s;     /* from the header to the last byte of the body; default 30 */
-    unsigned reply_s;       /* for taking the reply; default 60 */
-    unsigned failed_delay_ms; /* a failed login is answered that late; default 1000 */
+    unsigned
+        per_address;    /* connections of one address, or of one local user but root; default 32 */
+    unsigned idle_s;    /* from connecting, or the last reply, to the next header; default 75 */
+    unsigned request_s; /* from the header to the last byte of the body; default 30 */
+    unsigned reply_s;   /* for taking the reply; default 60 */
+    unsigned
+        failed_delay_ms; /* a failed login is answered that late, see throttle.h; default 1000 */
 };
 
 /* wsm_http_new() - the HTTP side without listeners.
@@ -75,5 +87,11 @@ struct wsm_tls_listen {
  * Errors: VR_E_INVAL address, certificate or key, VR_E_BUSY port in use, VR_E_IO. */
 int wsm_http_listen_tls(struct wsm_http *h, const struct wsm_tls_listen *l, uint16_t *ret_port,
                         struct vr_err *err);
+
+/* wsm_http_listen_sealed() - serve HTTP for Kerberos: every body is sealed, nothing else is taken.
+ * @address: numeric; NULL: all. @port: 5985 is WS-Management's; 0: any
+ * Errors: VR_E_INVAL address or no keys, VR_E_BUSY port in use, VR_E_IO. */
+int wsm_http_listen_sealed(struct wsm_http *h, const char *address, uint16_t port,
+                           uint16_t *ret_port, struct vr_err *err);
 
 #endif

@@ -115,6 +115,15 @@ static void wait_mark(const char *name)
         poll(NULL, 0, 20);
 }
 
+static void by_kernel(void *ctx, uint32_t uid, const unsigned *gids, size_t n,
+                      struct wsm_identity *ret)
+{
+    ret->role = uid ? CIM_ROLE_NONE : CIM_ROLE_ADMIN;
+    for (size_t i = 0; i < n; i++)
+        if (gids[i] == ADMIN_GID)
+            ret->role = CIM_ROLE_ADMIN;
+}
+
 static int by_thumb(void *ctx, const char *thumb, struct wsm_identity *ret)
 {
     if (strcmp(thumb, client_thumb))
@@ -159,10 +168,10 @@ static void serve(int report)
     struct cim_server *svc = wsm_fake_server();
     struct wsm *w = wsm_new(svc, NULL);
     struct vr_exec *x = vr_exec_new("auth", 1);
-    const struct wsm_auth auth = { .role_of_thumbprint = by_thumb,
+    const struct wsm_auth auth = { .role_of_local = by_kernel,
+                                   .role_of_thumbprint = by_thumb,
                                    .check_password = by_password,
-                                   .exec = x,
-                                   .admin_group = "daemon" };
+                                   .exec = x };
     const struct wsm_http_limits lim = {
         .request_s = 1, .idle_s = 60, .per_address = 6, .failed_delay_ms = 100
     };
@@ -599,10 +608,10 @@ static void test_bad_certificate_is_an_error_and_the_port_stays_free(void **s)
 static void test_pam_refuses_a_wrong_password(void **s)
 {
     struct vr_err e = VR_ERR_INIT;
-    assert_int_equal(wsm_pam_check("vmreplica", "root", "surely wrong", NULL, "root", &e), -1);
+    assert_int_equal(wsm_pam_check("vmreplica", "root", "surely wrong", NULL, &e), -1);
     assert_int_not_equal(e.kind, VR_OK);
     vr_err_clear(&e);
-    assert_int_equal(wsm_pam_check("vmreplica", "ro\not", "x", NULL, "root", &e), -1);
+    assert_int_equal(wsm_pam_check("vmreplica", "ro\not", "x", NULL, &e), -1);
     assert_int_equal(e.kind, VR_E_AUTH);
 }
 

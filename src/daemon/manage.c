@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Listeners of the management interface and the callbacks that say who is at the other end. What
+ * may block (PAM, name services, Kerberos) runs on the workers of auth_exec. */
+#include "daemon/manage.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "daemon/access.h"
+#include "daemon/listen.h"
+#include "daemon/service.h"
+#include "daemon/testvm.h"
+#include "wsman/auth_pam.h"
+#include "wsman/gss_krb5.h"
+#include "wsman/http.h"
+#include "wsman/wsm.h"
+
+/* ---- who is it? ---- */
+static void role_of_local(void *ctx, uint32_t uid, const unsigned *gids, size_t n,
+                          struct wsm_identity *ret)
+{
+    struct daemon *d = ctx;
+    ret->role = access_of_local(d->access, uid, gids, n);
+}
+
+static int role_of_thumbprint(void *ctx, const char *thumb, struct wsm_identity *ret)
+{
+    struct daemon *d = ctx;
+    if (!strcmp(thumb, xport_thumb(d->xport))) {
+        /* Whoever can read this host's key is its administrator. */
+        snprintf(ret->name, sizeof ret->name, "host:%s", d->cfg.host_name);
+        ret->role = CIM_ROLE_ADMIN;
+        return 0;
+    }
+    for (size_t i = 0; i < d->n_peers; i++)
+        if (!strcmp(d->peers[i].thumb, thumb)) {
+            snprintf(ret->name, sizeof ret->name, "host:%.120s", d->peers[i].name);
+            ret->role = CIM_ROLE_OPERATOR;
+            return 0;
+        }
+    ret->role = access_of_thumb(d->access, thumb);
+    snprintf(ret->name, sizeof ret->name, "certificate:%s", thumb);
+    return ret->role == CIM_ROLE_NONE ? -1 : 0;
+}
+
+/* On a worker. */
+static int check_password(void *ctx, const char *user, const char *password, const char *address,
+                          struct wsm_identity *ret, struct vr_err *err)
+{
+    struct daemon *d = ctx;
+    if (wsm_pam_check("vmreplica", user, password, address, err) < 0)
+        return -1;
+    snprintf(ret->name, sizeof ret->name, "user:%.120s", user);
+    ret->role = access_of_user(d->access, user);
+    return 0;
+}
+
+/* On a worker. */
+static int role_of_principal(void *ctx, const char *principal, const char *local_user,
+                             struct wsm_identity *ret)
+{
+    struct daemon *d = ctx;
+    snprintf(ret->name, sizeof ret->name, "principal:%.116s", principal);
+    ret->role = access_of_principal(d->access, principal, local_user);
+    return 0;
+}
+
+/* ---- the table ---- */
+static int load_access(struct daemon *d, struct vr_err *err)
+{
+    d->access = access_new();
+    if (access_add(d->access, CIM_ROLE_ADMIN, d->cfg.administrators, err) < 0)
+        return vr_err_wrap(err, "administrators");
+    if (access_add(d->access, CIM_ROLE_OPERATOR, d->cfg.operators, err) < 0)
+        return vr_err_wrap(err, "operators");
+    if (access_add(d->access, CIM_ROLE_READER, d->cfg.readers, err) < 0)
+        return vr_err_wrap(err, "readers");
+    access_resolve(d->access);
+    return 0;
+}
+
+static void resolve(void *arg)
+{
+    access_resolve(arg);
+}
+
+void manage_refresh(struct daemon *d)
+{
+    vr_exec_post(d->auth_exec, resolve, d->access);
+}
+
+/* ---- listeners ---- */
+static const char *address_of(const char *text)
+{
+    return *text ? text : NULL;
+}
+
+/* Neither a host without Kerberos nor a mistake in it may keep replication from running. */
+static void load_keys(struct daemon *d)
+{
+    struct vr_err err = VR_ERR_INIT;
+    vr_autofree char *rcache = vr_printf("%s/krb5.rcache", d->cfg.state_dir);
+    if (!d->cfg.http_port || !d->cfg.keytab[0])
+        return;
+    if (wsm_gss_cred_new(d->cfg.keytab, rcache, &d->krb5_keys, &err) == 0)
+        return;
+    if (err.kind == VR_E_NOFILE)
+        vr_log(VR_LOG_INFO, "management: no Kerberos, %s", err.msg);
+    else
+        vr_log_err(VR_LOG_ERROR, "management: no Kerberos", &err);
+}
+
+static void listen_sealed(struct daemon *d)
+{
+    struct vr_err err = VR_ERR_INIT;
+    uint16_t port;
+    if (!d->krb5_keys)
+        return;
+    if (wsm_http_listen_sealed(d->http, address_of(d->cfg.http_address), (uint16_t)d->cfg.http_port,
+                               &port, &err) < 0)
+        vr_log_err(VR_LOG_ERROR, "management: no Kerberos", &err);
+    else
+        vr_log(VR_LOG_INFO, "management: Kerberos on HTTP port %u, keys of %s", port,
+               d->cfg.keytab);
+}
+
+int manage_start(struct daemon *d, struct vr_err *err)
+{
+    if (load_access(d, err) < 0)
+        return vr_err_wrap(err, "configuration");
+    load_keys(d);
+    d->cim = cim_server_new(d->cfg.host_name);
+    host_init(d);
+    if (service_init(d, err) < 0 || listen_start(d, err) < 0)
+        return -1;
+    testvm_host(d);
+    d->prov = host_providers_register(d->cim, &d->host);
+    d->wsm = wsm_new(d->cim, NULL);
+    const struct wsm_auth auth = { .ctx = d,
+                                   .role_of_local = role_of_local,
+                                   .role_of_thumbprint = role_of_thumbprint,
+                                   .check_password = check_password,
+                                   .role_of_principal = role_of_principal,
+                                   .keys = d->krb5_keys,
+                                   .exec = d->auth_exec };
+    if (wsm_http_new(d->loop, d->wsm, &auth, NULL, &d->http, err) < 0 ||
+        wsm_http_listen_unix(d->http, d->cfg.socket, err) < 0)
+        return -1;
+    listen_sealed(d);
+    if (!d->cfg.https_port)
+        return 0;
+    const struct wsm_tls_listen l = { .address = address_of(d->cfg.https_address),
+                                      .port = (uint16_t)d->cfg.https_port,
+                                      .cert_pem = xport_cert_pem(d->xport),
+                                      .key_pem = xport_key_pem(d->xport) };
+    return wsm_http_listen_tls(d->http, &l, NULL, err);
+}

@@ -1,0 +1,502 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* One HTTP request from its header to its reply: is it for us, who asks, what is answered. While
+ * somebody logs in the connection is suspended. Control thread.
+ *
+ * On the listener for Kerberos a connection is nobody's until a token was accepted on it; from then
+ * on its bodies are sealed in both directions, and a clear one ends it. */
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/alloc.h"
+#include "base/base64.h"
+#include "base/log.h"
+#include "wsman/http_mhd.h"
+#include "wsman/wsm.h"
+
+enum { LEGS_MAX = 5 }; /* tokens for one context */
+
+/* ---- replies ------------------------------------------------------------------------------- */
+
+static enum MHD_Result send_response(struct req *rq, unsigned status, struct MHD_Response *r)
+{
+    if (rq->close)
+        MHD_add_response_header(r, "Connection", "close");
+    rq->c->deadline = wsm_in_s(rq->c->l->h->lim.reply_s);
+    enum MHD_Result ok = MHD_queue_response(rq->c->mc, status, r);
+    MHD_destroy_response(r);
+    return ok;
+}
+
+static const char *status_text(unsigned status)
+{
+    switch (status) {
+    case 200:
+        return "";
+    case 401:
+        return "Say who you are.\n";
+    case 403:
+        return "You are not allowed to manage this host.\n";
+    case 404:
+        return "WS-Management is at /wsman.\n";
+    case 405:
+        return "Only POST is served.\n";
+    case 413:
+        return "The envelope is over the limit.\n";
+    case 415:
+        return "Only application/soap+xml is served.\n";
+    case 426:
+        return "Bodies must be sealed (multipart/encrypted) after a login with Kerberos.\n";
+    case 503:
+        return "Too many logins at the moment.\n";
+    default:
+        return "The request could not be served.\n";
+    }
+}
+
+static void add_token(struct req *rq, struct MHD_Response *r)
+{
+    if (!rq->token)
+        return;
+    vr_autofree char *v = vr_printf("%s %s", wsm_scheme_name(rq->scheme), rq->token);
+    MHD_add_response_header(r, "WWW-Authenticate", v);
+}
+
+/* Each listener offers what it takes; a token that goes on stands for itself. */
+static void add_schemes(struct req *rq, struct MHD_Response *r)
+{
+    if (rq->token) {
+        add_token(rq, r);
+    } else if (rq->c->l->kind == LISTENER_SEALED) {
+        MHD_add_response_header(r, "WWW-Authenticate", "Negotiate");
+        MHD_add_response_header(r, "WWW-Authenticate", "Kerberos");
+    } else {
+        MHD_add_response_header(r, "WWW-Authenticate", "Basic realm=\"vmreplica\"");
+    }
+}
+
+static enum MHD_Result send_status(struct req *rq, unsigned status)
+{
+    const struct wsm_auth *auth = &rq->c->l->h->auth;
+    bool can_login = rq->c->l->kind == LISTENER_SEALED ||
+                     (rq->c->l->kind == LISTENER_TLS && auth->check_password);
+    if (status == 401 && !can_login)
+        status = 403; /* there is no scheme to offer */
+    const char *text = status_text(status);
+    struct MHD_Response *r = MHD_create_response_from_buffer(strlen(text), (void *)(uintptr_t)text,
+                                                             MHD_RESPMEM_PERSISTENT);
+    if (!r)
+        return MHD_NO;
+    if (*text)
+        MHD_add_response_header(r, "Content-Type", "text/plain;charset=UTF-8");
+    if (status == 401)
+        add_schemes(rq, r);
+    else
+        add_token(rq, r);
+    if (status == 405)
+        MHD_add_response_header(r, "Allow", "POST");
+    return send_response(rq, status, r);
+}
+
+static const char *header(struct req *rq, const char *name)
+{
+    return MHD_lookup_connection_value(rq->c->mc, MHD_HEADER_KIND, name);
+}
+
+/* ---- answers -------------------------------------------------------------------------------- */
+
+/* An envelope in the clear, wherever it came from, and how the reply has to travel. */
+struct envelope {
+    const struct vr_buf *body;
+    const char *type;
+    const struct wsm_identity *who; /* NULL: nobody we know */
+    struct wsm_gss *gss;            /* seals the reply, or NULL */
+    enum wsm_protocol protocol;
+};
+
+static int seal(const struct envelope *e, struct wsm_reply *out)
+{
+    struct vr_buf sealed = { .max = VR_BUF_MAX };
+    struct vr_err err = VR_ERR_INIT;
+    if (wsm_body_seal(e->gss, e->protocol, out->content_type, out->body.data, out->body.len,
+                      &sealed, &err)) {
+        vr_log_err(VR_LOG_ERROR, "management: a reply cannot be sealed", &err);
+        vr_buf_done(&sealed);
+        return -1;
+    }
+    vr_buf_done(&out->body);
+    out->body = sealed;
+    out->content_type = wsm_sealed_content_type(e->protocol);
+    return 0;
+}
+
+static enum MHD_Result answer(struct req *rq, const struct envelope *e)
+{
+    struct wsm_http *h = rq->c->l->h;
+    const struct cim_caller caller = { .name = e->who ? e->who->name : NULL,
+                                       .role = e->who ? e->who->role : CIM_ROLE_NONE,
+                                       .address = rq->c->peer.address,
+                                       .is_local = rq->c->peer.local };
+    const struct wsm_request in = { .body = e->body->data,
+                                    .len = e->body->len,
+                                    .content_type = e->type,
+                                    .user_agent = header(rq, "User-Agent"),
+                                    .caller = e->who ? &caller : NULL,
+                                    .now = vr_mono_now() };
+    struct wsm_reply out;
+    wsm_process(h->wsm, &in, &out);
+    if (out.content_type && e->gss && seal(e, &out)) {
+        wsm_reply_done(&out);
+        rq->close = true;
+        return send_status(rq, 500);
+    }
+    if (!out.content_type) {
+        wsm_reply_done(&out);
+        return send_status(rq, (unsigned)out.status);
+    }
+    struct MHD_Response *r =
+        MHD_create_response_from_buffer(out.body.len, out.body.data, MHD_RESPMEM_MUST_FREE);
+    if (!r) {
+        wsm_reply_done(&out);
+        return MHD_NO;
+    }
+    MHD_add_response_header(r, "Content-Type", out.content_type);
+    add_token(rq, r);
+    return send_response(rq, (unsigned)out.status, r);
+}
+
+static enum MHD_Result answer_clear(struct req *rq, const struct wsm_identity *who)
+{
+    /* Somebody without a role gets a fault that says so, but not our time. */
+    bool stranger = !who || who->role == CIM_ROLE_NONE;
+    if (stranger && rq->body.len > rq->c->l->h->lim.anonymous_bytes)
+        return send_status(rq, who ? 403 : 401);
+    const struct envelope e = { .body = &rq->body, .type = header(rq, "Content-Type"), .who = who };
+    return answer(rq, &e);
+}
+
+/* ---- logging in ----------------------------------------------------------------------------- */
+
+static void suspend(struct req *rq, struct wsm_login *login)
+{
+    struct wsm_http *h = rq->c->l->h;
+    rq->login = login;
+    rq->auth = AUTH_RUNNING;
+    rq->c->deadline = INT64_MAX;
+    rq->next = h->suspended;
+    rq->prev = &h->suspended;
+    if (rq->next)
+        rq->next->prev = &rq->next;
+    h->suspended = rq;
+    MHD_suspend_connection(rq->c->mc);
+}
+
+static void resume(struct req *rq)
+{
+    *rq->prev = rq->next;
+    if (rq->next)
+        rq->next->prev = rq->prev;
+    rq->prev = NULL;
+    rq->login = NULL;
+    rq->c->deadline = wsm_in_s(rq->c->l->h->lim.reply_s);
+    MHD_resume_connection(rq->c->mc);
+    MHD_run(rq->c->l->d);
+}
+
+void wsm_request_abort(struct req *rq)
+{
+    if (rq->login)
+        wsm_login_forget(rq->login);
+    rq->status = 503;
+    rq->auth = AUTH_BAD;
+    resume(rq);
+}
+
+static void password_checked(void *arg, struct wsm_login_result *r)
+{
+    struct req *rq = arg;
+    struct wsm_peer *p = &rq->c->peer;
+    rq->auth = r->end == WSM_LOGIN_GOOD ? AUTH_GOOD : AUTH_BAD;
+    if (rq->auth == AUTH_GOOD) {
+        rq->who = r->who;
+        wsm_peer_keep_basic(p, header(rq, "Authorization"), &r->who);
+    }
+    resume(rq);
+}
+
+static void token_checked(void *arg, struct wsm_login_result *r)
+{
+    static const enum auth_state ends[] = {
+        [WSM_LOGIN_BAD] = AUTH_BAD, [WSM_LOGIN_MORE] = AUTH_MORE, [WSM_LOGIN_GOOD] = AUTH_GOOD
+    };
+    struct req *rq = arg;
+    struct wsm_peer *p = &rq->c->peer;
+    rq->auth = ends[r->end];
+    if (r->end != WSM_LOGIN_BAD && r->token.len)
+        rq->token = vr_base64(r->token.data, r->token.len);
+    if (r->end == WSM_LOGIN_MORE)
+        p->pending = vr_take(r->gss);
+    if (r->end == WSM_LOGIN_GOOD)
+        wsm_peer_keep_gss(p, vr_take(r->gss), &r->who);
+    resume(rq);
+}
+
+/* Returns whether the connection was suspended. If not, the request's status says why. */
+static bool start_password(struct req *rq, const char *rest)
+{
+    struct wsm_http *h = rq->c->l->h;
+    vr_autofree char *user = NULL;
+    char *password = NULL;
+    struct wsm_login *login = NULL;
+    rq->status = 401;
+    if (wsm_basic_decode(rest, &user, &password))
+        return false;
+    rq->status = 503;
+    if (!h->closing)
+        login = wsm_login_password(h->logins, rq->c->peer.address, user, password, password_checked,
+                                   rq);
+    explicit_bzero(password, strlen(password));
+    free(password);
+    if (!login)
+        return false;
+    rq->status = 0;
+    suspend(rq, login);
+    return true;
+}
+
+static bool start_token(struct req *rq, const char *rest)
+{
+    struct wsm_http *h = rq->c->l->h;
+    struct wsm_peer *p = &rq->c->peer;
+    vr_autobuf struct vr_buf token = VR_BUF_INIT;
+    struct vr_err err = VR_ERR_INIT;
+    rq->status = 401;
+    rq->close = true;
+    if (!wsm_token_of(rest, &token, &err) && ++p->legs > LEGS_MAX)
+        vr_fail(&err, VR_E_AUTH, 0, "too many tokens without a result");
+    if (err.kind != VR_OK) {
+        wsm_throttle_log(wsm_logins_throttle(h->logins), vr_mono_now(), p->address, "login",
+                         err.msg);
+        return false;
+    }
+    rq->status = 503;
+    if (h->closing)
+        return false;
+    struct wsm_login *login =
+        wsm_login_token(h->logins, p->address, vr_take(p->pending), &token, token_checked, rq);
+    if (!login)
+        return false;
+    rq->status = 0;
+    rq->close = false;
+    suspend(rq, login);
+    return true;
+}
+
+/* ---- the listener for Kerberos -------------------------------------------------------------- */
+
+static enum MHD_Result refuse_sealed(struct req *rq, unsigned status, const char *why)
+{
+    struct wsm_peer *p = &rq->c->peer;
+    const char *who = p->gss ? p->gss_who.name : "a request";
+    wsm_throttle_log(wsm_logins_throttle(rq->c->l->h->logins), vr_mono_now(), p->address, who, why);
+    wsm_peer_drop_gss(p);
+    rq->close = true;
+    return send_status(rq, status);
+}
+
+static enum MHD_Result answer_sealed(struct req *rq)
+{
+    struct wsm_peer *p = &rq->c->peer;
+    struct wsm_http *h = rq->c->l->h;
+    vr_autobuf struct vr_buf plain = { .max = h->lim.envelope_bytes };
+    char type[WSM_SEALED_TYPE_MAX];
+    struct vr_err err = VR_ERR_INIT;
+    struct envelope e = { .body = &plain, .type = type, .who = &p->gss_who, .gss = p->gss };
+    if (wsm_gss_is_over(p->gss))
+        return refuse_sealed(rq, 401, "the ticket's time is over");
+    if (!rq->body.len)
+        return send_status(rq, 200);
+    if (!wsm_sealed_is(header(rq, "Content-Type")))
+        return refuse_sealed(rq, 426, "the body is in clear text");
+    if (wsm_body_open(p->gss, header(rq, "Content-Type"), &rq->body, &plain, type, &e.protocol,
+                      &err))
+        return refuse_sealed(rq, 400, err.msg);
+    if (p->gss_who.role == CIM_ROLE_NONE && plain.len > h->lim.anonymous_bytes)
+        return refuse_sealed(rq, 403, "no role, and a long request");
+    return answer(rq, &e);
+}
+
+static enum MHD_Result finish_sealed(struct req *rq)
+{
+    struct wsm_peer *p = &rq->c->peer;
+    const char *rest = NULL;
+    switch (rq->auth) {
+    case AUTH_GOOD:
+        return answer_sealed(rq);
+    case AUTH_MORE:
+        return send_status(rq, 401);
+    case AUTH_BAD: /* it was logged */
+        wsm_peer_drop_gss(p);
+        rq->close = true;
+        return send_status(rq, 401);
+    default:
+        break;
+    }
+    switch (wsm_scheme_of(header(rq, "Authorization"), &rest)) {
+    case WSM_SCHEME_NEGOTIATE:
+    case WSM_SCHEME_KERBEROS:
+        rq->scheme = wsm_scheme_of(header(rq, "Authorization"), &rest);
+        return start_token(rq, rest) ? MHD_YES : send_status(rq, rq->status);
+    case WSM_SCHEME_BASIC:
+        return refuse_sealed(rq, 401,
+                             "a password came in clear text over HTTP; it was not looked at, and "
+                             "others may have seen it");
+    case WSM_SCHEME_NONE:
+        break;
+    }
+    if (p->gss)
+        return answer_sealed(rq);
+    if (rq->body.len && !wsm_sealed_is(header(rq, "Content-Type")))
+        return refuse_sealed(rq, 401, "the body is in clear text");
+    rq->close = rq->body.len > 0;
+    return send_status(rq, 401);
+}
+
+/* ---- requests ------------------------------------------------------------------------------- */
+
+/* The whole body is here: find out who asks, then answer. */
+static enum MHD_Result finish(struct req *rq)
+{
+    struct wsm_http *h = rq->c->l->h;
+    struct wsm_peer *p = &rq->c->peer;
+    const char *rest = NULL;
+    if (rq->auth == AUTH_RUNNING)
+        return MHD_YES;
+    if (rq->status)
+        return send_status(rq, rq->status);
+    if (rq->c->l->kind == LISTENER_SEALED)
+        return finish_sealed(rq);
+    if (p->known)
+        return answer_clear(rq, &p->who);
+    if (rq->auth == AUTH_GOOD)
+        return answer_clear(rq, &rq->who);
+    if (rq->auth == AUTH_BAD)
+        return send_status(rq, 401);
+    const char *basic = header(rq, "Authorization");
+    if (wsm_scheme_of(basic, &rest) == WSM_SCHEME_BASIC && h->auth.check_password && !p->local) {
+        if (p->basic && !strcmp(p->basic, basic))
+            return answer_clear(rq, &p->basic_who);
+        return start_password(rq, rest) ? MHD_YES : send_status(rq, rq->status);
+    }
+    return answer_clear(rq, NULL);
+}
+
+/* A body without a type can come from a browser; one without a body cannot do anything. */
+static bool type_ok(struct req *rq)
+{
+    const char *type = header(rq, "Content-Type"), *len = header(rq, "Content-Length");
+    if (rq->c->l->kind != LISTENER_SEALED)
+        return wsm_body_type_ok(type);
+    return wsm_sealed_is(type) || wsm_body_type_ok(type) || (!type && len && !strcmp(len, "0"));
+}
+
+static unsigned judge_header(struct req *rq, const char *url, const char *method)
+{
+    if (strcasecmp(url, "/wsman") && strcasecmp(url, "/wsman/"))
+        return 404;
+    if (strcmp(method, "POST"))
+        return 405;
+    return type_ok(rq) ? 0 : 415;
+}
+
+static bool announced_too_long(struct req *rq)
+{
+    const char *len = header(rq, "Content-Length");
+    if (!len)
+        return false;
+    char *end;
+    errno = 0;
+    unsigned long long n = strtoull(len, &end, 10);
+    return errno || n > rq->body.max;
+}
+
+/* What is around a sealed envelope, and its own limit while nobody has logged in. */
+static size_t body_limit(const struct conn *c)
+{
+    const struct wsm_http_limits *lim = &c->l->h->lim;
+    if (c->l->kind != LISTENER_SEALED)
+        return lim->envelope_bytes;
+    return (c->peer.gss ? lim->envelope_bytes : lim->anonymous_bytes) + 4096;
+}
+
+static enum MHD_Result begin(struct conn *c, const char *url, const char *method, void **con_cls)
+{
+    struct wsm_http *h = c->l->h;
+    struct req *rq = vr_new(struct req);
+    rq->c = c;
+    rq->body.max = body_limit(c);
+    *con_cls = rq;
+    c->deadline = wsm_in_s(h->lim.request_s);
+    if (!c->peer.checked) {
+        const union MHD_ConnectionInfo *i =
+            MHD_get_connection_info(c->mc, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+        char thumb[WSM_THUMB_SIZE];
+        bool has = i && wsm_tls_peer_thumb(i->tls_session, thumb);
+        wsm_peer_certificate(&c->peer, &h->auth, has ? thumb : NULL);
+    }
+    if (announced_too_long(rq))
+        return send_status(rq, 413); /* before it is sent; the library then closes */
+    rq->status = judge_header(rq, url, method);
+    return MHD_YES;
+}
+
+static enum MHD_Result take_body(struct req *rq, const char *data, size_t n)
+{
+    if (rq->status)
+        return MHD_YES;
+    struct vr_err e = VR_ERR_INIT;
+    if (vr_buf_add(&rq->body, data, n, &e)) {
+        vr_buf_done(&rq->body);
+        rq->status = 413;
+    }
+    return MHD_YES;
+}
+
+enum MHD_Result wsm_on_request(void *arg, struct MHD_Connection *mc, const char *url,
+                               const char *method, const char *version, const char *data,
+                               size_t *size, void **con_cls)
+{
+    const union MHD_ConnectionInfo *i =
+        MHD_get_connection_info(mc, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    struct conn *c = i ? i->socket_context : NULL;
+    if (!c)
+        return MHD_NO;
+    struct req *rq = *con_cls;
+    if (!rq)
+        return begin(c, url, method, con_cls);
+    if (!*size)
+        return finish(rq);
+    size_t n = *size;
+    *size = 0;
+    return take_body(rq, data, n);
+}
+
+void wsm_on_completed(void *arg, struct MHD_Connection *mc, void **con_cls,
+                      enum MHD_RequestTerminationCode why)
+{
+    struct req *rq = *con_cls;
+    if (!rq)
+        return;
+    *con_cls = NULL;
+    if (rq->login)
+        wsm_login_forget(rq->login);
+    if (rq->prev) {
+        *rq->prev = rq->next;
+        if (rq->next)
+            rq->next->prev = rq->prev;
+    }
+    rq->c->deadline = wsm_in_s(rq->c->l->h->lim.idle_s);
+    vr_buf_done(&rq->body);
+    free(rq->token);
+    free(rq);
+}
