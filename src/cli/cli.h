@@ -102,6 +102,9 @@ void cli_json(const struct wsmc_list *l, const char *const *numbers);
     V(sync, "sync MACHINE", "run a cycle now")                                                     \
     V(set, "set MACHINE [options]", "change settings of a relationship")                           \
     V(points, "points MACHINE", "list recovery points (on the replica)")                           \
+    V(pin, "pin MACHINE POINT", "keep a recovery point until it is unpinned")                      \
+    V(unpin, "unpin MACHINE POINT", "let retention decide about it again")                         \
+    V(retention, "retention MACHINE [options]", "which recovery points are kept")                  \
     V(jobs, "jobs [ID] [--cancel]", "list, follow or cancel jobs")                                 \
     V(suspend, "suspend MACHINE", "pause replication")                                             \
     V(resume, "resume MACHINE", "go on after suspend or an error")                                 \

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* status and points. */
+/* status and verify. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -150,51 +150,6 @@ int verb_status(struct cli *c)
         if (watch)
             cli_sleep_ms(1000);
     } while (watch && !cli_interrupted());
-    return EXIT_OK;
-}
-
-int verb_points(struct cli *c)
-{
-    const char *args[2];
-    struct cli_vm vm;
-    struct vr_err err = VR_ERR_INIT;
-    wsmc_autolist struct wsmc_list l = { 0 };
-    if (cli_parse(c, "points", NULL, 0, args, 1, 1) < 0)
-        return cli_usage("points");
-    if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
-        return cli_fail(&err);
-    vr_autofree char *q =
-        vr_printf("SELECT * FROM Vmr_RecoveryPoint WHERE MachineIdentifier = '%s'", vm.guid);
-    if (wsmc_query(c->local, WSMC_NS_OURS, q, &l, &err) < 0)
-        return cli_fail(&err);
-    static const char *const numbers[] = { "Bytes", NULL };
-    if (c->json) {
-        cli_json(&l, numbers);
-        return EXIT_OK;
-    }
-    if (!l.n) {
-        cli_say(c,
-                vm.mode == 2
-                    ? "Machine %s has no recovery point yet."
-                    : "Machine %s is not a replica here: recovery points are on its replica.",
-                vm.name);
-        return EXIT_OK;
-    }
-    struct texts {
-        char time[32], bytes[32];
-    };
-    vr_autofree const char **cells = vr_new0((l.n + 1) * 4, sizeof *cells);
-    vr_autofree struct texts *t = vr_new0(l.n, sizeof *t);
-    static const char *const head[] = { "TIME", "KIND", "SIZE", "POINT" };
-    memcpy(cells, head, sizeof head);
-    for (size_t i = 0; i < l.n; i++) {
-        const char **r = &cells[(i + 1) * 4];
-        r[0] = cli_local_time(wsmc_str(l.v[i], "Time"), t[i].time);
-        r[1] = cli_text_or(l.v[i], "Kind", "-");
-        r[2] = cli_bytes(wsmc_uint(l.v[i], "Bytes", 0), t[i].bytes);
-        r[3] = cli_text_or(l.v[i], "InstanceID", "-");
-    }
-    cli_table(cells, 4, (unsigned)l.n + 1);
     return EXIT_OK;
 }
 

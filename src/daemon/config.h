@@ -38,8 +38,11 @@
     P(log_level, STR, "info", 0, 0, "", "error, warn, info or debug")                              \
     P(compression_level, NUM, 1, 0, 19, "zstd level", "0: never compress")                         \
     P(bandwidth, NUM, 0, 0, 1000000, "MiB/s", "limit of each transfer, 0: none")                   \
-    P(keep_seconds, NUM, 3600, 0, 31536000, "s", "every recovery point not older is kept")         \
-    P(keep_points, NUM, 64, 1, 100000, "points", "of these at most so many")                       \
+    P(keep_points, NUM, 64, 2, 64, "points", "most points of every cycle kept, whatever is asked") \
+    P(floor_every, NUM, 0, 0, 86400, "s", "no primary makes this host keep less: every cycle")     \
+    P(floor_hourly, NUM, 0, 0, 48, "points", "likewise: hourly points")                            \
+    P(floor_daily, NUM, 0, 0, 31, "points", "likewise: daily points")                              \
+    P(floor_weekly, NUM, 0, 0, 26, "points", "likewise: weekly points")                            \
     P(capture_hook, STR, "", 0, 0, "",                                                             \
       "program run while an instant is held: MACHINE LINEAGE EPOCH TARGET SOCKET EXPORT...")
 

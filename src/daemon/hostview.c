@@ -121,6 +121,8 @@ static size_t h_points(void *ctx, const struct vr_uuid *machine, const struct st
     /* A primary's chain is its own disks: it has no points to offer. */
     if (!r || rel_mode(r) != REL_MODE_REPLICA)
         return 0;
+    struct store_retention keep = retention_of(d, r);
+    store_retention_apply(rt->points, rt->n_points, &keep);
     *ret = rt->points;
     return rt->n_points;
 }

@@ -136,6 +136,7 @@ int manage_start(struct daemon *d, struct vr_err *err)
     if (service_init(d, err) < 0 || listen_start(d, err) < 0)
         return -1;
     testvm_host(d);
+    retention_host(d);
     d->prov = host_providers_register(d->cim, &d->host);
     d->wsm = wsm_new(d->cim, NULL);
     const struct wsm_auth auth = { .ctx = d,

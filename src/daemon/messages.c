@@ -32,13 +32,19 @@ struct msg_settings msg_from_settings(const struct rel_settings *s)
         .recovery_point = s->recovery_point,
         .recovery_port = s->recovery_port,
         .primary_point = s->primary_point,
-        .app_interval_hours = s->app_interval_hours,
+        .app_interval_hours = rel_app_hours(s),
+        .app_interval_s = s->app_interval_s,
         .recovery_history = s->recovery_history,
         .interval_s = s->interval_s,
         .resync_start_s = s->resync_start_s,
         .resync_end_s = s->resync_end_s,
         .thumbprint = s->thumbprint,
         .bypass_proxy = s->bypass_proxy,
+        .keep = true,
+        .keep_every_s = s->keep.every_s,
+        .keep_hourly = s->keep.hourly,
+        .keep_daily = s->keep.daily,
+        .keep_weekly = s->keep.weekly,
     };
 }
 
@@ -49,6 +55,8 @@ static void text(char *to, size_t size, const char *from)
 
 int msg_to_settings(const struct msg_settings *m, struct rel_settings *ret, struct vr_err *err)
 {
+    struct rel_settings dflt;
+    rel_settings_default(&dflt);
     struct rel_settings s = {
         .auth_type = m->auth_type,
         .compression = m->compression,
@@ -56,12 +64,17 @@ int msg_to_settings(const struct msg_settings *m, struct rel_settings *ret, stru
         .replicate_kvp = m->replicate_kvp,
         .auto_resync = m->auto_resync,
         .recovery_port = m->recovery_port,
-        .app_interval_hours = m->app_interval_hours,
+        .app_interval_s =
+            m->app_interval_s ? m->app_interval_s : m->app_interval_hours * (uint32_t)3600,
         .recovery_history = m->recovery_history,
         .interval_s = m->interval_s,
         .resync_start_s = m->resync_start_s,
         .resync_end_s = m->resync_end_s,
+        .keep = dflt.keep,
     };
+    if (m->keep)
+        s.keep =
+            (struct rel_keep){ m->keep_every_s, m->keep_hourly, m->keep_daily, m->keep_weekly };
     text(s.thumbprint, sizeof s.thumbprint, m->thumbprint);
     text(s.recovery_point, sizeof s.recovery_point, m->recovery_point);
     text(s.primary_point, sizeof s.primary_point, m->primary_point);

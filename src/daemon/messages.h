@@ -21,6 +21,7 @@ enum call_type {
     X(1, STR, REQ, target, VR_TARGET_MAX) \
     X(2, U64, REQ, size)
 
+/* app_interval_s: when 0, the hours. keep: the numbers of retention follow; else the default. */
 #define MSG_SETTINGS(X)                         \
     X(1, U16, REQ, auth_type)                   \
     X(2, BOOL, OPT, compression)                \
@@ -35,7 +36,13 @@ enum call_type {
     X(11, U32, OPT, resync_start_s)             \
     X(12, U32, OPT, resync_end_s)               \
     X(13, STR, OPT, thumbprint, 129)            \
-    X(14, BOOL, OPT, bypass_proxy)
+    X(14, BOOL, OPT, bypass_proxy)              \
+    X(15, U32, OPT, app_interval_s)             \
+    X(16, BOOL, OPT, keep)                      \
+    X(17, U32, OPT, keep_every_s)               \
+    X(18, U16, OPT, keep_hourly)                \
+    X(19, U16, OPT, keep_daily)                 \
+    X(20, U16, OPT, keep_weekly)
 
 #define MSG_TEST_REPLY(X)             \
     X(1, STR, REQ, host, VR_NAME_MAX) \

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Merging away points that retention no longer keeps. Transfer workers. */
+/* Which recovery points are kept, and merging away the others. Transfer workers. */
 #include "daemon/swap.h"
 
 #include <stdlib.h>
@@ -16,14 +16,23 @@ struct merge_task {
     bool did;
 };
 
+struct store_retention retention_of(const struct daemon *d, const struct rel *r)
+{
+    struct rel_keep k = rel_keep_most(rel_keep(r), d->host.floor);
+    return (struct store_retention){ .every_s = k.every_s,
+                                     .every_max = d->cfg.keep_points,
+                                     .hourly = k.hourly,
+                                     .daily = k.daily,
+                                     .weekly = k.weekly,
+                                     .least = 1,
+                                     .app = r->set.app_interval_s != 0 };
+}
+
 static void st_merge_prepare(void *arg)
 {
     struct merge_task *m = arg;
-    struct store_retention keep = { .keep_seconds = m->t.d->cfg.keep_seconds,
-                                    .keep_hourly = m->t.r.set.recovery_history,
-                                    .keep_min = 1,
-                                    .keep_max = m->t.d->cfg.keep_points };
-    store_merge_prepare(m->t.d->store, &m->t.r.machine, &keep, vr_wall_now(), &m->m, &m->t.err);
+    struct store_retention keep = retention_of(m->t.d, &m->t.r);
+    store_merge_prepare(m->t.d->store, &m->t.r.machine, &keep, &m->m, &m->t.err);
 }
 
 static void st_merge_finish(void *arg)
@@ -116,4 +125,50 @@ void run_without_merge(struct daemon *d, struct vr_exec *x, struct task *t)
     *w = (struct delayed){ d, x, t };
     rt->after_merge = delayed_run;
     rt->after_merge_arg = w;
+}
+
+/* ---- pins ---- */
+struct pin_task {
+    struct task t;
+    struct vr_uuid job;
+    struct vr_point_id point;
+    bool on;
+};
+
+static void pin_work(struct task *t)
+{
+    struct pin_task *p = (struct pin_task *)t;
+    store_point_pin(t->d->store, &t->r.machine, &p->point, STORE_PIN_USER, p->on, &t->err);
+}
+
+static void pin_done(struct task *t)
+{
+    struct pin_task *p = (struct pin_task *)t;
+    host_refresh_points(t->d, &t->r.machine);
+    engine_job_end(t->d->engine, &p->job, t->err.kind == VR_OK ? NULL : &t->err);
+}
+
+static int h_pin(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point, bool on,
+                 const char *owner, struct vr_uuid *ret_job, struct vr_err *err)
+{
+    struct daemon *d = ctx;
+    (void)err;
+    struct pin_task *p = vr_new(struct pin_task);
+    p->t.work = pin_work;
+    p->t.done = pin_done;
+    p->t.r.machine = *machine;
+    p->point = *point;
+    p->on = on;
+    p->job = *ret_job = engine_job_new(d->engine, JOB_PIN, machine, owner);
+    task_run(d, d->store_exec, &p->t);
+    return 0;
+}
+
+void retention_host(struct daemon *d)
+{
+    d->host.floor = (struct rel_keep){ .every_s = d->cfg.floor_every,
+                                       .hourly = (uint16_t)d->cfg.floor_hourly,
+                                       .daily = (uint16_t)d->cfg.floor_daily,
+                                       .weekly = (uint16_t)d->cfg.floor_weekly };
+    d->host.pin = h_pin;
 }

@@ -6,7 +6,7 @@
  *
  * Whatever is found making or destroying at start is destroyed to the end: a daemon that dies at
  * any line leaves either a whole test machine or none. The point stays pinned as long as a document
- * names it; it is unpinned by the last one, unless it had been pinned before. Replication does not
+ * names it; it is unpinned by the last one (a pin of the user is another one). Replication does not
  * notice: overlays are no part of the chain. List and methods on the control thread, work() on
  * hypervisor workers, st_*() on the store thread. */
 #include "daemon/testvm.h"
@@ -47,7 +47,6 @@ struct test_task {
     struct vr_uuid job; /* to end; zero: none */
     struct wall_us when;
     char network[VR_NAME_MAX];
-    bool unpin;
     char *folder;
     char *path[VR_DISKS_MAX];
     struct hv_disk_path paths[VR_DISKS_MAX];
@@ -111,24 +110,23 @@ static struct wall_us h_last_test(void *ctx, const struct vr_uuid *machine)
 }
 
 /* ---- the document ---- */
-static char *test_encode(const struct host_test *t, const char *state, bool unpin,
-                         const char *folder)
+static char *test_encode(const struct host_test *t, const char *state, const char *folder)
 {
     char machine[VR_UUID_STR], lineage[VR_UUID_STR], job[VR_UUID_STR];
-    return vr_printf("1 %s %s %s %" PRIu64 " %s %d\n%s\n%s", state,
+    return vr_printf("1 %s %s %s %" PRIu64 " %s 1\n%s\n%s", state,
                      vr_uuid_fmt(&t->machine, machine), vr_uuid_fmt(&t->point.lineage, lineage),
-                     t->point.epoch, vr_uuid_fmt(&t->job, job), unpin, t->name, folder);
+                     t->point.epoch, vr_uuid_fmt(&t->job, job), t->name, folder);
 }
 
 /* @ret_folder: the caller frees. */
-static int test_decode(const char *id, const char *text, struct host_test *ret, bool *ret_unpin,
-                       char **ret_folder, struct vr_err *err)
+static int test_decode(const char *id, const char *text, struct host_test *ret, char **ret_folder,
+                       struct vr_err *err)
 {
     char state[16], machine[VR_UUID_STR], lineage[VR_UUID_STR], job[VR_UUID_STR];
     struct host_test t = { .ready = false };
-    int unpin = 0, used = 0;
-    if (sscanf(text, "1 %15s %36s %36s %" SCNu64 " %36s %d\n%n", state, machine, lineage,
-               &t.point.epoch, job, &unpin, &used) != 6 ||
+    int used = 0;
+    if (sscanf(text, "1 %15s %36s %36s %" SCNu64 " %36s %*d\n%n", state, machine, lineage,
+               &t.point.epoch, job, &used) != 5 ||
         vr_uuid_parse(id, &t.uuid, NULL) < 0 || vr_uuid_parse(machine, &t.machine, NULL) < 0 ||
         vr_uuid_parse(lineage, &t.point.lineage, NULL) < 0 || vr_uuid_parse(job, &t.job, NULL) < 0)
         return vr_fail(err, VR_E_CORRUPT, 0, "written test machine %s cannot be read", id);
@@ -138,7 +136,6 @@ static int test_decode(const char *id, const char *text, struct host_test *ret, 
     snprintf(t.name, sizeof t.name, "%.*s", (int)(nl - name), name);
     t.ready = !strcmp(state, "made");
     *ret = t;
-    *ret_unpin = unpin;
     *ret_folder = vr_strdup(nl + 1);
     return 0;
 }
@@ -146,16 +143,14 @@ static int test_decode(const char *id, const char *text, struct host_test *ret, 
 static int put(struct test_task *x, const char *state, struct vr_err *err)
 {
     char id[VR_UUID_STR];
-    vr_autofree char *text = test_encode(&x->test, state, x->unpin, x->folder);
+    vr_autofree char *text = test_encode(&x->test, state, x->folder);
     return store_doc_put(x->t.d->store, "test", vr_uuid_fmt(&x->test.uuid, id), text, err);
 }
 
-/* Other documents that name the same point: *n of them, *unpin if one of them was the first to pin
- * it. */
+/* Other documents that name the same point: *n of them. */
 struct same {
     const struct host_test *of;
     size_t n;
-    bool unpin;
 };
 
 static int see_same(void *ctx, const char *id, const char *text, struct vr_err *err)
@@ -163,36 +158,27 @@ static int see_same(void *ctx, const char *id, const char *text, struct vr_err *
     struct same *s = ctx;
     struct host_test t;
     vr_autofree char *folder = NULL;
-    bool unpin = false;
-    if (test_decode(id, text, &t, &unpin, &folder, err) < 0)
+    if (test_decode(id, text, &t, &folder, err) < 0)
         return -1;
     if (!vr_uuid_eq(&t.uuid, &s->of->uuid) && vr_uuid_eq(&t.machine, &s->of->machine) &&
-        vr_point_eq(&t.point, &s->of->point)) {
+        vr_point_eq(&t.point, &s->of->point))
         s->n++;
-        s->unpin |= unpin;
-    }
     return 0;
 }
 
 /* ---- making ---- */
-/* Was the point pinned by somebody else than a test? */
-static int choose_unpin(struct test_task *x, struct vr_err *err)
+static int is_listed(struct test_task *x, struct vr_err *err)
 {
-    struct same same = { .of = &x->test };
-    struct store *st = x->t.d->store;
     struct store_point *pts = NULL;
     size_t n = 0, at = 0;
-    if (store_doc_each(st, "test", see_same, &same, err) < 0 ||
-        store_points(st, &x->test.machine, &pts, &n, err) < 0)
+    if (store_points(x->t.d->store, &x->test.machine, &pts, &n, err) < 0)
         return -1;
     while (at < n && !vr_point_eq(&pts[at].id, &x->test.point))
         at++;
-    bool pinned = at < n && pts[at].pinned;
     free(pts);
     if (at == n)
         return vr_fail(err, VR_E_NOTFOUND, 0,
                        "the recovery point does not exist any more; choose another one");
-    x->unpin = same.n ? same.unpin : !pinned;
     return 0;
 }
 
@@ -200,8 +186,8 @@ static void st_begin(void *arg)
 {
     struct test_task *x = arg;
     struct vr_err *err = &x->t.err;
-    if (choose_unpin(x, err) == 0 && put(x, "making", err) == 0)
-        store_point_pin(x->t.d->store, &x->test.machine, &x->test.point, true, err);
+    if (is_listed(x, err) == 0 && put(x, "making", err) == 0)
+        store_point_pin(x->t.d->store, &x->test.machine, &x->test.point, STORE_PIN_USE, true, err);
 }
 
 static void st_overlays(void *arg)
@@ -304,7 +290,7 @@ static void st_destroying(void *arg)
     char id[VR_UUID_STR];
     struct vr_err *err = &x->t.err;
     if (store_doc_get(x->t.d->store, "test", vr_uuid_fmt(&x->test.uuid, id), &text, err) == 0 &&
-        test_decode(id, text, &as_written, &x->unpin, &x->folder, err) == 0)
+        test_decode(id, text, &as_written, &x->folder, err) == 0)
         put(x, "destroying", err);
 }
 
@@ -323,8 +309,9 @@ static void st_end(void *arg)
     char id[VR_UUID_STR];
     if (store_doc_each(st, "test", see_same, &same, e->err) < 0)
         return;
-    if (e->x->unpin && !same.n &&
-        store_point_pin(st, &e->x->test.machine, &e->x->test.point, false, &gone) < 0 &&
+    if (!same.n &&
+        store_point_pin(st, &e->x->test.machine, &e->x->test.point, STORE_PIN_USE, false, &gone) <
+            0 &&
         gone.kind != VR_E_NOTFOUND) {
         vr_err_move(e->err, &gone);
         return;
@@ -537,10 +524,9 @@ static int load_test(void *ctx, const char *id, const char *text, struct vr_err 
     struct daemon *d = ctx;
     struct testvms *l = tests_of(d);
     vr_autofree char *folder = NULL;
-    bool unpin;
     if (l->n == TESTS_MAX)
         return vr_fail(err, VR_E_CORRUPT, 0, "too many written test machines");
-    if (test_decode(id, text, &l->v[l->n], &unpin, &folder, err) < 0)
+    if (test_decode(id, text, &l->v[l->n], &folder, err) < 0)
         return -1;
     l->n++;
     return 0;

@@ -554,6 +554,22 @@ void engine_port_moved(struct engine *e, const char *peer, uint16_t from, uint16
     }
 }
 
+int engine_set_floor(struct engine *e, const struct vr_uuid *machine, const struct rel_keep *floor,
+                     struct vr_err *err)
+{
+    struct item *it = find(e, machine);
+    if (!it || rel_mode(&it->r) == REL_MODE_NONE)
+        return vr_fail(err, VR_E_STATE, 0, "the machine is not replicated");
+    if (rel_keep_check(floor, err) < 0)
+        return -1;
+    struct rel before = it->r;
+    it->r.floor = *floor;
+    order(it, FX_BIT_PERSIST, &it->r, NULL, (struct mono_ms){ 0 });
+    e->env.changed(e->env.ctx, &before, &it->r, NULL);
+    drain(e, it);
+    return 0;
+}
+
 /* ---- start ---- */
 int engine_load(struct engine *e, const char *text, struct vr_err *err)
 {

@@ -77,6 +77,11 @@ int engine_reset_stats(struct engine *e, const struct vr_uuid *machine, struct v
  * relationships whose data goes there on the old port follow. */
 void engine_port_moved(struct engine *e, const char *peer, uint16_t from, uint16_t to);
 
+/* engine_set_floor() - what this host keeps of a replica's points in any case.
+ * Errors: VR_E_STATE not replicated, VR_E_INVAL (rel_keep_check()). */
+int engine_set_floor(struct engine *e, const struct vr_uuid *machine, const struct rel_keep *floor,
+                     struct vr_err *err);
+
 /* Timers: engine_next() - when engine_tick() is wanted (0: never). */
 struct mono_ms engine_next(const struct engine *e);
 void engine_tick(struct engine *e);

@@ -46,7 +46,8 @@ enum job_state {
     JT(RESET_STATS, 119, "Resetting replication statistics", false)      \
     JT(PAIR, 1000, "Pairing with a host", false)                         \
     JT(POWER, 1001, "Changing machine state", false)                     \
-    JT(VERIFY, 1002, "Verifying a recovery point", true)
+    JT(VERIFY, 1002, "Verifying a recovery point", true)                 \
+    JT(PIN, 1010, "Pinning a recovery point", false)
 
 enum job_type {
 #define JT(n, num, caption, cancellable) JOB_##n = num,

@@ -77,6 +77,7 @@ void rel_settings_default(struct rel_settings *s)
                                 .replicate_kvp = true,
                                 .auto_resync = true,
                                 .interval_s = 300,
+                                .keep = { .every_s = 3600, .hourly = 24 },
                                 .resync_start_s = 18 * 3600 + 1800,
                                 .resync_end_s = 6 * 3600 };
 }
@@ -97,16 +98,63 @@ int rel_settings_check(const struct rel_settings *s, struct vr_err *err)
     if (s->recovery_history > 24)
         return vr_fail(err, VR_E_INVAL, 0, "RecoveryHistory must be 0 to 24, not %u",
                        s->recovery_history);
-    if (s->app_interval_hours > 12)
+    if (s->app_interval_s > 12 * 3600)
         return vr_fail(err, VR_E_INVAL, 0,
                        "ApplicationConsistentSnapshotInterval must be 0 to 12 hours, not %u",
-                       s->app_interval_hours);
-    if (s->app_interval_hours && !s->recovery_history)
+                       rel_app_hours(s));
+    if (s->app_interval_s && !s->recovery_history)
         return vr_fail(err, VR_E_INVAL, 0,
                        "ApplicationConsistentSnapshotInterval needs a RecoveryHistory above 0");
     if (s->resync_start_s >= 86400 || s->resync_end_s >= 86400)
         return vr_fail(err, VR_E_INVAL, 0, "AutoResynchronizeInterval is not a time of day");
+    return rel_keep_check(&s->keep, err);
+}
+
+uint16_t rel_app_hours(const struct rel_settings *s)
+{
+    return (uint16_t)(((uint64_t)s->app_interval_s + 3599) / 3600);
+}
+
+/* ---- retention ---- */
+/* A point is a layer, and QEMU and libvirt take a chain of at most 200: with these limits, the
+ * points of every cycle (keep_points of vmreplicad.conf) and those that users pin it stays below.
+ */
+static const struct {
+    const char *name;
+    size_t offset;
+    unsigned most;
+} keep_units[] = {
+    { "hourly", offsetof(struct rel_keep, hourly), 48 },
+    { "daily", offsetof(struct rel_keep, daily), 31 },
+    { "weekly", offsetof(struct rel_keep, weekly), 26 },
+};
+
+int rel_keep_check(const struct rel_keep *k, struct vr_err *err)
+{
+    if (k->every_s > 86400)
+        return vr_fail(err, VR_E_INVAL, 0,
+                       "points of every cycle are kept for one day (86400 s) at most, not %u s",
+                       k->every_s);
+    for (size_t i = 0; i < VR_ARRAY_LEN(keep_units); i++) {
+        unsigned n = *(const uint16_t *)(const void *)((const char *)k + keep_units[i].offset);
+        if (n > keep_units[i].most)
+            return vr_fail(err, VR_E_INVAL, 0, "at most %u %s points can be kept, not %u",
+                           keep_units[i].most, keep_units[i].name, n);
+    }
     return 0;
+}
+
+#define MOST(field) .field = a.field > b.field ? a.field : b.field
+
+struct rel_keep rel_keep_most(struct rel_keep a, struct rel_keep b)
+{
+    return (struct rel_keep){ MOST(every_s), MOST(hourly), MOST(daily), MOST(weekly) };
+}
+
+struct rel_keep rel_keep(const struct rel *r)
+{
+    struct rel_keep history = { .hourly = r->set.recovery_history };
+    return rel_keep_most(rel_keep_most(r->set.keep, history), r->floor);
 }
 
 /* ---- written form ----
@@ -121,20 +169,24 @@ struct field {
     {                                                                              \
         key, form, offsetof(struct rel, member), sizeof(((struct rel *)0)->member) \
     }
-#define SETTINGS_FIELDS(prefix, member)                                       \
-    FIELD(prefix "auth_type", F_U16, member.auth_type),                       \
-        FIELD(prefix "thumbprint", F_STR, member.thumbprint),                 \
-        FIELD(prefix "compression", F_BOOL, member.compression),              \
-        FIELD(prefix "bypass_proxy", F_BOOL, member.bypass_proxy),            \
-        FIELD(prefix "replicate_kvp", F_BOOL, member.replicate_kvp),          \
-        FIELD(prefix "auto_resync", F_BOOL, member.auto_resync),              \
-        FIELD(prefix "recovery_point", F_STR, member.recovery_point),         \
-        FIELD(prefix "recovery_port", F_U16, member.recovery_port),           \
-        FIELD(prefix "primary_point", F_STR, member.primary_point),           \
-        FIELD(prefix "app_interval_hours", F_U16, member.app_interval_hours), \
-        FIELD(prefix "recovery_history", F_U16, member.recovery_history),     \
-        FIELD(prefix "interval_s", F_U32, member.interval_s),                 \
-        FIELD(prefix "resync_start_s", F_U32, member.resync_start_s),         \
+#define KEEP_FIELDS(prefix, member)                                                               \
+    FIELD(prefix "every_s", F_U32, member.every_s), FIELD(prefix "hourly", F_U16, member.hourly), \
+        FIELD(prefix "daily", F_U16, member.daily), FIELD(prefix "weekly", F_U16, member.weekly)
+#define SETTINGS_FIELDS(prefix, member)                                   \
+    FIELD(prefix "auth_type", F_U16, member.auth_type),                   \
+        FIELD(prefix "thumbprint", F_STR, member.thumbprint),             \
+        FIELD(prefix "compression", F_BOOL, member.compression),          \
+        FIELD(prefix "bypass_proxy", F_BOOL, member.bypass_proxy),        \
+        FIELD(prefix "replicate_kvp", F_BOOL, member.replicate_kvp),      \
+        FIELD(prefix "auto_resync", F_BOOL, member.auto_resync),          \
+        FIELD(prefix "recovery_point", F_STR, member.recovery_point),     \
+        FIELD(prefix "recovery_port", F_U16, member.recovery_port),       \
+        FIELD(prefix "primary_point", F_STR, member.primary_point),       \
+        FIELD(prefix "app_interval_s", F_U32, member.app_interval_s),     \
+        KEEP_FIELDS(prefix "keep_", member.keep),                         \
+        FIELD(prefix "recovery_history", F_U16, member.recovery_history), \
+        FIELD(prefix "interval_s", F_U32, member.interval_s),             \
+        FIELD(prefix "resync_start_s", F_U32, member.resync_start_s),     \
         FIELD(prefix "resync_end_s", F_U32, member.resync_end_s)
 static const struct field fields[] = {
     FIELD("machine", F_UUID, machine),
@@ -159,6 +211,7 @@ static const struct field fields[] = {
     FIELD("failover_kind", F_KIND, failover_kind),
     FIELD("failover_latest", F_BOOL, failover_latest),
     FIELD("next_lineage", F_UUID, next_lineage),
+    KEEP_FIELDS("floor_", floor),
     FIELD("committed", F_BOOL, committed),
     FIELD("ever_replica", F_BOOL, ever_replica),
     FIELD("diverged", F_BOOL, diverged),
@@ -382,6 +435,9 @@ static int get_line(struct rel *r, const char *key, char *v, struct vr_err *err)
 int rel_decode(const char *text, struct rel *ret, struct vr_err *err)
 {
     struct rel r = { .st = ST_NONE };
+    struct rel_settings dflt;
+    rel_settings_default(&dflt);
+    r.set.keep = r.old_set.keep = dflt.keep; /* what an older version wrote says nothing of it */
     vr_autofree char *copy = vr_strdup(text);
     char *save = NULL;
     for (char *line = strtok_r(copy, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {

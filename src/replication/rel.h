@@ -28,6 +28,12 @@ enum rel_event_type {
 
 #define VR_LOST_TEXT 256
 
+/* How many recovery points are kept; docs/store.md section 5. */
+struct rel_keep {
+    uint32_t every_s; /* every cycle of so many seconds */
+    uint16_t hourly, daily, weekly;
+};
+
 /* What the user may set; the names are the contract's. src:[contract.md A.3] */
 struct rel_settings {
     uint16_t auth_type; /* 1 Kerberos, 2 certificate */
@@ -39,9 +45,10 @@ struct rel_settings {
     char recovery_point[VR_NAME_MAX]; /* RecoveryConnectionPoint */
     uint16_t recovery_port;
     char primary_point[VR_NAME_MAX]; /* PrimaryConnectionPoint */
-    uint16_t app_interval_hours;
+    uint32_t app_interval_s;         /* 0 never; the contract's hours show it, rounded up */
     uint16_t recovery_history;
-    uint32_t interval_s; /* 5..3600; the contract's ReplicationInterval shows it */
+    struct rel_keep keep; /* what the primary asks for beyond recovery_history */
+    uint32_t interval_s;  /* 5..3600; the contract's ReplicationInterval shows it */
     uint32_t resync_start_s, resync_end_s; /* seconds of the local day */
 };
 
@@ -99,6 +106,7 @@ struct rel {
     enum vr_point_kind failover_kind;
     bool failover_latest;        /* R: take the newest when the effect runs */
     struct vr_uuid next_lineage; /* R: lineage that began with the failover */
+    struct rel_keep floor;       /* R: set on this host; never kept less than this */
     bool committed;              /* R: failover was committed (state while reversing) */
     bool ever_replica;           /* this host's disks are a chain of the store */
     bool diverged;       /* R: what this host wrote since its last point is known and part of what
@@ -133,6 +141,15 @@ struct rel {
     uint64_t stat_ms, stat_max_ms;
     struct rel_moved last; /* last finished transfer */
 };
+
+/* rel_app_hours() - app_interval_s as ApplicationConsistentSnapshotInterval. Pure. */
+uint16_t rel_app_hours(const struct rel_settings *s);
+/* rel_keep_check() - VR_E_INVAL with a message that names the number. rel_keep_most() - of each
+ * number the larger one: what keeps at least as much as either. rel_keep() - what applies to the
+ * points of @r: what the primary asks for and the floor of this replica. Pure. */
+int rel_keep_check(const struct rel_keep *k, struct vr_err *err);
+struct rel_keep rel_keep_most(struct rel_keep a, struct rel_keep b);
+struct rel_keep rel_keep(const struct rel *r);
 
 enum rel_mode {
     REL_MODE_NONE,

@@ -501,12 +501,12 @@ static void test_settings(void **state)
     REFUSES("ReplicationInterval", interval_s = 4);
     REFUSES("ReplicationInterval", interval_s = 3601);
     REFUSES("RecoveryHistory", recovery_history = 25);
-    REFUSES("ApplicationConsistentSnapshotInterval", app_interval_hours = 13);
-    REFUSES("ApplicationConsistentSnapshotInterval", app_interval_hours = 1);
+    REFUSES("ApplicationConsistentSnapshotInterval", app_interval_s = 12 * 3600 + 1);
+    REFUSES("ApplicationConsistentSnapshotInterval", app_interval_s = 60);
     REFUSES("AutoResynchronizeInterval", resync_start_s = 86400);
     REFUSES("AutoResynchronizeInterval", resync_end_s = 86400);
     s = good;
-    s.interval_s = 5, s.recovery_history = 24, s.app_interval_hours = 12;
+    s.interval_s = 5, s.recovery_history = 24, s.app_interval_s = 12 * 3600;
     assert_int_equal(rel_settings_check(&s, NULL), 0);
 }
 
@@ -517,7 +517,7 @@ static struct rel full_of_values(void)
     snprintf(r.old_peer, sizeof r.old_peer, "gamma");
     r.old_set = r.set;
     r.old_set.interval_s = 77;
-    r.set.app_interval_hours = 3;
+    r.set.app_interval_s = 3 * 3600;
     r.set.recovery_history = 24;
     snprintf(r.set.thumbprint, sizeof r.set.thumbprint, "0123456789abcdef");
     r.n_disks = 2;

@@ -13,7 +13,7 @@
 
 #include "base/alloc.h"
 
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
 enum { BUSY_MS = 10000 };
 
 struct db {
@@ -26,9 +26,15 @@ struct db_rows {
     struct db *db;
 };
 
-static const char *const schema[] = {
-#define T(sql) sql,
+/* The database of version n has what is there since versions 1 to n. */
+static const struct {
+    int since;
+    const char *sql;
+} schema[] = {
+#define T(sql) { 1, sql },
+#define SINCE(version, sql) { version, sql },
 #include "store/schema.def"
+#undef SINCE
 #undef T
 };
 
@@ -226,12 +232,13 @@ static int check_integrity(struct db *db, const char *path, struct vr_err *err)
     return 0;
 }
 
-static int make_schema(struct db *db, struct vr_err *err)
+/* Bring a database of version @from (0: empty) up to date. */
+static int make_schema(struct db *db, int64_t from, struct vr_err *err)
 {
     if (db_begin(db, err) < 0)
         return -1;
     for (size_t i = 0; i < VR_ARRAY_LEN(schema); i++)
-        if (db_run(db, err, schema[i], "") < 0)
+        if (schema[i].since > from && db_run(db, err, schema[i].sql, "") < 0)
             goto fail;
     if (db_run(db, err, "PRAGMA user_version=" VR_STR(SCHEMA_VERSION), "") < 0)
         goto fail;
@@ -248,8 +255,8 @@ static int check_version(struct db *db, const char *path, bool read_only, struct
         return vr_err_wrap(err, "opening %s", path);
     if (version == SCHEMA_VERSION)
         return 0;
-    if (version == 0 && !read_only)
-        return make_schema(db, err);
+    if (version >= 0 && version < SCHEMA_VERSION && !read_only)
+        return make_schema(db, version, err);
     return vr_fail(err, VR_E_STORE, 0,
                    "the database %s has version %lld, this program knows version %d", path,
                    (long long)version, SCHEMA_VERSION);

@@ -19,7 +19,6 @@
 
 #include "base/alloc.h"
 #include "store/qcow2.h"
-#include "store/retain.h"
 
 /* ---- giving up points ---- */
 
@@ -48,26 +47,26 @@ static int load_points(struct store *st, const struct vr_uuid *machine, struct s
 }
 
 static int retire(struct store *st, const struct vr_uuid *machine, const struct store_retention *r,
-                  struct wall_us now, struct vr_err *err)
+                  struct vr_err *err)
 {
     __attribute__((cleanup(seqs_done))) struct seqs s = { NULL };
     if (load_points(st, machine, &s, err) < 0)
         return -1;
     /* A point that is being read counts as pinned until the reader is done. */
     for (size_t i = 0; i < s.n; i++)
-        s.p[i].pinned = s.p[i].pinned || hold_on_point(st, s.seq[i]);
-    vr_autofree bool *gone = vr_new0(s.n ? s.n : 1, sizeof *gone);
-    retain_choose(s.p, s.n, r, now, gone);
+        if (hold_on_point(st, s.seq[i]))
+            s.p[i].pins |= STORE_PIN_USE;
+    store_retention_apply(s.p, s.n, r);
     size_t count = 0;
     for (size_t i = 0; i < s.n; i++)
-        count += gone[i];
+        count += s.p[i].why == 0;
     if (count == 0)
         return 0;
     if (store_begin(st, "retire", err) < 0)
         return -1;
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < s.n; i++)
-        if (gone[i])
+        if (s.p[i].why == 0)
             rc = db_run(st->db, err, "DELETE FROM point WHERE seq = ?", "i", s.seq[i]);
     return store_end(st, "retire", rc, err);
 }
@@ -78,8 +77,8 @@ struct choice {
     int64_t lower, upper, above;
 };
 
-/* Whether some point shows this layer directly: 1, 0, -1 error. *ret_kept: one that is pinned or
- * being read does. */
+/* Whether some point shows this layer directly: 1, 0, -1 error. *ret_kept: one that somebody reads
+ * does. (One that a user has pinned only stays listed; what it stands on may be merged.) */
 static int shown(struct store *st, int64_t layer, bool *ret_kept, struct vr_err *err)
 {
     vr_auto(db_rows_free) struct db_rows *r =
@@ -90,14 +89,14 @@ static int shown(struct store *st, int64_t layer, bool *ret_kept, struct vr_err 
     int rc = r ? 1 : -1, found = 0;
     while (rc > 0 && (rc = db_step(r, err)) > 0) {
         found = 1;
-        if (db_int(r, 1) || hold_on_point(st, db_int(r, 0)))
+        if ((db_int(r, 1) & STORE_PIN_USE) || hold_on_point(st, db_int(r, 0)))
             *ret_kept = true;
     }
     return rc < 0 ? -1 : found;
 }
 
 /* The lowest pair of a disk that may be merged: 1 found, 0 none, -1 error. Layers at and below one
- * that is pinned or read stay as they are. */
+ * that is being read stay as they are. */
 static int choose(struct store *st, int64_t newest, const char *target, struct choice *ret,
                   struct vr_err *err)
 {
@@ -177,8 +176,8 @@ static int make(struct store *st, const struct vr_uuid *machine, const struct ch
 }
 
 int store_merge_prepare(struct store *st, const struct vr_uuid *machine,
-                        const struct store_retention *r, struct wall_us now,
-                        struct store_merge **ret, struct vr_err *err)
+                        const struct store_retention *r, struct store_merge **ret,
+                        struct vr_err *err)
 {
     char name[64];
     int64_t newest = 0;
@@ -192,7 +191,7 @@ int store_merge_prepare(struct store *st, const struct vr_uuid *machine,
     *ret = NULL;
     if (c.state != CHAIN_REPLICA)
         return 0;
-    if (merges_settle(st, machine, err) < 0 || retire(st, machine, r, now, err) < 0)
+    if (merges_settle(st, machine, err) < 0 || retire(st, machine, r, err) < 0)
         return -1;
     int rc = point_newest(st->db, machine, &newest, NULL, err);
     if (rc <= 0)

@@ -5,13 +5,41 @@
 #include "base/alloc.h"
 #include "store/store_int.h"
 
+/* This host's clock without the jumps that it makes while we run. */
+static int64_t steady_now(const struct store *st)
+{
+    return st->opened_wall.us + (vr_mono_now().ms - st->opened_mono.ms) * 1000;
+}
+
+/* The times of the newest point: 1, 0 there is none, -1. */
+static int times_of_newest(struct store *st, const struct vr_uuid *machine, struct retain_time *ret,
+                           struct vr_err *err)
+{
+    vr_auto(db_rows_free) struct db_rows *r =
+        db_select(st->db, err,
+                  "SELECT instant, coalesce(steady, received), coalesce(moment, instant), "
+                  "coalesce(ours, instant)"
+                  " FROM point WHERE machine = ? AND listed = 1 ORDER BY seq DESC LIMIT 1",
+                  "u", machine);
+    int rc = r ? db_step(r, err) : -1;
+    if (rc > 0)
+        *ret = (struct retain_time){ db_int(r, 0), db_int(r, 1), db_int(r, 2), db_int(r, 3) };
+    return rc;
+}
+
 int point_add(struct store *st, const struct new_point *p, int64_t *ret_seq, struct vr_err *err)
 {
+    struct retain_time before, t = { .instant = p->instant.us, .received = steady_now(st) };
+    int rc = times_of_newest(st, &p->machine, &before, err);
+    if (rc < 0)
+        return -1;
+    retain_place(rc ? &before : NULL, &t);
     if (db_run(st->db, err,
                "INSERT INTO point(machine, lineage, epoch, instant, received, kind, bytes, digest,"
-               " pinned, listed) VALUES(?,?,?,?,?,?,?,'',0,1)",
-               "uuiiiii", &p->machine, &p->id.lineage, (int64_t)p->id.epoch, p->instant.us,
-               vr_wall_now().us, (int64_t)p->kind, (int64_t)p->bytes) < 0)
+               " pinned, listed, steady, moment, ours) VALUES(?,?,?,?,?,?,?,'',0,1,?,?,?)",
+               "uuiiiiiiii", &p->machine, &p->id.lineage, (int64_t)p->id.epoch, t.instant,
+               vr_wall_now().us, (int64_t)p->kind, (int64_t)p->bytes, t.received, t.moment,
+               t.ours) < 0)
         return -1;
     *ret_seq = db_last_id(st->db);
     return 0;
@@ -27,11 +55,11 @@ int point_add_disk(struct store *st, int64_t seq, const char *target, int64_t la
 int store_points(struct store *st, const struct vr_uuid *machine, struct store_point **ret,
                  size_t *ret_n, struct vr_err *err)
 {
-    vr_auto(db_rows_free) struct db_rows *r =
-        db_select(st->db, err,
-                  "SELECT lineage, epoch, instant, received, kind, bytes, digest, pinned"
-                  " FROM point WHERE machine = ? AND listed = 1 ORDER BY seq",
-                  "u", machine);
+    vr_auto(db_rows_free) struct db_rows *r = db_select(
+        st->db, err,
+        "SELECT lineage, epoch, instant, received, kind, bytes, digest, pinned,"
+        " coalesce(moment, instant) FROM point WHERE machine = ? AND listed = 1 ORDER BY seq",
+        "u", machine);
     struct store_point *v = NULL;
     size_t n = 0;
     int rc = r ? 1 : -1;
@@ -44,7 +72,8 @@ int store_points(struct store *st, const struct vr_uuid *machine, struct store_p
             .received = { db_int(r, 3) },
             .kind = (enum vr_point_kind)db_int(r, 4),
             .bytes = (uint64_t)db_int(r, 5),
-            .pinned = db_int(r, 7) != 0,
+            .pins = (unsigned)db_int(r, 7),
+            .moment = { db_int(r, 8) },
         };
         snprintf(p->digest, sizeof p->digest, "%s", db_text(r, 6));
     }
@@ -81,17 +110,38 @@ int store_point_image(struct store *st, const struct vr_uuid *machine, const str
     return 0;
 }
 
-int store_point_pin(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
-                    bool pinned, struct vr_err *err)
+/* How many points of a machine its user has pinned. */
+static int user_pins(struct store *st, const struct vr_uuid *machine, int64_t *ret,
+                     struct vr_err *err)
 {
-    int64_t seq = 0;
-    if (find(st, machine, p, &seq, err) < 0)
+    int rc = db_one_int(st->db, ret, err,
+                        "SELECT count(*) FROM point WHERE machine = ? AND listed = 1"
+                        " AND (pinned & ?) != 0",
+                        "ui", machine, (int64_t)STORE_PIN_USER);
+    return rc < 0 ? -1 : 0;
+}
+
+int store_point_pin(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
+                    enum store_pin pin, bool on, struct vr_err *err)
+{
+    char name[64];
+    int64_t seq = 0, now = 0, count = 0;
+    if (find(st, machine, p, &seq, err) < 0 ||
+        db_one_int(st->db, &now, err, "SELECT pinned FROM point WHERE seq = ?", "i", seq) < 0)
         return -1;
-    if (pinned && merges_settle(st, machine, err) < 0)
+    if (((now & pin) != 0) == on)
+        return 0;
+    if (on && pin == STORE_PIN_USER && user_pins(st, machine, &count, err) < 0)
+        return -1;
+    if (count >= STORE_USER_PINS_MAX)
+        return vr_fail(err, VR_E_LIMIT, 0,
+                       "%d recovery points of %s are pinned already; unpin one first",
+                       STORE_USER_PINS_MAX, machine_name(machine, name));
+    if (on && pin == STORE_PIN_USE && merges_settle(st, machine, err) < 0)
         return -1;
     if (store_begin(st, "pin", err) < 0)
         return -1;
-    int rc = db_run(st->db, err, "UPDATE point SET pinned = ? WHERE seq = ?", "ii", (int64_t)pinned,
-                    seq);
+    int rc = db_run(st->db, err, "UPDATE point SET pinned = ? WHERE seq = ?", "ii",
+                    on ? now | pin : now & ~(int64_t)pin, seq);
     return store_end(st, "pin", rc, err);
 }

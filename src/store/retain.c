@@ -1,40 +1,130 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The rule of retention. Every point that is young enough stays; of older ones the newest of each
- * full hour, for the given number of hours that have one; not more in all than the
- * maximum, the oldest go first; and never fewer than the minimum. A clock
- * that jumps back makes points look young, so nothing is lost by it. Any thread. */
-#include "store/retain.h"
+/* The rule of retention: which points are kept, why, and when they go. docs/store.md section 5.
+ * Pure: no clock, no I/O. Any thread.
+ *
+ * Instants come from the primary's clock, which may be set, wrong or lie. Age is therefore told by
+ * moments: they follow the instants, but never go back and never run ahead of this host's own
+ * clock. A moment is fixed when its point is committed (retain_place()). So neither a clock that
+ * jumps on either host nor a primary that claims that days have passed pushes a point out. */
+#include "store/store_int.h"
 
-static int64_t hour_of(const struct store_point *p)
+#define SECOND ((int64_t)1000000)
+#define HOUR (3600 * SECOND)
+#define DAY (24 * HOUR)
+#define WEEK (7 * DAY)
+/* 1970-01-01 was a Thursday; weeks begin on Monday. */
+#define MONDAY (3 * DAY)
+/* How far moments may run ahead of our clock in all: transfers take different times. */
+#define SLACK (900 * SECOND)
+
+void retain_place(const struct retain_time *before, struct retain_time *p)
 {
-    return p->instant.us / ((int64_t)3600 * 1000000);
+    if (!before) {
+        p->moment = p->ours = p->instant;
+        return;
+    }
+    int64_t theirs = p->instant - before->instant, here = p->received - before->received;
+    if (here < 0) /* our clock was set back: theirs is the only one to ask */
+        here = theirs > 0 ? theirs : 0;
+    p->ours = before->ours + here;
+    int64_t step = theirs;
+    if (theirs < 0 || (theirs > here && before->moment + theirs > p->ours + SLACK))
+        step = here;
+    p->moment = before->moment + step;
 }
 
-void retain_choose(const struct store_point *p, size_t n, const struct store_retention *r,
-                   struct wall_us now, bool *drop)
+static int64_t whole(int64_t t, int64_t unit)
 {
-    size_t kept = 0, least = r->keep_min ? r->keep_min : 1;
-    uint32_t hours = 0;
-    int64_t hour = INT64_MAX;
-    for (size_t i = n; i-- > 0;) {
-        bool young = now.us - p[i].instant.us <= (int64_t)r->keep_seconds * 1000000;
-        bool keep = young || p[i].pinned || i == n - 1;
-        if (!young && hour_of(&p[i]) < hour && hours < r->keep_hourly) {
-            hour = hour_of(&p[i]);
-            hours++;
-            keep = true;
+    return t >= 0 ? t / unit : -1 - (-1 - t) / unit;
+}
+
+static void keep(struct store_point *p, unsigned why, int64_t until)
+{
+    p->why |= why;
+    if (until > p->goes.us)
+        p->goes.us = until;
+}
+
+/* All that are young enough; of too many of them the older half is thinned out evenly. */
+static void keep_every(struct store_point *p, size_t n, const struct store_retention *r)
+{
+    int64_t span = (int64_t)r->every_s * SECOND, slot = 0, last = INT64_MAX;
+    size_t half = (r->every_max + 1) / 2, count = 0;
+    if (!span)
+        return;
+    if (r->every_max)
+        slot = (span + (int64_t)half - 1) / (int64_t)half;
+    for (size_t i = n; i-- > 0 && p[n - 1].moment.us - p[i].moment.us <= span;) {
+        if (slot && count++ >= half) {
+            if (whole(p[i].moment.us, slot) == last)
+                continue;
+            last = whole(p[i].moment.us, slot);
         }
-        drop[i] = !keep;
-        kept += keep;
+        keep(&p[i], STORE_WHY_EVERY, p[i].moment.us + span);
     }
-    for (size_t i = 0; i + 1 < n && r->keep_max && kept > r->keep_max; i++)
-        if (!drop[i] && !p[i].pinned) {
-            drop[i] = true;
-            kept--;
+}
+
+static bool is_consistent(const struct store_point *p)
+{
+    return p->kind == VR_POINT_APPLICATION || p->kind == VR_POINT_PLANNED;
+}
+
+/* One point of each of @count units of time (hours, ...) that have any, besides the unit that the
+ * newest point lies in: the newest application-consistent one, else the newest. */
+static void keep_units(struct store_point *p, size_t n, int64_t unit, int64_t offset,
+                       uint32_t count, unsigned why)
+{
+    uint32_t seen = 0;
+    for (size_t end = n; end-- > 0 && seen < count;) {
+        int64_t u = whole(p[end].moment.us + offset, unit);
+        size_t first = end, best = end;
+        while (first > 0 && whole(p[first - 1].moment.us + offset, unit) == u)
+            first--;
+        while (best > first && !is_consistent(&p[best]))
+            best--;
+        bool current = u == whole(p[n - 1].moment.us + offset, unit);
+        if (!is_consistent(&p[best]))
+            best = end;
+        if (!current || is_consistent(&p[best]))
+            keep(&p[best], why, (u + 1 + (int64_t)count) * unit - offset);
+        seen += !current;
+        end = first;
+    }
+}
+
+static void keep_newest_app(struct store_point *p, size_t n)
+{
+    for (size_t i = n; i-- > 0;)
+        if (p[i].kind == VR_POINT_APPLICATION) {
+            keep(&p[i], STORE_WHY_APP, 0);
+            return;
         }
+}
+
+void store_retention_apply(struct store_point *p, size_t n, const struct store_retention *r)
+{
+    if (n == 0)
+        return;
+    size_t kept = 0, least = r->least ? r->least : 1;
+    for (size_t i = 0; i < n; i++) {
+        p[i].why = p[i].pins ? STORE_WHY_PINNED : 0;
+        p[i].goes.us = 0;
+    }
+    keep(&p[n - 1], STORE_WHY_NEWEST, 0);
+    keep_every(p, n, r);
+    keep_units(p, n, HOUR, 0, r->hourly, STORE_WHY_HOURLY);
+    keep_units(p, n, DAY, 0, r->daily, STORE_WHY_DAILY);
+    keep_units(p, n, WEEK, MONDAY, r->weekly, STORE_WHY_WEEKLY);
+    if (r->app)
+        keep_newest_app(p, n);
+    for (size_t i = 0; i < n; i++)
+        kept += p[i].why != 0;
     for (size_t i = n; i-- > 0 && kept < least;)
-        if (drop[i]) {
-            drop[i] = false;
+        if (!p[i].why) {
+            p[i].why = STORE_WHY_LEAST;
             kept++;
         }
+    for (size_t i = 0; i < n; i++)
+        if (p[i].pins || p[i].why & (STORE_WHY_APP | STORE_WHY_LEAST))
+            p[i].goes.us = 0;
 }

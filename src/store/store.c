@@ -54,6 +54,8 @@ int store_open_fs(const char *dir, const struct fsops *fs, struct store **ret, s
     if (fs->mkdir(fs, dir, 0700, err) < 0)
         return -1;
     vr_auto(store_close) struct store *st = vr_new(struct store);
+    st->opened_wall = vr_wall_now();
+    st->opened_mono = vr_mono_now();
     st->lock_fd = -1;
     st->fs = fs;
     st->dir = vr_strdup(dir);

@@ -64,26 +64,37 @@ struct store_point {
     struct vr_point_id id;
     struct wall_us instant;  /* what moment of the primary it shows */
     struct wall_us received; /* committed here */
+    struct wall_us moment;   /* by which its age is told: the instant, unless a clock jumped */
     enum vr_point_kind kind;
     uint64_t bytes;  /* data held by its own layers */
     char digest[65]; /* SHA-256 hex over (target, block, digest)* of the whole point; "" while
                         unknown */
-    bool pinned;
+    unsigned pins;   /* enum store_pin bits */
+    /* Filled in by store_retention_apply() only: */
+    unsigned why;        /* enum store_why bits; 0: it goes with the next merge */
+    struct wall_us goes; /* not before this moment; 0: no time can be told */
 };
 /* store_points() - oldest first; caller frees the array. */
 int store_points(struct store *st, const struct vr_uuid *machine, struct store_point **ret,
                  size_t *ret_n, struct vr_err *err);
-/* store_point_pin() - keep a point: retention never gives it up, and no layer at or below it
- * changes any more. For a test failover pin the point first, then let the machine read
- * store_point_image(); when the machine is gone, unpin. Durable. Errors: VR_E_NOTFOUND. */
+/* Who wants a point kept; each has a bit of its own, so nobody lifts another's pin. */
+enum store_pin {
+    STORE_PIN_USER = 1, /* retention never gives it up */
+    STORE_PIN_USE = 2,  /* and no layer at or below it changes any more: a machine reads it */
+};
+enum { STORE_USER_PINS_MAX = 16 }; /* of one machine: each costs a layer of the chain */
+/* store_point_pin() - set or (@on false) lift one pin of a point. For a test failover pin the point
+ * with STORE_PIN_USE first, then let the machine read store_point_image(); when the machine is
+ * gone, unpin. Durable, idempotent. Errors: VR_E_NOTFOUND, VR_E_LIMIT too many pins of the user. */
 int store_point_pin(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
-                    bool pinned, struct vr_err *err);
+                    enum store_pin pin, bool on, struct vr_err *err);
 /* store_point_image() - path of the top layer of a point's disk (read-only use!); caller frees. */
 int store_point_image(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
                       const char *target, char **ret, struct vr_err *err);
-/* store_point_beside() - make (or make anew) @path: an empty qcow2 overlay over the disk @target of a
- * pinned point, for a machine that runs beside the chain. It is the caller's: the chain does not
- * know it. Errors: VR_E_NOTFOUND, VR_E_STATE when the point is not pinned, VR_E_NOSPACE, VR_E_IO. */
+/* store_point_beside() - make (or make anew) @path: an empty qcow2 overlay over the disk @target of
+ * a pinned point, for a machine that runs beside the chain. It is the caller's: the chain does not
+ * know it. Errors: VR_E_NOTFOUND, VR_E_STATE when the point is not pinned, VR_E_NOSPACE, VR_E_IO.
+ */
 int store_point_beside(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
                        const char *target, const char *path, struct vr_err *err);
 
@@ -165,11 +176,31 @@ int store_changed(struct store *st, const struct vr_uuid *machine, const char *t
 
 /* ---- retention ---- */
 struct store_retention {
-    uint32_t keep_seconds; /* every point not older than this is kept */
-    uint32_t keep_hourly;  /* beyond it: the newest of each full hour, that many */
-    uint32_t keep_min;     /* never fewer than this many points (at least 1) */
-    uint32_t keep_max;     /* never more in all, the oldest go first; 0: no limit */
+    uint32_t every_s;   /* every point that is not older, */
+    uint32_t every_max; /* but of these at most about so many: the newer half whole, the older half
+                           spread evenly; 0: no limit */
+    uint32_t hourly, daily, weekly; /* one of each of so many past hours, days, weeks (UTC; weeks
+                                       begin on Monday) that have points */
+    uint32_t least;                 /* never fewer points in all (at least 1) */
+    bool app; /* application-consistent points are being made: the newest one stays in any case */
 };
+/* Why a point is kept. */
+enum store_why {
+    STORE_WHY_NEWEST = 1,
+    STORE_WHY_APP = 2,
+    STORE_WHY_PINNED = 4,
+    STORE_WHY_EVERY = 8,
+    STORE_WHY_HOURLY = 16,
+    STORE_WHY_DAILY = 32,
+    STORE_WHY_WEEKLY = 64,
+    STORE_WHY_LEAST = 128,
+};
+/* store_retention_apply() - the rule of retention (docs/store.md section 5): fill in why and goes
+ * of
+ * @n points @p of one machine, oldest first. No clock is read: age counts back from the newest
+ * point, so nothing goes while nothing comes, and a clock that is set makes no point older than it
+ * is. Pure, any thread. */
+void store_retention_apply(struct store_point *p, size_t n, const struct store_retention *r);
 /* store_merge_prepare() - give up the points that @r does not keep and choose one merge: a layer
  * that no point needs any more takes in the one above it. *ret NULL: nothing to do. Call again
  * after each merge. Store thread. VR_E_BUSY while another merge of the machine is under way.
@@ -181,7 +212,7 @@ struct store_retention {
  * interrupts it, no listed point changes. */
 struct store_merge;
 int store_merge_prepare(struct store *st, const struct vr_uuid *machine,
-                        const struct store_retention *r, struct wall_us now,
+                        const struct store_retention *r,
                         struct store_merge **ret /* NULL: nothing to do */, struct vr_err *err);
 int store_merge_run(struct store_merge *m, struct vr_err *err);
 int store_merge_finish(struct store *st, struct store_merge *m, struct vr_err *err);

@@ -41,6 +41,8 @@ struct store {
     struct db *db;
     const struct fsops *fs;
     struct hold *holds;
+    struct wall_us opened_wall; /* when it was opened */
+    struct mono_ms opened_mono;
 };
 
 struct chain_row {
@@ -158,6 +160,14 @@ int merges_settle(struct store *st, const struct vr_uuid *machine, struct vr_err
 /* merge_yield() - a stage is about to be opened: stop a merge that must not run beside it
  * (docs/store.md, "Merging under readers"). */
 int merge_yield(struct store *st, const struct vr_uuid *machine, struct vr_err *err);
+
+/* ---- retain.c ---- */
+struct retain_time {
+    int64_t instant, received; /* by the primary's clock and by ours, microseconds */
+    int64_t moment, ours;      /* filled in: by which age is told; our clock without any jump */
+};
+/* retain_place() - the moment of a new point @p, given the one before it (NULL: none). Pure. */
+void retain_place(const struct retain_time *before, struct retain_time *p);
 
 /* ---- parts of recovery ---- */
 int stage_recover(struct store *st, struct vr_err *err);

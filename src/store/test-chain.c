@@ -156,10 +156,10 @@ static void check_points(struct fixture *f, size_t want)
 /* Merge until nothing is to do; returns how many there were. */
 static int merge_all(struct fixture *f, uint32_t keep_min)
 {
-    struct store_retention r = { .keep_min = keep_min };
+    struct store_retention r = { .least = keep_min };
     for (int n = 0;; n++) {
         struct store_merge *m = NULL;
-        ok(store_merge_prepare(f->st, &f->m, &r, vr_wall_now(), &m, &err));
+        ok(store_merge_prepare(f->st, &f->m, &r, &m, &err));
         if (!m)
             return n;
         ok(store_merge_run(m, &err));
@@ -365,7 +365,7 @@ static void test_pinned_stays(void **state)
         cycle(f);
     struct vr_point_id p = f->newest;
     p.epoch = 3;
-    ok(store_point_pin(f->st, &f->m, &p, true, &err));
+    ok(store_point_pin(f->st, &f->m, &p, STORE_PIN_USE, true, &err));
     vr_autofree char *image = NULL, *after = NULL;
     ok(store_point_image(f->st, &f->m, &p, "vda", &image, &err));
     size_t had = td_chain_length(image);
@@ -374,29 +374,68 @@ static void test_pinned_stays(void **state)
     ok(store_point_image(f->st, &f->m, &p, "vda", &after, &err));
     assert_string_equal(after, image);
     assert_int_equal(td_chain_length(image), had);
-    ok(store_point_pin(f->st, &f->m, &p, false, &err));
+    ok(store_point_pin(f->st, &f->m, &p, STORE_PIN_USE, false, &err));
     merge_all(f, 1);
     check_points(f, 1);
     assert_int_equal(length(f, "vda"), 2);
 }
 
+/* What a user pins stays, but costs one layer: what lies below is merged as ever. */
+static void test_pinned_by_user(void **state)
+{
+    struct fixture *f = *state;
+    chain_create(f);
+    for (int i = 0; i < 8; i++)
+        cycle(f);
+    struct vr_point_id p = f->newest;
+    p.epoch = 6;
+    ok(store_point_pin(f->st, &f->m, &p, STORE_PIN_USER, true, &err));
+    ok(store_point_pin(f->st, &f->m, &p, STORE_PIN_USER, true, &err));
+    /* A test of the same point comes and goes: the user's pin is not its to lift. */
+    ok(store_point_pin(f->st, &f->m, &p, STORE_PIN_USE, true, &err));
+    merge_all(f, 1);
+    check_points(f, 2);
+    assert_true(length(f, "vda") > 4);
+    ok(store_point_pin(f->st, &f->m, &p, STORE_PIN_USE, false, &err));
+    merge_all(f, 1);
+    check_points(f, 2);
+    assert_true(length(f, "vda") <= 3);
+    ok(store_point_pin(f->st, &f->m, &p, STORE_PIN_USER, false, &err));
+    merge_all(f, 1);
+    check_points(f, 1);
+    fails(VR_E_NOTFOUND, store_point_pin(f->st, &f->m, &p, STORE_PIN_USER, true, &err));
+}
+
+static void test_pins_have_a_limit(void **state)
+{
+    struct fixture *f = *state;
+    chain_create(f);
+    for (int i = 0; i < STORE_USER_PINS_MAX + 1; i++) {
+        cycle(f);
+        if (i < STORE_USER_PINS_MAX)
+            ok(store_point_pin(f->st, &f->m, &f->newest, STORE_PIN_USER, true, &err));
+    }
+    fails(VR_E_LIMIT, store_point_pin(f->st, &f->m, &f->newest, STORE_PIN_USER, true, &err));
+    ok(store_point_pin(f->st, &f->m, &f->newest, STORE_PIN_USE, true, &err));
+}
+
 static void test_cancelled_merge(void **state)
 {
     struct fixture *f = *state;
-    struct store_retention r = { .keep_min = 1 };
+    struct store_retention r = { .least = 1 };
     struct store_merge *m = NULL, *second = NULL;
     chain_create(f);
     for (int i = 0; i < 5; i++)
         cycle(f);
-    ok(store_merge_prepare(f->st, &f->m, &r, vr_wall_now(), &m, &err));
+    ok(store_merge_prepare(f->st, &f->m, &r, &m, &err));
     assert_non_null(m);
-    fails(VR_E_BUSY, store_merge_prepare(f->st, &f->m, &r, vr_wall_now(), &second, &err));
+    fails(VR_E_BUSY, store_merge_prepare(f->st, &f->m, &r, &second, &err));
     ok(store_failover_prepare(f->st, &f->m, &f->newest, "vmr.x", &err));
     fails(VR_E_CANCELLED, store_merge_run(m, &err));
     ok(store_merge_finish(f->st, m, &err));
     ok(store_failover_drop(f->st, &f->m, &err));
     /* Called off between the copy and the end. */
-    ok(store_merge_prepare(f->st, &f->m, &r, vr_wall_now(), &m, &err));
+    ok(store_merge_prepare(f->st, &f->m, &r, &m, &err));
     ok(store_merge_run(m, &err));
     ok(store_failover_prepare(f->st, &f->m, &f->newest, "vmr.y", &err));
     ok(store_merge_finish(f->st, m, &err));
@@ -428,7 +467,7 @@ static void test_changed(void **state)
             assert_true(extents_contains(&x, k * 4 * VR_BLOCK_SIZE, VR_BLOCK_SIZE));
         extents_done(&x);
         /* Again with the points in between merged away. */
-        ok(store_point_pin(f->st, &f->m, &from, true, &err));
+        ok(store_point_pin(f->st, &f->m, &from, STORE_PIN_USE, true, &err));
         merge_all(f, 1);
         check_points(f, 2);
     }
@@ -741,6 +780,8 @@ int main(void)
         T(test_merge_keeps_content),
         T(test_merge_below_an_open_stage),
         T(test_pinned_stays),
+        T(test_pinned_by_user),
+        T(test_pins_have_a_limit),
         T(test_cancelled_merge),
         T(test_changed),
         T(test_failover_and_cancel),

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,7 +13,7 @@
 #include "base/alloc.h"
 #include "store/db.h"
 #include "store/qcow2.h"
-#include "store/retain.h"
+#include "store/store_int.h"
 #include "store/testdisk.h"
 
 struct fixture {
@@ -103,6 +104,40 @@ static void test_newer_is_refused(void **state)
     assert_non_null(strstr(e.msg, "99"));
 }
 
+/* What an older version wrote is brought up to date, and every point is still there. */
+static void test_older_is_brought_up(void **state)
+{
+    struct fixture *f = *state;
+    struct vr_err e = VR_ERR_INIT;
+    vr_autofree char *path = vr_printf("%s/state.db", f->dir);
+    struct vr_uuid m = vr_uuid_new();
+    struct db *db = NULL;
+    store_close(f->st);
+    f->st = NULL;
+    assert_int_equal(db_open(path, false, &db, &e), 0);
+    static const char *const back[] = { "ALTER TABLE point DROP COLUMN steady",
+                                        "ALTER TABLE point DROP COLUMN moment",
+                                        "ALTER TABLE point DROP COLUMN ours",
+                                        "PRAGMA user_version=1" };
+    assert_int_equal(db_run(db, &e, "INSERT INTO chain VALUES(?,'/x','',0,0,NULL,NULL)", "u", &m),
+                     0);
+    for (size_t i = 0; i < VR_ARRAY_LEN(back); i++)
+        assert_int_equal(db_run(db, &e, back[i], ""), 0);
+    assert_int_equal(db_run(db, &e,
+                            "INSERT INTO point(machine, lineage, epoch, instant, received, kind,"
+                            " bytes, digest, pinned, listed) VALUES(?,?,1,77,88,1,0,'',0,1)",
+                            "uu", &m, &m),
+                     0);
+    db_close(db);
+    if (store_open(f->dir, &f->st, &e) < 0)
+        fail_msg("%s", e.msg);
+    vr_autofree struct store_point *p = NULL;
+    size_t n = 0;
+    assert_int_equal(store_points(f->st, &m, &p, &n, &e), 0);
+    assert_int_equal(n, 1);
+    assert_int_equal(p[0].moment.us, 77);
+}
+
 static void test_damage_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -143,52 +178,254 @@ static void test_transaction_rolls_back(void **state)
 /* ---- retention ---- */
 
 static const int64_t minute = 60 * 1000000LL;
+/* Monday, 2024-01-01 00:00 UTC */
+static const int64_t monday = 1704067200 * 1000000LL;
 
-static void choose(const int *minutes_ago, size_t n, struct store_retention r, char *ret)
+/* Points at these moments (minutes after @from) by both clocks: 'k' kept, '-' given up. */
+static void choose(int64_t from, const int *at, size_t n, struct store_retention r, char *ret)
 {
     struct store_point p[16] = { 0 };
-    bool drop[16];
-    struct wall_us now = { 1000000 * 60 * minute };
     for (size_t i = 0; i < n; i++)
-        p[i].instant.us = now.us - minutes_ago[i] * minute;
-    retain_choose(p, n, &r, now, drop);
+        p[i].moment.us = from + at[i] * minute;
+    store_retention_apply(p, n, &r);
     for (size_t i = 0; i < n; i++)
-        ret[i] = drop[i] ? '-' : 'k';
+        ret[i] = p[i].why ? 'k' : '-';
     ret[n] = 0;
 }
+
+#define CHOOSE(from, ...) \
+    choose(from, at, VR_ARRAY_LEN(at), (struct store_retention){ __VA_ARGS__ }, got)
 
 static void test_retention(void **state)
 {
     char got[17];
-    static const int ages[] = { 310, 250, 190, 185, 130, 70, 65, 10, 5, 0 };
-    choose(ages, 10, (struct store_retention){ .keep_min = 1 }, got);
+    /*                        9:50 10:50 11:50 11:55 12:50 13:50 13:55 14:50 14:55 14:59 */
+    static const int at[] = { 590, 650, 710, 715, 770, 830, 835, 890, 895, 899 };
+    CHOOSE(monday, .least = 1);
     assert_string_equal(got, "---------k");
-    choose(ages, 10, (struct store_retention){ 0 }, got);
+    CHOOSE(monday, .least = 0);
     assert_string_equal(got, "---------k");
-    choose(ages, 10, (struct store_retention){ .keep_seconds = 600, .keep_min = 1 }, got);
+    CHOOSE(monday, .every_s = 540);
     assert_string_equal(got, "-------kkk");
-    choose(ages, 10, (struct store_retention){ .keep_seconds = 600, .keep_hourly = 3 }, got);
-    assert_string_equal(got, "---kk-kkkk"); /* the newest of three hours */
-    choose(ages, 10, (struct store_retention){ .keep_min = 4 }, got);
+    CHOOSE(monday, .every_s = 539);
+    assert_string_equal(got, "--------kk");
+    /* The newest of each of the hours before the one that the newest point lies in. */
+    CHOOSE(monday, .hourly = 1);
+    assert_string_equal(got, "------k--k");
+    CHOOSE(monday, .hourly = 3);
+    assert_string_equal(got, "---kk-k--k");
+    CHOOSE(monday, .hourly = 24);
+    assert_string_equal(got, "kk-kk-k--k");
+    CHOOSE(monday, .every_s = 540, .hourly = 2);
+    assert_string_equal(got, "----k-kkkk");
+    CHOOSE(monday, .daily = 7);
+    assert_string_equal(got, "---------k");
+    CHOOSE(monday, .least = 4);
     assert_string_equal(got, "------kkkk");
-    choose(ages, 10, (struct store_retention){ .keep_seconds = 9000, .keep_max = 3 }, got);
-    assert_string_equal(got, "-------kkk");
-    choose(ages, 10,
-           (struct store_retention){ .keep_seconds = 99999, .keep_max = 2, .keep_min = 5 }, got);
-    assert_string_equal(got, "-----kkkkk");
-    choose(ages, 1, (struct store_retention){ .keep_min = 1 }, got);
-    assert_string_equal(got, "k");
+    CHOOSE(monday, .least = 100);
+    assert_string_equal(got, "kkkkkkkkkk");
+}
+
+static void test_retention_days_and_weeks(void **state)
+{
+    enum { DAY = 1440 };
+    char got[17];
+    /*                        Fri       Sat            Sun       Mon   Mon   Tue     next Mon */
+    static const int at[] = { -3 * DAY, -2 * DAY + 60, -1, 0, 700, DAY + 5, 7 * DAY };
+    CHOOSE(monday, .daily = 2);
+    assert_string_equal(got, "----kkk");
+    CHOOSE(monday, .daily = 7);
+    assert_string_equal(got, "kkk-kkk");
+    CHOOSE(monday, .weekly = 1);
+    assert_string_equal(got, "-----kk");
+    CHOOSE(monday, .weekly = 4);
+    assert_string_equal(got, "--k--kk"); /* Sunday 23:59 ends a week */
+    /* Before 1970 a week begins on Monday, too. */
+    choose(monday - 2840ll * 7 * DAY * minute, at, 7, (struct store_retention){ .weekly = 4 }, got);
+    assert_string_equal(got, "--k--kk");
+}
+
+/* Nothing but the points counts: a replica that has been away for a month gives nothing up. */
+static void test_retention_waits_for_points(void **state)
+{
+    struct store_point p[3] = { 0 };
+    for (int i = 0; i < 3; i++)
+        p[i].moment.us = monday + i * 10 * minute;
+    store_retention_apply(p, 3, &(struct store_retention){ .every_s = 3600 });
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(p[i].why & STORE_WHY_EVERY, STORE_WHY_EVERY);
+    assert_int_equal(p[0].goes.us, monday + 60 * minute);
+}
+
+static void test_retention_kinds(void **state)
+{
+    struct store_point p[6] = { 0 };
+    static const int at[] = { 0, 20, 40, 70, 75, 80 };
+    struct store_retention r = { .hourly = 4 };
+    for (int i = 0; i < 6; i++) {
+        p[i].moment.us = monday + at[i] * minute;
+        p[i].kind = VR_POINT_STANDARD;
+    }
+    p[1].kind = p[3].kind = VR_POINT_APPLICATION;
+    store_retention_apply(p, 6, &r);
+    /* Of an hour the application-consistent one; also in the hour that is not over. */
+    static const unsigned want[] = {
+        0, STORE_WHY_HOURLY, 0, STORE_WHY_HOURLY, 0, STORE_WHY_NEWEST
+    };
+    for (int i = 0; i < 6; i++)
+        assert_int_equal(p[i].why, want[i]);
+    assert_int_equal(p[1].goes.us, monday + 5 * 60 * minute);
+    r = (struct store_retention){ .app = true };
+    store_retention_apply(p, 6, &r);
+    for (int i = 0; i < 6; i++)
+        assert_int_equal(p[i].why, i == 3 ? STORE_WHY_APP : i == 5 ? STORE_WHY_NEWEST : 0);
+    assert_int_equal(p[3].goes.us, 0);
 }
 
 static void test_retention_pinned(void **state)
 {
-    struct store_point p[3] = { { .pinned = true } };
-    struct store_retention r = { .keep_min = 1, .keep_max = 1 };
-    bool drop[3];
-    retain_choose(p, 3, &r, (struct wall_us){ 100 * minute }, drop);
-    assert_false(drop[0]);
-    assert_true(drop[1]);
-    assert_false(drop[2]);
+    struct store_point p[4] = { { .pins = STORE_PIN_USER }, { .pins = STORE_PIN_USE } };
+    store_retention_apply(p, 4, &(struct store_retention){ .least = 1 });
+    assert_int_equal(p[0].why, STORE_WHY_PINNED);
+    assert_int_equal(p[1].why, STORE_WHY_PINNED);
+    assert_int_equal(p[2].why, 0);
+    assert_int_equal(p[3].why, STORE_WHY_NEWEST);
+    store_retention_apply(p, 0, &(struct store_retention){ .least = 1 });
+}
+
+/* A life: every @step seconds a point, what retention drops is gone. The clocks of primary and
+ * replica are off by what jump() says. Returns how many points there are at the end. */
+enum { LIFE_MAX = 512 };
+struct life {
+    struct store_point p[LIFE_MAX];
+    size_t n;
+    struct retain_time last;
+};
+
+static void live(struct life *l, int from, int seconds, int step, int64_t (*theirs)(int s),
+                 int64_t (*ours)(int s), struct store_retention r)
+{
+    for (int s = from; s <= seconds; s += step) {
+        assert_true(l->n < LIFE_MAX);
+        struct retain_time t = {
+            .instant = monday + (s + (theirs ? theirs(s) : 0)) * 1000000ll,
+            .received = monday + (s + 2 + (ours ? ours(s) : 0)) * 1000000ll,
+        };
+        retain_place(s ? &l->last : NULL, &t);
+        l->last = t;
+        l->p[l->n++] = (struct store_point){ .id.epoch = (uint64_t)s, .moment = { t.moment } };
+        store_retention_apply(l->p, l->n, &r);
+        size_t kept = 0;
+        for (size_t i = 0; i < l->n; i++)
+            if (l->p[i].why)
+                l->p[kept++] = l->p[i];
+        l->n = kept;
+    }
+}
+
+/* Is there a point at most @apart seconds away from each of the moments @from, @from - @every, ...
+ * (@count of them; seconds of true time)? */
+static bool reaches(const struct life *l, int64_t from, int64_t every, int count, int64_t apart)
+{
+    for (int k = 0; k < count; k++) {
+        int64_t want = from - k * every, best = INT64_MAX;
+        for (size_t i = 0; i < l->n; i++) {
+            int64_t off = llabs((int64_t)l->p[i].id.epoch - want);
+            best = off < best ? off : best;
+        }
+        if (best > apart)
+            return false;
+    }
+    return true;
+}
+
+static void test_retention_life(void **state)
+{
+    enum { DAY = 86400 };
+    static struct life l;
+    /* The default, cycles of 30 s: of the last hour the newest whole, the others a minute or two
+     * apart; 24 hours; a week of days. */
+    struct store_retention r = { .every_s = 3600, .every_max = 64, .hourly = 24, .daily = 7 };
+    l.n = 0;
+    live(&l, 0, 10 * DAY + 1800, 30, NULL, NULL, r);
+    assert_true(l.n <= 64 + 2 + 24 + 7);
+    assert_true(reaches(&l, 10 * DAY + 1800, 30, 32, 0));
+    assert_true(reaches(&l, 10 * DAY + 1800, 113, 32, 120));
+    assert_true(reaches(&l, 10 * DAY - 1, 3600, 24, 60));
+    assert_true(reaches(&l, 10 * DAY - 1, DAY, 7, 60));
+    /* The fastest cycles: no more points than before. */
+    l.n = 0;
+    live(&l, 0, DAY, 5, NULL, NULL, r);
+    assert_true(l.n <= 64 + 2 + 24 + 7);
+    assert_true(reaches(&l, DAY, 113, 32, 120));
+    assert_true(reaches(&l, DAY - 1, 3600, 24, 10));
+}
+
+static int64_t year_ahead(int s)
+{
+    return s < 36000 ? 0 : 365 * 86400;
+}
+
+static int64_t day_back(int s)
+{
+    return s < 36000 ? 0 : -86400;
+}
+
+static int64_t there_and_back(int s)
+{
+    return s >= 36000 && s < 37000 ? 365ll * 86400 : 0;
+}
+
+static int64_t to_1970(int s)
+{
+    return s < 36000 ? 0 : -1704067200;
+}
+
+/* Summer time ends in a country whose hosts keep local time. */
+static int64_t hour_back(int s)
+{
+    return s < 36000 ? 0 : -3600;
+}
+
+static int64_t runs_a_hundred_times_as_fast(int s)
+{
+    return s < 36000 ? 0 : 99ll * (s - 36000);
+}
+
+/* Whichever clock jumps, what a clock that is right would keep is there: all of the last hour, and
+ * a point of each of the last hours (their edges may have moved by the jump). */
+static void test_retention_clock_jumps(void **state)
+{
+    static struct life l;
+    int64_t (*const jumps[])(int) = { year_ahead, day_back, there_and_back, to_1970, hour_back };
+    struct store_retention r = { .every_s = 3600, .hourly = 12 };
+    for (size_t i = 0; i < VR_ARRAY_LEN(jumps); i++)
+        for (int who = 0; who < 2; who++)
+            for (int after = 0; after < 4; after++) {
+                int end = 36000 + after * 2400;
+                l.n = 0;
+                live(&l, 0, end, 300, who ? NULL : jumps[i], who ? jumps[i] : NULL, r);
+                assert_true(reaches(&l, end, 300, 12, 0));
+                if (!reaches(&l, end, 3600, 10, 3900)) {
+                    printf("jump %zu who %d after %d\n", i, who, after);
+                    for (size_t k = 0; k < l.n; k++)
+                        printf(" %d", (int)l.p[k].id.epoch);
+                    puts("");
+                }
+                assert_true(reaches(&l, end, 3600, 10, 3900));
+            }
+}
+
+/* A primary that was taken over claims that years pass, to have the good points given up. */
+static void test_retention_lying_primary(void **state)
+{
+    static struct life l;
+    struct store_retention r = { .every_s = 0, .hourly = 24, .daily = 7 };
+    l.n = 0;
+    live(&l, 0, 10 * 3600, 60, NULL, NULL, r);
+    size_t before = l.n;
+    live(&l, 10 * 3600 + 5, 12 * 3600, 5, runs_a_hundred_times_as_fast, NULL, r);
+    assert_true(reaches(&l, 10 * 3600 - 1, 3600, 9, 60) && l.n >= before);
 }
 
 /* ---- qcow2 ---- */
@@ -260,9 +497,16 @@ int main(void)
         T(test_documents),
         T(test_private),
         T(test_newer_is_refused),
+        T(test_older_is_brought_up),
         T(test_damage_is_refused),
         T(test_transaction_rolls_back),
         cmocka_unit_test(test_retention),
+        cmocka_unit_test(test_retention_days_and_weeks),
+        cmocka_unit_test(test_retention_waits_for_points),
+        cmocka_unit_test(test_retention_kinds),
+        cmocka_unit_test(test_retention_life),
+        cmocka_unit_test(test_retention_clock_jumps),
+        cmocka_unit_test(test_retention_lying_primary),
         cmocka_unit_test(test_retention_pinned),
         T(test_qcow2_facts),
         T(test_qcow2_rubbish),

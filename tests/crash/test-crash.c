@@ -23,11 +23,14 @@ static void live(struct world *w)
     w_half_stage(w, m, 1);
     w_cycle(w, m, 2);
     w_cycle(w, m, 3);
+    struct vr_point_id pinned = m->newest;
+    w_pin(w, m, &pinned, true);
     w_cycle(w, m, 4);
     w_half_stage(w, m, 5);
     w_doc(w, "second");
     w_cycle(w, m, 6);
-    w_merge(w, m, 2);
+    w_merge(w, m, 2); /* below the pinned point, too */
+    w_pin(w, m, &pinned, false);
     struct vr_point_id older = m->newest;
     w_cycle(w, m, 7);
     w_half_stage(w, m, 8);

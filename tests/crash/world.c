@@ -131,27 +131,48 @@ void w_cycle(struct world *w, struct mach *m, unsigned seed)
     memset(m->pending, 0, sizeof m->pending);
 }
 
+/* What retention may give up: all but the newest one and the pinned ones, as long as @keep are
+ * left. */
 static void forgive(struct mach *m, size_t keep)
 {
-    for (size_t i = m->n_known; i-- > 0;)
-        if (m->known[i].must && keep > 0)
-            keep--;
+    size_t kept = 0;
+    bool newest = keep > 0;
+    for (size_t i = 0; i < m->n_known; i++)
+        kept += m->known[i].must && m->known[i].pinned;
+    for (size_t i = m->n_known; i-- > 0;) {
+        if (!m->known[i].must || m->known[i].pinned) {
+            newest = newest && !m->known[i].must;
+            continue;
+        }
+        if (newest || kept < keep)
+            kept++;
         else
             m->known[i].must = false;
+        newest = false;
+    }
 }
 
 void w_merge(struct world *w, struct mach *m, uint32_t keep)
 {
-    struct store_retention r = { .keep_min = keep };
+    struct store_retention r = { .least = keep };
     forgive(m, keep);
     for (;;) {
         struct store_merge *mg = NULL;
-        ok(store_merge_prepare(w->st, &m->id, &r, vr_wall_now(), &mg, &err));
+        ok(store_merge_prepare(w->st, &m->id, &r, &mg, &err));
         if (!mg)
             return;
         ok(store_merge_run(mg, &err));
         ok(store_merge_finish(w->st, mg, &err));
     }
+}
+
+void w_pin(struct world *w, struct mach *m, const struct vr_point_id *p, bool on)
+{
+    struct known_point *k = w_known(m, p);
+    if (!on)
+        k->pinned = false;
+    ok(store_point_pin(w->st, &m->id, p, STORE_PIN_USER, on, &err));
+    k->pinned = on;
 }
 
 void w_index(struct world *w, struct mach *m)

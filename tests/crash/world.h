@@ -14,6 +14,7 @@ struct known_point {
     struct vr_point_id id;
     struct td_disk d[DISKS];
     bool must; /* listed, or something was lost */
+    bool pinned;
 };
 
 struct mach {
@@ -45,6 +46,7 @@ void w_create(struct world *w, struct mach *m);
 void w_cycle(struct world *w, struct mach *m, unsigned seed);
 void w_half_stage(struct world *w, struct mach *m, unsigned seed);
 void w_merge(struct world *w, struct mach *m, uint32_t keep);
+void w_pin(struct world *w, struct mach *m, const struct vr_point_id *p, bool on);
 void w_index(struct world *w, struct mach *m);
 void w_failover(struct world *w, struct mach *m, const struct vr_point_id *p);
 void w_vm_writes(struct world *w, struct mach *m, unsigned seed);

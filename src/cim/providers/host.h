@@ -54,6 +54,7 @@ struct host {
     uint16_t peer_port;     /* where peers connect, or would if this host listened */
     const char *cert_der_base64;
     const char *storage; /* default folder of replicas */
+    struct rel_keep floor; /* replicas here are never kept with fewer points */
 
     struct hostset *set; /* loaded before; changed by the providers, which call save() then */
 
@@ -85,6 +86,10 @@ struct host {
                            struct vr_uuid *ret_job, struct vr_err *err);
     int (*verify)(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point,
                   const char *owner, struct vr_uuid *ret_job, struct vr_err *err);
+
+    /* Pin a recovery point for the user or lift that pin; the job ends when it is written. */
+    int (*pin)(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point, bool on,
+               const char *owner, struct vr_uuid *ret_job, struct vr_err *err);
 
     /* Test machines, also such as are being made or destroyed; in the order they were made. May be
      * NULL, as the three below. */

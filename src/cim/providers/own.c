@@ -121,6 +121,32 @@ static const char *const point_kinds[] = {
     [VR_POINT_PLANNED] = "planned",
 };
 
+static const struct {
+    unsigned bit;
+    const char *text;
+} reasons[] = {
+    { STORE_WHY_NEWEST, "newest" }, { STORE_WHY_APP, "application" },
+    { STORE_WHY_EVERY, "every" },   { STORE_WHY_HOURLY, "hourly" },
+    { STORE_WHY_DAILY, "daily" },   { STORE_WHY_WEEKLY, "weekly" },
+};
+
+static void set_retention(struct cim_inst *in, const struct store_point *pt)
+{
+    const char *why[VR_ARRAY_LEN(reasons) + 2];
+    size_t n = 0;
+
+    if (pt->pins & STORE_PIN_USER)
+        why[n++] = "pinned";
+    if (pt->pins & STORE_PIN_USE)
+        why[n++] = "in use";
+    for (size_t i = 0; i < VR_ARRAY_LEN(reasons); i++)
+        if (pt->why & reasons[i].bit)
+            why[n++] = reasons[i].text;
+    cim_inst_set_bool(in, POINT(PINNED), pt->pins & STORE_PIN_USER);
+    cim_inst_set_strv(in, POINT(KEPTBECAUSE), why, n);
+    cim_inst_set_time(in, POINT(GOESAFTER), pt->goes);
+}
+
 static bool emit_points(const struct host_providers *p, const struct vm *vm, struct cim_sink *sink)
 {
     const struct store_point *v;
@@ -137,6 +163,7 @@ static bool emit_points(const struct host_providers *p, const struct vm *vm, str
         cim_inst_set_str(in, POINT(KIND), point_kinds[kind]);
         cim_inst_set_uint(in, POINT(BYTES), v[i].bytes);
         cim_inst_set_str(in, POINT(DIGEST), v[i].digest[0] ? v[i].digest : NULL);
+        set_retention(in, &v[i]);
         if (!cim_emit(sink, in))
             return false;
     }
@@ -155,6 +182,47 @@ static enum cim_status get(void *ctx, const struct cim_caller *who, const struct
     return get_vm(ctx, path, emit_points, ret, err);
 }
 
+static int change_pin(struct call *c, bool on, struct vr_err *err)
+{
+    const struct host *h = c->p->h;
+    struct vr_uuid uuid, job;
+    struct vm vm;
+
+    if (vr_uuid_parse(cim_inst_str(c->target, POINT(MACHINEIDENTIFIER)), &uuid, err) < 0 ||
+        !vm_find(c->p, &uuid, &vm))
+        return vr_fail(err, VR_E_UNAVAIL, 0, "the machine is gone");
+    const struct store_point *pt = vm_point(c->p, &vm, cim_inst_str(c->target, POINT(INSTANCEID)));
+    if (!pt)
+        return vr_fail(err, VR_E_STATE, 0, "the recovery point is gone");
+    if (h->pin(h->ctx, &uuid, &pt->id, on, c->who->name, &job, err) < 0)
+        return -1;
+    call_job(c, &job);
+    return 0;
+}
+
+static int pin(struct call *c, struct vr_err *err)
+{
+    return change_pin(c, true, err);
+}
+
+static int unpin(struct call *c, struct vr_err *err)
+{
+    return change_pin(c, false, err);
+}
+
+static const struct method point_methods[] = {
+    { CIM_M_VMR_RECOVERYPOINT_PIN, CIM_ROLE_OPERATOR, pin },
+    { CIM_M_VMR_RECOVERYPOINT_UNPIN, CIM_ROLE_ADMIN, unpin },
+};
+
+static enum cim_status invoke_point(void *ctx, const struct cim_caller *who,
+                                    const struct cim_inst *target, const struct cim_method *m,
+                                    struct cim_args *args, uint32_t *ret, struct vr_err *err)
+{
+    return prov_dispatch(ctx, who, target, m, args, point_methods, VR_ARRAY_LEN(point_methods), ret,
+                         err);
+}
+
 void prov_register_own(struct cim_server *s, struct host_providers *p)
 {
     cim_server_register(
@@ -162,7 +230,9 @@ void prov_register_own(struct cim_server *s, struct host_providers *p)
                .cls = CIM_C_VMR_HOST, .ctx = p, .enumerate = enum_host, .invoke = invoke });
     cim_server_register(
         s, &(struct cim_provider){ .cls = CIM_C_VMR_PEER, .ctx = p, .enumerate = enum_peers });
-    cim_server_register(
-        s, &(struct cim_provider){
-               .cls = CIM_C_VMR_RECOVERYPOINT, .ctx = p, .enumerate = enum_points, .get = get });
+    cim_server_register(s, &(struct cim_provider){ .cls = CIM_C_VMR_RECOVERYPOINT,
+                                                   .ctx = p,
+                                                   .enumerate = enum_points,
+                                                   .get = get,
+                                                   .invoke = invoke_point });
 }

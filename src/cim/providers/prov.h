@@ -205,7 +205,7 @@ enum cim_status refs_vm(void *ctx, const struct cim_path *object, struct cim_sin
     G(settings)                                                                                  \
     G(system)                                                                                    \
     G(job) G(vssd) G(storage) G(assoc) G(own) G(status) G(vsms) G(testfailover) G(authorization) \
-        G(network) G(rest)
+        G(network) G(retention) G(rest)
 #define G(name) void prov_register_##name(struct cim_server *s, struct host_providers *p);
 PROV_GROUPS(G)
 #undef G

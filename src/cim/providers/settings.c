@@ -61,7 +61,7 @@ static bool emit_one(const struct host_providers *p, const struct vm *vm, int n,
     cim_inst_set_bool(in, P(COMPRESSIONENABLED), s->compression);
     cim_inst_set_bool(in, P(BYPASSPROXYSERVER), s->bypass_proxy);
     cim_inst_set_bool(in, P(REPLICATEHOSTKVPITEMS), s->replicate_kvp);
-    cim_inst_set_uint(in, P(APPLICATIONCONSISTENTSNAPSHOTINTERVAL), s->app_interval_hours);
+    cim_inst_set_uint(in, P(APPLICATIONCONSISTENTSNAPSHOTINTERVAL), rel_app_hours(s));
     cim_inst_set_uint(in, P(RECOVERYHISTORY), s->recovery_history);
     cim_inst_set_bool(in, P(AUTORESYNCHRONIZEENABLED), s->auto_resync);
     cim_inst_set_interval(in, P(AUTORESYNCHRONIZEINTERVALSTART), s->resync_start_s);
@@ -274,8 +274,10 @@ int settings_of(struct call *c, const struct vm *vm, const struct cim_inst *in,
     s.bypass_proxy = get_bool(in, P(BYPASSPROXYSERVER), s.bypass_proxy, d->bypass_proxy);
     s.replicate_kvp = get_bool(in, P(REPLICATEHOSTKVPITEMS), s.replicate_kvp, d->replicate_kvp);
     s.auto_resync = get_bool(in, P(AUTORESYNCHRONIZEENABLED), s.auto_resync, d->auto_resync);
-    s.app_interval_hours = (uint16_t)get_uint(in, P(APPLICATIONCONSISTENTSNAPSHOTINTERVAL),
-                                              s.app_interval_hours, d->app_interval_hours);
+    uint64_t hours =
+        get_uint(in, P(APPLICATIONCONSISTENTSNAPSHOTINTERVAL), rel_app_hours(&s), rel_app_hours(d));
+    if (hours != rel_app_hours(&s)) /* handed back unchanged: an interval in seconds stays */
+        s.app_interval_s = hours > UINT16_MAX ? UINT32_MAX : (uint32_t)hours * 3600;
     s.recovery_history =
         (uint16_t)get_uint(in, P(RECOVERYHISTORY), s.recovery_history, d->recovery_history);
     s.interval_s = (uint32_t)get_uint(in, P(REPLICATIONINTERVAL), s.interval_s, d->interval_s);

@@ -200,6 +200,17 @@ static int h_test(void *ctx, const char *point, uint16_t port, const char *owner
     return h_job(ctx, JOB_TEST_CONNECTION, NULL, owner, ret_job);
 }
 
+static int h_pin(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point, bool on,
+                 const char *owner, struct vr_uuid *ret_job, struct vr_err *err)
+{
+    struct world *w = ctx;
+    (void)err;
+    for (size_t i = 0; i < w->n_points; i++)
+        if (vr_point_eq(&w->points[i].id, point))
+            w->points[i].pins = on ? STORE_PIN_USER : 0;
+    return h_job(ctx, JOB_PIN, machine, owner, ret_job);
+}
+
 static int h_verify(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point,
                     const char *owner, struct vr_uuid *ret_job, struct vr_err *err)
 {
@@ -314,6 +325,7 @@ int world_new(void **st)
                              .test_connection = h_test,
                              .verify = h_verify,
                              .save_service = h_save_service,
+                             .pin = h_pin,
                              .save = h_save };
     w->host.set = hostset_new();
     w->written = hostset_new();
