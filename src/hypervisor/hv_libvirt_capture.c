@@ -380,9 +380,28 @@ static int check_parent(struct begin *b, bool live, struct vr_err *err)
             vr_err_move(err, &e);
             return -1;
         }
-        return vr_fail(err, VR_E_TRACKING, 0, "%s: %s", b->parent, e.msg);
+        return vr_fail_detail(err, VR_E_TRACKING, e.kind == VR_E_TRACKING ? e.detail : VR_LOST_NOT,
+                              "%s: %s", b->parent, e.msg);
     }
     return 0;
+}
+
+/* libvirt says only that a change map cannot be used; the images know whether it was ever there. */
+static void name_the_loss(struct begin *b, struct vr_err *e)
+{
+    if (!b->parent || e->kind != VR_E_TRACKING || e->detail != VR_LOST_NOT)
+        return;
+    e->detail = VR_LOST_UNCLEAN;
+    for (size_t i = 0; i < b->n; i++) {
+        imginfo_auto struct imginfo info = { .qcow2 = false };
+        const struct hv_disk *d = lv_disk(&b->m, b->targets[i]);
+        if (!d || !d->trackable || imginfo_read(d->path, "qcow2", &info, NULL) < 0 ||
+            imginfo_bitmap(&info, b->parent))
+            continue;
+        e->detail = VR_LOST_MISSING;
+        vr_err_wrap(e, "disk %s", d->target);
+        return;
+    }
 }
 
 static int begin(struct begin *b, struct vr_err *err)
@@ -428,7 +447,10 @@ int hv_capture_begin(struct hv *hv, const struct vr_uuid *uuid, const char *cons
     b.cap->disks = vr_new0(VR_DISKS_MAX, sizeof *b.cap->disks);
     snprintf(b.cap->checkpoint, sizeof b.cap->checkpoint, "%s", checkpoint);
     snprintf(b.cap->parent, sizeof b.cap->parent, "%s", parent ? parent : "");
-    int rc = begin(&b, err);
+    struct vr_err why = VR_ERR_INIT;
+    int rc = begin(&b, &why);
+    name_the_loss(&b, &why);
+    vr_err_move(err, &why);
     hv_machine_done(&b.m);
     if (rc < 0) {
         capture_free(b.cap);

@@ -237,11 +237,10 @@ static void sort_last(struct listing *l)
 
 static void judge(const struct listing *l, struct hv_checkpoint *c, const char *xml)
 {
-    char why[256];
     for (size_t i = 0; i < l->n_disks; i++) {
         bool stored = imginfo_bitmap(&l->info[i], c->name) != NULL;
         bool good = l->active ? xml && domxml_checkpoint_has(xml, l->disks[i]->target, true)
-                              : imginfo_tracks(l->disks[i]->path, c->name, why, sizeof why);
+                              : imginfo_tracks(l->disks[i]->path, c->name, NULL) == 0;
         if (!good)
             c->usable = false;
         if (!good && !stored)
@@ -340,11 +339,10 @@ static int adopt(virDomainPtr dom, const struct hv_machine *m, const char *name,
         return -1;
     for (size_t i = 0; i < n; i++) {
         const struct hv_disk *d = lv_disk(m, targets[i]);
-        char why[256];
         if (!d)
             return vr_fail(err, VR_E_INVAL, 0, "%s has no disk %s", m->name, targets[i]);
-        if (!active && d->trackable && !imginfo_tracks(d->path, name, why, sizeof why))
-            return vr_fail(err, VR_E_TRACKING, 0, "%s %s: %s", m->name, targets[i], why);
+        if (!active && d->trackable && imginfo_tracks(d->path, name, err) < 0)
+            return vr_err_wrap(err, "disk %s", targets[i]);
     }
     if (covers(dom, m, name, targets, n))
         return 0;

@@ -15,6 +15,7 @@
 
 #include "base/alloc.h"
 #include "base/codec.h"
+#include "model/model.h"
 
 enum {
     HEADER_V2 = 72,
@@ -249,25 +250,27 @@ static bool below_has(const char *path, const char *backing, const char *name)
     return false;
 }
 
-bool imginfo_tracks(const char *path, const char *name, char *why, size_t n)
+int imginfo_tracks(const char *path, const char *name, struct vr_err *err)
 {
     struct vr_err e = VR_ERR_INIT;
     imginfo_auto struct imginfo i = { .qcow2 = false };
-    if (imginfo_read(path, "qcow2", &i, &e) < 0) {
-        snprintf(why, n, "%s", e.msg);
-        return false;
-    }
+    if (imginfo_read(path, "qcow2", &i, &e) < 0)
+        return vr_fail_detail(err, VR_E_TRACKING, VR_LOST_UNKNOWN, "%s", e.msg);
     const struct imginfo_bitmap *b = imginfo_bitmap(&i, name);
-    const char *what = NULL;
-    if (!b)
-        what = "is not in the image";
-    else if (b->in_use)
-        what = "was not closed cleanly";
-    else if (!b->recording)
-        what = "is disabled and missed writes";
-    else if (i.backing && below_has(path, i.backing, name))
-        what = "is spread over a chain of snapshots";
-    if (what)
-        snprintf(why, n, "bitmap %s %s (%s)", name, what, path);
-    return !what;
+    const struct {
+        bool so;
+        enum vr_lost lost;
+        const char *what;
+    } cases[] = {
+        { !b, VR_LOST_MISSING, "is not in the image" },
+        { b && b->in_use, VR_LOST_UNCLEAN, "was not closed cleanly" },
+        { b && !b->recording, VR_LOST_DISABLED, "is disabled and missed writes" },
+        { i.backing && below_has(path, i.backing, name), VR_LOST_SNAPSHOT,
+          "is spread over a chain of snapshots" },
+    };
+    for (size_t k = 0; k < VR_ARRAY_LEN(cases); k++)
+        if (cases[k].so)
+            return vr_fail_detail(err, VR_E_TRACKING, cases[k].lost, "bitmap %s %s (%s)", name,
+                                  cases[k].what, path);
+    return 0;
 }

@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "model/model.h"
 
 /* What an image says about itself, read from its header without starting a program. */
 
@@ -44,8 +45,8 @@ const struct imginfo_bitmap *imginfo_bitmap(const struct imginfo *i, const char 
 /* imginfo_tracks() - can the changes since bitmap @name be had from the closed image @path alone?
  * The bitmap must be there, recording, not inconsistent, and no image below may have one of the
  * same name (then a snapshot was taken and the bitmap on top knows only what came after it).
- * Returns: true, or false with the reason in @why (@n bytes). Thread: any; blocks. */
-bool imginfo_tracks(const char *path, const char *name, char *why, size_t n);
+ * Returns: 0, or VR_E_TRACKING with the case (enum vr_lost) as detail. Thread: any; blocks. */
+int imginfo_tracks(const char *path, const char *name, struct vr_err *err);
 
 /* imginfo_backing_path() - path of the file below image @path; *ret is NULL if there is none or if
  * it is no plain file. A plain @format has none. Caller frees *ret. Errors: as imginfo_read(). */

@@ -219,8 +219,8 @@ GUARD(may_receive)
     /* Changes since a point not newer than ours cover everything that may differ: redundant, never
      * wrong. Changes since a point that we never had would leave a gap. */
     if (ev->latest && (!same || ev->point.epoch > r->newest.epoch))
-        return vr_fail(
-            err, VR_E_TRACKING, 0,
+        return vr_fail_detail(
+            err, VR_E_TRACKING, VR_LOST_PEER,
             "the replica of machine %s does not hold the point that the changes start from",
             r->name);
     return 1;

@@ -14,6 +14,7 @@
 #include <libnbd.h>
 
 #include "base/alloc.h"
+#include "model/model.h"
 
 enum {
     CONNS_MAX = 8,
@@ -83,7 +84,8 @@ static int connect_socket(struct vnbd *n, const struct vnbd_config *cfg, struct 
     if (nbd_can_meta_context(h, ctx_alloc) != 1)
         return vr_fail(err, VR_E_IO, 0, "%s: the server does not tell what is allocated", n->name);
     if (n->context && nbd_can_meta_context(h, n->context) != 1)
-        return vr_fail(err, VR_E_TRACKING, 0, "%s: there is no change map %s", n->name, n->context);
+        return vr_fail_detail(err, VR_E_TRACKING, VR_LOST_MISSING, "%s: there is no change map %s",
+                              n->name, n->context);
     return 0;
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/codec.h"
+#include "model/model.h"
 
 enum { FRAME_STEP = 1 << 20 }; /* bytes of a body that are taken on trust at a time */
 
@@ -192,6 +193,7 @@ int frame_err_get(const void *p, size_t n, struct vr_err *ret, struct vr_err *er
     bool known = k != VR_OK && vr_kind_scope(k) != VR_SCOPE_PROC;
     e.kind = known ? k : VR_E_PEER;
     e.sys = (int)sys;
+    e.detail = k == VR_E_TRACKING ? VR_LOST_PEER : 0;
     e.where = "peer";
     if (known)
         snprintf(e.msg, sizeof e.msg, "%s", msg);
