@@ -3,6 +3,7 @@
  * in the tree must be what the table says. */
 #include "replication/step.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +29,76 @@ static void put_states(FILE *f)
         fprintf(f, "| %s | %s | %u | %s |\n", rel_state_name(r.st), modes[rel_mode(&r)],
                 rel_cim_state(&r), rel_state_text(r.st));
     }
+}
+
+/* ---- the diagrams: one per side; what leads back to the same state is left out ---- */
+static bool row_at(size_t *i, int from, int to, struct rel_row *ret)
+{
+    while (rel_table_row((*i)++, ret))
+        if ((int)ret->from == from && (int)ret->to == to)
+            return true;
+    return false;
+}
+
+static void put_edge(FILE *f, int from, int to)
+{
+    struct rel_row row;
+    size_t i = 0, n = 0;
+    bool told[EV_COUNT] = { false };
+    while (row_at(&i, from, to, &row)) {
+        if (told[row.ev] || row.ev == EV_U_REMOVE)
+            continue;
+        told[row.ev] = true;
+        if (!n++)
+            fprintf(f, "    %s --> %s : ", rel_state_name((enum rel_state)from),
+                    rel_state_name((enum rel_state)to));
+        fprintf(f, "%s%s", n > 1 ? ", " : "", rel_event_text(row.ev));
+    }
+    if (n)
+        fprintf(f, "\n");
+}
+
+static bool is_in(int st, enum rel_mode mode)
+{
+    const char *name = rel_state_name((enum rel_state)st);
+    return st == ST_NONE || name[0] == (mode == REL_MODE_PRIMARY ? 'P' : 'R');
+}
+
+static bool takes_part(int st, enum rel_mode mode)
+{
+    struct rel_row row;
+    if (is_in(st, mode))
+        return true;
+    for (size_t i = 0; rel_table_row(i, &row); i++)
+        if ((int)row.to == st && row.from != ST_NONE && is_in((int)row.from, mode))
+            return true;
+    return false;
+}
+
+static void put_diagram(FILE *f, const char *title, enum rel_mode mode)
+{
+    fprintf(f, "\n### %s\n\n```mermaid\nstateDiagram-v2\n", title);
+    for (int i = 0; i < ST_COUNT; i++) {
+        struct rel r = { .st = (enum rel_state)i };
+        if (takes_part(i, mode))
+            fprintf(f, "    state \"%s (%u)\" as %s\n", rel_state_text(r.st), rel_cim_state(&r),
+                    rel_state_name(r.st));
+    }
+    fprintf(f, "    [*] --> NONE\n");
+    for (int from = 0; from < ST_COUNT; from++)
+        for (int to = 0; to < ST_COUNT; to++)
+            if (from != to && is_in(from, mode) && (from != ST_NONE || is_in(to, mode)))
+                put_edge(f, from, to);
+    fprintf(f, "```\n");
+}
+
+static void put_diagrams(FILE *f)
+{
+    fprintf(f, "\n## Diagrams\n\nWhat leads from one state to another; the number is "
+               "ReplicationState. `disable` leads from every state in which nothing else is under "
+               "way to the one in which it is being removed, and is left out.\n");
+    put_diagram(f, "The primary", REL_MODE_PRIMARY);
+    put_diagram(f, "The replica", REL_MODE_REPLICA);
 }
 
 static void put_effects(FILE *f)
@@ -110,6 +181,7 @@ int main(int argc, char **argv)
                "`src/replication/transitions.def`; `src/replication/step.c` looks rows up and "
                "`src/replication/engine.c` has the effects carried out.\n\n");
     put_states(f);
+    put_diagrams(f);
     put_events(f);
     put_effects(f);
     put_rows(f);

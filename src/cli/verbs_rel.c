@@ -13,9 +13,28 @@
 
 /* What ModifyReplicationSettings and CreateReplicationRelationship are told; NULL: unchanged. */
 struct wanted {
-    const char *interval, *history, *app, *to, *port;
+    const char *interval, *history, *app, *to, *port, *window;
     bool compress, no_compress;
+    char window_start[32], window_end[32]; /* as CIM has them */
 };
+
+/* "always", "never" or "18:30-06:00", local time of the primary. */
+static int read_window(struct wanted *w)
+{
+    unsigned h1, m1, h2, m2;
+    int end = 0;
+    if (!w->window || !strcmp(w->window, "never"))
+        return 0;
+    if (!strcmp(w->window, "always"))
+        h1 = m1 = h2 = m2 = 0;
+    else if (sscanf(w->window, "%2u:%2u-%2u:%2u%n", &h1, &m1, &h2, &m2, &end) != 4 ||
+             w->window[end] || h1 > 23 || h2 > 23 || m1 > 59 || m2 > 59)
+        return fprintf(stderr, "vmreplica: --resync-window takes always, never or HH:MM-HH:MM\n"),
+               -1;
+    snprintf(w->window_start, sizeof w->window_start, "00000000%02u%02u00.000000:000", h1, m1);
+    snprintf(w->window_end, sizeof w->window_end, "00000000%02u%02u00.000000:000", h2, m2);
+    return 0;
+}
 
 static size_t wanted_props(const struct wanted *w, struct wsmc_arg *p)
 {
@@ -30,6 +49,15 @@ static size_t wanted_props(const struct wanted *w, struct wsmc_arg *p)
     if (w->compress || w->no_compress)
         p[n++] = (struct wsmc_arg){ .name = "CompressionEnabled",
                                     .value = w->no_compress ? "FALSE" : "TRUE" };
+    if (w->window)
+        p[n++] = (struct wsmc_arg){ .name = "AutoResynchronizeEnabled",
+                                    .value = strcmp(w->window, "never") ? "TRUE" : "FALSE" };
+    if (w->window_start[0]) {
+        p[n++] =
+            (struct wsmc_arg){ .name = "AutoResynchronizeIntervalStart", .value = w->window_start };
+        p[n++] =
+            (struct wsmc_arg){ .name = "AutoResynchronizeIntervalEnd", .value = w->window_end };
+    }
     if (w->to)
         p[n++] = (struct wsmc_arg){ .name = "RecoveryConnectionPoint", .value = w->to };
     if (w->port)
@@ -81,21 +109,26 @@ int verb_enable(struct cli *c)
 {
     const char *args[2];
     const char *exclude[65] = { NULL };
-    struct wanted w = { .to = NULL };
+    struct wanted w = { .window = "always" };
     bool start = false;
     const struct cli_option o[] = { { .name = "to", .value = &w.to },
                                     { .name = "interval", .value = &w.interval },
                                     { .name = "points", .value = &w.history },
                                     { .name = "exclude", .many = exclude },
+                                    { .name = "resync-window", .value = &w.window },
                                     { .name = "no-compression", .flag = &w.no_compress },
                                     { .name = "start", .flag = &start } };
-    if (cli_parse(c, "enable", o, VR_ARRAY_LEN(o), args, 1, 1) < 0 || !w.to) {
+    if (cli_parse(c, "enable", o, VR_ARRAY_LEN(o), args, 1, 1) < 0 || !w.to ||
+        read_window(&w) < 0) {
         cli_usage("enable");
         fputs(
             "  --to HOST          the paired host that shall hold the replica\n"
             "  --interval SECONDS between cycles, 5 to 3600 [300]\n"
             "  --points N         additional hourly recovery points, 0 to 24 [0]\n"
             "  --exclude DISK     leave out a disk (target such as vdb, or path); may be repeated\n"
+            "  --resync-window W  when disks are compared after tracking of changes was lost: "
+            "always,\n"
+            "                     never (only when asked), HH:MM-HH:MM local time [always]\n"
             "  --no-compression   send as it is\n"
             "  --start            make the initial copy at once\n",
             stderr);
@@ -160,15 +193,16 @@ int verb_set(struct cli *c)
                                     { .name = "points", .value = &w.history },
                                     { .name = "app-hours", .value = &w.app },
                                     { .name = "port", .value = &w.port },
+                                    { .name = "resync-window", .value = &w.window },
                                     { .name = "compression", .flag = &w.compress },
                                     { .name = "no-compression", .flag = &w.no_compress } };
-    if (cli_parse(c, "set", o, VR_ARRAY_LEN(o), args, 1, 1) < 0)
+    if (cli_parse(c, "set", o, VR_ARRAY_LEN(o), args, 1, 1) < 0 || read_window(&w) < 0)
         return cli_usage("set");
     struct wsmc_arg p[16];
     size_t n = wanted_props(&w, p + 1);
     if (!n) {
         fputs("vmreplica: nothing to set: --interval SECONDS, --points N, --app-hours N, "
-              "--port N, --compression, --no-compression\n",
+              "--port N, --resync-window W, --compression, --no-compression\n",
               stderr);
         return cli_usage("set");
     }

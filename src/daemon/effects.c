@@ -335,6 +335,16 @@ static struct wall_us env_wall(void *ctx)
     return vr_wall_now();
 }
 
+static uint32_t env_day_second(void *ctx, struct wall_us t)
+{
+    time_t at = (time_t)(t.us / 1000000);
+    struct tm tm;
+    (void)ctx;
+    localtime_r(&at, &tm);
+    uint32_t s = (uint32_t)(tm.tm_hour * 3600 + tm.tm_min * 60 + tm.tm_sec);
+    return s < 86400 ? s : 86399; /* a leap second */
+}
+
 static void env_random(void *ctx, void *p, size_t n)
 {
     (void)ctx;
@@ -365,6 +375,7 @@ struct engine_env daemon_env(struct daemon *d)
     return (struct engine_env){ .ctx = d,
                                 .mono = env_mono,
                                 .wall = env_wall,
+                                .day_second = env_day_second,
                                 .random = env_random,
                                 .run = env_run,
                                 .write_job = env_write_job,

@@ -17,8 +17,10 @@ void rel_set_error(struct rel *r, const struct rel_event *ev)
 void rel_lose(struct rel *r, const struct rel_event *ev, unsigned why, const char *text)
 {
     r->tracked = false;
+    r->wanted_since.ms = 0; /* no cycle is waited for until the comparison is over */
     if (r->lost != VR_LOST_NOT)
         return;
+    r->resync_held = false;
     r->lost = why > VR_LOST_NOT && why < VR_LOST_COUNT ? (enum vr_lost)why : VR_LOST_UNKNOWN;
     r->lost_at = ev->wall;
     snprintf(r->lost_text, sizeof r->lost_text, "%s", text);
@@ -109,8 +111,30 @@ ACTION(schedule)
 ACTION(schedule_resync)
 {
     rel_lose(r, ev, VR_LOST_ASKED, "");
+    r->resync_held = r->start_by_window = false;
     r->start_at = ev->start_at;
     r->due.ms = ev->mono.ms + (ev->start_at.us - ev->wall.us) / 1000 + 1;
+}
+
+/* Outside of the daily window: the next one is waited for. src:[contract.md D.4] */
+ACTION(await_window)
+{
+    int64_t wait_s = ((int64_t)r->set.resync_start_s - ev->day_s + 86400) % 86400;
+    r->start_at.us = ev->wall.us + wait_s * 1000000;
+    r->start_by_window = true;
+    r->due.ms = ev->mono.ms + wait_s * 1000 + 1;
+}
+
+ACTION(hold)
+{
+    rel_a_park(r, ev);
+    r->resync_held = true;
+}
+
+ACTION(hold_scheduled)
+{
+    rel_a_unschedule(r, ev);
+    r->resync_held = true;
 }
 
 ACTION(reschedule)
@@ -282,6 +306,7 @@ ACTION(bind_seed)
 
 ACTION(park)
 {
+    r->wanted_since.ms = 0; /* what nobody wants is not missed */
     r->start_at.us = 0;
     r->due.ms = 0;
     if (r->flow.phase != FLOW_IDLE)
@@ -291,6 +316,7 @@ ACTION(park)
 ACTION(go)
 {
     r->start_at.us = 0;
+    r->resync_held = false;
     r->failures = 0;
     vr_err_clear(&r->last_err);
     if (r->flow.phase == FLOW_IDLE)
@@ -302,6 +328,7 @@ ACTION(go)
 ACTION(resync)
 {
     r->start_at.us = 0;
+    r->resync_held = false;
     rel_lose(r, ev, VR_LOST_ASKED, "");
     r->failures = 0;
     if (r->flow.phase == FLOW_IDLE)
@@ -439,6 +466,18 @@ ACTION(modify)
         rel_due_now(r, ev);
 }
 
+/* Another window, or none at all. */
+ACTION(modify_waiting)
+{
+    r->set = ev->set;
+    if (r->start_by_window) {
+        r->start_at.us = 0;
+        r->start_by_window = false;
+    }
+    if (!r->start_at.us)
+        rel_due_now(r, ev);
+}
+
 ACTION(remove)
 {
     (void)ev;
@@ -460,6 +499,7 @@ ACTION(removed)
 ACTION(restart)
 {
     r->flow = (struct rel_flow){ .phase = FLOW_IDLE };
+    r->wanted_since.ms = 0;
     r->rx_active = r->rx_cancel = false;
     r->failures = 0;
     switch (r->st) {

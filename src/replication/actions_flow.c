@@ -16,6 +16,24 @@ static void begin(struct rel *r, const struct rel_event *ev, enum flow_kind kind
         .began = ev->mono,
     };
     r->due.ms = 0;
+    if (!r->wanted_since.ms && kind == FLOW_CYCLE) {
+        r->wanted_since.ms = ev->mono.ms ? ev->mono.ms : 1;
+        r->missed = 0;
+    }
+}
+
+/* An interval in which the cycle that was wanted did not bring a point, however often it was tried.
+ * src:[contract.md D.1 "A cycle is missed"] */
+static void count_missed(struct rel *r, const struct rel_event *ev)
+{
+    if (!r->wanted_since.ms || !r->set.interval_s)
+        return;
+    int64_t gone = ev->mono.ms - r->wanted_since.ms, each = (int64_t)r->set.interval_s * 1000;
+    uint32_t n = gone > each ? (uint32_t)((gone - 1) / each) : 0;
+    if (n > r->missed) {
+        r->stat_miss += n - r->missed;
+        r->missed = n;
+    }
 }
 
 /* Only the very first attempt may copy blindly: a later one may find there what an earlier one
@@ -79,6 +97,7 @@ static void retry_later(struct rel *r, const struct rel_event *ev)
 static void count_failure(struct rel *r, const struct rel_event *ev)
 {
     rel_set_error(r, ev);
+    count_missed(r, ev);
     r->failures++;
     r->stat_fail++;
     if (ev->err.kind == VR_E_PEER || ev->err.kind == VR_E_TIMEOUT)
@@ -122,10 +141,12 @@ ACTION(ship_lost_tracking)
 
 ACTION(shipped)
 {
-    bool late = ev->mono.ms - r->flow.began.ms > (int64_t)r->set.interval_s * 1000;
+    count_missed(r, ev);
+    r->wanted_since.ms = 0;
     r->acked = (struct vr_point_id){ .lineage = r->lineage, .epoch = r->flow.epoch };
     r->has_acked = r->tracked = true;
     r->lost = VR_LOST_NOT;
+    r->resync_held = false;
     r->newest_instant = r->flow.instant;
     r->last_time = ev->wall;
     r->last_kind = r->flow.kind == FLOW_FINAL ? VR_POINT_PLANNED : VR_POINT_STANDARD;
@@ -135,7 +156,6 @@ ACTION(shipped)
     vr_err_clear(&r->last_err);
     r->last = ev->moved;
     r->stat_ok++;
-    r->stat_miss += late && r->flow.kind == FLOW_CYCLE;
     r->stat_bytes += ev->moved.wire;
     r->stat_ms += ev->moved.ms;
     if (ev->moved.wire > r->stat_max_bytes)

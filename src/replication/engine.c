@@ -7,6 +7,8 @@
  * see each other. */
 #include "replication/engine.h"
 
+#include "replication/explain.h"
+
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -318,6 +320,34 @@ static void order(struct item *it, enum rel_fx_bit fx, const struct rel *r,
     it->tail = &x->next;
 }
 
+/* A comparison that starts by itself is a job like one that was asked for: it can be seen, followed
+ * and cancelled. src:[contract.md D.4] */
+static void follow_resync(struct engine *e, struct item *it)
+{
+    static const struct vr_uuid none;
+    struct rel *r = &it->r;
+    struct job *j = vr_uuid_is_zero(&it->job) ? NULL : find_job(e, &it->job);
+    bool waits = r->st == ST_P_RESYNC_WAIT && r->start_at.us;
+    if (j && j->type == JOB_RESYNC && j->state == JOB_NEW && r->st == ST_P_RESYNC_WAIT && !waits) {
+        job_finish(e, j, JOB_TERMINATED, NULL);
+        it->job = none;
+    }
+    if (j && j->type == JOB_RESYNC && j->state == JOB_NEW && waits &&
+        j->scheduled.us != r->start_at.us) {
+        j->scheduled = r->start_at;
+        job_changed(e, j);
+    }
+    if (j || !(waits || r->st == ST_P_RESYNC))
+        return;
+    it->job = engine_job_new(e, JOB_RESYNC, &r->machine, "vmreplica");
+    j = find_job(e, &it->job);
+    if (!waits)
+        return;
+    j->scheduled = r->start_at;
+    j->state = JOB_NEW;
+    job_changed(e, j);
+}
+
 /* The error that jobs and replies of this event show: its own, if it has one. */
 static void apply(struct engine *e, struct item *it, const struct rel *next, uint32_t fx,
                   const struct vr_uuid *done_job, const struct rel_event *ev)
@@ -348,6 +378,8 @@ static void apply(struct engine *e, struct item *it, const struct rel *next, uin
         if (of_job && vr_uuid_eq(done_job, &it->job))
             it->job = none;
     }
+    if (ev->type >= EV_PEER_CREATE)
+        follow_resync(e, it);
     if (before.st != it->r.st || before.acked.epoch != it->r.acked.epoch ||
         before.newest.epoch != it->r.newest.epoch || before.last_err.kind != it->r.last_err.kind)
         e->env.changed(e->env.ctx, &before, &it->r, NULL);
@@ -360,6 +392,8 @@ static void stamp(const struct engine *e, struct rel_event *ev)
 {
     ev->mono = e->env.mono(e->env.ctx);
     ev->wall = e->env.wall(e->env.ctx);
+    ev->day_s = e->env.day_second ? e->env.day_second(e->env.ctx, ev->wall)
+                                  : (uint32_t)(ev->wall.us / 1000000 % 86400);
 }
 
 void engine_event(struct engine *e, const struct vr_uuid *machine, struct rel_event *ev)
@@ -398,6 +432,8 @@ static bool is_exclusive(enum rel_event_type t)
  * new job takes the place of the old one. src:[contract.md B.2 StartReplication, C.1] */
 static bool restarts(const struct job *old, enum rel_event_type t)
 {
+    if (old->type == JOB_RESYNC && old->state == JOB_NEW)
+        return true; /* it only waits for its time */
     if (t == EV_U_RESYNC)
         return old->type == JOB_RESYNC;
     return t == EV_U_START_IR && (old->type == JOB_START_IR || old->type == JOB_START_SEEDED);
@@ -420,8 +456,10 @@ static struct item *find_for_request(struct engine *e, const struct vr_uuid *mac
         rel_settings_default(&fresh.set);
         return add(e, &fresh);
     }
-    vr_fail(err, VR_E_STATE, 0, "%s is not possible: the machine is not replicated",
-            rel_event_text(ev->type));
+    struct rel none = { .st = ST_NONE };
+    char hint[300];
+    vr_fail(err, VR_E_STATE, 0, "%s is not possible: the machine is not replicated%s",
+            rel_event_text(ev->type), rel_hint(&none, ev->type, hint, sizeof hint));
     return NULL;
 }
 
@@ -439,7 +477,9 @@ int engine_request(struct engine *e, const struct vr_uuid *machine, struct rel_e
         return -1;
     bool busy = !vr_uuid_is_zero(&it->job);
     if (busy && is_exclusive(ev->type) && !restarts(find_job(e, &it->job), ev->type))
-        return vr_fail(err, VR_E_BUSY, 0, "another operation of machine %s is still running (%s)",
+        return vr_fail(err, VR_E_BUSY, 0,
+                       "another operation of machine %s is still running (%s); wait for it: "
+                       "vmreplica jobs",
                        it->r.name, job_caption(find_job(e, &it->job)->type));
     struct vr_uuid id = engine_job_new(e, type, machine, owner);
     struct job *j = find_job(e, &id);

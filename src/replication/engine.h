@@ -19,6 +19,8 @@ struct engine_env {
     void *ctx;
     struct mono_ms (*mono)(void *ctx);
     struct wall_us (*wall)(void *ctx);
+    /* Second of the local day at @t, 0..86399. NULL: of the UTC day. */
+    uint32_t (*day_second)(void *ctx, struct wall_us t);
     void (*random)(void *ctx, void *p, size_t n);
     /* Begin effect @fx for @r (a copy, valid during the call). It ends with engine_done() - not
      * from within run() unless it was instant - after the event that it produced, if any, was

@@ -136,7 +136,7 @@ static void put_value(struct out *o, const struct rel_facts *f, char which)
     uint64_t age = 0;
     switch (which) {
     case 'M':
-        put(o, "%s", known(r->name));
+        put(o, "%s", r->name[0] ? r->name : "MACHINE");
         break;
     case 'P':
         put(o, "%s", r->peer[0] ? r->peer : "HOST");
@@ -183,7 +183,7 @@ static void put_value(struct out *o, const struct rel_facts *f, char which)
     }
 }
 
-static char *expand(const struct rel_facts *f, const char *text, char *to, size_t max)
+char *rel_expand(const struct rel_facts *f, const char *text, char *to, size_t max)
 {
     struct out o = { .to = to, .max = max };
     to[0] = 0;
@@ -213,13 +213,13 @@ bool rel_age(const struct rel_facts *f, uint64_t *ret_s)
 
 char *rel_doing(const struct rel_facts *f, char out[REL_TEXT_MAX])
 {
-    return expand(f, states[f->r->st].doing, out, REL_TEXT_MAX);
+    return rel_expand(f, states[f->r->st].doing, out, REL_TEXT_MAX);
 }
 
 void rel_next(const struct rel_facts *f, char todo[REL_TEXT_MAX], char command[384])
 {
-    expand(f, states[f->r->st].todo, todo, REL_TEXT_MAX);
-    expand(f, states[f->r->st].command, command, 384);
+    rel_expand(f, states[f->r->st].todo, todo, REL_TEXT_MAX);
+    rel_expand(f, states[f->r->st].command, command, 384);
 }
 
 char *rel_loss(const struct rel_facts *f, char out[REL_TEXT_MAX])
@@ -227,7 +227,7 @@ char *rel_loss(const struct rel_facts *f, char out[REL_TEXT_MAX])
     out[0] = 0;
     for (size_t i = 0; i < VR_ARRAY_LEN(losses); i++)
         if (losses[i].holds(f))
-            return expand(f, losses[i].text, out, REL_TEXT_MAX);
+            return rel_expand(f, losses[i].text, out, REL_TEXT_MAX);
     return out;
 }
 
@@ -238,9 +238,9 @@ static void fill(const struct rel_facts *f, const struct reason *w, struct rel_r
     out->name = w->name;
     out->level = w->level;
     out->health = w->health;
-    expand(f, w->why, out->why, sizeof out->why);
-    expand(f, w->todo ? w->todo : kinds[kind].todo, out->todo, sizeof out->todo);
-    expand(f, w->todo ? w->command : kinds[kind].command, out->command, sizeof out->command);
+    rel_expand(f, w->why, out->why, sizeof out->why);
+    rel_expand(f, w->todo ? w->todo : kinds[kind].todo, out->todo, sizeof out->todo);
+    rel_expand(f, w->todo ? w->command : kinds[kind].command, out->command, sizeof out->command);
 }
 
 size_t rel_reasons(const struct rel_facts *f, struct rel_reason out[REL_REASONS_MAX])

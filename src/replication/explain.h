@@ -59,6 +59,10 @@ void rel_next(const struct rel_facts *f, char todo[REL_TEXT_MAX], char command[3
 /* rel_age() - how old what a failover now would start from is; false when there is nothing yet. */
 bool rel_age(const struct rel_facts *f, uint64_t *ret_s);
 
+/* rel_hint() - what would make @ev legal, which it is not in the state of @r: "; first: COMMAND" or
+ * where it is legal; "" when nothing helps. Written to @out, which is returned. */
+char *rel_hint(const struct rel *r, enum rel_event_type ev, char *out, size_t max);
+
 /* rel_health() - ReplicationHealth, 0..3; the health texts of the reasons go to @why, at most 8.
  * src:[contract.md D.1] */
 uint16_t rel_health(const struct rel *r, struct wall_us now, const char *why[8], size_t *ret_n);

@@ -13,4 +13,7 @@
 #define Z(name, text) LOSS(name);
 #include "replication/explain.def"
 
+/* rel_expand() - @text with the placeholders of explain.def filled in. Returns @to. */
+char *rel_expand(const struct rel_facts *f, const char *text, char *to, size_t max);
+
 #endif

@@ -85,10 +85,25 @@ GUARD(is_scheduled)
     return r->start_at.us != 0;
 }
 
+/* src:[contract.md D.4] The window may wrap midnight; one without length is the whole day. */
+static bool in_window(const struct rel_settings *s, uint32_t day_s)
+{
+    if (s->resync_start_s == s->resync_end_s)
+        return true;
+    if (s->resync_start_s < s->resync_end_s)
+        return day_s >= s->resync_start_s && day_s < s->resync_end_s;
+    return day_s >= s->resync_start_s || day_s < s->resync_end_s;
+}
+
 GUARD(auto_resync)
 {
+    return rel_g_auto_later(r, ev, err) && in_window(&r->set, ev->day_s);
+}
+
+GUARD(auto_later)
+{
     UNUSED;
-    return r->set.auto_resync && r->flow.phase == FLOW_IDLE;
+    return r->set.auto_resync && !r->resync_held && r->flow.phase == FLOW_IDLE;
 }
 
 GUARD(seeded)

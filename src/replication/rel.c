@@ -219,6 +219,8 @@ static const struct field fields[] = {
     FIELD("seed", F_BOOL, seed),
     FIELD("seeded_start", F_BOOL, seeded_start),
     FIELD("start_at", F_WALL, start_at),
+    FIELD("resync_held", F_BOOL, resync_held),
+    FIELD("start_by_window", F_BOOL, start_by_window),
     FIELD("paused_for_failover", F_BOOL, paused_for_failover),
     FIELD("old_peer", F_STR, old_peer),
     SETTINGS_FIELDS("old_", old_set),

@@ -121,12 +121,17 @@ struct rel {
     struct rel_settings old_set;
     enum rel_state yield_from;
 
-    struct rel_flow flow;   /* P, volatile */
-    bool rx_active;         /* R, volatile: a transfer is coming in */
-    bool rx_cancel;         /* R, volatile: and has been told to stop */
-    struct mono_ms due;     /* volatile: when TICK is wanted; 0 never */
-    uint32_t failures;      /* volatile: consecutive failed cycles */
-    struct vr_err last_err; /* why it is in trouble, empty when not */
+    bool resync_held;     /* P: somebody cancelled the comparison; it does not start by itself */
+    bool start_by_window; /* P: start_at is the begin of the daily window */
+
+    struct rel_flow flow;        /* P, volatile */
+    struct mono_ms wanted_since; /* P, volatile: when the cycle was begun that has not ended yet */
+    uint32_t missed;             /* P, volatile: intervals since then that were counted as missed */
+    bool rx_active;              /* R, volatile: a transfer is coming in */
+    bool rx_cancel;              /* R, volatile: and has been told to stop */
+    struct mono_ms due;          /* volatile: when TICK is wanted; 0 never */
+    uint32_t failures;           /* volatile: consecutive failed cycles */
+    struct vr_err last_err;      /* why it is in trouble, empty when not */
     struct wall_us last_err_time;
     struct wall_us since; /* when it came into this state */
     enum vr_lost lost;    /* P: why the checkpoint of `acked` cannot be relied on, until a

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The engine's pure core: looks up the row of (state, event) in transitions.def and applies it.
  * No I/O, no clock, no randomness, no memory of its own: all in, all out. Any thread. */
+#include "replication/explain.h"
 #include "replication/step_int.h"
 
 #include "base/cleanup.h"
@@ -89,9 +90,11 @@ int rel_step(const struct rel *r, const struct rel_event *ev, struct rel *ret_ne
         return 0;
     }
     enum rel_mode mode = rel_mode(r);
-    return vr_fail(err, VR_E_STATE, 0, "%s is not possible while machine %s is in state \"%s\"%s",
+    char hint[300];
+    return vr_fail(err, VR_E_STATE, 0, "%s is not possible while machine %s is in state \"%s\"%s%s",
                    rel_event_text(ev->type), r->name[0] ? r->name : "it", rel_state_text(r->st),
                    mode == REL_MODE_PRIMARY   ? " (it is the primary here)"
                    : mode == REL_MODE_REPLICA ? " (it is the replica here)"
-                                              : "");
+                                              : "",
+                   rel_hint(r, ev->type, hint, sizeof hint));
 }

@@ -58,6 +58,7 @@ struct rel_event {
     enum rel_event_type type;
     struct mono_ms mono;     /* always */
     struct wall_us wall;     /* always */
+    uint32_t day_s;          /* always: second of the local day, 0..86399 */
     struct vr_err err;       /* *_FAILED, ENDED (may be empty) */
     struct rel_settings set; /* U_CREATE, U_MODIFY, U_REVERSE, PEER_* */
     char peer[VR_NAME_MAX];  /* U_CREATE, PEER_*, U_REVERSE */

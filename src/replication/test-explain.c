@@ -208,6 +208,69 @@ static void long_texts_are_cut(void **state)
     assert_true(strlen(why[0].why) < sizeof why[0].why);
 }
 
+/* ---- refusals. issue 4 "Bad input": legal, or 32775 with the state, what would make it legal and
+ * the command that does that ---- */
+static bool has_row(enum rel_state st, enum rel_event_type ev)
+{
+    struct rel_row row;
+    for (size_t i = 0; rel_table_row(i, &row); i++)
+        if (row.from == st && row.ev == ev)
+            return true;
+    return false;
+}
+
+static void every_refusal_says_what_helps(void **state)
+{
+    (void)state;
+    size_t refused = 0;
+    for (int st = 0; st < ST_COUNT; st++)
+        for (int t = 0; t <= EV_U_SYNC; t++) {
+            struct rel r = in_state((enum rel_state)st), next;
+            struct rel_event ev = { .type = (enum rel_event_type)t };
+            struct vr_err err = VR_ERR_INIT;
+            uint32_t fx;
+            if (has_row(r.st, ev.type))
+                continue;
+            refused++;
+            assert_int_equal(rel_step(&r, &ev, &next, &fx, &err), -1);
+            assert_int_equal(vr_kind_code(err.kind), 32775);
+            if (!strstr(err.msg, rel_state_text(r.st)))
+                fail_msg("%s in %s: %s", rel_event_text(ev.type), rel_state_name(r.st), err.msg);
+            if (!strstr(err.msg, "vmreplica ") && !strstr(err.msg, "wait until"))
+                fail_msg("%s in %s: %s", rel_event_text(ev.type), rel_state_name(r.st), err.msg);
+        }
+    assert_true(refused > 200);
+}
+
+static void hints(void **state)
+{
+    (void)state;
+    static const struct {
+        enum rel_state st;
+        enum rel_event_type ev;
+        const char *hint;
+    } rows[] = {
+        { ST_NONE, EV_U_SYNC, "; first: vmreplica enable web --to HOST" },
+        { ST_P_READY, EV_U_SYNC, "; first: vmreplica start web" },
+        { ST_P_SUSP, EV_U_PREPARE, "; first: vmreplica resume web" },
+        { ST_P_REPL, EV_U_RESYNC, "; first: vmreplica suspend web" },
+        { ST_P_REPL, EV_U_COMMIT, "; only the replica can do that: use vmreplica --host hostb" },
+        { ST_R_REPL, EV_U_SYNC, "; only the primary can do that: use vmreplica --host hostb" },
+        { ST_R_REPL, EV_U_COMMIT,
+          "; first: vmreplica failover web, then: wait until the failover is ready" },
+        { ST_R_FAILING, EV_U_REVERSE, "; first: wait until the failover is ready" },
+        { ST_R_WAIT, EV_U_FAILOVER, "; first: wait until the primary has sent a recovery point" },
+        { ST_R_SUSP, EV_RX_OPEN, "; first, there: vmreplica resume web" },
+    };
+    for (size_t i = 0; i < VR_ARRAY_LEN(rows); i++) {
+        struct rel r = in_state(rows[i].st);
+        char text[400];
+        rel_hint(&r, rows[i].ev, text, sizeof text);
+        if (strncmp(text, rows[i].hint, strlen(rows[i].hint)) != 0)
+            fail_msg("%s in %s: '%s'", rel_event_text(rows[i].ev), rel_state_name(r.st), text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +281,8 @@ int main(void)
         cmocka_unit_test(loss),
         cmocka_unit_test(facts_of_the_host),
         cmocka_unit_test(long_texts_are_cut),
+        cmocka_unit_test(every_refusal_says_what_helps),
+        cmocka_unit_test(hints),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -123,8 +123,8 @@ void check_sync_job(struct host *h, const struct job *j)
 static void check_jobs(struct host *h)
 {
     enum rel_state st = rel_of(h)->st;
-    bool waits = st == ST_P_READY || st == ST_P_IR_SUSP || st == ST_P_RESYNC_SUSP ||
-                 st == ST_P_IR || st == ST_P_RESYNC;
+    bool waits = st == ST_P_RESYNC_WAIT || st == ST_P_READY || st == ST_P_IR_SUSP ||
+                 st == ST_P_RESYNC_SUSP || st == ST_P_IR || st == ST_P_RESYNC;
     for (size_t i = 0;; i++) {
         const struct job *j = engine_job_at(h->e, i);
         if (!j)
@@ -172,8 +172,9 @@ void check_settled(struct sim *s, const uint64_t acked_before[HOSTS])
         const struct rel *a = rel_of(p), *b = rel_of(q);
         check_jobs(p);
         check_state_rests(p);
-        bool runs = a->st == ST_P_IR || a->st == ST_P_REPL || a->st == ST_P_RESYNC ||
-                    (a->st == ST_P_RESYNC_WAIT && a->set.auto_resync);
+        bool runs =
+            a->st == ST_P_IR || a->st == ST_P_REPL || a->st == ST_P_RESYNC ||
+            (a->st == ST_P_RESYNC_WAIT && a->set.auto_resync && !a->resync_held && !a->start_at.us);
         bool heard = (b->st == ST_R_WAIT || b->st == ST_R_REPL) && !strcmp(b->peer, p->name) &&
                      vr_uuid_eq(&a->lineage, &b->lineage);
         if (!runs || !heard)

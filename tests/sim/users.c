@@ -56,6 +56,10 @@ static void fill(struct host *h, struct rel_event *ev)
     ev->set = r->set;
     ev->set.auth_type = 2;
     ev->set.auto_resync = chance(s, 80);
+    if (chance(s, 30)) { /* a daily window, often one that is not now */
+        ev->set.resync_start_s = rnd(s, 10800);
+        ev->set.resync_end_s = ev->set.resync_start_s + rnd(s, 600);
+    }
     ev->set.interval_s = 5 + rnd(s, 20);
     ev->set.recovery_port = 4433;
     snprintf(ev->set.recovery_point, sizeof ev->set.recovery_point, "%s", other(h)->name);

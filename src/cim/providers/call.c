@@ -218,11 +218,18 @@ int call_admit(struct call *c, const struct vm *vm, struct rel_event *ev, struct
     uint32_t fx;
 
     if (j && !is_long(j->type))
-        return vr_fail(err, VR_E_BUSY, 0, "another operation of machine %s is still running (%s)",
+        return vr_fail(err, VR_E_BUSY, 0,
+                       "another operation of machine %s is still running (%s); wait for it: "
+                       "vmreplica jobs",
                        vm->name, job_caption(j->type));
-    if (vm->rel->st == ST_NONE && ev->type != EV_U_CREATE && ev->type != EV_U_BECOME_REPLICA)
-        return vr_fail(err, VR_E_STATE, 0, "%s is not possible: machine %s is not replicated",
-                       rel_event_text(ev->type), vm->name);
+    if (vm->rel->st == ST_NONE && ev->type != EV_U_CREATE && ev->type != EV_U_BECOME_REPLICA) {
+        struct rel none = { .st = ST_NONE };
+        char hint[300];
+        snprintf(none.name, sizeof none.name, "%s", vm->name);
+        return vr_fail(err, VR_E_STATE, 0, "%s is not possible: machine %s is not replicated%s",
+                       rel_event_text(ev->type), vm->name,
+                       rel_hint(&none, ev->type, hint, sizeof hint));
+    }
     if (call_admit_tests(c, vm, ev->type, err) < 0)
         return -1;
     ev->vm_off = true;

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What would make a refused request legal, and which command does that: found in the table itself,
+ * so that it is true as long as the table is. Pure, no allocation. Any thread. */
+#include "replication/explain_int.h"
+#include "replication/step.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+enum { UNREACHED = 1000, STEPS_MAX = 3 };
+
+static const struct {
+    unsigned cost;
+    const char *how;
+} ways[EV_COUNT] = {
+#define C(ev, cost, how) [EV_##ev] = { cost, how },
+#define N(ev, cost, how) [EV_##ev] = { cost, how },
+#include "replication/hints.def"
+#undef C
+#undef N
+};
+
+/* The cheapest way from one state to each other. */
+struct search {
+    unsigned cost[ST_COUNT];
+    bool over[ST_COUNT];
+    enum rel_state from[ST_COUNT];
+    enum rel_event_type by[ST_COUNT];
+};
+
+static bool is_legal(enum rel_state st, enum rel_event_type ev)
+{
+    struct rel_row row;
+    for (size_t i = 0; rel_table_row(i, &row); i++)
+        if (row.from == st && row.ev == ev)
+            return true;
+    return false;
+}
+
+static void spread(struct search *s, enum rel_state st)
+{
+    struct rel_row row;
+    s->over[st] = true;
+    for (size_t i = 0; rel_table_row(i, &row); i++) {
+        if (row.from != st || row.to == st || !ways[row.ev].how ||
+            s->cost[st] + ways[row.ev].cost >= s->cost[row.to])
+            continue;
+        s->cost[row.to] = s->cost[st] + ways[row.ev].cost;
+        s->from[row.to] = st;
+        s->by[row.to] = row.ev;
+    }
+}
+
+/* The nearest state in which @ev is legal; ST_COUNT if there is none. */
+static enum rel_state nearest(struct search *s, enum rel_state start, enum rel_event_type ev)
+{
+    for (int i = 0; i < ST_COUNT; i++)
+        s->cost[i] = UNREACHED;
+    s->cost[start] = 0;
+    for (;;) {
+        int best = -1;
+        for (int i = 0; i < ST_COUNT; i++)
+            if (!s->over[i] && s->cost[i] < UNREACHED && (best < 0 || s->cost[i] < s->cost[best]))
+                best = i;
+        if (best < 0)
+            return ST_COUNT;
+        if (is_legal((enum rel_state)best, ev))
+            return (enum rel_state)best;
+        spread(s, (enum rel_state)best);
+    }
+}
+
+/* Is it something that only the other side does? */
+static bool is_of_other_side(enum rel_mode mode, enum rel_event_type ev)
+{
+    for (int i = 0; i < ST_COUNT; i++) {
+        struct rel r = { .st = (enum rel_state)i };
+        if (rel_mode(&r) == mode && is_legal(r.st, ev))
+            return false;
+    }
+    return true;
+}
+
+static void put_way(const struct rel *r, enum rel_event_type ev, const struct search *s,
+                    enum rel_state to, char *out, size_t max)
+{
+    enum rel_event_type way[ST_COUNT];
+    struct rel_facts f = { .r = r };
+    size_t n = 0, len;
+    char step[REL_TEXT_MAX];
+    for (enum rel_state st = to; st != r->st && n < ST_COUNT; st = s->from[st])
+        way[n++] = s->by[st];
+    if (!n)
+        return;
+    /* Of a long way, how it begins: nobody asks for what is so far off. */
+    size_t steps = r->st == ST_NONE ? 1 : n < STEPS_MAX ? n : STEPS_MAX;
+    snprintf(out, max, ev <= EV_U_SYNC ? "; first: " : "; first, there: "); /* read by the peer */
+    while (steps--) {
+        len = strlen(out);
+        rel_expand(&f, ways[way[--n]].how, step, sizeof step);
+        snprintf(out + len, max - len, "%s%s", step, steps ? ", then: " : "");
+    }
+}
+
+char *rel_hint(const struct rel *r, enum rel_event_type ev, char *out, size_t max)
+{
+    struct search s = { .over = { false } };
+    enum rel_mode mode = rel_mode(r);
+    out[0] = 0;
+    if (mode != REL_MODE_NONE && ev <= EV_U_SYNC && is_of_other_side(mode, ev)) {
+        const char *side = mode == REL_MODE_PRIMARY ? "replica" : "primary";
+        if (!r->peer[0])
+            snprintf(out, max, "; only the %s can do that", side);
+        else
+            snprintf(out, max, "; only the %s can do that: use vmreplica --host %s", side, r->peer);
+        return out;
+    }
+    enum rel_state to = nearest(&s, r->st, ev);
+    if (to == ST_COUNT && mode == REL_MODE_NONE) { /* what only a replica can do */
+        s = (struct search){ .over = { false } };
+        to = nearest(&s, r->st, EV_U_START_IR);
+    }
+    if (to != ST_COUNT)
+        put_way(r, ev, &s, to, out, max);
+    else
+        snprintf(out, max, "; what can be done here: vmreplica explain %s", r->name);
+    return out;
+}
