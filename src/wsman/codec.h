@@ -11,6 +11,7 @@ struct wsm_enc {
     enum wsm_style style;
     bool addr10;
     bool datetime_elements; /* <cim:Datetime> and <cim:Interval> instead of bare text */
+    unsigned level;         /* of embedding; 0 for what is not embedded */
 };
 
 /* wsm_put_instance() - <p:Class> with all properties that are not hidden. Prefixes a and w must be
@@ -21,6 +22,10 @@ void wsm_put_instance(struct vr_xmlw *w, const struct wsm_enc *enc, const struct
 /* wsm_put_value() - element(s) p:@name for a value; prefixes a, w, p, xsi and cim declared. */
 void wsm_put_value(struct vr_xmlw *w, const struct wsm_enc *enc, const char *name,
                    const struct cim_value *v);
+/* wsm_put_embedded() - properties of an embedded object into the open element, with its own prefix
+ * and xsi:type. wsm_put_datetime() - as this client wants them; prefix cim declared. */
+void wsm_put_embedded(struct vr_xmlw *w, const struct wsm_enc *enc, const struct cim_inst *in);
+void wsm_put_datetime(struct vr_xmlw *w, const struct wsm_enc *enc, const struct cim_datetime *d);
 /* wsm_put_output() - <p:METHOD_OUTPUT> with out parameters and return value.
  * @uri: resource URI that was invoked */
 void wsm_put_output(struct vr_xmlw *w, const struct wsm_enc *enc, const char *uri,

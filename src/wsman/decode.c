@@ -50,6 +50,8 @@ static int get_embedded(const struct vr_xml *el, const struct slot *s, struct ci
                         struct wsm_fault *f)
 {
     const char *type = vr_xml_attr(el, NS_XSI, "type");
+    if (!type)
+        type = vr_xml_attr(el, NS_XSD, "type"); /* see is_nil() */
     const char *name = s->ref_class ? s->ref_class : "";
     vr_autofree char *given = NULL;
     if (type) {

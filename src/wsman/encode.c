@@ -11,14 +11,21 @@
 static void put_props(struct vr_xmlw *w, const struct wsm_enc *enc, const struct cim_inst *in,
                       const struct cim_class *as);
 
-static void put_nil(struct vr_xmlw *w, const char *name)
+/* An embedded object is in the namespace of its own class, its element in that of the outer one. */
+static const char *prefix(const struct wsm_enc *enc)
 {
-    vr_xmlw_start(w, "p", name);
+    static const char *const names[] = { "p", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8" };
+    return names[enc->level < VR_ARRAY_LEN(names) ? enc->level : VR_ARRAY_LEN(names) - 1];
+}
+
+static void put_nil(struct vr_xmlw *w, const struct wsm_enc *enc, const char *name)
+{
+    vr_xmlw_start(w, prefix(enc), name);
     vr_xmlw_attr(w, "xsi:nil", "true");
     vr_xmlw_end(w);
 }
 
-static void put_datetime(struct vr_xmlw *w, const struct wsm_enc *enc, const struct cim_datetime *d)
+void wsm_put_datetime(struct vr_xmlw *w, const struct wsm_enc *enc, const struct cim_datetime *d)
 {
     char text[CIM_DATETIME_XS];
     if (enc->datetime_elements)
@@ -27,19 +34,20 @@ static void put_datetime(struct vr_xmlw *w, const struct wsm_enc *enc, const str
         vr_xmlw_text(w, cim_datetime_fmt(d, text));
 }
 
-static void put_type(struct vr_xmlw *w, const struct cim_class *c)
+static void put_type(struct vr_xmlw *w, const struct wsm_enc *enc, const struct cim_class *c)
 {
-    vr_autofree char *type = vr_printf("p:%s_Type", c->name);
+    vr_autofree char *type = vr_printf("%s:%s_Type", prefix(enc), c->name);
     vr_xmlw_attr(w, "xsi:type", type);
 }
 
-/* An embedded object: its class' properties right inside the element, in its own namespace. */
-static void put_embedded(struct vr_xmlw *w, const struct wsm_enc *enc, const struct cim_inst *in)
+void wsm_put_embedded(struct vr_xmlw *w, const struct wsm_enc *enc, const struct cim_inst *in)
 {
     vr_autofree char *uri = wsm_class_uri(enc->style, in->cls->ns, in->cls->name);
-    vr_xmlw_ns(w, "p", uri);
-    put_type(w, in->cls);
-    put_props(w, enc, in, in->cls);
+    struct wsm_enc inner = *enc;
+    inner.level++;
+    vr_xmlw_ns(w, prefix(&inner), uri);
+    put_type(w, &inner, in->cls);
+    put_props(w, &inner, in, in->cls);
 }
 
 static void put_one(struct vr_xmlw *w, const struct wsm_enc *enc, const char *name,
@@ -49,18 +57,18 @@ static void put_one(struct vr_xmlw *w, const struct wsm_enc *enc, const char *na
     bool null = (v->type == CIM_STRING && !d->str) || (v->type == CIM_REFERENCE && !d->ref) ||
                 (v->type == CIM_INSTANCE && !d->inst);
     if (null) {
-        put_nil(w, name);
+        put_nil(w, enc, name);
         return;
     }
-    vr_xmlw_start(w, "p", name);
+    vr_xmlw_start(w, prefix(enc), name);
     if (v->type == CIM_STRING) {
         vr_xmlw_text(w, d->str);
     } else if (v->type == CIM_DATETIME) {
-        put_datetime(w, enc, &d->dt);
+        wsm_put_datetime(w, enc, &d->dt);
     } else if (v->type == CIM_REFERENCE) {
         wsm_epr_write(w, d->ref, enc->style, enc->addr10, false);
     } else if (v->type == CIM_INSTANCE) {
-        put_embedded(w, enc, d->inst);
+        wsm_put_embedded(w, enc, d->inst);
     } else {
         vr_autofree char *text = cim_value_text(v, i);
         vr_xmlw_text(w, text);
@@ -72,7 +80,7 @@ void wsm_put_value(struct vr_xmlw *w, const struct wsm_enc *enc, const char *nam
                    const struct cim_value *v)
 {
     if (v->is_null)
-        put_nil(w, name);
+        put_nil(w, enc, name);
     for (size_t i = 0; !v->is_null && i < v->n; i++)
         put_one(w, enc, name, v, i);
 }
@@ -102,7 +110,7 @@ void wsm_put_instance(struct vr_xmlw *w, const struct wsm_enc *enc, const struct
     vr_autofree char *uri = wsm_class_uri(enc->style, as->ns, as->name);
     vr_xmlw_start(w, "p", as->name);
     declare(w, uri);
-    put_type(w, as);
+    put_type(w, enc, as);
     put_props(w, enc, in, as);
     vr_xmlw_end(w);
 }

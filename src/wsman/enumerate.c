@@ -46,6 +46,7 @@ void wsm_expire(struct wsm *w, struct mono_ms now)
         *at = x->next;
         ctx_free(x);
     }
+    wsm_subs_expire(w, now);
 }
 
 void wsm_contexts_drop(struct wsm *w)
@@ -95,12 +96,8 @@ static void put_item(struct vr_xmlw *w, const struct wsm_enc *enc, const struct 
         vr_xmlw_end(w);
 }
 
-struct want {
-    size_t items, bytes;
-};
-
 /* Collects items that fit into @items; moves pos. Not even one fits: a fault. */
-static int collect(struct wsm_call *c, struct wsm_ctx *x, const struct want *want,
+static int collect(struct wsm_call *c, struct wsm_ctx *x, const struct wsm_want *want,
                    struct vr_buf *items)
 {
     struct wsm_enc enc = wsm_call_enc(c, x->style);
@@ -134,16 +131,19 @@ static void put_items(struct wsm_call *c, const char *prefix, const struct vr_bu
     vr_xmlw_end(&c->out);
 }
 
-static int read_want(struct wsm_call *c, const struct vr_xml *el, const char *ns, struct want *want)
+int wsm_read_want(struct wsm_call *c, const struct vr_xml *el, const char *ns,
+                  struct wsm_want *want)
 {
     const char *items = vr_xml_child_trim(el, ns, "MaxElements");
     const char *bytes = vr_xml_child_trim(el, NS_ENUM, "MaxCharacters");
-    want->items = 1;
-    want->bytes = SIZE_MAX;
+    const char *time = vr_xml_child_trim(el, NS_ENUM, "MaxTime");
+    *want = (struct wsm_want){ .items = 1, .bytes = SIZE_MAX };
     if (items && (wsm_number(items, SIZE_MAX / 2, &want->items) || !want->items))
         return wsm_fail(&c->fault, WSM_F_MALFORMED, "MaxElements must be a positive number");
     if (bytes && (wsm_number(bytes, SIZE_MAX / 2, &want->bytes) || !want->bytes))
         return wsm_fail(&c->fault, WSM_F_MALFORMED, "MaxCharacters must be a positive number");
+    if (time && (wsm_duration(time, &want->wait_ms) || !want->wait_ms))
+        return wsm_fail(&c->fault, WSM_F_MALFORMED, "MaxTime must be a duration such as PT30S");
     return 0;
 }
 
@@ -190,8 +190,8 @@ static int read_polymorphism(struct wsm_call *c, const struct vr_xml *el,
         return 0;
     }
     if (strcasecmp(p, "ExcludeSubClassProperties"))
-        return wsm_fail(&c->fault, WSM_F_UNSUPPORTED, "the polymorphism mode %.60s is not served",
-                        p);
+        return wsm_fail(&c->fault, WSM_F_NO_POLYMORPHISM,
+                        "the polymorphism mode %.60s is not served", p);
     return r->all ? 0 : wsm_resource_class(r, &x->as, &c->fault);
 }
 
@@ -237,8 +237,8 @@ int wsm_op_enumerate(struct wsm_call *c)
     const struct vr_xml *el = c->msg.body;
     if (!vr_xml_is(el, NS_ENUM, "Enumerate"))
         return wsm_fail(&c->fault, WSM_F_MALFORMED, "the Body holds no Enumerate");
-    struct want want;
-    if (read_want(c, el, NS_WSMAN, &want))
+    struct wsm_want want;
+    if (wsm_read_want(c, el, NS_WSMAN, &want))
         return -1;
     vr_auto(ctx_free) struct wsm_ctx *x = open_context(c, el);
     if (!x)
@@ -267,11 +267,14 @@ int wsm_op_pull(struct wsm_call *c)
 {
     const struct vr_xml *el = c->msg.body;
     const char *id = vr_xml_child_trim(el, NS_ENUM, "EnumerationContext");
-    struct want want;
+    struct wsm_want want;
     if (!vr_xml_is(el, NS_ENUM, "Pull") || !id)
         return wsm_fail(&c->fault, WSM_F_MALFORMED, "the Body holds no Pull with a context");
-    if (read_want(c, el, NS_ENUM, &want))
+    if (wsm_read_want(c, el, NS_ENUM, &want))
         return -1;
+    int rc = wsm_sub_pull(c, id, &want);
+    if (rc <= 0)
+        return rc;
     struct wsm_ctx **at = find(c, id);
     if (!at)
         return -1;
@@ -301,6 +304,8 @@ int wsm_op_release(struct wsm_call *c)
     const char *id = vr_xml_child_trim(el, NS_ENUM, "EnumerationContext");
     if (!vr_xml_is(el, NS_ENUM, "Release") || !id)
         return wsm_fail(&c->fault, WSM_F_MALFORMED, "the Body holds no Release with a context");
+    if (!wsm_sub_release(c, id))
+        return 0;
     struct wsm_ctx **at = find(c, id);
     if (!at)
         return -1;

@@ -83,9 +83,18 @@ const char *wsm_fault_action(const struct wsm_fault *f, bool addr10)
         return "http://schemas.dmtf.org/wbem/wsman/1/wsman/fault";
     case 'n':
         return NS_ENUM "/fault";
+    case 'e':
+        return NS_EVENTING "/fault";
+    case 'b': /* src:[DSP0227] its faults are those of WS-Management */
+        return "http://schemas.dmtf.org/wbem/wsman/1/wsman/fault";
     default:
         return addr10 ? NS_ADDR10 "/fault" : NS_ADDR "/fault";
     }
+}
+
+char wsm_fault_prefix(const struct wsm_fault *f)
+{
+    return *faults[f->id].prefix;
 }
 
 int wsm_fault_status(const struct wsm_fault *f)
@@ -125,6 +134,10 @@ void wsm_fault_body(struct vr_xmlw *w, const struct wsm_fault *f, const char *ma
         vr_xmlw_text(w, faults[f->id].detail);
         vr_xmlw_end(w);
     }
+    if (f->id == WSM_F_NO_DELIVERY)
+        vr_xmlw_elem(w, "e", "SupportedDeliveryMode", MODE_PULL);
+    if (f->id == WSM_F_NO_EVENT_DIALECT)
+        vr_xmlw_elem(w, "e", "SupportedDialect", DIALECT_WQL);
     vr_xmlw_start(w, "f", "WSManFault");
     vr_xmlw_attr(w, "Code", faults[f->id].win32);
     vr_xmlw_attr(w, "Machine", machine);

@@ -32,6 +32,9 @@ int wsm_fault_status(const struct wsm_fault *f);
 /* wsm_fault_action() - wsa:Action of the reply: each specification has its own, src:[DSP0226 14].
  */
 const char *wsm_fault_action(const struct wsm_fault *f, bool addr10);
+/* wsm_fault_prefix() - first letter of the prefix of its subcode, which must be declared; 0: none.
+ */
+char wsm_fault_prefix(const struct wsm_fault *f);
 /* wsm_fault_body() - write <s:Fault>; prefixes s, a, w, n and f must be declared.
  * @machine: host name for the detail */
 void wsm_fault_body(struct vr_xmlw *w, const struct wsm_fault *f, const char *machine);

@@ -4,6 +4,7 @@
  *
  *   connect -> [idle_s] -> header -> [request_s] -> whole body -> who is it? -> reply -> [reply_s]
  *                                                    | login: suspended, worker, resumed
+ *                                                    | no event yet: suspended, resumed
  *
  * Invariants: a connection has a deadline in every phase but while suspended, and no single byte
  * extends it; a request's body never passes the limit; a suspended request is in http.suspended. */
@@ -307,6 +308,8 @@ int wsm_http_new(struct sd_event *ev, struct wsm *w, const struct wsm_auth *auth
     set_limits(&h->lim, lim);
     if (wsm_logins_new(ev, &h->auth, &h->lim, &h->logins, err))
         return -1;
+    if (wsm_wait_init(h, err))
+        return -1;
     *ret = vr_take(h);
     return 0;
 }
@@ -316,6 +319,7 @@ void wsm_http_free(struct wsm_http *h)
     if (!h)
         return;
     h->closing = true;
+    wsm_wait_done(h);
     for (struct req *rq = h->suspended, *next; rq; rq = next) {
         next = rq->next;
         wsm_request_abort(rq); /* the library must not be stopped with suspended connections */

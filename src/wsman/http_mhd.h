@@ -39,6 +39,16 @@ struct req {
     struct wsm_identity who; /* of a password */
     enum wsm_scheme scheme;  /* of the token that came with the request */
     char *token;             /* to be sent back, base64 */
+    struct wsm_held *held;   /* the envelope, while it waits for an event */
+};
+
+/* An envelope in the clear, wherever it came from, and how the reply has to travel. */
+struct wsm_envelope {
+    const struct vr_buf *body;
+    const char *type;
+    const struct wsm_identity *who; /* NULL: nobody we know */
+    struct wsm_gss *gss;            /* seals the reply, or NULL */
+    enum wsm_protocol protocol;
 };
 
 struct listener {
@@ -60,6 +70,7 @@ struct wsm_http {
     struct wsm_logins *logins;
     struct listener *listeners;
     struct req *suspended;
+    sd_event_source *woken; /* some of them need not wait for an event any longer */
     bool closing;
 };
 
@@ -72,6 +83,22 @@ enum MHD_Result wsm_on_request(void *arg, struct MHD_Connection *mc, const char 
                                size_t *size, void **con_cls);
 void wsm_on_completed(void *arg, struct MHD_Connection *mc, void **con_cls,
                       enum MHD_RequestTerminationCode why);
+/* wsm_request_suspend() / wsm_request_resume() - until then the library does not look at it. */
+void wsm_request_suspend(struct req *rq);
+void wsm_request_resume(struct req *rq);
+
+/* ---- http_wait.c: requests that wait for an event ---- */
+/* wsm_wait_init() / wsm_wait_done() - with the HTTP side's beginning and end. */
+int wsm_wait_init(struct wsm_http *h, struct vr_err *err);
+void wsm_wait_done(struct wsm_http *h);
+/* wsm_wait() - suspend until the processor wakes it or @until, keeping its envelope. False: it
+ * cannot wait. */
+bool wsm_wait(struct req *rq, const struct wsm_envelope *e, struct mono_ms until);
+/* wsm_wait_over() - is it one that waited? Then its envelope again, and since when it waits. */
+bool wsm_wait_over(struct req *rq, struct wsm_envelope *ret);
+struct mono_ms wsm_wait_since(const struct req *rq);
+/* wsm_wait_end() - forget what it kept. */
+void wsm_wait_end(struct req *rq);
 /* wsm_request_abort() - a suspended request is answered by 503 at once. */
 void wsm_request_abort(struct req *rq);
 

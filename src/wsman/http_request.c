@@ -105,16 +105,7 @@ static const char *header(struct req *rq, const char *name)
 
 /* ---- answers -------------------------------------------------------------------------------- */
 
-/* An envelope in the clear, wherever it came from, and how the reply has to travel. */
-struct envelope {
-    const struct vr_buf *body;
-    const char *type;
-    const struct wsm_identity *who; /* NULL: nobody we know */
-    struct wsm_gss *gss;            /* seals the reply, or NULL */
-    enum wsm_protocol protocol;
-};
-
-static int seal(const struct envelope *e, struct wsm_reply *out)
+static int seal(const struct wsm_envelope *e, struct wsm_reply *out)
 {
     struct vr_buf sealed = { .max = VR_BUF_MAX };
     struct vr_err err = VR_ERR_INIT;
@@ -130,7 +121,7 @@ static int seal(const struct envelope *e, struct wsm_reply *out)
     return 0;
 }
 
-static enum MHD_Result answer(struct req *rq, const struct envelope *e)
+static enum MHD_Result answer(struct req *rq, const struct wsm_envelope *e)
 {
     struct wsm_http *h = rq->c->l->h;
     const struct cim_caller caller = { .name = e->who ? e->who->name : NULL,
@@ -142,9 +133,13 @@ static enum MHD_Result answer(struct req *rq, const struct envelope *e)
                                     .content_type = e->type,
                                     .user_agent = header(rq, "User-Agent"),
                                     .caller = e->who ? &caller : NULL,
-                                    .now = vr_mono_now() };
+                                    .now = vr_mono_now(),
+                                    .token = rq,
+                                    .arrived = wsm_wait_since(rq) };
     struct wsm_reply out;
     wsm_process(h->wsm, &in, &out);
+    if (!out.status)
+        return wsm_wait(rq, e, out.until) ? MHD_YES : send_status(rq, 503);
     if (out.content_type && e->gss && seal(e, &out)) {
         wsm_reply_done(&out);
         rq->close = true;
@@ -171,17 +166,17 @@ static enum MHD_Result answer_clear(struct req *rq, const struct wsm_identity *w
     bool stranger = !who || who->role == CIM_ROLE_NONE;
     if (stranger && rq->body.len > rq->c->l->h->lim.anonymous_bytes)
         return send_status(rq, who ? 403 : 401);
-    const struct envelope e = { .body = &rq->body, .type = header(rq, "Content-Type"), .who = who };
+    const struct wsm_envelope e = { .body = &rq->body,
+                                    .type = header(rq, "Content-Type"),
+                                    .who = who };
     return answer(rq, &e);
 }
 
 /* ---- logging in ----------------------------------------------------------------------------- */
 
-static void suspend(struct req *rq, struct wsm_login *login)
+void wsm_request_suspend(struct req *rq)
 {
     struct wsm_http *h = rq->c->l->h;
-    rq->login = login;
-    rq->auth = AUTH_RUNNING;
     rq->c->deadline = INT64_MAX;
     rq->next = h->suspended;
     rq->prev = &h->suspended;
@@ -191,7 +186,14 @@ static void suspend(struct req *rq, struct wsm_login *login)
     MHD_suspend_connection(rq->c->mc);
 }
 
-static void resume(struct req *rq)
+static void suspend(struct req *rq, struct wsm_login *login)
+{
+    rq->login = login;
+    rq->auth = AUTH_RUNNING;
+    wsm_request_suspend(rq);
+}
+
+void wsm_request_resume(struct req *rq)
 {
     *rq->prev = rq->next;
     if (rq->next)
@@ -209,7 +211,7 @@ void wsm_request_abort(struct req *rq)
         wsm_login_forget(rq->login);
     rq->status = 503;
     rq->auth = AUTH_BAD;
-    resume(rq);
+    wsm_request_resume(rq);
 }
 
 static void password_checked(void *arg, struct wsm_login_result *r)
@@ -221,7 +223,7 @@ static void password_checked(void *arg, struct wsm_login_result *r)
         rq->who = r->who;
         wsm_peer_keep_basic(p, header(rq, "Authorization"), &r->who);
     }
-    resume(rq);
+    wsm_request_resume(rq);
 }
 
 static void token_checked(void *arg, struct wsm_login_result *r)
@@ -238,7 +240,7 @@ static void token_checked(void *arg, struct wsm_login_result *r)
         p->pending = vr_take(r->gss);
     if (r->end == WSM_LOGIN_GOOD)
         wsm_peer_keep_gss(p, vr_take(r->gss), &r->who);
-    resume(rq);
+    wsm_request_resume(rq);
 }
 
 /* Returns whether the connection was suspended. If not, the request's status says why. */
@@ -311,7 +313,7 @@ static enum MHD_Result answer_sealed(struct req *rq)
     vr_autobuf struct vr_buf plain = { .max = h->lim.envelope_bytes };
     char type[WSM_SEALED_TYPE_MAX];
     struct vr_err err = VR_ERR_INIT;
-    struct envelope e = { .body = &plain, .type = type, .who = &p->gss_who, .gss = p->gss };
+    struct wsm_envelope e = { .body = &plain, .type = type, .who = &p->gss_who, .gss = p->gss };
     if (wsm_gss_is_over(p->gss))
         return refuse_sealed(rq, 401, "the ticket's time is over");
     if (!rq->body.len)
@@ -374,6 +376,9 @@ static enum MHD_Result finish(struct req *rq)
         return MHD_YES;
     if (rq->status)
         return send_status(rq, rq->status);
+    struct wsm_envelope again;
+    if (wsm_wait_over(rq, &again)) /* who asks was known when it began to wait */
+        return answer(rq, &again);
     if (rq->c->l->kind == LISTENER_SEALED)
         return finish_sealed(rq);
     if (p->known)
@@ -496,6 +501,7 @@ void wsm_on_completed(void *arg, struct MHD_Connection *mc, void **con_cls,
             rq->next->prev = rq->prev;
     }
     rq->c->deadline = wsm_in_s(rq->c->l->h->lim.idle_s);
+    wsm_wait_end(rq);
     vr_buf_done(&rq->body);
     free(rq->token);
     free(rq);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "cim/datetime.h"
 #include "wsman/ns.h"
 
 /* Header blocks we understand; NULL stands for both addressing namespaces. src:[wsman.md 2] */
@@ -29,6 +30,8 @@ static const struct {
     { NS_WSMAN, "Locale" },
     { NS_WSMAN, "OptionSet" },
     { NS_WSMAN, "RequestTotalItemsCountEstimate" },
+    { NS_WSMAN, "RequestEPR" },
+    { NS_EVENTING, "Identifier" },
     { NS_MS, "DataLocale" },
     { NS_MS, "SessionId" },
     { NS_MS, "OperationID" },
@@ -64,6 +67,15 @@ int wsm_number(const char *text, size_t max, size_t *ret)
     if (errno || v > max)
         return -1;
     *ret = (size_t)v;
+    return 0;
+}
+
+int wsm_duration(const char *text, uint64_t *ret_ms)
+{
+    struct cim_datetime d;
+    if (*text != 'P' || cim_datetime_parse(text, &d, NULL) || !d.is_interval)
+        return -1;
+    *ret_ms = ((uint64_t)d.us + 999) / 1000;
     return 0;
 }
 
@@ -138,6 +150,27 @@ static int check_reply_to(const struct wsm_msg *m, struct wsm_fault *f)
     return 0;
 }
 
+/* Texts are in English only; who insists on another language is told so. src:[DSP0226 6.3] */
+static int check_locale(const struct wsm_msg *m, struct wsm_fault *f)
+{
+    const struct vr_xml *l = vr_xml_child(m->header, NS_WSMAN, "Locale");
+    const char *lang = vr_xml_attr(l, NS_XML, "lang");
+    if (!lang || !is_true(vr_xml_attr(l, NS_SOAP, "mustUnderstand")) || !strncasecmp(lang, "en", 2))
+        return 0;
+    return wsm_fail(f, WSM_F_NO_LOCALE, "texts are in English only, not in \"%.40s\"", lang);
+}
+
+static int read_timeout(struct wsm_msg *m, struct wsm_fault *f)
+{
+    const char *t = vr_xml_child_trim(m->header, NS_WSMAN, "OperationTimeout");
+    if (!t)
+        return 0;
+    if (wsm_duration(t, &m->timeout_ms) || !m->timeout_ms)
+        return wsm_fail(f, WSM_F_HEADER_INVALID,
+                        "OperationTimeout \"%.40s\" is no duration such as PT60S", t);
+    return 0;
+}
+
 static int read_limits(struct wsm_msg *m, struct wsm_fault *f)
 {
     const char *max = vr_xml_child_trim(m->header, NS_WSMAN, "MaxEnvelopeSize");
@@ -164,6 +197,8 @@ int wsm_msg_header(struct wsm_msg *m, struct wsm_fault *f)
     m->resource_uri = vr_xml_child_trim(m->header, NS_WSMAN, "ResourceURI");
     m->selectors = vr_xml_child(m->header, NS_WSMAN, "SelectorSet");
     m->options = vr_xml_child(m->header, NS_WSMAN, "OptionSet");
+    m->identifier = vr_xml_child_trim(m->header, NS_EVENTING, "Identifier");
+    m->want_epr = vr_xml_child(m->header, NS_WSMAN, "RequestEPR");
     m->want_estimate = vr_xml_child(m->header, NS_WSMAN, "RequestTotalItemsCountEstimate");
     if (check_understood(m, f))
         return -1;
@@ -175,7 +210,7 @@ int wsm_msg_header(struct wsm_msg *m, struct wsm_fault *f)
         return wsm_fail(f, WSM_F_HEADER_INVALID, "the MessageID is too long");
     if (vr_xml_child(m->header, NS_WSMAN, "FragmentTransfer"))
         return wsm_fail(f, WSM_F_NO_FRAGMENTS, "fragment transfer is not served");
-    if (check_reply_to(m, f) || read_limits(m, f))
+    if (check_reply_to(m, f) || check_locale(m, f) || read_limits(m, f) || read_timeout(m, f))
         return -1;
     return check_options(m, f);
 }

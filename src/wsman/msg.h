@@ -13,7 +13,10 @@ struct wsm_msg {
     const char *action, *message_id, *to, *resource_uri; /* NULL when absent */
     const struct vr_xml *selectors, *options;            /* may be NULL */
     size_t max_envelope;                                 /* 0 when not given */
+    uint64_t timeout_ms;                                 /* OperationTimeout; 0 when not given */
+    const char *identifier;                              /* of a subscription; NULL when absent */
     bool want_estimate;                                  /* RequestTotalItemsCountEstimate */
+    bool want_epr;                                       /* RequestEPR */
     bool datetime_elements; /* wrap datetimes, as the client expects, src:[contract.md E.3] */
 };
 
@@ -30,6 +33,9 @@ const char *wsm_msg_option(const struct wsm_msg *m, const char *name);
 bool wsm_is_addr(const struct vr_xml *el, const char *name);
 /* wsm_addr_child() - first child that is the addressing element @name; NULL if none. */
 const struct vr_xml *wsm_addr_child(const struct vr_xml *el, const char *name);
+/* wsm_duration() - an xs:duration in milliseconds, fractions rounded up. Returns -1 for anything
+ * else. */
+int wsm_duration(const char *text, uint64_t *ret_ms);
 /* wsm_number() - a decimal number up to @max. Returns -1 for anything else. */
 int wsm_number(const char *text, size_t max, size_t *ret);
 

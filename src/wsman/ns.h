@@ -40,5 +40,14 @@
 #define ACT_ENUMERATE NS_ENUM "/Enumerate"
 #define ACT_PULL NS_ENUM "/Pull"
 #define ACT_RELEASE NS_ENUM "/Release"
+#define ACT_SUBSCRIBE NS_EVENTING "/Subscribe"
+#define ACT_RENEW NS_EVENTING "/Renew"
+#define ACT_STATUS NS_EVENTING "/GetStatus"
+#define ACT_UNSUBSCRIBE NS_EVENTING "/Unsubscribe"
+
+/* Events. src:[DSP0226 10.2.9] */
+#define MODE_PULL "http://schemas.dmtf.org/wbem/wsman/1/wsman/Pull"
+#define EVENT_HEARTBEAT "http://schemas.dmtf.org/wbem/wsman/1/wsman/Heartbeat"
+#define EVENT_DROPPED "http://schemas.dmtf.org/wbem/wsman/1/wsman/DroppedEvents"
 
 #endif

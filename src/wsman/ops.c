@@ -58,6 +58,17 @@ static int get_schema(struct wsm_call *c, const struct wsm_resource *r)
     return 0;
 }
 
+static int reply_instance(struct wsm_call *c, enum wsm_style style, const struct cim_inst *in)
+{
+    struct wsm_enc enc = wsm_call_enc(c, style);
+    wsm_put_instance(&c->out, &enc, in, NULL);
+    if (c->msg.want_epr) {
+        c->epr = cim_inst_path(in);
+        c->epr_style = style;
+    }
+    return 0;
+}
+
 int wsm_op_get(struct wsm_call *c)
 {
     wsm_autoresource struct wsm_resource r = { 0 };
@@ -73,9 +84,7 @@ int wsm_op_get(struct wsm_call *c)
     enum cim_status st = cim_get(c->w->svc, c->rq->caller, p, &in, &e);
     if (st != CIM_S_OK)
         return wsm_fail_cim(&c->fault, st, &e);
-    struct wsm_enc enc = wsm_call_enc(c, r.style);
-    wsm_put_instance(&c->out, &enc, in, NULL);
-    return 0;
+    return reply_instance(c, r.style, in);
 }
 
 int wsm_op_put(struct wsm_call *c)
@@ -99,9 +108,7 @@ int wsm_op_put(struct wsm_call *c)
     enum cim_status st = cim_put(c->w->svc, c->rq->caller, p, want, &now, &e);
     if (st != CIM_S_OK)
         return wsm_fail_cim(&c->fault, st, &e);
-    struct wsm_enc enc = wsm_call_enc(c, r.style);
-    wsm_put_instance(&c->out, &enc, now, NULL);
-    return 0;
+    return reply_instance(c, r.style, now);
 }
 
 /* The method's name out of "<resource URI>/<Method>", NULL if the action is something else. */

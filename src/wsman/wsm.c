@@ -14,15 +14,25 @@
 #include "wsman/utf16.h"
 #include "wsman/wsm_int.h"
 
-enum { OVERHEAD = 3072 }; /* of a reply's envelope, but for the MessageID that it relates to */
+enum {
+    OVERHEAD_EPR = 4096,
+    OVERHEAD = 3072
+}; /* of a reply's envelope, but for the MessageID that it relates to */
 
 /* src:[wsman.md 1-4]; everything else may be a method. */
 static const struct {
     const char *action;
     int (*run)(struct wsm_call *c);
 } actions[] = {
-    { ACT_GET, wsm_op_get },   { ACT_PUT, wsm_op_put },         { ACT_ENUMERATE, wsm_op_enumerate },
-    { ACT_PULL, wsm_op_pull }, { ACT_RELEASE, wsm_op_release },
+    { ACT_GET, wsm_op_get },
+    { ACT_PUT, wsm_op_put },
+    { ACT_ENUMERATE, wsm_op_enumerate },
+    { ACT_PULL, wsm_op_pull },
+    { ACT_RELEASE, wsm_op_release },
+    { ACT_SUBSCRIBE, wsm_op_subscribe },
+    { ACT_RENEW, wsm_op_renew },
+    { ACT_STATUS, wsm_op_status },
+    { ACT_UNSUBSCRIBE, wsm_op_unsubscribe },
 };
 
 /* Security profiles of DSP0226 annex C that a listener of ours may offer. */
@@ -45,6 +55,22 @@ struct wsm *wsm_new(struct cim_server *svc, const struct wsm_limits *lim)
         w->lim.contexts_each = 32;
     if (!w->lim.context_s)
         w->lim.context_s = 300;
+    if (!w->lim.subscriptions)
+        w->lim.subscriptions = 64;
+    if (!w->lim.subscriptions_each)
+        w->lim.subscriptions_each = 16;
+    if (!w->lim.subscription_s)
+        w->lim.subscription_s = 600;
+    if (!w->lim.subscription_max_s)
+        w->lim.subscription_max_s = 86400;
+    if (!w->lim.events)
+        w->lim.events = 256;
+    if (!w->lim.event_bytes)
+        w->lim.event_bytes = 524288;
+    if (!w->lim.pull_s)
+        w->lim.pull_s = 30;
+    if (!w->lim.pull_max_s)
+        w->lim.pull_max_s = 300;
     return w;
 }
 
@@ -63,16 +89,21 @@ void wsm_reply_done(struct wsm_reply *r)
 
 /* ---- writing the reply ---------------------------------------------------------------------- */
 
-static void open_envelope(struct vr_xmlw *w, const struct wsm_msg *m)
+static void open_envelope(struct vr_xmlw *w, const struct wsm_call *c)
 {
     vr_xmlw_start(w, "s", "Envelope");
     vr_xmlw_attr(w, "xml:lang", "en-US");
     vr_xmlw_ns(w, "s", NS_SOAP);
-    vr_xmlw_ns(w, "a", m->addr10 ? NS_ADDR10 : NS_ADDR);
+    vr_xmlw_ns(w, "a", c->msg.addr10 ? NS_ADDR10 : NS_ADDR);
     vr_xmlw_ns(w, "w", NS_WSMAN);
     vr_xmlw_ns(w, "n", NS_ENUM);
     vr_xmlw_ns(w, "x", NS_TRANSFER);
     vr_xmlw_ns(w, "f", NS_FAULT);
+    char fault = c->fault.id ? wsm_fault_prefix(&c->fault) : 0;
+    if (c->eventing || fault == 'e')
+        vr_xmlw_ns(w, "e", NS_EVENTING);
+    if (fault == 'b')
+        vr_xmlw_ns(w, "b", NS_BINDING);
 }
 
 static void put_header(struct vr_xmlw *w, const struct wsm_call *c, const char *action)
@@ -91,6 +122,11 @@ static void put_header(struct vr_xmlw *w, const struct wsm_call *c, const char *
         vr_autofree char *n = vr_printf("%zu", c->estimate);
         vr_xmlw_elem(w, "w", "TotalItemsCountEstimate", n);
     }
+    if (c->epr && !c->fault.id) { /* src:[DSP0226 6.6] */
+        vr_xmlw_start(w, "w", "RequestedEPR");
+        wsm_epr_write(w, c->epr, c->epr_style, m->addr10, true);
+        vr_xmlw_end(w);
+    }
     if (c->fault.id == WSM_F_NOT_UNDERSTOOD) {
         bool plain = !*c->fault.header_ns; /* no prefix can stand for "no namespace" */
         vr_autofree char *qname = vr_printf("%s%s", plain ? "" : "h:", c->fault.header_name);
@@ -108,7 +144,7 @@ static int put_envelope(const struct wsm_call *c, const char *action, const stru
 {
     struct vr_xmlw w;
     vr_xmlw_init(&w, out);
-    open_envelope(&w, &c->msg);
+    open_envelope(&w, c);
     put_header(&w, c, action);
     vr_xmlw_start(&w, "s", "Body");
     vr_xmlw_raw(&w, content->data, content->len);
@@ -159,7 +195,7 @@ static int set_room(struct wsm_call *c, bool utf16)
         limit = c->msg.max_envelope;
     if (utf16)
         limit /= 2;
-    size_t used = OVERHEAD;
+    size_t used = OVERHEAD + (c->msg.want_epr ? OVERHEAD_EPR : 0);
     for (const char *p = c->msg.message_id; *p; p++)
         used += *p == '&' || *p == '<' || *p == '>' ? 5 : 1;
     if (used + 256 > limit)
@@ -178,6 +214,11 @@ static int answer(struct wsm_call *c, bool utf16, struct wsm_reply *ret)
     vr_xmlw_init(&c->out, &content);
     if (run(c))
         return -1;
+    if (c->until.ms) {
+        send_status(ret, 0);
+        ret->until = c->until;
+        return 0;
+    }
     vr_autofree char *action = vr_printf("%sResponse", c->msg.action);
     if (vr_xmlw_finish(&c->out, &e) || put_envelope(c, action, &content, &ret->body, &e))
         return wsm_fail(&c->fault, e.kind == VR_E_LIMIT ? WSM_F_TOO_BIG : WSM_F_INTERNAL,
@@ -247,6 +288,7 @@ void wsm_process(struct wsm *w, const struct wsm_request *rq, struct wsm_reply *
     if (vr_xml_parse(rq->body, rq->len, &lim, &doc, &e))
         wsm_fail(&c.fault, e.kind == VR_E_LIMIT ? WSM_F_QUOTA : WSM_F_MALFORMED, "%s", e.msg);
     process(&c, doc ? vr_xml_root(doc) : NULL, utf16, ret);
+    cim_path_free(c.epr);
     if (utf16 && ret->content_type) {
         if (wsm_to_utf16(&ret->body, NULL))
             send_status(ret, 500);

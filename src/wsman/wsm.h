@@ -18,10 +18,18 @@ struct wsm;
 
 /* A member that is 0 takes its default. */
 struct wsm_limits {
-    size_t envelope_bytes; /* largest request and reply; default 512000 */
-    size_t contexts;       /* open enumerations in all; default 256 */
-    size_t contexts_each;  /* of one caller; default 32 */
-    unsigned context_s;    /* life of an enumeration between two pulls; default 300 */
+    size_t envelope_bytes;       /* largest request and reply; default 512000 */
+    size_t contexts;             /* open enumerations in all; default 256 */
+    size_t contexts_each;        /* of one caller; default 32 */
+    unsigned context_s;          /* life of an enumeration between two pulls; default 300 */
+    size_t subscriptions;        /* in all; default 64 */
+    size_t subscriptions_each;   /* of one caller; default 16 */
+    unsigned subscription_s;     /* life of a subscription that says nothing; default 600 */
+    unsigned subscription_max_s; /* longest life between two renewals; default 86400 */
+    size_t events;               /* that wait for one subscriber; default 256 */
+    size_t event_bytes;          /* the same in bytes; default 524288 */
+    unsigned pull_s;             /* how long a Pull that does not say waits; default 30 */
+    unsigned pull_max_s;         /* how long any Pull waits at most; default 300 */
 };
 
 struct wsm_request {
@@ -31,10 +39,17 @@ struct wsm_request {
     const char *user_agent;          /* value of the header, may be NULL */
     const struct cim_caller *caller; /* NULL: not known yet; only Identify is answered */
     struct mono_ms now;
+    /* A Pull of a subscription may have to wait for an event; see struct wsm_reply. */
+    const void *token;      /* names the request; must differ among those that wait */
+    struct mono_ms arrived; /* when it was processed first; 0: this is the first time */
 };
 
 struct wsm_reply {
-    int status;               /* HTTP status; 401: the caller has to say who it is */
+    int status; /* HTTP status; 401: the caller has to say who it is; 0: there is no
+                   answer yet. Then the same request with the same token is to be
+                   processed again when wake() is called with its token, or at until;
+                   if it goes away before, wsm_forget() */
+    struct mono_ms until;
     const char *content_type; /* static; NULL when there is no body */
     struct vr_buf body;
 };
@@ -53,7 +68,14 @@ void wsm_process(struct wsm *w, const struct wsm_request *rq, struct wsm_reply *
 /* wsm_reply_done() - free the body. */
 void wsm_reply_done(struct wsm_reply *r);
 
-/* wsm_expire() - drop enumerations whose time is up; wsm_process() does it as well. */
+/* wsm_on_wake() - whom to tell that a waiting request should be processed again. @wake may be
+ * called from anywhere on the control thread and must not process it before returning. */
+void wsm_on_wake(struct wsm *w, void (*wake)(void *ctx, const void *token), void *ctx);
+/* wsm_forget() - the request with this token does not wait any longer. */
+void wsm_forget(struct wsm *w, const void *token);
+
+/* wsm_expire() - drop enumerations and subscriptions whose time is up; wsm_process() does it as
+ * well. */
 void wsm_expire(struct wsm *w, struct mono_ms now);
 
 #endif

@@ -8,11 +8,15 @@
 /* Inside the processor. Control thread only. */
 
 struct wsm_ctx; /* an open enumeration */
+struct wsm_sub; /* a subscription */
 
 struct wsm {
     struct cim_server *svc;
     struct wsm_limits lim;
     struct wsm_ctx *contexts;
+    struct wsm_sub *subs;
+    void (*wake)(void *ctx, const void *token);
+    void *wake_ctx;
 };
 
 /* One request being answered. */
@@ -25,6 +29,10 @@ struct wsm_call {
     size_t room;        /* bytes that the content may have */
     bool has_estimate;  /* of the number of items, for a header */
     size_t estimate;
+    struct cim_path *epr; /* of the instance, for a header; NULL: not wanted */
+    enum wsm_style epr_style;
+    bool eventing;        /* declare the prefix e */
+    struct mono_ms until; /* not 0: nothing to say yet */
 };
 
 /* Operations: write the reply's content, or set the fault and return -1. The prefixes s, a, w, n, x
@@ -35,6 +43,26 @@ int wsm_op_invoke(struct wsm_call *c);
 int wsm_op_enumerate(struct wsm_call *c);
 int wsm_op_pull(struct wsm_call *c);
 int wsm_op_release(struct wsm_call *c);
+int wsm_op_subscribe(struct wsm_call *c);
+int wsm_op_renew(struct wsm_call *c);
+int wsm_op_status(struct wsm_call *c);
+int wsm_op_unsubscribe(struct wsm_call *c);
+
+/* How much a Pull or Enumerate wants. */
+struct wsm_want {
+    size_t items, bytes;
+    uint64_t wait_ms; /* MaxTime; 0 when not given */
+};
+/* wsm_read_want() - from the children of @el; MaxElements is in namespace @ns. */
+int wsm_read_want(struct wsm_call *c, const struct vr_xml *el, const char *ns,
+                  struct wsm_want *ret);
+/* wsm_sub_pull() - Pull with the context @id if it is one of the caller's subscriptions.
+ * Returns 1 if it is none, else as the operations. */
+int wsm_sub_pull(struct wsm_call *c, const char *id, const struct wsm_want *want);
+/* wsm_sub_release() - end it; 1 if it is none of the caller's. */
+int wsm_sub_release(struct wsm_call *c, const char *id);
+/* wsm_subs_expire() - drop those whose time is up. */
+void wsm_subs_expire(struct wsm *w, struct mono_ms now);
 
 /* wsm_filter() - run the filter of an Enumerate (NULL: none) over a resource.
  * @deep: also classes derived from that of the resource */
