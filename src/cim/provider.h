@@ -20,22 +20,23 @@ struct cim_query;
  * and refused is CIM_S_OK with a return code. src:[wsman.md section 6] */
 enum cim_status {
     CIM_S_OK,
-    CIM_S_NO_NAMESPACE,  /* the namespace holds no class */
-    CIM_S_NO_CLASS,      /* unknown class */
-    CIM_S_NOT_FOUND,     /* no such instance */
-    CIM_S_KEYS_MISSING,  /* selectors do not single out one instance */
-    CIM_S_KEYS_UNKNOWN,  /* a selector that is no key of the class */
-    CIM_S_KEYS_INVALID,  /* a selector's value cannot be of its type */
-    CIM_S_NO_METHOD,     /* unknown method */
-    CIM_S_PARAM_MISSING, /* a parameter that must be there is not */
-    CIM_S_PARAM_TYPE,    /* a parameter of another type */
-    CIM_S_PARAM_INVALID, /* a parameter or property that cannot be accepted at all */
-    CIM_S_BAD_QUERY,     /* a filter or query that cannot be understood */
-    CIM_S_DENIED,        /* the caller's role does not allow it */
-    CIM_S_UNSUPPORTED,   /* known, but not offered here */
-    CIM_S_LIMIT,         /* too much to answer */
-    CIM_S_BUSY,          /* the object is in use by another operation */
-    CIM_S_FAILED,        /* anything of ours */
+    CIM_S_NO_NAMESPACE,   /* the namespace holds no class */
+    CIM_S_NO_CLASS,       /* unknown class */
+    CIM_S_NOT_FOUND,      /* no such instance */
+    CIM_S_KEYS_MISSING,   /* selectors do not single out one instance */
+    CIM_S_KEYS_AMBIGUOUS, /* all keys are there, and still fit several instances */
+    CIM_S_KEYS_UNKNOWN,   /* a selector that is no key of the class */
+    CIM_S_KEYS_INVALID,   /* a selector's value cannot be of its type */
+    CIM_S_NO_METHOD,      /* unknown method */
+    CIM_S_PARAM_MISSING,  /* a parameter that must be there is not */
+    CIM_S_PARAM_TYPE,     /* a parameter of another type */
+    CIM_S_PARAM_INVALID,  /* a parameter or property that cannot be accepted at all */
+    CIM_S_BAD_QUERY,      /* a filter or query that cannot be understood */
+    CIM_S_DENIED,         /* the caller's role does not allow it */
+    CIM_S_UNSUPPORTED,    /* known, but not offered here */
+    CIM_S_LIMIT,          /* too much to answer */
+    CIM_S_BUSY,           /* the object is in use by another operation */
+    CIM_S_FAILED,         /* anything of ours */
 };
 
 /* What a caller may do. Each role includes the ones before it. */

@@ -23,6 +23,7 @@ static const struct {
     [CIM_S_NO_CLASS] = { "unknown class", VR_E_NOTFOUND },
     [CIM_S_NOT_FOUND] = { "unknown instance", VR_E_NOTFOUND },
     [CIM_S_KEYS_MISSING] = { "keys missing", VR_E_INVAL },
+    [CIM_S_KEYS_AMBIGUOUS] = { "ambiguous keys", VR_E_INVAL },
     [CIM_S_KEYS_UNKNOWN] = { "unknown key", VR_E_INVAL },
     [CIM_S_KEYS_INVALID] = { "invalid key", VR_E_INVAL },
     [CIM_S_NO_METHOD] = { "unknown method", VR_E_NOTFOUND },
@@ -229,11 +230,24 @@ enum cim_status cim_pick(const struct cim_path *path, cim_emit_fn emit, void *ct
     return CIM_S_OK;
 }
 
-static bool is_key(const struct cim_class *c, const char *name)
+static const struct cim_prop *key_prop(const struct cim_class *c, const char *name)
 {
     int i = cim_class_prop(c, name);
 
-    return i >= 0 && c->props[i].flags & CIM_F_KEY;
+    return i >= 0 && c->props[i].flags & CIM_F_KEY ? &c->props[i] : NULL;
+}
+
+/* Can the value be one of the key's type? */
+static bool fits(const struct cim_prop *p, const struct cim_key *k)
+{
+    struct cim_value v;
+
+    if (p->type == CIM_REFERENCE || k->ref)
+        return (p->type == CIM_REFERENCE) == (k->ref != NULL);
+    cim_value_init(&v, p->type, false);
+    int rc = cim_value_put_text(&v, k->text, NULL);
+    cim_value_clear(&v);
+    return rc == 0;
 }
 
 /* Every key must be one of the class, or of a class below it that somebody answers for. */
@@ -242,13 +256,18 @@ static enum cim_status check_keys(struct cim_server *s, const struct cim_class *
 {
     for (size_t k = 0; k < path->n_keys; k++) {
         const char *name = path->keys[k].name;
-        bool known = !*name || is_key(c, name);
-        for (size_t i = 0; !known && i < CIM_CLASS_COUNT; i++)
-            known = s->by_class[i] && cim_class_is_a(&cim_classes[i], c) &&
-                    is_key(&cim_classes[i], name);
-        if (!known)
+        const struct cim_prop *p = key_prop(c, name);
+        if (!*name)
+            continue;
+        for (size_t i = 0; !p && i < CIM_CLASS_COUNT; i++)
+            if (s->by_class[i] && cim_class_is_a(&cim_classes[i], c))
+                p = key_prop(&cim_classes[i], name);
+        if (!p)
             return cim_fault(CIM_S_KEYS_UNKNOWN, err, "\"%.100s\" is no key of class %s", name,
                              c->name);
+        if (!fits(p, &path->keys[k]))
+            return cim_fault(CIM_S_KEYS_INVALID, err, "key %s of class %s must be a %s", p->name,
+                             c->name, cim_type_name(p->type));
     }
     return CIM_S_OK;
 }
@@ -334,8 +353,9 @@ enum cim_status cim_get(struct cim_server *s, const struct cim_caller *who,
         return cim_fault(CIM_S_NOT_FOUND, err, "there is no %s", text);
     }
     if (found.n > 1)
-        return cim_fault(CIM_S_KEYS_MISSING, err, "the keys given fit %zu instances of class %s",
-                         found.n, c->name);
+        return cim_fault(path->n_keys && path->n_keys >= c->n_keys ? CIM_S_KEYS_AMBIGUOUS
+                                                                   : CIM_S_KEYS_MISSING,
+                         err, "the keys given fit %zu instances of class %s", found.n, c->name);
     *ret = vr_take(found.v[0]);
     found.n = 0;
     return CIM_S_OK;

@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "base/alloc.h"
+#include "cim/watch.h"
 
 #define P(cls, prop) CIM_P_##cls##_##prop
 
@@ -73,17 +74,40 @@ static enum cim_status enum_links(void *ctx, const struct cim_caller *who, struc
     return CIM_S_OK;
 }
 
-static enum cim_status enum_jobs(void *ctx, const struct cim_caller *who, struct cim_sink *sink,
-                                 struct vr_err *err)
+static unsigned job_state = 7;
+
+static void emit_job(void *ctx, struct cim_sink *sink)
 {
     struct cim_inst *in = cim_inst_new(CIM_C_MSVM_CONCRETEJOB);
     cim_inst_set_str(in, P(MSVM_CONCRETEJOB, INSTANCEID), "JOB-1");
     cim_inst_set_interval(in, P(MSVM_CONCRETEJOB, TIMEBEFOREREMOVAL), 300);
     cim_inst_set_time(in, P(MSVM_CONCRETEJOB, STARTTIME),
                       (struct wall_us){ INT64_C(1714543200000000) });
-    cim_inst_set_uint(in, P(MSVM_CONCRETEJOB, JOBSTATE), 7);
+    cim_inst_set_uint(in, P(MSVM_CONCRETEJOB, JOBSTATE), job_state);
     cim_emit(sink, in);
+}
+
+static enum cim_status enum_jobs(void *ctx, const struct cim_caller *who, struct cim_sink *sink,
+                                 struct vr_err *err)
+{
+    if (job_state)
+        emit_job(ctx, sink);
     return CIM_S_OK;
+}
+
+static enum cim_status get_job(void *ctx, const struct cim_caller *who, const struct cim_path *path,
+                               struct cim_inst **ret, struct vr_err *err)
+{
+    if (job_state)
+        return cim_pick(path, emit_job, ctx, ret, err);
+    vr_fail(err, VR_E_NOTFOUND, 0, "there is no such job");
+    return CIM_S_NOT_FOUND;
+}
+
+void wsm_fake_job(struct cim_server *s, unsigned state)
+{
+    job_state = state;
+    cim_changed(s, CIM_C_MSVM_CONCRETEJOB, "JOB-1");
 }
 
 static enum cim_status enum_service(void *ctx, const struct cim_caller *who, struct cim_sink *sink,
@@ -150,11 +174,15 @@ void wsm_fake_machines(size_t n)
 
 struct cim_server *wsm_fake_server(void)
 {
+    static const struct cim_watchable watch_jobs = { .key = P(MSVM_CONCRETEJOB, INSTANCEID) };
     static const struct cim_provider all[] = {
         { .cls = CIM_C_MSVM_COMPUTERSYSTEM, .enumerate = enum_machines },
         { .cls = CIM_C_MSVM_REPLICATIONRELATIONSHIP, .enumerate = enum_relationships },
         { .cls = CIM_C_MSVM_SYSTEMREPLICATIONRELATIONSHIP, .enumerate = enum_links },
-        { .cls = CIM_C_MSVM_CONCRETEJOB, .enumerate = enum_jobs },
+        { .cls = CIM_C_MSVM_CONCRETEJOB,
+          .enumerate = enum_jobs,
+          .get = get_job,
+          .watch = &watch_jobs },
         { .cls = CIM_C_MSVM_REPLICATIONSERVICE, .enumerate = enum_service, .invoke = call_service },
         { .cls = CIM_C_MSVM_REPLICATIONSERVICESETTINGDATA,
           .enumerate = enum_settings,

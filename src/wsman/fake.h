@@ -11,6 +11,8 @@
 /* wsm_fake_server() - the server with its providers; caller frees. The world is one per process. */
 struct cim_server *wsm_fake_server(void);
 /* wsm_fake_machines() - how many machines there are from now on (for paging); 2 at the start. */
+/* wsm_fake_job() - the job is in this state now, whoever subscribed is told. */
+void wsm_fake_job(struct cim_server *s, unsigned state);
 void wsm_fake_machines(size_t n);
 
 #endif

@@ -38,6 +38,8 @@ static enum wsm_fault_id fault_of(enum cim_status st)
         return WSM_F_NO_INSTANCE;
     case CIM_S_KEYS_MISSING:
         return WSM_F_SEL_MISSING;
+    case CIM_S_KEYS_AMBIGUOUS:
+        return WSM_F_SEL_AMBIGUOUS;
     case CIM_S_KEYS_UNKNOWN:
         return WSM_F_SEL_UNKNOWN;
     case CIM_S_KEYS_INVALID:

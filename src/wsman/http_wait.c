@@ -87,6 +87,9 @@ int wsm_wait_init(struct wsm_http *h, struct vr_err *err)
 void wsm_wait_done(struct wsm_http *h)
 {
     wsm_on_wake(h->wsm, NULL, NULL);
+    for (struct req *rq = h->suspended; rq; rq = rq->next)
+        if (rq->held)
+            stop_timers(rq->held);
     h->woken = sd_event_source_disable_unref(h->woken);
 }
 
@@ -115,7 +118,7 @@ bool wsm_wait(struct req *rq, const struct wsm_envelope *e, struct mono_ms until
 bool wsm_wait_over(struct req *rq, struct wsm_envelope *ret)
 {
     struct wsm_held *d = rq->held;
-    if (!d)
+    if (!d || (d->sealed && !rq->c->peer.gss)) /* never answer in the clear what came sealed */
         return false;
     *ret = (struct wsm_envelope){ .body = &d->body,
                                   .type = d->type,

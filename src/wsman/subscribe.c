@@ -297,6 +297,9 @@ static int read_query(struct wsm_call *c, const struct vr_xml *el, const struct 
                       struct cim_query **ret)
 {
     const struct vr_xml *f = vr_xml_child(el, NS_WSMAN, "Filter");
+    if (r->schema || (r->ns && !cim_ns_known(r->ns)))
+        return wsm_fail(&c->fault, WSM_F_NO_RESOURCE, "there are no events of the resource %.200s",
+                        c->msg.resource_uri);
     if (!f)
         f = vr_xml_child(el, NS_EVENTING, "Filter");
     const char *dialect = vr_xml_attr(f, "", "Dialect");

@@ -2,8 +2,10 @@
 /* Recorded exchanges: every tests/wsman/NAME.req.xml goes through wsm_process(), in the order of
  * names, and the reply must equal NAME.rep.xml. Random ids are blanked; "@CONTEXT@" in a request is
  * the last enumeration context that a reply had. The first line of a request may be a comment with
- * "agent=TEXT", "caller=none|reader|other", "utf16".
- *   test-golden DIR [--update] */
+ * "agent=TEXT", "caller=none|nobody|reader|other", "utf16", "at=MS" (the clock; else 1000),
+ * "since=MS" (it waits since then), "again" (it waits since then, but another one has taken its
+ * place) and "job=STATE..." (states that the fake job goes through before, 0: gone). test-golden
+ * DIR [--update] */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,6 +55,7 @@ static void note_context(const char *reply)
 /* Blank the ids that the processor made up, and one element per line so that differences show. */
 static char *normalise(int status, const char *type, const char *body)
 {
+    static const char *const times[] = { "<p:TIME_CREATED>", "<p:IndicationTime>" };
     vr_autobuf struct vr_buf b = VR_BUF_INIT;
     vr_buf_printf(&b, NULL, "%d %s\n", status, type ? type : "-");
     for (const char *p = body; *p;) {
@@ -60,6 +63,13 @@ static char *normalise(int status, const char *type, const char *body)
             bool made = strspn(p + 5, "0123456789ABCDEF-") == 36;
             vr_buf_printf(&b, NULL, made ? "uuid:*" : "%.41s", p);
             p += 41;
+        } else if (!strncmp(p, times[0], strlen(times[0])) ||
+                   !strncmp(p, times[1], strlen(times[1]))) {
+            size_t n = strcspn(p, ">") + 1;
+            vr_buf_add(&b, p, n, NULL);
+            vr_buf_add(&b, "*", 1, NULL);
+            const char *end = strstr(p + n, "</p:");
+            p = end ? end : p + n;
         } else if (p[0] == '>' && p[1] == '<') {
             vr_buf_add(&b, ">\n", 2, NULL);
             p++;
@@ -89,7 +99,22 @@ static void widen(struct vr_buf *to, const char *text)
     }
 }
 
-static char *answer(struct wsm *w, const char *request)
+static int64_t number(const char *line, const char *name, int64_t dflt)
+{
+    const char *at = strstr(line, name);
+    return at ? strtoll(at + strlen(name), NULL, 10) : dflt;
+}
+
+static void move_job(struct cim_server *svc, const char *line)
+{
+    char *at = strstr(line, "job=");
+    if (!at)
+        return;
+    for (at += strlen("job="); *at >= '0' && *at <= '9'; at += *at == ',')
+        wsm_fake_job(svc, (unsigned)strtoul(at, &at, 10));
+}
+
+static char *answer(struct wsm *w, struct cim_server *svc, const char *request)
 {
     vr_autofree char *line = vr_strndup(request, strcspn(request, "\n"));
     struct cim_caller who = { .name = "tester", .role = CIM_ROLE_ADMIN };
@@ -97,6 +122,8 @@ static char *answer(struct wsm *w, const char *request)
         who.role = CIM_ROLE_READER;
     if (strstr(line, "caller=other"))
         who.name = "somebody else";
+    if (strstr(line, "caller=nobody"))
+        who.role = CIM_ROLE_NONE;
     bool wide = strstr(line, "utf16");
     vr_autobuf struct vr_buf body = VR_BUF_INIT;
     if (wide)
@@ -109,9 +136,14 @@ static char *answer(struct wsm *w, const char *request)
                                                       ? "Microsoft WinRM Client"
                                                       : "curl",
                                     .caller = strstr(line, "caller=none") ? NULL : &who,
-                                    .now = { 1000 } };
+                                    .token = strstr(line, "again") ? "other" : "token",
+                                    .arrived = { number(line, "since=", 0) },
+                                    .now = { number(line, " at=", 1000) } };
     struct wsm_reply rep;
+    move_job(svc, line);
     wsm_process(w, &rq, &rep);
+    if (!rep.status)
+        return vr_printf("waits until %lld\n", (long long)rep.until.ms);
     if (wide && rep.body.len)
         narrow(&rep.body);
     const char *text = rep.body.data ? (const char *)rep.body.data : "";
@@ -121,13 +153,14 @@ static char *answer(struct wsm *w, const char *request)
     return out;
 }
 
-static void run_one(struct wsm *w, const char *dir, const char *name, bool update)
+static void run_one(struct wsm *w, struct cim_server *svc, const char *dir, const char *name,
+                    bool update)
 {
     vr_autofree char *in = vr_printf("%s/%s.req.xml", dir, name);
     vr_autofree char *out = vr_printf("%s/%s.rep.xml", dir, name);
     vr_autofree char *raw = read_file(in);
     vr_autofree char *request = replace(raw, "@CONTEXT@", context);
-    vr_autofree char *got = answer(w, request);
+    vr_autofree char *got = answer(w, svc, request);
     if (update) {
         vr_autofclose FILE *f = fopen(out, "we");
         if (f)
@@ -157,11 +190,11 @@ int main(int argc, char **argv)
         return 1;
     }
     struct cim_server *svc = wsm_fake_server();
-    const struct wsm_limits lim = { .contexts_each = 3 };
+    const struct wsm_limits lim = { .contexts_each = 3, .events = 4, .subscriptions_each = 3 };
     struct wsm *w = wsm_new(svc, &lim);
     for (int i = 0; i < n; i++) {
         *strstr(names[i]->d_name, ".req.xml") = 0;
-        run_one(w, argv[1], names[i]->d_name, argc > 2);
+        run_one(w, svc, argv[1], names[i]->d_name, argc > 2);
         free(names[i]);
     }
     free(names);
