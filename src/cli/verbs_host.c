@@ -111,6 +111,8 @@ static const char *power_text(uint64_t enabled_state)
         return "off";
     case 4:
         return "shutting down";
+    case 6:
+        return "saved";
     case 9:
     case 32768:
         return "paused";

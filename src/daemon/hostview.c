@@ -27,12 +27,24 @@ static void list_work(struct task *t)
     hv_list(t->d->hv, &l->m, &l->n, &t->err);
 }
 
+/* When each machine's power changed, as far as this daemon has seen it; for one that runs since
+ * before, when its process began. */
+static void note_changes(const struct daemon *d, struct hv_machine *m, size_t n)
+{
+    struct wall_us now = vr_wall_now();
+    for (size_t i = 0; i < n; i++) {
+        const struct hv_machine *was = host_machine(d, &m[i].uuid);
+        m[i].changed = !was ? m[i].started : was->power != m[i].power ? now : was->changed;
+    }
+}
+
 static void list_done(struct task *t)
 {
     struct list_task *l = (struct list_task *)t;
     struct daemon *d = t->d;
     d->machines_busy = false;
     if (t->err.kind == VR_OK) {
+        note_changes(d, l->m, l->n);
         hv_machines_free(d->machines, d->n_machines);
         d->machines = l->m;
         d->n_machines = l->n;
@@ -543,6 +555,19 @@ static int h_verify(void *ctx, const struct vr_uuid *machine, const struct vr_po
     return 0;
 }
 
+/* DER in base 64 is what stands between the lines of a PEM file. */
+static const char *cert_base64(const struct daemon *d)
+{
+    static char out[8192];
+    const char *c = strstr(xport_cert_pem(d->xport), "CERTIFICATE-----");
+    size_t n = 0;
+    for (c = c ? c + strlen("CERTIFICATE-----") : ""; *c && *c != '-' && n + 1 < sizeof out; c++)
+        if (*c > ' ')
+            out[n++] = *c;
+    out[n] = 0;
+    return out;
+}
+
 void host_init(struct daemon *d)
 {
     d->host = (struct host){ .ctx = d,
@@ -552,7 +577,7 @@ void host_init(struct daemon *d)
                              .thumb = xport_thumb(d->xport),
                              .thumb_sha1 = xport_thumb_sha1(d->xport),
                              .peer_port = d->peer_port,
-                             .cert_der_base64 = "",
+                             .cert_der_base64 = cert_base64(d),
                              .storage = d->cfg.storage,
                              .machines = h_machines,
                              .machine = h_machine,

@@ -228,6 +228,21 @@ static int parse_devices(const xmlNode *devices, struct hv_machine *m, struct vr
     return 0;
 }
 
+/* Firmware, NUMA cells, description: for people to look at. */
+static void parse_platform(xmlNodePtr root, struct hv_machine *m)
+{
+    xmlNodePtr os = child(root, "os"), numa = child(child(root, "cpu"), "numa");
+    xstr firmware = attr(os, "firmware");
+    xstr type = attr(child(os, "loader"), "type");
+    xstr notes = xmlNodeGetContent(child(root, "description"));
+    size_t cells = numa ? count(numa, "cell") : 0;
+    m->uefi = (firmware && !strcmp((const char *)firmware, "efi")) ||
+              (type && !strcmp((const char *)type, "pflash"));
+    m->numa_nodes = cells ? (unsigned)cells : 1;
+    if (notes && *notes)
+        m->notes = vr_strdup((const char *)notes);
+}
+
 int domxml_parse(const char *xml, struct hv_machine *ret, struct vr_err *err)
 {
     vr_auto(xmlFreeDoc) xmlDocPtr doc = parse(xml, "domain", err);
@@ -246,6 +261,7 @@ int domxml_parse(const char *xml, struct hv_machine *ret, struct vr_err *err)
     m.memory_kib = domxml_kib((const char *)unit, number(memory));
     uint64_t cpus = vcpu ? number(vcpu) : 1;
     m.vcpus = cpus > UINT_MAX ? 0 : (unsigned)cpus;
+    parse_platform(root, &m);
     if (parse_devices(child(root, "devices"), &m, err) < 0) {
         hv_machine_done(&m);
         return -1;

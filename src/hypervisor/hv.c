@@ -14,6 +14,7 @@ void hv_machine_done(struct hv_machine *m)
         free(m->nics[i].source);
     free(m->disks);
     free(m->nics);
+    free(m->notes);
     *m = (struct hv_machine){ .power = HV_POWER_OTHER };
 }
 

@@ -48,8 +48,17 @@ struct hv_machine {
     struct vr_uuid uuid;
     char name[VR_NAME_MAX];
     enum hv_power power;
+    bool saved; /* off, with its memory saved (managed save) */
     uint64_t memory_kib;
     unsigned vcpus;
+    unsigned numa_nodes;       /* of the guest, at least 1 */
+    bool uefi;                 /* firmware; else BIOS */
+    char *notes;               /* description in the definition, NULL if there is none */
+    unsigned pid;              /* QEMU's, 0 unknown or off */
+    struct wall_us started;    /* when that process began, 0 unknown or off */
+    struct wall_us configured; /* the definition was last changed, 0 unknown */
+    struct wall_us changed;    /* power was last seen to change, 0 never: filled in by whoever
+                                * keeps lists */
     size_t n_disks;
     struct hv_disk *disks;
     size_t n_nics;
@@ -113,9 +122,9 @@ struct hv_disk_path {
 /* hv_define_replica() - define (or redefine) the machine of @xml with the same UUID and name and
  * its included disks at @paths, disks not named removed. What a definition that came from another
  * host could abuse here is left out and logged: QEMU command lines, host devices, folders, files,
- * programs and labels (domxml_replica()). @name/@uuid NULL: those of @xml; else a copy under another identity with
- * new MACs (test failover), @disconnect: network links down.
- * Errors: VR_E_EXISTS when the name belongs to another UUID; VR_E_STATE when it is running. */
+ * programs and labels (domxml_replica()). @name/@uuid NULL: those of @xml; else a copy under
+ * another identity with new MACs (test failover), @disconnect: network links down. Errors:
+ * VR_E_EXISTS when the name belongs to another UUID; VR_E_STATE when it is running. */
 int hv_define_replica(struct hv *hv, const char *xml, const char *name, const struct vr_uuid *uuid,
                       bool disconnect, const struct hv_disk_path *paths, size_t n_paths,
                       struct vr_err *err);

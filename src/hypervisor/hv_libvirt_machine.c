@@ -70,6 +70,8 @@ int lv_machine(virDomainPtr dom, struct hv_machine *ret, struct vr_err *err)
     if (xml_of(dom, 0, &xml, err) < 0 || domxml_parse(xml, &m, err) < 0)
         return -1;
     m.power = power_of(state);
+    m.saved = m.power == HV_POWER_OFF && virDomainHasManagedSaveImage(dom, 0) == 1;
+    lv_process(&m);
     for (size_t i = 0; i < m.n_disks; i++)
         probe_disk(&m.disks[i]);
     *ret = m;

@@ -142,6 +142,7 @@ static void test_parse(void **state)
     assert_string_equal(vr_uuid_fmt(&m.uuid, text), "6f1c2a34-0001-4e55-9c00-aabbccddeeff");
     assert_int_equal(m.memory_kib, 2 << 20);
     assert_int_equal(m.vcpus, 3);
+    assert_int_equal(m.numa_nodes, 1);
     assert_int_equal(m.n_disks, 5);
     assert_string_equal(m.disks[0].target, "vda");
     assert_string_equal(m.disks[0].path, "/images/web01.qcow2");

@@ -98,6 +98,16 @@ vr A --quiet resume g1
 wait_points B g1 1
 ok "any paired host may replicate: * lets it in"
 
+# ---- what the hypervisor's host knows of a machine ----
+[ "$(machine A g1 OnTimeInMilliseconds)" = 0 ] || fail "a machine that is off has been running"
+"$guest" start "$dir" A g1 >/dev/null
+runs() { [ -n "$(machine A g1 ProcessID)" ]; }
+wait_for 60 "the process of g1 is known" runs
+on A grep -q qemu "/proc/$(machine A g1 ProcessID)/cmdline" || fail "ProcessID is not that of QEMU"
+[ "$(machine A g1 OnTimeInMilliseconds)" -lt 600000 ] || fail "g1 runs since $(machine A g1 OnTimeInMilliseconds) ms"
+[ -n "$(machine A g1 TimeOfLastConfigurationChange)" ] || fail "nobody knows when g1 was defined"
+ok "process, uptime and definition of a running machine"
+
 # ---- the listener moves ----
 on B sh -c 'exec 9<>/dev/null; python3 -c "
 import socket, time

@@ -132,6 +132,15 @@ static bool emit_system_relationship(const struct host_providers *p, const struc
     return true;
 }
 
+static bool emit_summary(const struct host_providers *p, const struct vm *vm, struct cim_sink *sink)
+{
+    char id[PROV_ID_MAX];
+
+    snprintf(id, sizeof id, "Microsoft:%s", vm->guid);
+    return PAIR(sink, MSVM_COMPUTERSYSTEMSUMMARYINFORMATION, ANTECEDENT, path_system(vm->guid),
+                DEPENDENT, cim_path_of(CIM_C_MSVM_SUMMARYINFORMATION, id));
+}
+
 /* ---- recovery points ---- */
 static bool emit_snapshots(const struct host_providers *p, const struct vm *vm,
                            struct cim_sink *sink)
@@ -173,6 +182,22 @@ static bool emit_current(const struct host_providers *p, const struct vm *vm, st
 }
 
 /* ---- disks ---- */
+/* Recovery points hold the replicated disks. */
+static bool emit_point_components(const struct host_providers *p, const struct vm *vm,
+                                  struct cim_sink *sink)
+{
+    const struct store_point *v;
+    size_t n = vm_points(p, vm, &v);
+
+    for (size_t i = 0; i < n; i++)
+        for (uint32_t k = 0; k < vm->rel->n_disks * 2; k++)
+            if (!PAIR(sink, MSVM_VIRTUALSYSTEMSETTINGDATACOMPONENT, GROUPCOMPONENT,
+                      path_point(&v[i].id), PARTCOMPONENT,
+                      path_point_disk(&v[i].id, vm->rel->disks[k / 2].target, k % 2 ? 'L' : 'D')))
+                return false;
+    return true;
+}
+
 static bool emit_components(const struct host_providers *p, const struct vm *vm,
                             struct cim_sink *sink)
 {
@@ -183,18 +208,29 @@ static bool emit_components(const struct host_providers *p, const struct vm *vm,
             if (!PAIR(sink, MSVM_VIRTUALSYSTEMSETTINGDATACOMPONENT, GROUPCOMPONENT, path_vssd(vm),
                       PARTCOMPONENT, path_disk(vm, vm->hv->disks[i].target, kinds[k])))
                 return false;
-    return emit_nic_components(p, vm, sink);
+    return emit_nic_components(p, vm, sink) && emit_point_components(p, vm, sink);
 }
 
 static bool emit_in_drive(const struct host_providers *p, const struct vm *vm,
                           struct cim_sink *sink)
 {
+    const struct store_point *v;
+    size_t n = vm_points(p, vm, &v);
+
     for (size_t i = 0; vm->hv && i < vm->hv->n_disks; i++) {
         const char *target = vm->hv->disks[i].target;
         if (!PAIR(sink, MSVM_RESOURCEDEPENDENTONRESOURCE, ANTECEDENT, path_disk(vm, target, 'D'),
                   DEPENDENT, path_disk(vm, target, 'L')))
             return false;
     }
+    for (size_t i = 0; i < n; i++)
+        for (uint32_t k = 0; k < vm->rel->n_disks; k++) {
+            const char *target = vm->rel->disks[k].target;
+            if (!PAIR(sink, MSVM_RESOURCEDEPENDENTONRESOURCE, ANTECEDENT,
+                      path_point_disk(&v[i].id, target, 'D'), DEPENDENT,
+                      path_point_disk(&v[i].id, target, 'L')))
+                return false;
+        }
     return true;
 }
 
@@ -246,6 +282,7 @@ static enum cim_status enum_owning(void *ctx, const struct cim_caller *who, stru
     A(MSVM_SERVICEAFFECTSELEMENT, emit_affects)                     \
     A(MSVM_SETTINGSDEFINESTATE, emit_define_state)                  \
     A(MSVM_SYSTEMREPLICATIONRELATIONSHIP, emit_system_relationship) \
+    A(MSVM_COMPUTERSYSTEMSUMMARYINFORMATION, emit_summary)          \
     A(MSVM_SNAPSHOTOFVIRTUALSYSTEM, emit_snapshots)                 \
     A(MSVM_PARENTCHILDSETTINGDATA, emit_parents)                    \
     A(MSVM_MOSTCURRENTSNAPSHOTINBRANCH, emit_current)               \

@@ -248,6 +248,12 @@ int call_admit(struct call *c, const struct vm *vm, struct rel_event *ev, struct
                        "whether machine %s is off cannot be told; look at it with virsh domstate",
                        vm->name);
     ev->vm_off = vm->hv->power == HV_POWER_OFF;
+    if (vm->hv->saved && (ev->type == EV_U_PREPARE || ev->type == EV_U_BECOME_REPLICA))
+        return vr_fail(
+            err, VR_E_STATE, 0,
+            "machine %s is saved, not off: what it had in memory would be lost. Start it "
+            "and shut it down, or discard that (virsh managedsave-remove %s)",
+            vm->name, vm->name);
     if (ev->vm_off)
         return 0;
     return vr_fail(err, VR_E_STATE, 0,

@@ -60,6 +60,12 @@ static const char *status_text(const struct job *j)
     }
 }
 
+/* "Initiating failover failed: invalid state"; the caller frees. */
+static char *summary_text(const struct job *j)
+{
+    return vr_printf("%s failed: %s", job_caption(j->type), vr_kind_text(j->err.kind));
+}
+
 static void set_times(struct cim_inst *in, const struct job *j)
 {
     struct wall_us end = j->ended.us ? j->ended : vr_wall_now();
@@ -75,7 +81,7 @@ static void set_times(struct cim_inst *in, const struct job *j)
     cim_inst_set_time(in, P(TIMEOFLASTSTATECHANGE), j->ended.us ? j->ended : j->started);
 }
 
-static struct cim_inst *make(const struct host_providers *p, const struct job *j)
+struct cim_inst *job_inst(const struct host_providers *p, const struct job *j)
 {
     struct cim_inst *in = cim_inst_new(CIM_C_MSVM_CONCRETEJOB);
     const char *caption = job_caption(j->type);
@@ -95,8 +101,8 @@ static struct cim_inst *make(const struct host_providers *p, const struct job *j
     if (failed(j) && j->err.kind != VR_OK) {
         cim_inst_set_uint(in, P(ERRORCODE), vr_kind_code(j->err.kind));
         cim_inst_set_str(in, P(ERRORDESCRIPTION), j->err.msg);
-        cim_inst_set_strf(in, P(ERRORSUMMARYDESCRIPTION), "%s failed: %s", caption,
-                          vr_kind_text(j->err.kind));
+        vr_autofree char *summary = summary_text(j);
+        cim_inst_set_str(in, P(ERRORSUMMARYDESCRIPTION), summary);
     }
     cim_inst_set_uint(in, P(JOBSTATE), j->state);
     /* Numbers of ours are no JobType that a client could know. */
@@ -112,7 +118,7 @@ static enum cim_status enumerate(void *ctx, const struct cim_caller *who, struct
     const struct job *j;
 
     for (size_t i = 0; (j = engine_job_at(p->h->engine, i)) != NULL; i++)
-        if (!cim_emit(sink, make(p, j)))
+        if (!cim_emit(sink, job_inst(p, j)))
             break;
     return CIM_S_OK;
 }
@@ -136,7 +142,7 @@ static enum cim_status get(void *ctx, const struct cim_caller *who, const struct
         vr_fail(err, VR_E_NOTFOUND, 0, "there is no such job; jobs are kept for five minutes");
         return CIM_S_NOT_FOUND;
     }
-    *ret = make(p, j);
+    *ret = job_inst(p, j);
     return CIM_S_OK;
 }
 
@@ -192,48 +198,62 @@ static int kill_job(struct call *c, struct vr_err *err)
     return 0;
 }
 
-/* What went wrong as the text of an Msvm_Error; NULL in *ret when nothing did. */
-static int error_text(struct call *c, char **ret, struct vr_err *err)
+/* One Msvm_Error as text. */
+static int error_text(struct call *c, const struct job *j, enum vr_kind kind, const char *msg,
+                      char **ret, struct vr_err *err)
 {
     char guid[VR_UUID_STR];
-    struct job j;
-
-    if (target(c, &j, err) < 0)
-        return -1;
-    *ret = NULL;
-    if (!failed(&j))
-        return 0;
-    enum vr_kind kind = j.err.kind != VR_OK ? j.err.kind : VR_E_CANCELLED;
     vr_autofree char *source =
-        vr_uuid_is_zero(&j.machine)
+        vr_uuid_is_zero(&j->machine)
             ? NULL
-            : path_text(c->p, path_system(vr_uuid_fmt_upper(&j.machine, guid)));
+            : path_text(c->p, path_system(vr_uuid_fmt_upper(&j->machine, guid)));
     vr_auto(cim_inst_free) struct cim_inst *in =
-        error_inst(kind, j.err.kind != VR_OK ? j.err.msg : "The job was cancelled.",
-                   kind == VR_E_CANCELLED, source);
+        error_inst(kind, msg, kind == VR_E_CANCELLED, source);
+
     return cim_xml_text(in, c->p->h->name, ret, err);
+}
+
+/* What went wrong; NULL in *ret when nothing did. */
+static int cause_text(struct call *c, const struct job *j, char **ret, struct vr_err *err)
+{
+    *ret = NULL;
+    if (!failed(j))
+        return 0;
+    return j->err.kind != VR_OK
+               ? error_text(c, j, j->err.kind, j->err.msg, ret, err)
+               : error_text(c, j, VR_E_CANCELLED, "The job was cancelled.", ret, err);
 }
 
 static int get_error(struct call *c, struct vr_err *err)
 {
     vr_autofree char *text = NULL;
+    struct job j;
 
-    if (error_text(c, &text, err) < 0)
+    if (target(c, &j, err) < 0 || cause_text(c, &j, &text, err) < 0)
         return -1;
     cim_value_put_str(cim_args_at(c->args, "Error"), text);
     return 0;
 }
 
-/* The reasons are one sentence with its context in front: a list of one. */
+/* Outermost first: what failed, then why. src:[contract.md B.5] */
 static int get_error_ex(struct call *c, struct vr_err *err)
 {
-    vr_autofree char *text = NULL;
+    struct cim_value *list = cim_args_at(c->args, "Errors");
+    vr_autofree char *why = NULL, *what = NULL;
+    struct job j;
 
-    if (error_text(c, &text, err) < 0)
+    if (target(c, &j, err) < 0 || cause_text(c, &j, &why, err) < 0)
         return -1;
-    cim_value_empty(cim_args_at(c->args, "Errors"));
-    if (text)
-        cim_value_put_str(cim_args_at(c->args, "Errors"), text);
+    cim_value_empty(list);
+    if (!why)
+        return 0;
+    if (j.err.kind != VR_OK) {
+        vr_autofree char *msg = summary_text(&j);
+        if (error_text(c, &j, j.err.kind, msg, &what, err) < 0)
+            return -1;
+        cim_value_put_str(list, what);
+    }
+    cim_value_put_str(list, why);
     return 0;
 }
 

@@ -316,6 +316,15 @@ char *id_point(char out[PROV_ID_MAX], const struct vr_point_id *pt)
     return out;
 }
 
+char *id_point_disk(char out[PROV_ID_MAX], const struct vr_point_id *pt, const char *target,
+                    char kind)
+{
+    struct vr_uuid u = point_uuid(pt);
+    char guid[VR_UUID_STR];
+
+    return id_disk(out, vr_uuid_fmt_upper(&u, guid), target, kind);
+}
+
 char *id_point_text(char out[PROV_ID_MAX], const struct vr_point_id *pt)
 {
     char lineage[VR_UUID_STR];
@@ -398,13 +407,25 @@ struct cim_path *path_point(const struct vr_point_id *pt)
     return cim_path_of(CIM_C_MSVM_VIRTUALSYSTEMSETTINGDATA, id_point(id, pt));
 }
 
+static struct cim_path *disk_path(const char *id, char kind)
+{
+    return cim_path_of(kind == 'L' ? CIM_C_MSVM_STORAGEALLOCATIONSETTINGDATA
+                                   : CIM_C_MSVM_RESOURCEALLOCATIONSETTINGDATA,
+                       id);
+}
+
 struct cim_path *path_disk(const struct vm *vm, const char *target, char kind)
 {
     char id[PROV_ID_MAX];
 
-    return cim_path_of(kind == 'L' ? CIM_C_MSVM_STORAGEALLOCATIONSETTINGDATA
-                                   : CIM_C_MSVM_RESOURCEALLOCATIONSETTINGDATA,
-                       id_disk(id, vm->guid, target, kind));
+    return disk_path(id_disk(id, vm->guid, target, kind), kind);
+}
+
+struct cim_path *path_point_disk(const struct vr_point_id *pt, const char *target, char kind)
+{
+    char id[PROV_ID_MAX];
+
+    return disk_path(id_point_disk(id, pt, target, kind), kind);
 }
 
 struct cim_path *path_job(const struct vr_uuid *id)

@@ -60,6 +60,11 @@ const struct store_point *vm_point(const struct host_providers *p, const struct 
 uint16_t vm_health(const struct vm *vm);
 /* vm_enabled_state() - EnabledState; 0 unknown. src:[contract.md A.9] */
 uint16_t vm_enabled_state(const struct vm *vm);
+/* vm_uptime_ms() - how long it has been running; 0 when it is off. False: not known.
+ * vm_sub_type() - VirtualSystemSubType, by its firmware; the hypervisor must know the machine. */
+bool vm_uptime_ms(const struct vm *vm, uint64_t *ret);
+const char *vm_sub_type(const struct vm *vm);
+#define VM_STATUS_TEXT "Operating normally"
 
 /* ---- testfailover.c: test machines ---- */
 /* vm_tests() - all. vm_as_test() - the test machine with this identifier. vm_test_of() - the first
@@ -89,6 +94,8 @@ char *id_disk(char out[PROV_ID_MAX], const char *guid, const char *target, char 
 bool id_disk_parse(const char *text, struct vr_uuid *ret, char target[VR_TARGET_MAX]);
 /* id_point() - Microsoft:<GUID of the point>; id_point_text() - lineage:epoch. */
 char *id_point(char out[PROV_ID_MAX], const struct vr_point_id *pt);
+char *id_point_disk(char out[PROV_ID_MAX], const struct vr_point_id *pt, const char *target,
+                    char kind);
 char *id_point_text(char out[PROV_ID_MAX], const struct vr_point_id *pt);
 bool id_point_parse(const char *text, struct vr_point_id *ret);
 
@@ -99,6 +106,8 @@ struct cim_path *path_hvr(const struct vm *vm, enum cim_class_id cls, int n);
 struct cim_path *path_vssd(const struct vm *vm);
 struct cim_path *path_point(const struct vr_point_id *pt);
 struct cim_path *path_disk(const struct vm *vm, const char *target, char kind);
+/* path_point_disk() - disk or drive of a recovery point. */
+struct cim_path *path_point_disk(const struct vr_point_id *pt, const char *target, char kind);
 struct cim_path *path_job(const struct vr_uuid *id);
 struct cim_path *path_entry(const struct host_providers *p, const struct cim_inst *entry);
 /* path_text() - the same as text with the host, taking @p. */
@@ -184,6 +193,10 @@ int settings_connection(const struct host *h, uint64_t auth_type, const char *th
 /* error_inst() - Msvm_Error for an error or a health reason. */
 struct cim_inst *error_inst(enum vr_kind kind, const char *msg, bool is_warning,
                             const char *source);
+/* job_inst() - a job. point_inst() - a recovery point, @parent the one before or NULL. */
+struct cim_inst *job_inst(const struct host_providers *p, const struct job *j);
+struct cim_inst *point_inst(const struct host_providers *p, const struct vm *vm,
+                            const struct store_point *pt, const struct store_point *parent);
 /* job_percent() - PercentComplete. */
 uint16_t job_percent(const struct host_providers *p, const struct job *j);
 
@@ -193,19 +206,32 @@ typedef bool (*vm_emit_fn)(const struct host_providers *p, const struct vm *vm,
 enum cim_status each_vm(void *ctx, struct cim_sink *sink, vm_emit_fn fn);
 /* get_vm() - get() of a class of which each machine has instances: only the machine that @path is
  * about is asked. refs_vm() - the same for references(). */
-enum cim_status get_vm(void *ctx, const struct cim_path *path, vm_emit_fn fn,
-                       struct cim_inst **ret, struct vr_err *err);
+enum cim_status get_vm(void *ctx, const struct cim_path *path, vm_emit_fn fn, struct cim_inst **ret,
+                       struct vr_err *err);
 enum cim_status refs_vm(void *ctx, const struct cim_path *object, struct cim_sink *sink,
                         vm_emit_fn fn);
 
 /* Each file's providers. */
-#define PROV_GROUPS(G)                                                                           \
-    G(service)                                                                                   \
-    G(relationship)                                                                              \
-    G(settings)                                                                                  \
-    G(system)                                                                                    \
-    G(job) G(vssd) G(storage) G(assoc) G(own) G(status) G(vsms) G(testfailover) G(authorization) \
-        G(network) G(retention) G(rest)
+/* clang-format off */
+#define PROV_GROUPS(G) \
+    G(service) \
+    G(relationship) \
+    G(settings) \
+    G(system) \
+    G(job) \
+    G(vssd) \
+    G(storage) \
+    G(assoc) \
+    G(own) \
+    G(status) \
+    G(vsms) \
+    G(summary) \
+    G(testfailover) \
+    G(authorization) \
+    G(network) \
+    G(retention) \
+    G(rest)
+/* clang-format on */
 #define G(name) void prov_register_##name(struct cim_server *s, struct host_providers *p);
 PROV_GROUPS(G)
 #undef G
@@ -220,6 +246,7 @@ int svc_failover(struct call *c, struct vr_err *err);
 int svc_revert(struct call *c, struct vr_err *err);
 int svc_test(struct call *c, struct vr_err *err);
 int vsms_destroy(struct call *c, struct vr_err *err);
+int vsms_summary(struct call *c, struct vr_err *err);
 /* status_test() - method TestFailover of Vmr_ReplicationStatus for machine @vm. */
 int status_test(struct call *c, const struct vm *vm, struct vr_err *err);
 int svc_commit(struct call *c, struct vr_err *err);

@@ -36,6 +36,8 @@ static void show_relationship(const struct host_providers *p, const struct vm *v
 
     cim_inst_set_uint(in, P(AUTHENTICATIONTYPE), s->auth_type);
     cim_inst_set_str(in, P(CERTIFICATETHUMBPRINT), or_null(s->thumbprint));
+    /* The host's certificate is its own issuer. */
+    cim_inst_set_str(in, P(ROOTCERTIFICATETHUMBPRINT), or_null(s->thumbprint));
     cim_inst_set_str(in, P(RECOVERYCONNECTIONPOINT), or_null(s->recovery_point));
     cim_inst_set_uint(in, P(RECOVERYSERVERPORTNUMBER), s->recovery_port);
     cim_inst_set_str(in, P(PRIMARYCONNECTIONPOINT), or_null(s->primary_point));

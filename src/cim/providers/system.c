@@ -17,7 +17,7 @@ static struct cim_inst *make(const char *name, const char *element, const char *
 {
     struct cim_inst *in = cim_inst_new(CIM_C_MSVM_COMPUTERSYSTEM);
     static const uint64_t ok[] = { 2 }, none[] = { 0 };
-    static const char *const texts[] = { "Operating normally" };
+    static const char *const texts[] = { VM_STATUS_TEXT };
 
     cim_inst_set_str(in, P(CREATIONCLASSNAME), "Msvm_ComputerSystem");
     cim_inst_set_str(in, P(NAME), name);
@@ -39,7 +39,7 @@ uint16_t vm_enabled_state(const struct vm *vm)
         return 0;
     switch (vm->hv->power) {
     case HV_POWER_OFF:
-        return 3;
+        return vm->hv->saved ? 6 : 3;
     case HV_POWER_RUNNING:
         return 2;
     case HV_POWER_PAUSED:
@@ -52,14 +52,43 @@ uint16_t vm_enabled_state(const struct vm *vm)
     return 0;
 }
 
+bool vm_uptime_ms(const struct vm *vm, uint64_t *ret)
+{
+    if (!vm->hv || vm->hv->power == HV_POWER_OTHER)
+        return false;
+    *ret = 0;
+    if (vm->hv->power == HV_POWER_OFF)
+        return true;
+    int64_t now = vr_wall_now().us, since = vm->hv->started.us;
+    if (since && now > since)
+        *ret = (uint64_t)(now - since) / 1000;
+    return since != 0;
+}
+
+/* What the hypervisor knows of it. */
+static void set_machine(const struct vm *vm, struct cim_inst *in)
+{
+    uint64_t ms;
+
+    cim_inst_set_uint(in, P(ENABLEDSTATE), vm_enabled_state(vm));
+    if (!vm->hv)
+        return;
+    cim_inst_set_uint(in, P(NUMBEROFNUMANODES), vm->hv->numa_nodes);
+    if (vm_uptime_ms(vm, &ms))
+        cim_inst_set_uint(in, P(ONTIMEINMILLISECONDS), ms);
+    if (vm->hv->pid)
+        cim_inst_set_uint(in, P(PROCESSID), vm->hv->pid);
+    cim_inst_set_time(in, P(TIMEOFLASTSTATECHANGE), vm->hv->changed);
+    cim_inst_set_time(in, P(TIMEOFLASTCONFIGURATIONCHANGE), vm->hv->configured);
+}
+
 static bool emit_machine(const struct host_providers *p, const struct vm *vm, struct cim_sink *sink)
 {
     struct cim_inst *in = make(vm->guid, vm->name, "Virtual Machine", "Microsoft Virtual Machine");
     const struct rel *r = vm->rel;
     uint16_t state = rel_cim_state(r);
 
-    cim_inst_set_uint(in, P(ENABLEDSTATE), vm_enabled_state(vm));
-    cim_inst_set_uint(in, P(NUMBEROFNUMANODES), 1);
+    set_machine(vm, in);
     cim_inst_set_uint(in, P(REPLICATIONMODE), vm_mode(p, vm));
     cim_inst_set_uint(in, P(REPLICATIONSTATE), state);
     cim_inst_set_uint(in, P(REPLICATIONHEALTH), vm_health(vm));
@@ -106,7 +135,10 @@ static enum cim_status get(void *ctx, const struct cim_caller *who, const struct
     return get_vm(ctx, path, emit_machine, ret, err);
 }
 
-static const struct cim_watchable watchable = { .key = P(NAME) };
+static const int quiet[] = { P(ONTIMEINMILLISECONDS) };
+static const struct cim_watchable watchable = { .key = P(NAME),
+                                                .quiet = quiet,
+                                                .n_quiet = VR_ARRAY_LEN(quiet) };
 
 /* ---- methods ---- */
 static int target(struct call *c, struct vm *vm, struct vr_err *err)

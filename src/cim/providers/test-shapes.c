@@ -60,6 +60,28 @@ static void machines_as_clients_know_them(void **st)
     assert_int_equal(num(w, VM(WEB), "EnabledState"), 2);
     w->vm[0].power = HV_POWER_PAUSED;
     assert_int_equal(num(w, VM(WEB), "EnabledState"), 9);
+    assert_string_equal(txt(w, VM(WEB), "ProcessID"), "(null)");
+    assert_string_equal(txt(w, VM(WEB), "OnTimeInMilliseconds"), "(null)");
+    w->vm[0].pid = 4711;
+    w->vm[0].numa_nodes = 2;
+    w->vm[0].started.us = w->vm[0].changed.us = vr_wall_now().us - 5000000;
+    w->vm[0].configured.us = 1700000000000000;
+    assert_int_equal(num(w, VM(WEB), "ProcessID"), 4711);
+    assert_int_equal(num(w, VM(WEB), "NumberOfNumaNodes"), 2);
+    assert_in_range(num(w, VM(WEB), "OnTimeInMilliseconds"), 5000, 65000);
+    assert_string_equal(txt(w, VM(WEB), "TimeOfLastConfigurationChange"),
+                        "20231114221320.000000+000");
+    assert_string_not_equal(txt(w, VM(WEB), "TimeOfLastStateChange"), "(null)");
+    w->vm[0].power = HV_POWER_OFF;
+    assert_int_equal(num(w, VM(WEB), "OnTimeInMilliseconds"), 0);
+    w->vm[0].saved = true;
+    assert_int_equal(num(w, VM(WEB), "EnabledState"), 6);
+    make_replicating(w);
+    /* what is saved is not off */
+    assert_int_equal(CALL(w, VM(WEB), "RequestReplicationStateChange", { "RequestedState", "4" }),
+                     32775);
+    w->vm[0].saved = false;
+    done(w, SVC(w, WEB, "RemoveReplicationRelationship"));
     assert_string_equal(txt(w, "Msvm_ComputerSystem.Name=\"hosta\"", "Caption"),
                         "Hosting Computer System");
     make_replicating(w);
@@ -218,6 +240,32 @@ static void disks(void **st)
     assert_int_equal(count(w, "Msvm_ResourceAllocationSettingData"), 4);
 }
 
+/* A recovery point has the disks that are replicated, and they lead back to it. */
+static void disks_of_recovery_points(void **st)
+{
+    struct world *w = *st;
+
+    make_replica(w);
+    struct cim_list points = walk(w, VM(WEB), "Msvm_SnapshotOfVirtualSystem", NULL);
+    assert_int_equal(points.n, 2);
+    for (size_t i = 0; i < points.n; i++) {
+        vr_autofree char *path = path_of(points.v[i]);
+        struct cim_list disks = walk(w, path, "Msvm_VirtualSystemSettingDataComponent",
+                                     "Msvm_StorageAllocationSettingData");
+        assert_int_equal(disks.n, 2);
+        vr_autofree char *disk = path_of(disks.v[0]);
+        struct cim_list back = walk(w, disk, "Msvm_VirtualSystemSettingDataComponent", NULL);
+        assert_int_equal(back.n, 1);
+        assert_true(cim_inst_equal(back.v[0], points.v[i]));
+        struct cim_list drive = walk(w, disk, "Msvm_ResourceDependentOnResource", NULL);
+        assert_int_equal(drive.n, 1);
+        cim_list_done(&disks);
+        cim_list_done(&back);
+        cim_list_done(&drive);
+    }
+    cim_list_done(&points);
+}
+
 /* ---- statistics ---- */
 static struct cim_inst *embedded(struct world *w, const char *param, size_t i, const char *cls)
 {
@@ -292,7 +340,10 @@ static void failed_job_tells_why(void **st)
     assert_int_equal(num(w, path, "Cancellable"), 0);
     assert_string_equal(txt(w, path, "Owner"), "root");
     assert_int_equal(CALL(w, path, "GetErrorEx"), 0);
-    vr_auto(cim_inst_free) struct cim_inst *e = embedded(w, "Errors", 0, "Msvm_Error");
+    assert_int_equal(cim_args_at(w->args, "Errors")->n, 2); /* outermost first */
+    vr_auto(cim_inst_free) struct cim_inst *outer = embedded(w, "Errors", 0, "Msvm_Error");
+    assert_non_null(strstr(cim_inst_str(outer, CIM_P_MSVM_ERROR_MESSAGE), "Starting in-band"));
+    vr_auto(cim_inst_free) struct cim_inst *e = embedded(w, "Errors", 1, "Msvm_Error");
     assert_non_null(strstr(cim_inst_str(e, CIM_P_MSVM_ERROR_MESSAGE), "CAPTURE"));
     assert_string_equal(cim_inst_str(e, CIM_P_MSVM_ERROR_MESSAGEID), "32769");
     assert_int_equal(cim_inst_uint(e, CIM_P_MSVM_ERROR_ERRORTYPE, 0), 7);
@@ -375,6 +426,31 @@ static void summary(void **st)
                           { "SettingData", "Msvm_VirtualSystemSettingData.InstanceID=\"x\"" }),
                      32773);
     assert_int_equal(CALL(w, service, "DestroySystem", { "AffectedSystem", VM(WEB) }), 1);
+}
+
+/* As an object the summary has everything, and it is found from its machine. */
+static void summary_as_an_object(void **st)
+{
+    struct world *w = *st;
+    static char note[] = "the shop";
+    static const char path[] = "Msvm_SummaryInformation.InstanceID=\"Microsoft:" WEB "\"";
+
+    make_replica(w);
+    w->vm[0].notes = note;
+    w->vm[0].uefi = true;
+    assert_string_equal(txt(w, path, "Notes"), "the shop");
+    assert_string_equal(txt(w, path, "HostComputerSystemName"), "hosta");
+    assert_string_equal(txt(w, path, "VirtualSwitchNames"), "default");
+    assert_string_equal(txt(w, path, "VirtualSystemSubType"), "Microsoft:Hyper-V:SubType:2");
+    assert_int_equal(num(w, path, "EnabledState"), 3);
+    assert_int_equal(num(w, path, "UpTime"), 0);
+    vr_auto(cim_inst_free) struct cim_inst *in = get(w, path);
+    assert_int_equal(cim_inst_named(in, "Snapshots")->n, 2);
+    assert_int_equal(cim_inst_named(in, "AsynchronousTasks")->n, 0);
+    struct cim_list l = walk(w, VM(WEB), "Msvm_ComputerSystemSummaryInformation", NULL);
+    assert_int_equal(l.n, 1);
+    assert_true(cim_inst_equal(l.v[0], in));
+    cim_list_done(&l);
 }
 
 /* ---- our own ---- */
@@ -465,12 +541,14 @@ int main(void)
         T(associations_lead_back),
         T(recovery_points),
         T(disks),
+        T(disks_of_recovery_points),
         T(statistics_at_once),
         T(health_issues_say_why),
         T(failed_job_tells_why),
         T(good_job_has_no_error),
         T(job_is_cancelled),
         T(summary),
+        T(summary_as_an_object),
         T(own_host_and_peers),
         T(own_status),
         T(own_status_of_a_replica),

@@ -12,6 +12,12 @@
 
 #define P(n) CIM_P_MSVM_VIRTUALSYSTEMSETTINGDATA_##n
 
+/* Generation 1 of machines has a BIOS, generation 2 has UEFI. */
+const char *vm_sub_type(const struct vm *vm)
+{
+    return vm->hv->uefi ? "Microsoft:Hyper-V:SubType:2" : "Microsoft:Hyper-V:SubType:1";
+}
+
 static const char *const point_types[] = {
     [VR_POINT_NONE] = "Microsoft:Hyper-V:Snapshot:Replica:Standard",
     [VR_POINT_STANDARD] = "Microsoft:Hyper-V:Snapshot:Replica:Standard",
@@ -39,7 +45,15 @@ static bool emit_realized(const struct vm *vm, struct cim_sink *sink)
     char id[PROV_ID_MAX];
 
     snprintf(id, sizeof id, "Microsoft:%s", vm->guid);
-    return cim_emit(sink, make(vm, id, vm->name, "Microsoft:Hyper-V:System:Realized"));
+    struct cim_inst *in = make(vm, id, vm->name, "Microsoft:Hyper-V:System:Realized");
+    if (vm->hv) {
+        cim_inst_set_bool(in, P(ISSAVED), vm->hv->saved);
+        cim_inst_set_str(in, P(VIRTUALSYSTEMSUBTYPE), vm_sub_type(vm));
+        cim_inst_set_bool(in, P(VIRTUALNUMAENABLED), vm->hv->numa_nodes > 1);
+    }
+    if (vm->hv && vm->hv->notes)
+        cim_inst_add_str(in, P(NOTES), vm->hv->notes);
+    return cim_emit(sink, in);
 }
 
 static void point_name(const struct vm *vm, const struct store_point *pt, char *out, size_t size)
@@ -53,9 +67,8 @@ static void point_name(const struct vm *vm, const struct store_point *pt, char *
     snprintf(out, size, "%s - (%s)", vm->name, when);
 }
 
-static bool emit_point(const struct host_providers *p, const struct vm *vm,
-                       const struct store_point *pt, const struct store_point *parent,
-                       struct cim_sink *sink)
+struct cim_inst *point_inst(const struct host_providers *p, const struct vm *vm,
+                            const struct store_point *pt, const struct store_point *parent)
 {
     char id[PROV_ID_MAX], text[PROV_ID_MAX], name[VR_NAME_MAX + 80];
 
@@ -68,7 +81,7 @@ static bool emit_point(const struct host_providers *p, const struct vm *vm,
         vr_autofree char *path = path_text(p, path_point(&parent->id));
         cim_inst_set_str(in, P(PARENT), path);
     }
-    return cim_emit(sink, in);
+    return in;
 }
 
 static bool emit_machine(const struct host_providers *p, const struct vm *vm, struct cim_sink *sink)
@@ -79,7 +92,7 @@ static bool emit_machine(const struct host_providers *p, const struct vm *vm, st
     if (!emit_realized(vm, sink))
         return false;
     for (size_t i = 0; i < n; i++)
-        if (!emit_point(p, vm, &v[i], i ? &v[i - 1] : NULL, sink))
+        if (!cim_emit(sink, point_inst(p, vm, &v[i], i ? &v[i - 1] : NULL)))
             return false;
     return true;
 }
