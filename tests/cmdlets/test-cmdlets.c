@@ -2,7 +2,7 @@
 /* What each cmdlet of the replication module asks for, request by request, against the providers
  * over the fake host: cmdlets.def is the table. Every cmdlet first finds its machine's settings and
  * relationship. src:[cmdlets.md, contract.md C.5] */
-#include "cim/providers/testhost.h"
+#include "cim/providers/testways.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,16 +13,9 @@
 
 #define SVC_PATH "Msvm_ReplicationService=@"
 #define VSMS_PATH "Msvm_VirtualSystemManagementService=@"
-#define JOB "(job)"     /* target: the job of the call before */
-#define POINT "(point)" /* argument: the oldest recovery point of web */
-#define NIC "564D5245-504C-4943-8000-525400AABB01"
-#define NIC_AFTER \
-    "Msvm_FailoverNetworkAdapterSettingData.InstanceID=\"Microsoft:Failover\\\\" WEB "\\\\" NIC "\""
-#define NIC_CONNECTION \
-    "Msvm_EthernetPortAllocationSettingData.InstanceID=\"Microsoft:" WEB "\\\\" NIC "\\\\C\""
-#define ENTRY(host, group, folder)                                                                 \
-    "Msvm_ReplicationAuthorizationSettingData|AllowedPrimaryHostSystem=" host "|TrustGroup=" group \
-    "|ReplicaStorageLocation=" folder
+#define JOB ARG_JOB
+#define POINT ARG_POINT
+#define ENTRY ENTRY_OF
 
 enum kind {
     DO,   /* call: 4096 means that the job must succeed */
@@ -46,52 +39,6 @@ struct cmdlet {
     struct step steps[8];
 };
 
-static void nothing(struct world *w)
-{
-}
-
-static void copying(struct world *w)
-{
-    make_ready(w);
-    w->hold = FX_SHIP;
-    assert_int_equal(SVC(w, WEB, "StartReplication", { "InitialReplicationType", "1" }), 4096);
-    pump(w);
-    assert_int_equal(state(w, WEB), 2);
-}
-
-static void paused(struct world *w)
-{
-    make_replicating(w);
-    done(w, CALL(w, VM(WEB), "RequestReplicationStateChangeEx", { "RequestedState", "7" }));
-}
-
-static void resynchronizing(struct world *w)
-{
-    paused(w);
-    w->hold = FX_SHIP;
-    assert_int_equal(SVC(w, WEB, "Resynchronize"), 4096);
-    pump(w);
-    assert_int_equal(state(w, WEB), 10);
-}
-
-static void prepared(struct world *w)
-{
-    make_replicating(w);
-    done(w, CALL(w, VM(WEB), "RequestReplicationStateChangeEx", { "RequestedState", "4" }));
-    assert_int_equal(state(w, WEB), 4);
-}
-
-static void any_server(struct world *w)
-{
-    done(w, CALL(w, SVC_PATH, "AddAuthorizationEntry",
-                 { "AuthorizationEntry",
-                   "<INSTANCE CLASSNAME=\"Msvm_ReplicationAuthorizationSettingData\">"
-                   "<PROPERTY NAME=\"AllowedPrimaryHostSystem\" TYPE=\"string\"><VALUE>*</VALUE>"
-                   "</PROPERTY><PROPERTY NAME=\"TrustGroup\" TYPE=\"string\"><VALUE>DEFAULT</VALUE>"
-                   "</PROPERTY><PROPERTY NAME=\"ReplicaStorageLocation\" TYPE=\"string\">"
-                   "<VALUE>/srv/any</VALUE></PROPERTY></INSTANCE>" }));
-}
-
 /* clang-format off */
 #define REL0 { "ReplicationRelationship", "+" REL_PATH(WEB, "0") }
 #define RQ(n, code) { DO, VM(WEB), "RequestReplicationStateChangeEx", { REL0, { "RequestedState", n } }, code }
@@ -99,50 +46,12 @@ static void any_server(struct world *w)
 #define CALLS(method, code, ...) { DO, SVC_PATH, method, { OF_VM __VA_OPT__(,) __VA_ARGS__ }, code }
 #define STATE(n) { IS, REL_PATH(WEB, "0"), "ReplicationState", { { n } } }
 #define MODE(n) { IS, VM(WEB), "ReplicationMode", { { n } } }
-#define FRSD0 "+" FRSD_PATH(WEB, "0")
-#define TO_HOSTB "|AuthenticationType=2|RecoveryConnectionPoint=hostb|RecoveryServerPortNumber=4433|CertificateThumbPrint=" OUR_THUMB
 #define SERVICE_SETTINGS "+Msvm_ReplicationServiceSettingData=@"
 
 static const struct cmdlet cmdlets[] = {
 #include "cmdlets.def"
 };
 /* clang-format on */
-
-/* ---- arguments ---- */
-static char *embedded(struct world *w, const char *text)
-{
-    vr_autofree char *copy = vr_strdup(text);
-    char *save = NULL, *first = strtok_r(copy, "|", &save), *xml = NULL;
-    struct vr_err err = VR_ERR_INIT;
-    const struct cim_class *cls = cim_class_find(first);
-    vr_auto(cim_inst_free) struct cim_inst *in = cls ? cim_inst_new_of(cls) : get(w, first);
-
-    for (char *p; (p = strtok_r(NULL, "|", &save)) != NULL;) {
-        char *eq = strchr(p, '=');
-        assert_non_null(eq);
-        *eq = 0;
-        struct cim_value *v = cim_inst_named(in, p);
-        assert_non_null(v);
-        cim_value_clear(v);
-        if (eq[1] && cim_value_put_text(v, eq + 1, &err) < 0)
-            fail_msg("%s: %s", p, err.msg);
-    }
-    assert_int_equal(cim_xml_text(in, "hosta", &xml, NULL), 0);
-    return xml;
-}
-
-static char *argument(struct world *w, const char *text)
-{
-    if (*text == '+')
-        return embedded(w, text + 1);
-    if (strcmp(text, POINT) != 0)
-        return vr_strdup(text);
-    struct cim_list l = walk(w, VM(WEB), "Msvm_SnapshotOfVirtualSystem", NULL);
-    assert_true(l.n > 0);
-    vr_auto(cim_path_free) struct cim_path *p = cim_inst_path(l.v[0]);
-    cim_list_done(&l);
-    return cim_path_fmt(p, NULL);
-}
 
 /* ---- steps ---- */
 static uint32_t make_call(struct world *w, const struct step *s)
@@ -151,12 +60,9 @@ static uint32_t make_call(struct world *w, const struct step *s)
     vr_autofree char *job = NULL;
 
     for (size_t i = 0; i < VR_ARRAY_LEN(s->args) && s->args[i].name; i++)
-        args[i] = (struct arg){ s->args[i].name, argument(w, s->args[i].text) };
-    if (!strcmp(s->target, JOB)) {
-        vr_auto(cim_inst_free) struct cim_inst *in = last_job(w);
-        vr_auto(cim_path_free) struct cim_path *p = cim_inst_path(in);
-        job = cim_path_fmt(p, NULL);
-    }
+        args[i] = (struct arg){ s->args[i].name, arg_text(w, s->args[i].text) };
+    if (!strcmp(s->target, JOB))
+        job = arg_text(w, JOB);
     uint32_t code = call(w, job ? job : s->target, s->what, args);
     for (size_t i = 0; args[i].name; i++)
         free((char *)args[i].text);

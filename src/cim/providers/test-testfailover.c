@@ -1,61 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Test failover as a client sees it: who may, when, what it finds, what it forbids. */
-#include "cim/providers/testhost.h"
+#include "cim/providers/testways.h"
 
 #include <string.h>
 
 #include "base/alloc.h"
 
-#define TEST "6E7A2F20-1111-4222-8333-00000000000C" /* machine odd plays the test machine */
-
-/* The host: a list of one, made at once. */
-static struct host_test made;
-static size_t n_made;
-static struct world *world;
-
-static size_t tests(void *ctx, const struct host_test **ret)
-{
-    *ret = &made;
-    return n_made;
-}
-
-static struct wall_us last_test(void *ctx, const struct vr_uuid *machine)
-{
-    return (struct wall_us){ n_made ? 1700000000000000 : 0 };
-}
-
-static int create(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point,
-                  const char *network, const char *owner, struct vr_uuid *ret_job,
-                  struct vr_err *err)
-{
-    *ret_job = engine_job_new(world->engine, JOB_TEST_REPLICA, machine, owner);
-    engine_job_end(world->engine, ret_job, NULL);
-    made = (struct host_test){ .machine = *machine, .job = *ret_job, .ready = true };
-    vr_uuid_parse(TEST, &made.uuid, NULL);
-    made.point = point ? *point : world->points[1].id;
-    n_made = 1;
-    return 0;
-}
-
-static int destroy(void *ctx, const struct vr_uuid *test, const char *owner,
-                   struct vr_uuid *ret_job, struct vr_err *err)
-{
-    *ret_job = engine_job_new(world->engine, JOB_DESTROY_TEST, test, owner);
-    engine_job_end(world->engine, ret_job, NULL);
-    n_made = 0;
-    return 0;
-}
+#define TEST TEST_VM
 
 static int begin(void **st)
 {
-    world_new(st);
-    world = *st;
-    n_made = 0;
-    world->host.tests = tests;
-    world->host.last_test = last_test;
-    world->host.test_create = create;
-    world->host.test_destroy = destroy;
-    return 0;
+    int rc = world_new(st);
+
+    with_tests(*st);
+    return rc;
 }
 
 #define VSMS "Msvm_VirtualSystemManagementService=@"

@@ -45,6 +45,8 @@ struct world {
     struct vr_uuid points_of;
     struct hostset *written; /* what save() was told */
     bool listens;            /* for peers */
+    struct host_test made;   /* testways.h */
+    size_t n_made;
     struct host_transfer transfer;
     bool transferring;
     int64_t mono;

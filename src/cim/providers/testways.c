@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Situations of machine web, test machines and arguments for tests over the fake host. */
+#include "cim/providers/testways.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "cim/cimxml.h"
+
+/* ---- test machines: one, made at once ---- */
+static size_t tests(void *ctx, const struct host_test **ret)
+{
+    struct world *w = ctx;
+
+    *ret = &w->made;
+    return w->n_made;
+}
+
+static struct wall_us last_test(void *ctx, const struct vr_uuid *machine)
+{
+    return (struct wall_us){ ((struct world *)ctx)->n_made ? 1700000000000000 : 0 };
+}
+
+static int create(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point,
+                  const char *network, const char *owner, struct vr_uuid *ret_job,
+                  struct vr_err *err)
+{
+    struct world *w = ctx;
+
+    *ret_job = engine_job_new(w->engine, JOB_TEST_REPLICA, machine, owner);
+    engine_job_end(w->engine, ret_job, NULL);
+    w->made = (struct host_test){ .machine = *machine, .job = *ret_job, .ready = true };
+    strcpy(w->made.name, "web - Test");
+    vr_uuid_parse(TEST_VM, &w->made.uuid, NULL);
+    w->made.point = point ? *point : w->points[1].id;
+    w->n_made = 1;
+    return 0;
+}
+
+static int destroy(void *ctx, const struct vr_uuid *test, const char *owner,
+                   struct vr_uuid *ret_job, struct vr_err *err)
+{
+    struct world *w = ctx;
+
+    *ret_job = engine_job_new(w->engine, JOB_DESTROY_TEST, test, owner);
+    engine_job_end(w->engine, ret_job, NULL);
+    w->n_made = 0;
+    return 0;
+}
+
+void with_tests(struct world *w)
+{
+    w->host.tests = tests;
+    w->host.last_test = last_test;
+    w->host.test_create = create;
+    w->host.test_destroy = destroy;
+}
+
+/* ---- arguments ---- */
+static char *embedded(struct world *w, const char *text)
+{
+    vr_autofree char *copy = vr_strdup(text);
+    char *save = NULL, *first = strtok_r(copy, "|", &save), *xml = NULL;
+    struct vr_err err = VR_ERR_INIT;
+    const struct cim_class *cls = cim_class_find(first);
+    vr_auto(cim_inst_free) struct cim_inst *in = cls ? cim_inst_new_of(cls) : get(w, first);
+
+    for (char *p; (p = strtok_r(NULL, "|", &save)) != NULL;) {
+        char *eq = strchr(p, '=');
+        assert_non_null(eq);
+        *eq = 0;
+        struct cim_value *v = cim_inst_named(in, p);
+        assert_non_null(v);
+        cim_value_clear(v);
+        if (eq[1] && cim_value_put_text(v, eq + 1, &err) < 0)
+            fail_msg("%s: %s", p, err.msg);
+    }
+    assert_int_equal(cim_xml_text(in, "hosta", &xml, NULL), 0);
+    return xml;
+}
+
+char *arg_text(struct world *w, const char *text)
+{
+    if (*text == '+')
+        return embedded(w, text + 1);
+    if (!strcmp(text, ARG_JOB)) {
+        vr_auto(cim_inst_free) struct cim_inst *in = last_job(w);
+        vr_auto(cim_path_free) struct cim_path *p = cim_inst_path(in);
+        return cim_path_fmt(p, NULL);
+    }
+    if (strcmp(text, ARG_POINT) != 0)
+        return vr_strdup(text);
+    struct cim_list l = walk(w, VM(WEB), "Msvm_SnapshotOfVirtualSystem", NULL);
+    assert_true(l.n > 0);
+    vr_auto(cim_path_free) struct cim_path *p = cim_inst_path(l.v[0]);
+    cim_list_done(&l);
+    return cim_path_fmt(p, NULL);
+}
+
+/* ---- situations ---- */
+uint32_t rq(struct world *w, const char *requested)
+{
+    return CALL(w, VM(WEB), "RequestReplicationStateChangeEx", { "RequestedState", requested });
+}
+
+/* The call is under way and stays so. */
+static void begun(struct world *w, uint32_t code, unsigned then)
+{
+    assert_int_equal(code, 4096);
+    pump(w);
+    assert_int_equal(state(w, WEB), then);
+}
+
+void make_nothing(struct world *w)
+{
+}
+
+void make_any_server(struct world *w)
+{
+    vr_autofree char *xml = arg_text(w, "+" ENTRY_OF("*", "DEFAULT", "/srv/any"));
+
+    done(w, CALL(w, "Msvm_ReplicationService=@", "AddAuthorizationEntry",
+                 { "AuthorizationEntry", xml }));
+}
+
+void make_copying(struct world *w)
+{
+    make_ready(w);
+    w->hold = FX_SHIP;
+    begun(w, SVC(w, WEB, "StartReplication", { "InitialReplicationType", "1" }), 2);
+}
+
+void make_scheduled(struct world *w)
+{
+    struct cim_datetime dt = cim_datetime_at((struct wall_us){ vr_wall_now().us + 3600000000 });
+    char text[CIM_DATETIME_STR];
+
+    make_ready(w);
+    begun(w,
+          SVC(w, WEB, "StartReplication", { "InitialReplicationType", "1" },
+              { "StartTime", cim_datetime_fmt(&dt, text) }),
+          1);
+}
+
+void make_copy_paused(struct world *w)
+{
+    make_copying(w);
+    assert_int_equal(rq(w, "7"), 4096);
+    pump(w);
+    assert_int_equal(state(w, WEB), 7);
+}
+
+void make_paused(struct world *w)
+{
+    make_replicating(w);
+    done(w, rq(w, "7"));
+    assert_int_equal(state(w, WEB), 7);
+}
+
+void make_prepared(struct world *w)
+{
+    make_replicating(w);
+    done(w, rq(w, "4"));
+    assert_int_equal(state(w, WEB), 4);
+}
+
+void make_critical(struct world *w)
+{
+    make_replicating(w);
+    w->fail[FX_BIT_SHIP] = VR_E_AUTH;
+    job_error(w, CALL(w, STATUS_PATH(WEB), "SyncNow"));
+    assert_int_equal(state(w, WEB), 8);
+}
+
+void make_copy_critical(struct world *w)
+{
+    make_ready(w);
+    w->fail[FX_BIT_CAPTURE] = VR_E_AUTH;
+    job_error(w, SVC(w, WEB, "StartReplication", { "InitialReplicationType", "1" }));
+    assert_int_equal(state(w, WEB), 8);
+}
+
+void make_resynchronizing(struct world *w)
+{
+    make_paused(w);
+    w->hold = FX_SHIP;
+    begun(w, SVC(w, WEB, "Resynchronize"), 10);
+}
+
+void make_needing_resync(struct world *w)
+{
+    make_resynchronizing(w);
+    assert_int_equal(rq(w, "9"), 4096);
+    pump(w);
+    assert_int_equal(state(w, WEB), 9);
+}
+
+void make_resync_paused(struct world *w)
+{
+    make_resynchronizing(w);
+    assert_int_equal(rq(w, "7"), 4096);
+    pump(w);
+    assert_int_equal(state(w, WEB), 11);
+}
+
+void make_replica_paused(struct world *w)
+{
+    make_replica(w);
+    done(w, rq(w, "7"));
+    assert_int_equal(state(w, WEB), 7);
+}
+
+void make_waiting_paused(struct world *w)
+{
+    make_waiting(w);
+    done(w, rq(w, "7"));
+    assert_int_equal(state(w, WEB), 7);
+}
+
+void make_failing_over(struct world *w)
+{
+    make_replica(w);
+    w->hold = FX_FAILOVER;
+    begun(w, SVC(w, WEB, "InitiateFailover"), 12);
+}
+
+void make_committed(struct world *w)
+{
+    make_failed_over(w);
+    done(w, SVC(w, WEB, "CommitFailover"));
+    assert_int_equal(state(w, WEB), 6);
+}
+
+void make_tested(struct world *w)
+{
+    with_tests(w);
+    make_replica(w);
+    done(w, SVC(w, WEB, "TestReplicaSystem"));
+}
+
+void make_reversing(struct world *w)
+{
+    make_failed_over(w);
+    w->hold = FX_REVERSE_CALL;
+    vr_autofree char *set = arg_text(w, FRSD0 TO_HOSTB);
+    begun(w, SVC(w, WEB, "ReverseReplicationRelationship", { "ReplicationSettingData", set }), 5);
+}
