@@ -20,12 +20,13 @@
 struct wsmc_target {
     const char *unix_path; /* the local socket; or NULL and the following */
     const char *host;
-    uint16_t port;                  /* 0: 5986 */
+    uint16_t port;                  /* 0: 5986, or 5985 with Kerberos */
     const char *cert_pem, *key_pem; /* own certificate, or NULL */
     const char *ca_pem;             /* trusted issuers; NULL: those of the system */
     const char *pin;             /* SHA-256 of the server's certificate; then no issuer is asked */
     const char *user, *password; /* Basic, over TLS only; or NULL */
-    int timeout_ms;              /* of each connecting, sending, receiving; 0: 60000 */
+    bool kerberos;  /* HTTP with the ticket cache of the caller; no TLS, the above unused */
+    int timeout_ms; /* of each connecting, sending, receiving; 0: 60000 */
 };
 
 struct wsmc;

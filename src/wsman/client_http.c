@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Blocking HTTP/1.1 client. One connection that is kept; a request goes out a second time only if a
- * kept connection was closed before a single byte of an answer came.
- * Invariants: password only inside TLS; a reply is at most WSMC_REPLY_MAX bytes. */
+/* Blocking HTTP/1.1 client over a UNIX socket, TLS, or TCP with Kerberos and sealed bodies. One
+ * connection that is kept; a request goes out a second time only if a kept connection was closed
+ * before a single byte of an answer came. Invariants: password only inside TLS; with Kerberos no
+ * body in clear text, in neither direction; a reply is at most WSMC_REPLY_MAX bytes. */
 #include "wsman/client_http.h"
 
 #include <errno.h>
@@ -17,9 +18,12 @@
 #include "base/alloc.h"
 #include "base/base64.h"
 #include "base/clock.h"
+#include "wsman/http_gss.h"
 #include "wsman/tls.h"
 
-enum { HEAD_MAX = 16384 };
+enum { HEAD_MAX = 16384, LEGS_MAX = 5 };
+
+#define SOAP_TYPE "application/soap+xml;charset=UTF-8"
 
 struct wsmc_http {
     char *unix_path, *host, *cert, *key, *ca, *pin, *basic;
@@ -27,7 +31,9 @@ struct wsmc_http {
     int timeout_ms;
     int fd;
     struct wsm_tls *tls;
-    struct vr_buf in; /* received, not used yet */
+    bool kerberos;
+    struct wsm_gss *gss; /* of this connection */
+    struct vr_buf in;    /* received, not used yet */
 };
 
 static char *basic_of(const char *user, const char *password)
@@ -43,6 +49,8 @@ int wsmc_http_new(const struct wsmc_target *t, struct wsmc_http **ret, struct vr
 {
     if (!t->unix_path && !t->host)
         return vr_fail(err, VR_E_INVAL, 0, "neither a socket nor a host is given");
+    if (t->kerberos && t->unix_path)
+        return vr_fail(err, VR_E_INVAL, 0, "Kerberos is for other hosts, not for the local socket");
     if (t->host && strpbrk(t->host, "\r\n /"))
         return vr_fail(err, VR_E_INVAL, 0, "\"%s\" is no host name", t->host);
     if (t->unix_path && strlen(t->unix_path) >= sizeof((struct sockaddr_un *)0)->sun_path)
@@ -55,7 +63,8 @@ int wsmc_http_new(const struct wsmc_target *t, struct wsmc_http **ret, struct vr
     h->ca = vr_strdup(t->ca_pem);
     h->pin = vr_strdup(t->pin);
     h->basic = t->user && t->password && !t->unix_path ? basic_of(t->user, t->password) : NULL;
-    snprintf(h->port, sizeof h->port, "%u", t->port ? t->port : 5986);
+    snprintf(h->port, sizeof h->port, "%u", t->port ? t->port : t->kerberos ? 5985 : 5986);
+    h->kerberos = t->kerberos;
     h->timeout_ms = t->timeout_ms ? t->timeout_ms : 60000;
     h->fd = -1;
     h->in.max = WSMC_REPLY_MAX + HEAD_MAX;
@@ -66,6 +75,7 @@ int wsmc_http_new(const struct wsmc_target *t, struct wsmc_http **ret, struct vr
 static void disconnect(struct wsmc_http *h)
 {
     wsm_tls_free(vr_take(h->tls));
+    wsm_gss_free(vr_take(h->gss));
     vr_closep(&h->fd);
     vr_buf_done(&h->in);
 }
@@ -137,7 +147,7 @@ static int connect_unix(struct wsmc_http *h, struct vr_err *err)
     return set_blocking(h, err);
 }
 
-static int connect_tls(struct wsmc_http *h, struct vr_err *err)
+static int connect_tcp(struct wsmc_http *h, struct vr_err *err)
 {
     struct addrinfo hint = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG }, *list = NULL;
     int rc = getaddrinfo(h->host, h->port, &hint, &list);
@@ -150,14 +160,16 @@ static int connect_tls(struct wsmc_http *h, struct vr_err *err)
     if (h->fd < 0)
         return vr_fail(err, e == ETIMEDOUT ? VR_E_TIMEOUT : VR_E_PEER, e, "connect to %s port %s",
                        h->host, h->port);
+    if (set_blocking(h, err))
+        return -1;
+    if (h->kerberos)
+        return 0;
     const struct wsm_tls_client tc = { .host = h->host,
                                        .cert_pem = h->cert,
                                        .key_pem = h->key,
                                        .ca_pem = h->ca,
                                        .pin = h->pin,
                                        .timeout_ms = h->timeout_ms };
-    if (set_blocking(h, err))
-        return -1;
     return wsm_tls_connect(h->fd, &tc, &h->tls, err);
 }
 
@@ -166,19 +178,6 @@ static bool is_stale(const struct wsmc_http *h)
 {
     struct pollfd p = { .fd = h->fd, .events = POLLIN };
     return h->in.len || poll(&p, 1, 0) != 0;
-}
-
-static int ensure_connected(struct wsmc_http *h, struct vr_err *err)
-{
-    if (h->fd >= 0 && is_stale(h))
-        disconnect(h);
-    if (h->fd >= 0)
-        return 0;
-    if (h->unix_path ? connect_unix(h, err) : connect_tls(h, err)) {
-        disconnect(h);
-        return -1;
-    }
-    return 0;
 }
 
 /* ---- bytes ----------------------------------------------------------------------------------- */
@@ -247,7 +246,16 @@ struct head {
     int status;
     bool close, chunked, has_length;
     size_t length;
+    char *type, *token; /* Content-Type; base64 of WWW-Authenticate: Negotiate */
 };
+
+static void head_done(struct head *hd)
+{
+    free(hd->type);
+    free(hd->token);
+    *hd = (struct head){ 0 };
+}
+#define autohead __attribute__((cleanup(head_done)))
 
 static int parse_field(char *line, struct head *hd, struct vr_err *err)
 {
@@ -267,6 +275,13 @@ static int parse_field(char *line, struct head *hd, struct vr_err *err)
         hd->chunked = strcasestr(v, "chunked") != NULL;
     } else if (!strcasecmp(line, "Connection")) {
         hd->close = strcasestr(v, "close") != NULL;
+    } else if (!strcasecmp(line, "Content-Type")) {
+        free(hd->type);
+        hd->type = vr_strdup(v);
+    } else if (!strcasecmp(line, "WWW-Authenticate")) {
+        const char *rest = NULL;
+        if (wsm_scheme_of(v, &rest) == WSM_SCHEME_NEGOTIATE && !hd->token)
+            hd->token = vr_strdup(rest);
     }
     return 0;
 }
@@ -321,25 +336,117 @@ static int read_chunks(struct wsmc_http *h, struct vr_buf *reply, struct vr_err 
     }
 }
 
-static int read_reply(struct wsmc_http *h, struct vr_buf *reply, int *ret_status,
+static int read_reply(struct wsmc_http *h, struct head *hd, struct vr_buf *reply,
                       struct vr_err *err)
 {
-    struct head hd;
     do {
-        hd = (struct head){ 0 };
-        if (read_head(h, &hd, err))
+        head_done(hd);
+        if (read_head(h, hd, err))
             return -1;
-    } while (hd.status == 100);
-    if (hd.chunked) {
-        if (read_chunks(h, reply, err))
-            return -1;
-    } else if (hd.has_length) {
-        if (need(h, hd.length, err) || vr_buf_add(reply, h->in.data, hd.length, err))
-            return -1;
-        if (hd.length)
-            consume(h, hd.length);
-    } else {
+    } while (hd->status == 100);
+    if (hd->chunked)
+        return read_chunks(h, reply, err);
+    if (!hd->has_length)
         return vr_fail(err, VR_E_PROTO, 0, "the answer has no length");
+    if (need(h, hd->length, err) || vr_buf_add(reply, h->in.data, hd->length, err))
+        return -1;
+    if (hd->length)
+        consume(h, hd->length);
+    return 0;
+}
+
+/* ---- requests -------------------------------------------------------------------------------- */
+
+/* @extra: a further header line with its end, or "". */
+static int send_request(struct wsmc_http *h, const char *type, const char *extra, const void *body,
+                        size_t n, struct vr_err *err)
+{
+    vr_autobuf struct vr_buf out = VR_BUF_INIT;
+    bool v6 = strchr(h->host, ':');
+    if (vr_buf_printf(&out, err,
+                      "POST /wsman HTTP/1.1\r\nHost: %s%s%s\r\nUser-Agent: vmreplica\r\n"
+                      "Content-Type: %s\r\nContent-Length: %zu\r\n%s\r\n",
+                      v6 ? "[" : "", h->host, v6 ? "]" : "", type, n, extra) ||
+        vr_buf_add(&out, body, n, err))
+        return -1;
+    return send_all(h, out.data, out.len, err);
+}
+
+/* Tokens go back and forth on the connection until both sides know each other. */
+static int log_in(struct wsmc_http *h, struct vr_err *err)
+{
+    vr_autobuf struct vr_buf got = VR_BUF_INIT;
+    bool more = true;
+    h->gss = wsm_gss_new();
+    for (int leg = 0; leg < LEGS_MAX; leg++) {
+        vr_autobuf struct vr_buf token = VR_BUF_INIT, ignored = VR_BUF_INIT;
+        autohead struct head hd = { 0 };
+        if (wsm_gss_connect(h->gss, h->host, true, got.data, got.len, &token, &more, err))
+            return -1;
+        if (!more && !token.len)
+            return 0;
+        vr_autofree char *text = vr_base64(token.data, token.len);
+        vr_autofree char *line = vr_printf("Authorization: Negotiate %s\r\n", text);
+        if (send_request(h, SOAP_TYPE, line, NULL, 0, err) || read_reply(h, &hd, &ignored, err))
+            return -1;
+        if (hd.status != 200 && !(hd.status == 401 && hd.token && *hd.token))
+            return vr_fail(err, VR_E_AUTH, 0,
+                           "%s refused the Kerberos login (HTTP %d); its log says why", h->host,
+                           hd.status);
+        if (!more)
+            return 0;
+        vr_buf_done(&got);
+        if (!hd.token || wsm_token_of(hd.token, &got, NULL))
+            break;
+    }
+    return vr_fail(err, VR_E_AUTH, 0, "%s did not prove who it is", h->host);
+}
+
+static int ensure_connected(struct wsmc_http *h, struct vr_err *err)
+{
+    if (h->fd >= 0 && is_stale(h))
+        disconnect(h);
+    if (h->fd >= 0)
+        return 0;
+    if (h->unix_path ? connect_unix(h, err) : connect_tcp(h, err))
+        return -1;
+    return h->kerberos ? log_in(h, err) : 0;
+}
+
+static int exchange_sealed(struct wsmc_http *h, const void *body, size_t n, struct head *hd,
+                           struct vr_buf *reply, struct vr_err *err)
+{
+    vr_autobuf struct vr_buf sealed = VR_BUF_INIT, back = { .max = WSMC_REPLY_MAX };
+    char type[WSM_SEALED_TYPE_MAX];
+    enum wsm_protocol protocol;
+    if (wsm_body_seal(h->gss, WSM_PROTOCOL_SPNEGO, SOAP_TYPE, body, n, &sealed, err) ||
+        send_request(h, wsm_sealed_content_type(WSM_PROTOCOL_SPNEGO), "", sealed.data, sealed.len,
+                     err) ||
+        read_reply(h, hd, &back, err))
+        return -1;
+    if (!wsm_sealed_is(hd->type)) { /* the status is all that may be believed of it */
+        return hd->status == 200 ? vr_fail(err, VR_E_AUTH, 0, "%s answered in clear text", h->host)
+                                 : 0;
+    }
+    return wsm_body_open(h->gss, hd->type, &back, reply, type, &protocol, err);
+}
+
+static int exchange(struct wsmc_http *h, const void *body, size_t n, struct vr_buf *reply,
+                    int *ret_status, struct vr_err *err)
+{
+    autohead struct head hd = { 0 };
+    if (ensure_connected(h, err))
+        return -1;
+    if (h->kerberos) {
+        if (exchange_sealed(h, body, n, &hd, reply, err))
+            return -1;
+    } else {
+        vr_autofree char *basic =
+            h->basic ? vr_printf("Authorization: Basic %s\r\n", h->basic) : vr_strdup("");
+        int rc = send_request(h, SOAP_TYPE, basic, body, n, err);
+        explicit_bzero(basic, strlen(basic));
+        if (rc || read_reply(h, &hd, reply, err))
+            return -1;
     }
     if (hd.close)
         disconnect(h);
@@ -347,36 +454,15 @@ static int read_reply(struct wsmc_http *h, struct vr_buf *reply, int *ret_status
     return 0;
 }
 
-static int exchange(struct wsmc_http *h, const struct vr_buf *out, struct vr_buf *reply,
-                    int *ret_status, struct vr_err *err)
-{
-    if (ensure_connected(h, err))
-        return -1;
-    if (!send_all(h, out->data, out->len, err) && !read_reply(h, reply, ret_status, err))
-        return 0;
-    return -1;
-}
-
 int wsmc_http_post(struct wsmc_http *h, const void *body, size_t n, bool again_ok,
                    struct vr_buf *reply, int *ret_status, struct vr_err *err)
 {
-    vr_autobuf struct vr_buf out = VR_BUF_INIT;
-    bool v6 = strchr(h->host, ':');
-    if (vr_buf_printf(&out, err,
-                      "POST /wsman HTTP/1.1\r\nHost: %s%s%s\r\nUser-Agent: vmreplica\r\n"
-                      "Content-Type: application/soap+xml;charset=UTF-8\r\n"
-                      "Content-Length: %zu\r\n%s%s%s\r\n",
-                      v6 ? "[" : "", h->host, v6 ? "]" : "", n,
-                      h->basic ? "Authorization: Basic " : "", h->basic ? h->basic : "",
-                      h->basic ? "\r\n" : "") ||
-        vr_buf_add(&out, body, n, err))
-        return -1;
     struct vr_err e = VR_ERR_INIT;
     for (;;) {
         reply->len = 0;
         bool was_kept = h->fd >= 0;
         vr_err_clear(&e);
-        if (!exchange(h, &out, reply, ret_status, &e))
+        if (!exchange(h, body, n, reply, ret_status, &e))
             return 0;
         bool silent = !h->in.len && !reply->len;
         disconnect(h);

@@ -5,7 +5,7 @@
 #include "base/buf.h"
 #include "wsman/client.h"
 
-/* Blocking HTTP/1.1 POST over a UNIX socket or TLS. Inside the client. */
+/* Blocking HTTP/1.1 POST over a UNIX socket, TLS or Kerberos. Inside the client. */
 struct wsmc_http;
 
 enum { WSMC_REPLY_MAX = 16 << 20 };

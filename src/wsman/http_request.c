@@ -33,6 +33,8 @@ static const char *status_text(unsigned status)
     switch (status) {
     case 200:
         return "";
+    case 400:
+        return "Log in with Kerberos, then send sealed bodies (multipart/encrypted).\n";
     case 401:
         return "Say who you are.\n";
     case 403:
@@ -45,8 +47,6 @@ static const char *status_text(unsigned status)
         return "The envelope is over the limit.\n";
     case 415:
         return "Only application/soap+xml is served.\n";
-    case 426:
-        return "Bodies must be sealed (multipart/encrypted) after a login with Kerberos.\n";
     case 503:
         return "Too many logins at the moment.\n";
     default:
@@ -319,7 +319,7 @@ static enum MHD_Result answer_sealed(struct req *rq)
     if (!rq->body.len)
         return send_status(rq, 200);
     if (!wsm_sealed_is(header(rq, "Content-Type")))
-        return refuse_sealed(rq, 426, "the body is in clear text");
+        return refuse_sealed(rq, 400, "the body is in clear text");
     if (wsm_body_open(p->gss, header(rq, "Content-Type"), &rq->body, &plain, type, &e.protocol,
                       &err))
         return refuse_sealed(rq, 400, err.msg);

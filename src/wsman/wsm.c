@@ -39,6 +39,7 @@ static const struct {
 static const char *const profiles[] = {
     "http://schemas.dmtf.org/wbem/wsman/1/wsman/secprofile/https/basic",
     "http://schemas.dmtf.org/wbem/wsman/1/wsman/secprofile/https/mutual",
+    "http://schemas.dmtf.org/wbem/wsman/1/wsman/secprofile/http/spnego-kerberos",
 };
 
 struct wsm *wsm_new(struct cim_server *svc, const struct wsm_limits *lim)
@@ -160,8 +161,22 @@ static void send_status(struct wsm_reply *ret, int status)
     ret->content_type = NULL;
 }
 
+/* Somebody whom we know tried what is not for them: who, from where, what. */
+static void log_denied(struct wsm_call *c)
+{
+    const struct cim_caller *who = c->rq->caller;
+    if (c->fault.id != WSM_F_DENIED || !who)
+        return;
+    vr_autofree char *what = vr_printf("%s: %.120s on %.120s", who->name ? who->name : "?",
+                                       c->msg.action ? c->msg.action : "a request",
+                                       c->msg.resource_uri ? c->msg.resource_uri : "-");
+    wsm_throttle_log(&c->w->throttle, c->rq->now, who->address ? who->address : "?", what,
+                     c->fault.text);
+}
+
 static void send_fault(struct wsm_call *c, struct wsm_reply *ret)
 {
+    log_denied(c);
     const char *action = wsm_fault_action(&c->fault, c->msg.addr10);
     vr_autobuf struct vr_buf content = VR_BUF_INIT;
     struct vr_xmlw w;

@@ -3,6 +3,7 @@
 #define VR_WSMAN_WSM_INT_H
 
 #include "wsman/codec.h"
+#include "wsman/throttle.h"
 #include "wsman/wsm.h"
 
 /* Inside the processor. Control thread only. */
@@ -17,6 +18,7 @@ struct wsm {
     struct wsm_sub *subs;
     void (*wake)(void *ctx, const void *token);
     void *wake_ctx;
+    struct wsm_throttle throttle; /* of log lines about refusals */
 };
 
 /* One request being answered. */

@@ -93,8 +93,9 @@ enum cim_status prov_dispatch(struct host_providers *p, const struct cim_caller 
         }
         *ret = vr_kind_code(why.kind);
         prov_refused(p, who, why.msg);
-        vr_log(VR_LOG_INFO, "%s by %s refused with %u: %s", m->name, caller_name(who), *ret,
-               why.msg);
+        vr_log(why.kind == VR_E_DENIED ? VR_LOG_WARN : VR_LOG_INFO,
+               "management: %s by %s from %s refused with %u: %s", m->name, caller_name(who),
+               who->address ? who->address : "?", *ret, why.msg);
         return CIM_S_OK;
     }
     vr_fail(err, VR_E_UNSUPPORTED, 0, "method %s of class %s is not offered here", m->name,
