@@ -99,7 +99,7 @@ void cli_json(const struct wsmc_list *l, const char *const *numbers);
     V(start, "start MACHINE [--seeded]", "make the initial copy")                                  \
     V(status, "status [MACHINE] [--watch]", "how replication is doing")                            \
     V(explain, "explain MACHINE", "what is so and why, what would be lost now, what to do")        \
-    V(sync, "sync MACHINE", "run a cycle now")                                                     \
+    V(sync, "sync MACHINE [--application]", "run a cycle now")                                     \
     V(set, "set MACHINE [options]", "change settings of a relationship")                           \
     V(points, "points MACHINE", "list recovery points (on the replica)")                           \
     V(pin, "pin MACHINE POINT", "keep a recovery point until it is unpinned")                      \

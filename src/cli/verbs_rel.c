@@ -219,30 +219,49 @@ int verb_set(struct cli *c)
     return EXIT_OK;
 }
 
-static int own_call(struct cli *c, const char *verb, const char *method, const char *what,
-                    const char *done)
+/* Was the point that was just made what was asked for? */
+static int tell_application(struct cli *c, const struct wsmc_ref *status, const char *name,
+                            struct vr_err *err)
+{
+    vr_auto(wsmc_inst_free) struct wsmc_inst *in = NULL;
+    char when[32];
+    if (wsmc_get(c->local, status, &in, err) < 0)
+        return -1;
+    const char *why = wsmc_str(in, "ApplicationConsistentError");
+    if (why && *why)
+        fprintf(stderr, "vmreplica: the point is not application-consistent: %s\n", why);
+    else
+        cli_say(c,
+                "Machine %s: an application-consistent point was made at %s; the guest's file "
+                "systems were held for %s ms.",
+                name, cli_local_time(wsmc_str(in, "LastApplicationConsistentTime"), when),
+                cli_text_or(in, "LastFreezeMilliseconds", "?"));
+    return 0;
+}
+
+int verb_sync(struct cli *c)
 {
     const char *args[2];
+    bool app = false;
+    const struct cli_option o[] = { { .name = "application", .flag = &app } };
     struct cli_vm vm;
     struct vr_err err = VR_ERR_INIT;
-    if (cli_parse(c, verb, NULL, 0, args, 1, 1) < 0)
-        return cli_usage(verb);
+    if (cli_parse(c, "sync", o, 1, args, 1, 1) < 0)
+        return cli_usage("sync");
     if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
         return cli_fail(&err);
     struct wsmc_key key = { "InstanceID", vm.rel_id };
     struct wsmc_ref ref = {
         .ns = WSMC_NS_OURS, .cls = "Vmr_ReplicationStatus", .keys = &key, .n_keys = 1
     };
-    if (cli_invoke(c, c->local, &ref, method, NULL, 0, what, NULL, &err) < 0)
+    struct wsmc_arg a = { .name = "ApplicationConsistent", .value = "true" };
+    if (cli_invoke(c, c->local, &ref, "SyncNow", &a, app, "Cycle", NULL, &err) < 0)
         return cli_fail(&err);
-    if (!c->no_wait)
-        cli_say(c, "Machine %s: %s", vm.name, done);
+    if (!c->no_wait && !app)
+        cli_say(c, "Machine %s: a cycle is done.", vm.name);
+    if (!c->no_wait && app && tell_application(c, &ref, vm.name, &err) < 0)
+        return cli_fail(&err);
     return EXIT_OK;
-}
-
-int verb_sync(struct cli *c)
-{
-    return own_call(c, "sync", "SyncNow", "Cycle", "a cycle is done.");
 }
 
 static int rq_verb(struct cli *c, const char *verb, unsigned requested, const char *done)

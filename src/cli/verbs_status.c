@@ -13,6 +13,7 @@
 static const char *const status_numbers[] = {
     "NewestPointEpoch", "DataAgeSeconds",    "JobPercent",         "BytesDone",
     "BytesTotal",       "LastCycleBytes",    "LastCycleWireBytes", "LastCycleMilliseconds",
+    "LastFreezeMilliseconds",
     "IntervalSeconds",  "ReplicationHealth", "ReplicationState",   NULL
 };
 

@@ -43,6 +43,7 @@
     P(floor_hourly, NUM, 0, 0, 48, "points", "likewise: hourly points")                            \
     P(floor_daily, NUM, 0, 0, 31, "points", "likewise: daily points")                              \
     P(floor_weekly, NUM, 0, 0, 26, "points", "likewise: weekly points")                            \
+    P(freeze_seconds, NUM, 10, 1, 60, "s", "most time that a guest's file systems are held")       \
     P(capture_hook, STR, "", 0, 0, "",                                                             \
       "program run while an instant is held: MACHINE LINEAGE EPOCH TARGET SOCKET EXPORT...")
 

@@ -147,6 +147,8 @@ static int catch_up(struct daemon *d, struct rel *r, struct vr_err *err)
         r->newest_instant = last->instant;
         r->last_time = last->received;
         r->last_kind = last->kind;
+        if (last->kind == VR_POINT_APPLICATION)
+            r->last_app_time = last->received;
         r->seed = false;
         if (r->st == ST_R_WAIT)
             r->st = ST_R_REPL;

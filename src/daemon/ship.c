@@ -28,8 +28,9 @@ static void capture_work(struct task *t)
     char parent[64], name[64];
     rel_checkpoint(&r->acked.lineage, r->acked.epoch, parent);
     rel_checkpoint(&r->lineage, r->flow.epoch, name);
-    hv_capture_begin(t->d->hv, &r->machine, targets, rel_targets(r, targets),
-                     r->flow.has_since ? parent : NULL, name, &c->cap, &t->err);
+    hv_capture_begin_frozen(t->d->hv, &r->machine, targets, rel_targets(r, targets),
+                            r->flow.has_since ? parent : NULL, name,
+                            r->flow.app ? t->d->cfg.freeze_seconds : 0, &c->cap, &t->err);
     if (c->cap && r->flow.kind == FLOW_FINAL && c->cap->live) {
         /* Started between the request and the guard: the last delta would not be the last. */
         struct vr_err ignored = VR_ERR_INIT;
@@ -49,6 +50,12 @@ static void capture_done(struct task *t)
         ev.type = EV_CAPTURED;
         ev.instant = c->cap->instant;
         ev.vm_off = !c->cap->live;
+        ev.kind = c->cap->consistent ? VR_POINT_APPLICATION : VR_POINT_STANDARD;
+        ev.frozen_ms = c->cap->frozen_ms;
+        memcpy(ev.note, c->cap->why_not, sizeof ev.note);
+        if (ev.note[0])
+            vr_log(VR_LOG_WARN, "machine %s: point %" PRIu64 " is %sapplication-consistent: %s",
+                   t->r.name, t->r.flow.epoch, c->cap->consistent ? "" : "not ", ev.note);
         ev.n_disks = (uint32_t)c->cap->n_disks;
         for (size_t i = 0; i < c->cap->n_disks && i < VR_DISKS_MAX; i++) {
             snprintf(ev.disks[i].target, sizeof ev.disks[i].target, "%s", c->cap->disks[i].target);
@@ -178,7 +185,7 @@ static int open_transfer(struct ship_task *s, struct vr_stream **ret, struct vr_
         .diverged = r->flow.has_since && r->diverged,
         .since = r->flow.has_since ? r->acked.epoch : 0,
         .epoch = r->flow.epoch,
-        .kind = r->flow.kind == FLOW_FINAL ? VR_POINT_PLANNED : VR_POINT_STANDARD,
+        .kind = rel_flow_kind(r),
         .instant_us = s->cap->instant.us,
         .disks = disks,
         .n_disks = r->n_disks,

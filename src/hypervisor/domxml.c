@@ -748,6 +748,20 @@ int domxml_backup_socket(const char *xml, char **ret, struct vr_err *err)
     return 0;
 }
 
+int domxml_agent(const char *xml, struct vr_err *err)
+{
+    vr_auto(xmlFreeDoc) xmlDocPtr doc = parse(xml, "domain", err);
+    if (!doc)
+        return -1;
+    xmlNodePtr devices = child(xmlDocGetRootElement(doc), "devices");
+    for (xmlNodePtr c = child(devices, "channel"); c; c = again(c)) {
+        xmlNodePtr target = child(c, "target");
+        if (attr_is(target, "name", "org.qemu.guest_agent.0"))
+            return attr_is(target, "state", "connected") ? 2 : 1;
+    }
+    return 0;
+}
+
 bool domxml_checkpoint_has(const char *xml, const char *target, bool sized)
 {
     vr_auto(xmlFreeDoc) xmlDocPtr doc = parse(xml, "domaincheckpoint", NULL);

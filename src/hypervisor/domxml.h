@@ -78,6 +78,10 @@ int domxml_checkpoint(const char *name, int64_t created, const struct domxml_cap
  * Caller frees *ret. Errors: VR_E_INVAL. */
 int domxml_backup_socket(const char *xml, char **ret, struct vr_err *err);
 
+/* domxml_agent() - has a running machine a channel for the guest agent? 0 no, 1 yes, and nobody is
+ * at its other end, 2 an agent is, -1 error. */
+int domxml_agent(const char *xml, struct vr_err *err);
+
 /* domxml_checkpoint_has() - does the <domaincheckpoint> @xml keep a bitmap of disk @target?
  * @sized: only counts if libvirt wrote a size, that is if QEMU really has it and can use it. */
 bool domxml_checkpoint_has(const char *xml, const char *target, bool sized);

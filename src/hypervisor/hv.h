@@ -162,7 +162,10 @@ struct hv_capture {
     char parent[64];     /* checkpoint the dirty maps are relative to, "" for a full capture */
     char checkpoint[64]; /* the new one */
     struct wall_us instant;
-    bool live; /* a backup job of a running machine; else qemu-nbd over the closed images */
+    bool live;       /* a backup job of a running machine; else qemu-nbd over the closed images */
+    bool consistent; /* the guest's file systems were frozen at the instant */
+    uint32_t frozen_ms; /* for how long in all */
+    char why_not[160];  /* they were wanted frozen and were not; else "" */
     size_t n_disks;
     struct hv_capture_disk *disks;
     void *priv;
@@ -181,6 +184,18 @@ struct hv_capture {
 int hv_capture_begin(struct hv *hv, const struct vr_uuid *uuid, const char *const targets[],
                      size_t n_targets, const char *parent, const char *checkpoint,
                      struct hv_capture **ret, struct vr_err *err);
+
+/* hv_capture_begin_frozen() - the same, and at the instant the file systems of a running guest are
+ * frozen through its agent, for @limit_s seconds at most. When that does not succeed (no agent, it
+ * does not answer) the capture is made all the same and says why not. They are released in any
+ * case: at once after the instant; by a watchdog of its own connection when the limit is over, when
+ * libvirtd or the agent does not answer (then again and again until they do), and by the next
+ * hv_libvirt_new() when this process died meanwhile (marks guard_dir/<uuid>.frozen). @limit_s 0: as
+ * hv_capture_begin().
+ * Source: libvirt virDomainFSFreeze; docs/notes-libvirt.md 6. */
+int hv_capture_begin_frozen(struct hv *hv, const struct vr_uuid *uuid, const char *const targets[],
+                            size_t n_targets, const char *parent, const char *checkpoint,
+                            unsigned limit_s, struct hv_capture **ret, struct vr_err *err);
 
 /* hv_capture_end() - end the job and free @cap (also on failure).
  * @keep: true: the instant is safe at the peer: the new checkpoint stays, the parent is deleted.

@@ -432,9 +432,12 @@ struct hv *hv_libvirt_new(const char *uri, const char *run_dir, const char *guar
     pthread_condattr_setclock(&ca, CLOCK_MONOTONIC);
     pthread_cond_init(&hv->cond, &ca);
     pthread_condattr_destroy(&ca);
-    int rc = pthread_create(&hv->connector, NULL, connector, hv);
+    hv->thaw = lv_thaw_new(uri, guard_dir, err);
+    int rc = hv->thaw ? pthread_create(&hv->connector, NULL, connector, hv) : ENOMEM;
     if (rc) {
-        vr_fail(err, VR_E_NOMEM, rc, "cannot start the connector thread");
+        if (hv->thaw)
+            vr_fail(err, VR_E_NOMEM, rc, "cannot start the connector thread");
+        lv_thaw_free(hv->thaw);
         free_parts(hv);
         return NULL;
     }
@@ -451,6 +454,7 @@ void hv_free(struct hv *hv)
     pthread_cond_broadcast(&hv->cond);
     pthread_mutex_unlock(&hv->mu);
     pthread_join(hv->connector, NULL);
+    lv_thaw_free(hv->thaw);
     free_parts(hv);
 }
 

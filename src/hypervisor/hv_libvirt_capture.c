@@ -46,6 +46,7 @@ struct begin {
     size_t n;
     const char *parent; /* NULL: full */
     const char *name;
+    unsigned limit_s; /* freeze the guest's file systems for so long at most; 0: do not */
     struct hv_capture *cap;
     struct lv_capture *p;
 };
@@ -196,10 +197,15 @@ static int live_job(struct begin *b, const struct domxml_capture_disk *d, bool t
     if (domxml_backup(b->p->socket, b->parent, d, b->n, &backup, err) < 0 ||
         (tracked && domxml_checkpoint(b->name, 0, d, b->n, &checkpoint, err) < 0))
         return -1;
+    char *why = b->cap->why_not;
+    bool frozen = b->limit_s && lv_freeze(b->hv, b->dom, &b->m.uuid, b->limit_s, b->cap->why_not);
     b->cap->instant = vr_wall_now();
-    if (virDomainBackupBegin(b->dom, backup, checkpoint, 0) == 0)
-        return 0;
-    return lv_fail(err, "%s: cannot begin the backup job", b->m.name);
+    int rc = virDomainBackupBegin(b->dom, backup, checkpoint, 0);
+    if (rc < 0) /* before another call makes libvirt forget the reason */
+        lv_fail(err, "%s: cannot begin the backup job", b->m.name);
+    if (frozen)
+        b->cap->consistent = lv_unfreeze(b->hv, b->dom, &b->m.uuid, &b->cap->frozen_ms, why);
+    return rc;
 }
 
 static int begin_live(struct begin *b, struct vr_err *err)
@@ -430,6 +436,13 @@ int hv_capture_begin(struct hv *hv, const struct vr_uuid *uuid, const char *cons
                      size_t n_targets, const char *parent, const char *checkpoint,
                      struct hv_capture **ret, struct vr_err *err)
 {
+    return hv_capture_begin_frozen(hv, uuid, targets, n_targets, parent, checkpoint, 0, ret, err);
+}
+
+int hv_capture_begin_frozen(struct hv *hv, const struct vr_uuid *uuid, const char *const targets[],
+                            size_t n_targets, const char *parent, const char *checkpoint,
+                            unsigned limit_s, struct hv_capture **ret, struct vr_err *err)
+{
     if (parent && !*parent)
         parent = NULL;
     if (check_name(checkpoint, err) < 0 || (parent && check_name(parent, err) < 0))
@@ -441,6 +454,7 @@ int hv_capture_begin(struct hv *hv, const struct vr_uuid *uuid, const char *cons
     if (lv_machine(dom, &b.m, err) < 0)
         return -1;
     b.name = checkpoint;
+    b.limit_s = limit_s;
     b.cap = vr_new(struct hv_capture);
     b.cap->priv = b.p = vr_new(struct lv_capture);
     b.cap->uuid = *uuid;

@@ -22,7 +22,10 @@ struct lv_gen {
     uint64_t n;
 };
 
+struct lv_thaw; /* the watchdog of frozen guests; hv_libvirt_freeze.c */
+
 struct hv {
+    struct lv_thaw *thaw;
     char *uri, *run_dir, *guard_dir;
     hv_event_fn fn;
     void *ctx;
@@ -68,6 +71,18 @@ int lv_machine(virDomainPtr dom, struct hv_machine *ret, struct vr_err *err);
 void lv_process(struct hv_machine *m);
 /* lv_disk() - the disk of @m named @target, NULL if there is none. */
 const struct hv_disk *lv_disk(const struct hv_machine *m, const char *target);
+
+/* lv_thaw_new() - start the watchdog; what marks in guard_dir tell is released. lv_thaw_free() -
+ * stop it; what is still frozen keeps its mark. NULL is fine. */
+struct lv_thaw *lv_thaw_new(const char *uri, const char *guard_dir, struct vr_err *err);
+void lv_thaw_free(struct lv_thaw *w);
+/* lv_freeze() - freeze the file systems of a running machine for @limit_s seconds at most. false:
+ * they are not, or are being released again, @why says why. After true lv_unfreeze() follows at
+ * once after the instant: releases them; true when they had been frozen up to its call. */
+bool lv_freeze(struct hv *hv, virDomainPtr dom, const struct vr_uuid *uuid, unsigned limit_s,
+               char why[160]);
+bool lv_unfreeze(struct hv *hv, virDomainPtr dom, const struct vr_uuid *uuid, uint32_t *ret_ms,
+                 char why[160]);
 
 /* lv_sweep_jobs() - end the backup jobs that an earlier daemon of ours left. Does not wait. */
 void lv_sweep_jobs(struct hv *hv, virConnectPtr conn);

@@ -71,6 +71,8 @@ ACTION(create)
     r->lost = VR_LOST_NOT;
     r->seeded_start = false;
     memset(&r->acked, 0, sizeof r->acked);
+    r->last_app_time.us = r->app_tried.us = 0;
+    r->app_note[0] = 0;
     vr_err_clear(&r->last_err);
     rel_stats_reset(r, ev->wall);
 }
@@ -351,6 +353,8 @@ ACTION(rx_committed)
     r->newest_instant = ev->instant;
     r->last_time = ev->wall;
     r->last_kind = ev->kind;
+    if (ev->kind == VR_POINT_APPLICATION)
+        r->last_app_time = ev->wall;
     r->seed = r->diverged = false;
     rel_copy_disks(r, ev);
     r->last = ev->moved;
@@ -462,6 +466,8 @@ ACTION(become_primary)
 ACTION(modify)
 {
     r->set = ev->set;
+    if (!r->set.app_interval_s)
+        r->app_note[0] = 0;
     if (r->flow.phase == FLOW_IDLE && r->due.ms > ev->mono.ms)
         rel_due_now(r, ev);
 }

@@ -2,6 +2,8 @@
 /* Actions of the cycle: capture, ship, end, and what follows a failure. See actions.c. Pure. */
 #include "replication/step_int.h"
 
+#include <string.h>
+
 #define RETRY_FIRST_MS 2000
 #define RETRY_MAX_MS 30000
 
@@ -45,9 +47,31 @@ ACTION(begin_ir)
     begin(r, ev, FLOW_IR, r->has_acked && r->tracked);
 }
 
+/* After a failure it is tried again sooner than the interval says, but not in each cycle. */
+#define APP_AGAIN_S 900
+
+/* Is an application-consistent point due? Half a cycle early is better than half a cycle late; a
+ * clock that was set back makes one due. */
+static bool app_due(const struct rel *r, struct wall_us now)
+{
+    uint32_t wait = r->set.app_interval_s;
+    struct wall_us last = r->last_app_time;
+    if (!wait)
+        return false;
+    if (r->app_note[0]) {
+        wait = wait < APP_AGAIN_S ? wait : APP_AGAIN_S;
+        last = r->app_tried;
+    }
+    return now.us < last.us ||
+           now.us - last.us + (int64_t)r->set.interval_s * 500000 >= (int64_t)wait * 1000000;
+}
+
 ACTION(begin_cycle)
 {
+    bool app = r->app_now || app_due(r, ev->wall);
     begin(r, ev, FLOW_CYCLE, true);
+    r->flow.app = app;
+    r->app_now = false;
 }
 
 ACTION(begin_final)
@@ -65,6 +89,14 @@ ACTION(captured)
     r->flow.phase = FLOW_SHIP;
     r->flow.instant = ev->instant;
     rel_copy_disks(r, ev);
+    if (!r->flow.app || ev->vm_off) /* a machine that is off has nothing to make consistent */
+        return;
+    r->app_tried = ev->wall;
+    r->app_frozen_ms = ev->frozen_ms;
+    r->flow.app_done = ev->kind == VR_POINT_APPLICATION;
+    r->stat_app_fail += !r->flow.app_done;
+    memcpy(r->app_note, ev->note, sizeof r->app_note);
+    r->app_note[sizeof r->app_note - 1] = 0;
 }
 
 /* The last delta is the last only if nobody can write after it. */
@@ -149,7 +181,9 @@ ACTION(shipped)
     r->resync_held = false;
     r->newest_instant = r->flow.instant;
     r->last_time = ev->wall;
-    r->last_kind = r->flow.kind == FLOW_FINAL ? VR_POINT_PLANNED : VR_POINT_STANDARD;
+    r->last_kind = rel_flow_kind(r);
+    if (r->last_kind == VR_POINT_APPLICATION)
+        r->last_app_time = ev->wall;
     r->flow.phase = FLOW_RETIRE;
     r->failures = 0;
     r->seeded_start = r->diverged = false;
@@ -207,6 +241,7 @@ ACTION(flow_over)
 
 ACTION(sync)
 {
+    r->app_now |= ev->app;
     if (r->flow.phase == FLOW_IDLE)
         rel_due_now(r, ev);
     else

@@ -50,6 +50,11 @@ WHY(disks_gone)
     return is_primary(f) && f->gone_disks;
 }
 
+WHY(not_consistent)
+{
+    return is_primary(f) && f->r->app_note[0];
+}
+
 WHY(initial)
 {
     return (is_primary(f) && (in(f, 1) || in(f, 2))) || (is_replica(f) && in(f, 2));

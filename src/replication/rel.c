@@ -110,6 +110,13 @@ int rel_settings_check(const struct rel_settings *s, struct vr_err *err)
     return rel_keep_check(&s->keep, err);
 }
 
+enum vr_point_kind rel_flow_kind(const struct rel *r)
+{
+    if (r->flow.kind == FLOW_FINAL)
+        return VR_POINT_PLANNED;
+    return r->flow.app_done ? VR_POINT_APPLICATION : VR_POINT_STANDARD;
+}
+
 uint16_t rel_app_hours(const struct rel_settings *s)
 {
     return (uint16_t)(((uint64_t)s->app_interval_s + 3599) / 3600);
@@ -205,6 +212,9 @@ static const struct field fields[] = {
     FIELD("newest_instant", F_WALL, newest_instant),
     FIELD("last_time", F_WALL, last_time),
     FIELD("last_app_time", F_WALL, last_app_time),
+    FIELD("app_tried", F_WALL, app_tried),
+    FIELD("app_note", F_STR, app_note),
+    FIELD("app_frozen_ms", F_U32, app_frozen_ms),
     FIELD("last_kind", F_KIND, last_kind),
     FIELD("failover_lineage", F_UUID, failover.lineage),
     FIELD("failover_epoch", F_U64, failover.epoch),

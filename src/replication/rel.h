@@ -70,7 +70,9 @@ struct rel_flow {
     struct wall_us instant; /* of the capture */
     struct mono_ms began;
     bool cancelled;
-    bool again; /* a sync was asked for while this cycle ran */
+    bool again;    /* a sync was asked for while this cycle ran */
+    bool app;      /* the point shall be application-consistent, */
+    bool app_done; /* and it is */
 };
 
 /* What a finished transfer moved. */
@@ -99,7 +101,11 @@ struct rel {
     bool has_newest;
     struct wall_us newest_instant; /* both: instant of acked/newest */
     struct wall_us last_time;      /* LastReplicationTime: when it was committed */
-    struct wall_us last_app_time;
+    struct wall_us last_app_time;  /* both: when the newest application-consistent one was */
+    struct wall_us app_tried;      /* P: when the last attempt at one was made */
+    char app_note[160];            /* P: why it failed; "" when it did not */
+    uint32_t app_frozen_ms;        /* P: how long the last one held the guest's file systems */
+    bool app_now;                  /* P, volatile: one was asked for */
     enum vr_point_kind last_kind;
 
     struct vr_point_id failover; /* R: point failed over to */
@@ -147,6 +153,8 @@ struct rel {
     struct rel_moved last; /* last finished transfer */
 };
 
+/* rel_flow_kind() - of the point that the cycle in progress makes. Pure. */
+enum vr_point_kind rel_flow_kind(const struct rel *r);
 /* rel_app_hours() - app_interval_s as ApplicationConsistentSnapshotInterval. Pure. */
 uint16_t rel_app_hours(const struct rel_settings *s);
 /* rel_keep_check() - VR_E_INVAL with a message that names the number. rel_keep_most() - of each

@@ -68,7 +68,10 @@ struct rel_event {
     struct vr_uuid lineage;   /* U_CREATE, U_FAILOVER: a fresh random one; PEER_*: the peer's */
     struct vr_point_id point; /* U_FAILOVER, RX_*, FAILED_OVER, PEER_REVERSE: parent point */
     bool latest;              /* U_FAILOVER: no point was named */
-    enum vr_point_kind kind;  /* RX_*, FAILED_OVER */
+    enum vr_point_kind kind;  /* RX_*, FAILED_OVER; CAPTURED: APPLICATION when it is consistent */
+    bool app;                 /* U_SYNC: the point shall be application-consistent */
+    char note[160];           /* CAPTURED: why it is not although it should */
+    uint32_t frozen_ms;       /* CAPTURED: how long the guest's file systems were frozen */
     struct wall_us instant;   /* CAPTURED, RX_COMMITTED */
     bool vm_off;   /* CAPTURED: the instant is of a machine that is off; U_PREPARE, U_FAILOVER,
                       U_REVERT, PEER_REVERSE, U_BECOME_REPLICA */

@@ -12,10 +12,12 @@
  * after the last may already stand in its slot;
  *   - disk d+1 is at the tick of disk d or exactly one behind it: what a copy of several disks
  * taken at different instants does not keep. Kernel command line: vmr.disks=N vmr.tick_ms=N
- * vmr.kib=N (size of a file) vmr.slots=N vmr.hold=1 (verify, then do not write). One thread; single
+ * vmr.kib=N (size of a file) vmr.slots=N vmr.hold=1 (verify, then do not write)
+ * vmr.agent=1 (run the guest agent). One thread; single
  * user of its disks.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -43,6 +45,7 @@ struct settings {
     unsigned kib;
     unsigned slots;
     bool hold;
+    bool agent;
 };
 
 static unsigned char file_bytes[MAX_KIB * 1024];
@@ -250,6 +253,7 @@ static void read_settings(struct settings *set)
     set->kib = parameter(line, "vmr.kib=", 64, MAX_KIB);
     set->slots = parameter(line, "vmr.slots=", 256, MAX_SLOTS);
     set->hold = parameter(line, "vmr.hold=", 0, 1) != 0;
+    set->agent = parameter(line, "vmr.agent=", 0, 1) != 0;
     if (set->slots == 0)
         set->slots = 1;
 }
@@ -411,6 +415,56 @@ static int level(char *const roots[], struct settings *set, uint64_t last)
     return 0;
 }
 
+/* The port of the agent's channel: there is only one. Without udev it has no other name. */
+static bool agent_port(char *path, size_t size)
+{
+    DIR *dev = opendir("/dev");
+    bool found = false;
+
+    for (struct dirent *e; dev && !found && (e = readdir(dev));) {
+        found = strncmp(e->d_name, "vport", 5) == 0;
+        snprintf(path, size, "/dev/%.32s", e->d_name);
+    }
+    if (dev)
+        closedir(dev);
+    return found;
+}
+
+static void run_agent(void)
+{
+    char port[64];
+
+    for (unsigned tries = 0; !agent_port(port, sizeof(port)); tries++) {
+        if (tries == 100) {
+            printf("VMR no port for the agent\n");
+            return;
+        }
+        usleep(50000);
+    }
+    mkdir("/sys", 0755);
+    mount("sysfs", "/sys", "sysfs", 0, NULL);
+    signal(SIGCHLD, SIG_IGN); /* whatever is left without a parent is reaped */
+    if (fork() == 0) {
+        signal(SIGCHLD, SIG_DFL);
+        execl("/bin/qemu-ga", "qemu-ga", "-m", "virtio-serial", "-p", port, "-t", "/run", NULL);
+        printf("VMR no agent: %s\n", strerror(errno));
+        _exit(127);
+    }
+}
+
+/* Run by the agent itself (guest-exec): it stops for some seconds, or dies. */
+static int stall(const char *seconds)
+{
+    pid_t agent = getppid();
+
+    sleep(1); /* it shall answer first */
+    if (strcmp(seconds, "kill") == 0)
+        return kill(agent, SIGKILL) < 0;
+    kill(agent, SIGSTOP);
+    sleep((unsigned)atoi(seconds));
+    return kill(agent, SIGCONT) < 0;
+}
+
 static void guest(void)
 {
     static char *const roots[MAX_DISKS] = { "/disk0", "/disk1", "/disk2", "/disk3" };
@@ -433,6 +487,8 @@ static void guest(void)
         power_off(roots, set.disks, "after a failed check");
     if (!set.hold && level(roots, &set, last) < 0)
         power_off(roots, set.disks, "dirty");
+    if (set.agent)
+        run_agent();
     printf("VMR boot counter=%" PRIu64 "\n", last);
     write_for_ever(roots, &set, last);
 }
@@ -443,6 +499,8 @@ int main(int argc, char *argv[])
 
     if (argc >= 3 && argc - 2 <= MAX_DISKS && strcmp(argv[1], "verify") == 0)
         return verify(argv + 2, (unsigned)(argc - 2), &last) < 0;
+    if (argc == 3 && strcmp(argv[1], "stall") == 0)
+        return stall(argv[2]);
     if (getpid() == 1)
         guest();
     fprintf(stderr, "usage: %s verify FOLDER...\n", argv[0]);

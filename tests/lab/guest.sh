@@ -6,9 +6,10 @@
 #
 #   guest.sh build                        kernel, initramfs and checker into the cache
 #   guest.sh create DIR HOST NAME [--disks N] [--size 256M] [--tick-ms N] [--kib N] [--slots N]
-#                    [--fill MIB] [--raw D]   make the disks and define the machine; MIB of other data on
-#                                         each, which nobody changes and no one can compress; disk
-#                                         number D is raw, in a file of the same name as the others
+#                    [--fill MIB] [--raw D] [--agent]   make the disks and define the machine; MIB of
+#                                         other data on each, which nobody changes and no one can
+#                                         compress; disk number D is raw, in a file of the same name
+#                                         as the others; with the real qemu-guest-agent in it
 #   guest.sh start DIR HOST NAME          and wait until it has booted and checked its disks
 #   guest.sh shutdown DIR HOST NAME [S]   orderly, within S seconds (default 60)
 #   guest.sh destroy DIR HOST NAME        the hard way
@@ -19,6 +20,9 @@
 #   guest.sh tick DIR HOST NAME           print the last tick of the console
 #   guest.sh log DIR HOST NAME            print the path of the console's log
 #   guest.sh state DIR HOST NAME          libvirt's word for its state
+#   guest.sh wait-agent DIR HOST NAME [S] until its agent answers
+#   guest.sh stall DIR HOST NAME S        its agent stops for S seconds, in a second from now; "kill":
+#                                         it dies
 #   guest.sh check DIR HOST IMAGE...      check the disks of a machine that is off (or points of it,
 #                                         or NBD URIs that can be reached from the host):
 #                                         prints "VMR verify ok files=N counter=N journal=clean|used"
@@ -33,7 +37,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 cache=${VMR_LAB_CACHE:-/var/cache/vmreplica-lab}
 lab=$here/lab.sh
 modules=(virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk
-    button evdev)
+    button evdev virtio_console)
 
 die() {
     echo "guest: $*" >&2
@@ -68,6 +72,35 @@ fetch_kernel() {
             die "cannot download $package: $(cat "$work/apt.log")"
     fi
     dpkg-deb -x "$work"/deb/*.deb "$work/kernel"
+}
+
+# Unpack the guest agent's package into $1/agent.
+fetch_agent() {
+    local work=$1
+    mkdir -p "$work/agent-deb" "$work/agent"
+    if ! (cd "$work/agent-deb" && apt-get download qemu-guest-agent >/dev/null 2>"$work/apt.log"); then
+        apt-get -q -o DPkg::Lock::Timeout=300 update >/dev/null 2>&1 || :
+        (cd "$work/agent-deb" && apt-get download qemu-guest-agent >/dev/null 2>"$work/apt.log") ||
+            die "cannot download qemu-guest-agent: $(cat "$work/apt.log")"
+    fi
+    dpkg-deb -x "$work"/agent-deb/*.deb "$work/agent"
+}
+
+# The initramfs of guests with an agent: the other one and, behind it, the agent with its libraries,
+# which QEMU's packages have brought to this host. Others boot faster without.
+make_agent_initramfs() {
+    local work=$1 root=$1/agent-root file
+    mkdir -p "$root"/{bin,sys,tmp,run}
+    cp "$work/agent/usr/sbin/qemu-ga" "$root/bin/"
+    ldd "$root/bin/qemu-ga" | sed -n 's/^[^/]*\(\/[^ ]*\) (.*/\1/p' | while read -r file; do
+        mkdir -p "$root$(dirname "$file")"
+        cp -L "$file" "$root$file"
+    done
+    [ -e "$root"/lib64/ld-linux-x86-64.so.2 ] || die "the guest agent's libraries cannot be found"
+    {
+        cat "$work/initramfs.gz"
+        (cd "$root" && find . | sort | cpio --quiet -o -H newc | gzip -1)
+    } >"$work/initramfs-agent.gz"
 }
 
 make_initramfs() {
@@ -126,11 +159,13 @@ build() {
     ln -s "$cache/kernel" "$work/kernel"
     cp "$cache"/kernel/boot/vmlinuz-* "$work/vmlinuz"
     make_initramfs "$work"
+    fetch_agent "$work"
+    make_agent_initramfs "$work"
     if [ ! -e "$cache/kvm" ]; then
         if probe_kvm "$work"; then echo 1; else echo 0; fi >"$work/kvm"
         mv "$work/kvm" "$cache/"
     fi
-    mv "$work/vmlinuz" "$work/initramfs.gz" "$cache/"
+    mv "$work/vmlinuz" "$work/initramfs.gz" "$work/initramfs-agent.gz" "$cache/"
     mv "$work/root/init" "$cache/checker"
     echo "$stamp" >"$cache/stamp"
     rm -rf "$work"
@@ -144,7 +179,7 @@ domain_type() {
 }
 
 domain_xml() {
-    local name=$1 disks=$2 raw_disk=$3 append=$4 letters=abcd d format
+    local name=$1 disks=$2 raw_disk=$3 agent=$4 append=$5 letters=abcd d format
     cat <<XML
 <domain type='$(domain_type)'>
   <name>$name</name>
@@ -153,7 +188,7 @@ domain_xml() {
   <os>
     <type arch='x86_64' machine='pc'>hvm</type>
     <kernel>$cache/vmlinuz</kernel>
-    <initrd>$cache/initramfs.gz</initrd>
+    <initrd>$cache/initramfs${agent:+-agent}.gz</initrd>
     <cmdline>$append</cmdline>
   </os>
   <features><acpi/></features>
@@ -173,6 +208,11 @@ XML
     </disk>
 XML
     done
+    [ -z "$agent" ] || cat <<XML
+    <channel type='unix'>
+      <target type='virtio' name='org.qemu.guest_agent.0'/>
+    </channel>
+XML
     cat <<XML
     <controller type='usb' model='none'/>
     <serial type='file'>
@@ -185,9 +225,15 @@ XML
 }
 
 create() {
-    local dir=$1 host=$2 name=$3 disks=1 size=256M tick_ms=200 kib=64 slots=256 mib=0 raw_disk='' d images raw fill
+    local dir=$1 host=$2 name=$3 disks=1 size=256M tick_ms=200 kib=64 slots=256 mib=0 raw_disk='' agent='' d images raw fill
     shift 3
-    while [ $# -ge 2 ]; do
+    while [ $# -ge 1 ]; do
+        if [ "$1" = --agent ]; then
+            agent=1
+            shift
+            continue
+        fi
+        [ $# -ge 2 ] || break
         case $1 in
         --disks) disks=$2 ;;
         --size) size=$2 ;;
@@ -219,8 +265,8 @@ create() {
             rm -f "$raw"
         fi
     done
-    domain_xml "$name" "$disks" "$raw_disk" "console=ttyS0 quiet panic=-1 vmr.disks=$disks \
-vmr.tick_ms=$tick_ms vmr.kib=$kib vmr.slots=$slots" >"$dir/$host/run/$name.xml"
+    domain_xml "$name" "$disks" "$raw_disk" "$agent" "console=ttyS0 quiet panic=-1 vmr.disks=$disks \
+vmr.tick_ms=$tick_ms vmr.kib=$kib vmr.slots=$slots vmr.agent=${agent:-0}" >"$dir/$host/run/$name.xml"
     virsh_on "$dir" "$host" define "/run/$name.xml" >/dev/null
 }
 
@@ -293,6 +339,23 @@ wait_tick() {
     done
 }
 
+agent_says() {
+    virsh_on "$1" "$2" qemu-agent-command --timeout 5 "$3" "$4"
+}
+
+wait_agent() {
+    local end=$((SECONDS + ${4:-60}))
+    until agent_says "$1" "$2" "$3" '{"execute":"guest-ping"}' >/dev/null 2>&1; do
+        [ $SECONDS -lt $end ] || die "the agent of $3 does not answer"
+        sleep 0.2
+    done
+}
+
+stall() {
+    agent_says "$1" "$2" "$3" \
+        '{"execute":"guest-exec","arguments":{"path":"/init","arg":["stall","'"$4"'"]}}' >/dev/null
+}
+
 # The images are copied before anything looks at them: checking replays the journal.
 check() {
     local dir=$1 host=$2 work journal=clean image n=0 result out
@@ -352,6 +415,8 @@ wait-tick) wait_tick "$@" ;;
 tick) last_tick "$@" ;;
 log) log_of "$@" ;;
 state) state "$@" ;;
+wait-agent) wait_agent "$@" ;;
+stall) stall "$@" ;;
 check) check "$@" ;;
 counter)
     out=$(check "$@") || die "$out"

@@ -84,6 +84,10 @@ static bool emit_status(const struct host_providers *p, const struct vm *vm, str
     cim_inst_set_uint(in, P(LASTCYCLEWIREBYTES), r->last.wire);
     cim_inst_set_uint(in, P(LASTCYCLEMILLISECONDS), r->last.ms);
     cim_inst_set_str(in, P(LASTERROR), r->last_err.kind != VR_OK ? r->last_err.msg : NULL);
+    cim_inst_set_time(in, P(LASTAPPLICATIONCONSISTENTTIME), r->last_app_time);
+    if (r->app_tried.us)
+        cim_inst_set_uint(in, P(LASTFREEZEMILLISECONDS), r->app_frozen_ms);
+    cim_inst_set_str(in, P(APPLICATIONCONSISTENTERROR), r->app_note[0] ? r->app_note : NULL);
     set_next(r, now, in);
     explain_set(p, vm, in);
     cim_inst_set_uint(in, P(INTERVALSECONDS), r->set.interval_s);
@@ -123,8 +127,10 @@ static int target(const struct host_providers *p, const struct cim_inst *in, str
 static int sync_now(struct call *c, struct vr_err *err)
 {
     struct rel_event ev = { .type = EV_U_SYNC };
+    const struct cim_value *app = cim_args_at(c->args, "ApplicationConsistent");
     struct vm vm;
 
+    ev.app = app && cim_value_bool(app, false);
     if (target(c->p, c->target, &vm, err) < 0)
         return -1;
     return call_admit_request(c, &vm, &ev, JOB_SEND_DELTA, err);

@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Freezing the file systems of a guest through its agent for the instant of a capture, and
+ * releasing them whatever happens.
+ *
+ *   mark guard_dir/<uuid>.frozen -> entry with a deadline -> virDomainFSFreeze
+ *     -> the instant -> virDomainFSThaw -> no entry -> no mark
+ *
+ * The watchdog thread releases what is still frozen when its deadline is over: over a connection of
+ * its own, because the worker's may be stuck, and again until it succeeds or the machine is off. It
+ * also takes over when the worker's own release fails, and at start what the marks of a process
+ * that was killed tell. Only the agent can release a guest: as long as it or libvirtd does not
+ * answer, nobody can, and the log says so.
+ *
+ * Thread: any worker; the list is guarded by the mutex, marks are made and removed under it. */
+#include "hv_libvirt_priv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "domxml.h"
+
+/* GRACE: what the worker's own release may take beyond the limit before the watchdog steps in. */
+enum {
+    GRACE_MS = 500,
+    AGAIN_MS = 2000,
+    SAY_MS = 60000,
+    AGENT_S = 5,
+    KEEPALIVE_S = 5,
+    KEEPALIVE_COUNT = 3
+};
+
+struct entry {
+    struct vr_uuid uuid;
+    int64_t began_ms, deadline_ms, said_ms;
+    bool fired; /* the watchdog has begun to release it */
+};
+
+struct lv_thaw {
+    char *uri, *dir;
+    pthread_t thread;
+    pthread_mutex_t mu; /* guards what follows */
+    pthread_cond_t cond;
+    bool stop;
+    struct entry *v;
+    size_t n;
+};
+
+/* ---- the list and its marks ---- */
+static char *mark_path(const struct lv_thaw *w, const struct vr_uuid *uuid)
+{
+    char text[VR_UUID_STR];
+    return vr_printf("%s/%s.frozen", w->dir, vr_uuid_fmt(uuid, text));
+}
+
+static struct entry *find(struct lv_thaw *w, const struct vr_uuid *uuid)
+{
+    for (size_t i = 0; i < w->n; i++)
+        if (vr_uuid_eq(&w->v[i].uuid, uuid))
+            return &w->v[i];
+    return NULL;
+}
+
+static void add(struct lv_thaw *w, const struct vr_uuid *uuid, int64_t deadline_ms)
+{
+    struct entry *e = find(w, uuid);
+    if (!e) {
+        w->v = vr_grow(w->v, w->n + 1, sizeof *w->v);
+        e = &w->v[w->n++];
+    }
+    *e = (struct entry){ .uuid = *uuid, .began_ms = vr_mono_now().ms, .deadline_ms = deadline_ms };
+    pthread_cond_broadcast(&w->cond);
+}
+
+/* It is released: nothing is left to do. */
+static void forget(struct lv_thaw *w, const struct vr_uuid *uuid)
+{
+    struct entry *e = find(w, uuid);
+    vr_autofree char *mark = mark_path(w, uuid);
+    if (e)
+        *e = w->v[--w->n];
+    if (unlink(mark) < 0 && errno != ENOENT)
+        vr_log(VR_LOG_WARN, "cannot remove %s: %s", mark, strerror(errno));
+}
+
+/* Without a mark a guest could stay frozen for good: then it is not frozen at all. */
+static bool make_mark(const struct lv_thaw *w, const struct vr_uuid *uuid, char why[160])
+{
+    vr_autofree char *mark = mark_path(w, uuid);
+    vr_autoclose int fd = open(mark, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd >= 0)
+        return true;
+    snprintf(why, 160, "%.80s cannot be made: %s", mark, strerror(errno));
+    return false;
+}
+
+static void load_marks(struct lv_thaw *w)
+{
+    vr_autoclosedir DIR *d = opendir(w->dir);
+    if (!d)
+        return;
+    for (struct dirent *e; (e = readdir(d));) {
+        struct vr_uuid uuid;
+        char text[VR_UUID_STR];
+        size_t n = strlen(e->d_name);
+        if (n != VR_UUID_STR - 1 + 7 || strcmp(e->d_name + VR_UUID_STR - 1, ".frozen") != 0)
+            continue;
+        snprintf(text, sizeof text, "%s", e->d_name);
+        if (vr_uuid_parse(text, &uuid, NULL) < 0)
+            continue;
+        vr_log(VR_LOG_WARN, "machine %s was frozen when the daemon ended: releasing it", text);
+        add(w, &uuid, 0);
+    }
+}
+
+/* ---- the watchdog ---- */
+static bool is_definite(void)
+{
+    switch (virGetLastErrorCode()) {
+    case VIR_ERR_INTERNAL_ERROR: /* the agent answered, and refused */
+    case VIR_ERR_ARGUMENT_UNSUPPORTED:
+    case VIR_ERR_OPERATION_UNSUPPORTED:
+    case VIR_ERR_OPERATION_INVALID: /* not running any more */
+    case VIR_ERR_NO_SUPPORT:
+    case VIR_ERR_NO_DOMAIN:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* A call to an agent that does not answer ends after so many seconds, not never. */
+static void set_patience(virDomainPtr dom, int seconds)
+{
+    if (virDomainAgentSetResponseTimeout(dom, seconds, 0) < 0)
+        vr_log(VR_LOG_DEBUG, "patience with the guest agent: %s", virGetLastErrorMessage());
+}
+
+/* Is the machine released, or past being frozen? @why else. */
+static bool release(virConnectPtr *conn, const char *uri, const struct vr_uuid *uuid, char why[160])
+{
+    if (*conn && virConnectIsAlive(*conn) != 1) {
+        virConnectClose(*conn);
+        *conn = NULL;
+    }
+    if (!*conn)
+        *conn = virConnectOpen(uri);
+    if (!*conn) {
+        snprintf(why, 160, "libvirtd does not answer: %.100s", virGetLastErrorMessage());
+        return false;
+    }
+    virConnectSetKeepAlive(*conn, KEEPALIVE_S, KEEPALIVE_COUNT);
+    lv_dom_auto dom = virDomainLookupByUUID(*conn, uuid->b);
+    if (!dom) {
+        snprintf(why, 160, "%.120s", virGetLastErrorMessage());
+        return virGetLastErrorCode() == VIR_ERR_NO_DOMAIN;
+    }
+    if (virDomainIsActive(dom) == 0)
+        return true;
+    set_patience(dom, AGENT_S);
+    int n = virDomainFSThaw(dom, NULL, 0, 0);
+    if (n < 0)
+        snprintf(why, 160, "%.120s", virGetLastErrorMessage());
+    bool over = n >= 0 || virGetLastErrorCode() == VIR_ERR_ARGUMENT_UNSUPPORTED;
+    set_patience(dom, VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK);
+    return over;
+}
+
+static void wait_until(struct lv_thaw *w, int64_t ms)
+{
+    struct timespec ts = { .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 };
+    pthread_cond_timedwait(&w->cond, &w->mu, &ts);
+}
+
+static void say(struct entry *e, bool over, const char *why)
+{
+    char text[VR_UUID_STR];
+    int64_t now = vr_mono_now().ms;
+    vr_uuid_fmt(&e->uuid, text);
+    if (over) {
+        vr_log(VR_LOG_WARN, "machine %s: its file systems are released", text);
+    } else if (!e->said_ms || now - e->said_ms > SAY_MS) {
+        vr_log(
+            VR_LOG_ERROR,
+            "machine %s: its file systems may be frozen and cannot be released (%s); trying again "
+            "until it succeeds. If the guest hangs, reset it",
+            text, why);
+        e->said_ms = now;
+    }
+}
+
+static void *watchdog(void *arg)
+{
+    struct lv_thaw *w = arg;
+    virConnectPtr conn = NULL;
+    pthread_mutex_lock(&w->mu);
+    while (!w->stop) {
+        struct entry *next = NULL;
+        for (size_t i = 0; i < w->n; i++)
+            if (!next || w->v[i].deadline_ms < next->deadline_ms)
+                next = &w->v[i];
+        if (!next) {
+            pthread_cond_wait(&w->cond, &w->mu);
+            continue;
+        }
+        if (next->deadline_ms > vr_mono_now().ms) {
+            wait_until(w, next->deadline_ms);
+            continue;
+        }
+        struct vr_uuid uuid = next->uuid;
+        char why[160] = "";
+        next->fired = true;
+        pthread_mutex_unlock(&w->mu);
+        bool over = release(&conn, w->uri, &uuid, why);
+        pthread_mutex_lock(&w->mu);
+        struct entry *e = find(w, &uuid);
+        if (!e || !e->fired) /* the worker was faster; or froze it anew */
+            continue;
+        say(e, over, why);
+        e->deadline_ms = vr_mono_now().ms + AGAIN_MS;
+        if (over)
+            forget(w, &uuid);
+    }
+    pthread_mutex_unlock(&w->mu);
+    if (conn)
+        virConnectClose(conn);
+    return NULL;
+}
+
+struct lv_thaw *lv_thaw_new(const char *uri, const char *guard_dir, struct vr_err *err)
+{
+    struct lv_thaw *w = vr_new(struct lv_thaw);
+    w->uri = vr_strdup(uri);
+    w->dir = vr_strdup(guard_dir);
+    pthread_mutex_init(&w->mu, NULL);
+    pthread_condattr_t ca;
+    pthread_condattr_init(&ca);
+    pthread_condattr_setclock(&ca, CLOCK_MONOTONIC);
+    pthread_cond_init(&w->cond, &ca);
+    pthread_condattr_destroy(&ca);
+    load_marks(w);
+    int rc = pthread_create(&w->thread, NULL, watchdog, w);
+    if (rc == 0) {
+        pthread_setname_np(w->thread, "hv-thaw");
+        return w;
+    }
+    vr_fail(err, VR_E_NOMEM, rc, "cannot start the watchdog of frozen guests");
+    w->stop = true;
+    lv_thaw_free(w);
+    return NULL;
+}
+
+void lv_thaw_free(struct lv_thaw *w)
+{
+    if (!w)
+        return;
+    pthread_mutex_lock(&w->mu);
+    bool running = !w->stop;
+    w->stop = true;
+    pthread_cond_broadcast(&w->cond);
+    pthread_mutex_unlock(&w->mu);
+    if (running)
+        pthread_join(w->thread, NULL);
+    pthread_mutex_destroy(&w->mu);
+    pthread_cond_destroy(&w->cond);
+    free(w->uri);
+    free(w->dir);
+    free(w->v);
+    free(w);
+}
+
+/* ---- the worker ---- */
+/* Whether asking makes sense: without an agent every call would take its time to fail. */
+static bool has_agent(virDomainPtr dom, char why[160])
+{
+    vr_autofree char *xml = virDomainGetXMLDesc(dom, 0);
+    int there = xml ? domxml_agent(xml, NULL) : -1;
+    if (there == 2)
+        return true;
+    snprintf(why, 160, "%s",
+             there == 1   ? "the guest agent (qemu-guest-agent) is not running in the guest"
+             : there == 0 ? "the machine has no channel for the guest agent"
+                          : "whether there is a guest agent cannot be told");
+    return false;
+}
+
+bool lv_freeze(struct hv *hv, virDomainPtr dom, const struct vr_uuid *uuid, unsigned limit_s,
+               char why[160])
+{
+    struct lv_thaw *w = hv->thaw;
+    if (!has_agent(dom, why))
+        return false;
+    pthread_mutex_lock(&w->mu);
+    bool still = find(w, uuid) != NULL;
+    bool marked = !still && make_mark(w, uuid, why);
+    if (marked)
+        add(w, uuid, vr_mono_now().ms + (int64_t)limit_s * 1000 + GRACE_MS);
+    pthread_mutex_unlock(&w->mu);
+    if (still)
+        snprintf(why, 160, "the guest agent has not yet released what was frozen before");
+    if (!marked)
+        return false;
+    set_patience(dom, (int)limit_s);
+    int n = virDomainFSFreeze(dom, NULL, 0, 0);
+    bool definite = n < 0 && is_definite();
+    if (n > 0)
+        return true;
+    if (n == 0)
+        snprintf(why, 160, "the guest agent found no file system to freeze");
+    else
+        snprintf(why, 160, "%.159s", virGetLastErrorMessage());
+    set_patience(dom, VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK);
+    pthread_mutex_lock(&w->mu);
+    struct entry *e = find(w, uuid);
+    if (definite)
+        forget(w, uuid);
+    else if (e) /* it may be carried out later: the watchdog releases it until that is certain */
+        e->deadline_ms = 0;
+    pthread_cond_broadcast(&w->cond);
+    pthread_mutex_unlock(&w->mu);
+    return false;
+}
+
+bool lv_unfreeze(struct hv *hv, virDomainPtr dom, const struct vr_uuid *uuid, uint32_t *ret_ms,
+                 char why[160])
+{
+    struct lv_thaw *w = hv->thaw;
+    pthread_mutex_lock(&w->mu);
+    struct entry *e = find(w, uuid);
+    bool early = !e || e->fired;
+    int64_t began = e ? e->began_ms : vr_mono_now().ms;
+    pthread_mutex_unlock(&w->mu);
+    int n = virDomainFSThaw(dom, NULL, 0, 0);
+    if (n < 0)
+        snprintf(why, 160, "%.159s", virGetLastErrorMessage());
+    *ret_ms = (uint32_t)(vr_mono_now().ms - began);
+    set_patience(dom, VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK);
+    pthread_mutex_lock(&w->mu);
+    e = find(w, uuid);
+    if (n >= 0 && e && !e->fired)
+        forget(w, uuid);
+    else if (e)
+        e->deadline_ms = 0;
+    pthread_cond_broadcast(&w->cond);
+    pthread_mutex_unlock(&w->mu);
+    if (early)
+        snprintf(why, 160, "the file systems were released before the instant: it took too long");
+    else if (n == 0)
+        snprintf(why, 160, "somebody else released the file systems before the instant");
+    return !early && n != 0;
+}
