@@ -248,6 +248,11 @@ static void stop_captures(struct daemon *d)
     }
 }
 
+static void st_interrupt(void *arg)
+{
+    store_interrupt(((struct daemon *)arg)->store);
+}
+
 static int on_stop_poll(sd_event_source *s, uint64_t usec, void *user)
 {
     (void)usec;
@@ -257,6 +262,9 @@ static int on_stop_poll(sd_event_source *s, uint64_t usec, void *user)
     for (struct machine_rt *rt = d->rts; rt; rt = rt->next)
         busy |= rt->capture || rt->receiving;
     stop_captures(d);
+    /* Again and again: what was asked for before the signal may only be beginning. */
+    if (busy && rounds % 10 == 0)
+        vr_exec_post(d->store_exec, st_interrupt, d);
     if (!busy || ++rounds > STOP_SECONDS * 20) {
         if (busy)
             vr_log(VR_LOG_WARN, "some work did not end in %d s; it is recovered at the next start",

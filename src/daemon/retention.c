@@ -97,7 +97,7 @@ void fx_retention(struct daemon *d, const struct rel *r)
     struct machine_rt *rt = rt_get(d, &r->machine);
     if (rt->merging)
         rt->merge_again = true;
-    else
+    else if (!d->stopping)
         merge_start(d, r);
 }
 

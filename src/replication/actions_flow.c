@@ -62,7 +62,7 @@ static bool app_due(const struct rel *r, struct wall_us now)
         wait = wait < APP_AGAIN_S ? wait : APP_AGAIN_S;
         last = r->app_tried;
     }
-    return now.us < last.us ||
+    return !last.us || now.us < last.us ||
            now.us - last.us + (int64_t)r->set.interval_s * 500000 >= (int64_t)wait * 1000000;
 }
 

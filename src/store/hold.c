@@ -89,6 +89,13 @@ void hold_all_drop(struct store *st)
     }
 }
 
+void store_interrupt(struct store *st)
+{
+    for (struct hold *h = st->holds; h; h = h->next)
+        if (h->kind != HOLD_STAGE) /* a transfer has its own end */
+            atomic_store(&h->cancel, true);
+}
+
 int hold_merges_stop(struct store *st, const struct vr_uuid *machine, struct vr_err *err)
 {
     for (struct hold *h = st->holds; h; h = h->next) {

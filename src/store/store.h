@@ -217,6 +217,10 @@ int store_merge_prepare(struct store *st, const struct vr_uuid *machine,
 int store_merge_run(struct store_merge *m, struct vr_err *err);
 int store_merge_finish(struct store *st, struct store_merge *m, struct vr_err *err);
 
+/* store_interrupt() - the daemon stops: whatever reads or merges in the background ends soon with
+ * VR_E_CANCELLED; nothing is lost by it. Store thread. */
+void store_interrupt(struct store *st);
+
 /* ---- proof ---- */
 /* Verifying a point: prepare on the store thread (the point is held: it cannot be given up and its
  * files do not change until the input is freed), run on any worker, save on the store thread, free
