@@ -38,6 +38,7 @@
     P(log_level, STR, "info", 0, 0, "", "error, warn, info or debug")                              \
     P(compression_level, NUM, 1, 0, 19, "zstd level", "0: never compress")                         \
     P(bandwidth, NUM, 0, 0, 1000000, "MiB/s", "limit of each transfer, 0: none")                   \
+    P(transfers, NUM, 8, 1, 64, "machines", "that are sent from this host at the same time")       \
     P(keep_points, NUM, 64, 2, 64, "points", "most points of every cycle kept, whatever is asked") \
     P(floor_every, NUM, 0, 0, 86400, "s", "no primary makes this host keep less: every cycle")     \
     P(floor_hourly, NUM, 0, 0, 48, "points", "likewise: hourly points")                            \

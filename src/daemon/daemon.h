@@ -55,10 +55,12 @@ struct daemon {
     struct vr_exec *hv_exec;
     struct vr_exec *net_exec;
     struct vr_exec *auth_exec; /* logins: nobody waits for a peer to log in */
-    struct vr_exec *xfer_exec;
-    struct store *store; /* store thread only */
-    struct hv *hv;       /* any worker */
-    struct xport *xport; /* any worker */
+    struct vr_exec *xfer_exec; /* a thread for each slot */
+    struct vr_exec *disk_exec; /* long work on this host's disks: merging, verifying */
+    struct slots *slots;       /* who may send; slots.h */
+    struct store *store;       /* store thread only */
+    struct hv *hv;             /* any worker */
+    struct xport *xport;       /* any worker */
     struct engine *engine;
     struct host host;
     struct cim_server *cim;
@@ -69,8 +71,8 @@ struct daemon {
     struct wsm_gss_cred *krb5_keys; /* NULL: no Kerberos */
     struct machine_rt *rts;
     struct vr_uuidmap rt_by_machine; /* the same */
-    struct testvms *tests;       /* testvm.c */
-    struct hv_machine *machines; /* snapshot for the providers and vm_off */
+    struct testvms *tests;           /* testvm.c */
+    struct hv_machine *machines;     /* snapshot for the providers and vm_off */
     size_t n_machines;
     struct vr_uuidmap machine_by_uuid; /* the same */
     bool machines_wanted, machines_busy;
@@ -81,7 +83,7 @@ struct daemon {
     bool listen_busy;       /* the listener is being changed */
     bool announcing;        /* a peer is just told our port */
     unsigned announce_next; /* whose turn it is */
-    unsigned tasks;     /* posted and not yet answered */
+    unsigned tasks;         /* posted and not yet answered */
     atomic_bool stopping;
 };
 
@@ -109,6 +111,7 @@ void store_call(struct daemon *d, void (*fn)(void *arg), void *arg);
 struct engine_env daemon_env(struct daemon *d);
 /* Effects by file; each begins the work of one effect. */
 void fx_capture(struct daemon *d, const struct rel *r);
+void fx_cancel_flow(struct daemon *d, const struct rel *r);
 void fx_ship(struct daemon *d, const struct rel *r);
 void fx_end_capture(struct daemon *d, const struct rel *r, bool keep);
 void fx_create_at_peer(struct daemon *d, const struct rel *r);

@@ -280,8 +280,7 @@ static void env_run(void *ctx, const struct rel *r, enum rel_fx_bit fx)
         fx_end_capture(d, r, fx == FX_BIT_RETIRE);
         break;
     case FX_BIT_CANCEL_FLOW:
-        if (rt->sending)
-            atomic_store(&rt->sending->cancel, true);
+        fx_cancel_flow(d, r);
         break;
     case FX_BIT_CANCEL_RX:
         rx_cancel(rt);

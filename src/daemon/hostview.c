@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "daemon/messages.h"
+#include "daemon/slots.h"
 
 /* ---- machines ---- */
 struct list_task {
@@ -51,6 +52,8 @@ static void list_done(struct task *t)
         vr_uuidmap_clear(&d->machine_by_uuid);
         for (size_t i = 0; i < l->n; i++)
             vr_uuidmap_put(&d->machine_by_uuid, &l->m[i].uuid, &l->m[i]);
+        for (size_t i = 0; i < l->n; i++)
+            engine_rename(d->engine, &l->m[i].uuid, l->m[i].name);
         if (d->prov)
             host_providers_machines_changed(d->prov);
     } else {
@@ -329,6 +332,11 @@ static bool h_transfer(void *ctx, const struct vr_uuid *machine, struct host_tra
     return true;
 }
 
+static bool h_queued(void *ctx, const struct vr_uuid *machine)
+{
+    return slots_waits(((struct daemon *)ctx)->slots, machine);
+}
+
 /* ---- actions with a job ---- */
 struct act_task {
     struct task t;
@@ -551,7 +559,7 @@ static int h_verify(void *ctx, const struct vr_uuid *machine, const struct vr_po
     v->a.point = *point;
     v->a.job = engine_job_new(d->engine, JOB_VERIFY, machine, owner);
     *ret_job = v->a.job;
-    task_run(d, d->xfer_exec, &v->a.t);
+    task_run(d, d->disk_exec, &v->a.t);
     return 0;
 }
 
@@ -585,6 +593,7 @@ void host_init(struct daemon *d)
                              .peers = h_peers,
                              .find_peer = h_find_peer,
                              .transfer = h_transfer,
+                             .queued = h_queued,
                              .pair_code = h_pair_code,
                              .pair = h_pair,
                              .unpair = h_unpair,

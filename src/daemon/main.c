@@ -20,6 +20,7 @@
 #include "cim/provider.h"
 #include "cim/watch.h"
 #include "daemon/daemon.h"
+#include "daemon/slots.h"
 #include "daemon/listen.h"
 #include "daemon/manage.h"
 #include "daemon/testvm.h"
@@ -219,7 +220,9 @@ static int start(struct daemon *d, struct vr_err *err)
     d->hv_exec = vr_exec_new("hypervisor", 4);
     d->net_exec = vr_exec_new("net", 4);
     d->auth_exec = vr_exec_new("auth", 2);
-    d->xfer_exec = vr_exec_new("transfer", 8);
+    d->xfer_exec = vr_exec_new("transfer", (int)d->cfg.transfers);
+    d->disk_exec = vr_exec_new("disk", 4);
+    d->slots = slots_new(d->cfg.transfers, d->cfg.transfers - (d->cfg.transfers + 3) / 4);
     d->hv = hv_libvirt_new(d->cfg.libvirt_uri, hv_dir, d->cfg.guard_dir, on_hv_event, d, err);
     if (!d->hv)
         return -1;

@@ -451,7 +451,7 @@ static int rx_index(struct rx *x)
     if (x->err.kind != VR_OK || !x->index)
         return x->err.kind == VR_OK ? 0 : -1;
     vr_log(VR_LOG_INFO, "machine %s: reading its disks here for their digests", x->name);
-    store_index_run(x->index, &x->err);
+    store_index_run(x->index, &x->progress.cancel, &x->err);
     store_call(x->d, rx_index_finish, x);
     return x->err.kind == VR_OK ? 0 : -1;
 }

@@ -89,7 +89,7 @@ static void merge_start(struct daemon *d, const struct rel *r)
     m->t.work = merge_work;
     m->t.done = merge_done;
     m->t.r = *r;
-    task_run(d, d->xfer_exec, &m->t);
+    task_run(d, d->disk_exec, &m->t);
 }
 
 void fx_retention(struct daemon *d, const struct rel *r)

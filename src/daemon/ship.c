@@ -13,6 +13,7 @@
 #include "daemon/diverge.h"
 #include "daemon/fault.h"
 #include "daemon/messages.h"
+#include "daemon/slots.h"
 
 /* ---- capture ---- */
 struct capture_task {
@@ -43,6 +44,8 @@ static void capture_work(struct task *t)
 static void capture_done(struct task *t)
 {
     struct capture_task *c = (struct capture_task *)t;
+    if (!c->cap)
+        slots_release(t->d->slots, &t->r.machine);
     struct rel_event ev = { .type = EV_CAPTURE_FAILED, .err = t->err };
     if (c->cap) {
         struct machine_rt *rt = rt_get(t->d, &t->r.machine);
@@ -65,13 +68,44 @@ static void capture_done(struct task *t)
     finish_effect(t->d, &t->r.machine, &ev);
 }
 
+static void capture_start(void *arg)
+{
+    struct capture_task *c = arg;
+    task_run(c->t.d, c->t.d->hv_exec, &c->t);
+}
+
 void fx_capture(struct daemon *d, const struct rel *r)
 {
+    static const enum slot_class classes[] = { [FLOW_NONE] = SLOT_CYCLE,
+                                               [FLOW_IR] = SLOT_BULK,
+                                               [FLOW_CYCLE] = SLOT_CYCLE,
+                                               [FLOW_FINAL] = SLOT_FINAL,
+                                               [FLOW_RESYNC] = SLOT_BULK };
     struct capture_task *c = vr_new(struct capture_task);
+    c->t.d = d;
     c->t.work = capture_work;
     c->t.done = capture_done;
     c->t.r = *r;
-    task_run(d, d->hv_exec, &c->t);
+    slots_ask(d->slots, &r->machine, classes[r->flow.kind], capture_start, c);
+}
+
+static void capture_given_up(void *arg)
+{
+    struct capture_task *c = arg;
+    struct rel_event ev = { .type = EV_CAPTURE_FAILED };
+    vr_fail(&ev.err, VR_E_CANCELLED, 0, "cancelled while it waited for its turn");
+    finish_effect(c->t.d, &c->t.r.machine, &ev);
+    free(c);
+}
+
+void fx_cancel_flow(struct daemon *d, const struct rel *r)
+{
+    struct machine_rt *rt = rt_get(d, &r->machine);
+    struct capture_task *c = slots_give_up(d->slots, &r->machine);
+    if (rt->sending)
+        atomic_store(&rt->sending->cancel, true);
+    if (c) /* not from within the effect that cancels it */
+        vr_mailbox_post(d->mail, capture_given_up, c);
 }
 
 struct end_task {
@@ -113,6 +147,7 @@ void fx_end_capture(struct daemon *d, const struct rel *r, bool keep)
     e->keep = keep;
     e->stale = rt->stale_checkpoints;
     rt->capture = NULL;
+    slots_release(d->slots, &r->machine);
     task_run(d, d->hv_exec, &e->t);
 }
 
@@ -265,6 +300,7 @@ static void ship_done(struct task *t)
     struct ship_task *s = (struct ship_task *)t;
     struct machine_rt *rt = rt_get(t->d, &t->r.machine);
     rt->sending = NULL;
+    slots_release(t->d->slots, &t->r.machine);
     fault_after("SHIP");
     struct rel_event ev = { .type = t->err.kind == VR_OK ? EV_SHIPPED : EV_SHIP_FAILED,
                             .err = t->err };

@@ -2,6 +2,7 @@
 /* Actions of the cycle: capture, ship, end, and what follows a failure. See actions.c. Pure. */
 #include "replication/step_int.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #define RETRY_FIRST_MS 2000
@@ -97,6 +98,19 @@ ACTION(captured)
     r->stat_app_fail += !r->flow.app_done;
     memcpy(r->app_note, ev->note, sizeof r->app_note);
     r->app_note[sizeof r->app_note - 1] = 0;
+}
+
+ACTION(refuse_shrunk)
+{
+    uint64_t was = 0;
+    const struct rel_disk *d = rel_shrunk_disk(r, ev, &was);
+    vr_err_clear(&r->last_err);
+    vr_fail(&r->last_err, VR_E_DISKS, 0,
+            "disk %s of machine %s has shrunk from %" PRIu64 " to %" PRIu64
+            " bytes, and the replica cannot follow",
+            d ? d->target : "?", r->name, was, d ? d->size : 0);
+    r->last_err_time = ev->wall;
+    r->flow.phase = FLOW_DROP;
 }
 
 /* The last delta is the last only if nobody can write after it. */

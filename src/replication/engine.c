@@ -610,6 +610,19 @@ int engine_set_floor(struct engine *e, const struct vr_uuid *machine, const stru
     return 0;
 }
 
+void engine_rename(struct engine *e, const struct vr_uuid *machine, const char *name)
+{
+    struct item *it = find(e, machine);
+    if (!it || it->r.st == ST_NONE || !*name || !strcmp(it->r.name, name))
+        return;
+    vr_log(VR_LOG_INFO, "machine %s is called %s now", it->r.name, name);
+    snprintf(it->r.name, sizeof it->r.name, "%s", name);
+    if (rel_mode(&it->r) == REL_MODE_NONE)
+        return; /* in the making: not written yet */
+    order(it, FX_BIT_PERSIST, &it->r, NULL, (struct mono_ms){ 0 });
+    drain(e, it);
+}
+
 /* ---- start ---- */
 int engine_load(struct engine *e, const char *text, struct vr_err *err)
 {

@@ -84,6 +84,9 @@ void engine_port_moved(struct engine *e, const char *peer, uint16_t from, uint16
 int engine_set_floor(struct engine *e, const struct vr_uuid *machine, const struct rel_keep *floor,
                      struct vr_err *err);
 
+/* engine_rename() - the machine has another name now. */
+void engine_rename(struct engine *e, const struct vr_uuid *machine, const char *name);
+
 /* Timers: engine_next() - when engine_tick() is wanted (0: never). */
 struct mono_ms engine_next(const struct engine *e);
 void engine_tick(struct engine *e);

@@ -61,6 +61,35 @@ GUARD(fatal)
     return vr_kind_scope(ev->err.kind) == VR_SCOPE_REL;
 }
 
+static const struct rel_disk *same_target(const struct rel *r, const char *target)
+{
+    for (uint32_t i = 0; i < r->n_disks; i++)
+        if (!strcmp(r->disks[i].target, target))
+            return &r->disks[i];
+    return NULL;
+}
+
+const struct rel_disk *rel_shrunk_disk(const struct rel *r, const struct rel_event *ev,
+                                       uint64_t *ret_was)
+{
+    for (uint32_t i = 0; i < ev->n_disks && i < VR_DISKS_MAX; i++) {
+        const struct rel_disk *was = same_target(r, ev->disks[i].target);
+        if (!was || ev->disks[i].size >= was->size)
+            continue;
+        *ret_was = was->size;
+        return &ev->disks[i];
+    }
+    return NULL;
+}
+
+/* A layer cannot be smaller than the one below it: what the replica holds has the size it had. */
+GUARD(shrunk)
+{
+    uint64_t was;
+    (void)err;
+    return r->has_acked && rel_shrunk_disk(r, ev, &was) != NULL;
+}
+
 GUARD(failing)
 {
     UNUSED;

@@ -103,6 +103,11 @@ WHY(peer_away)
     return f->r->peer[0] && f->peer_away;
 }
 
+WHY(queued)
+{
+    return f->queued;
+}
+
 WHY(new_disks)
 {
     return is_primary(f) && f->new_disks;

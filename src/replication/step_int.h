@@ -16,6 +16,11 @@
 #undef T
 GUARD(from_peer);
 
+/* rel_shrunk_disk() - the first captured disk that is smaller than it was at the last capture, and
+ * how large it was; NULL if there is none. */
+const struct rel_disk *rel_shrunk_disk(const struct rel *r, const struct rel_event *ev,
+                                       uint64_t *ret_was);
+
 /* Pieces of actions: rel_set_error() - what is shown as the reason of trouble; rel_copy_disks() -
  * the event's disks; rel_copy_name() - cut to VR_NAME_MAX; rel_stats_reset() - a new window;
  * rel_due_now() - a TICK as soon as possible; rel_lose() - the checkpoint of `acked` is not to be

@@ -321,6 +321,49 @@ static void nothing_starts_by_itself_when_it_is_off(void **state)
     assert_int_equal(r.due.ms, 0);
 }
 
+/* ---- disks: issue 2 "a disk whose size changed (say what happens)" ---- */
+static void disk_that_changes_its_size(void **state)
+{
+    (void)state;
+    static const enum rel_state states[] = { ST_P_IR, ST_P_REPL, ST_P_RESYNC, ST_P_PREPARING };
+    for (size_t i = 0; i < VR_ARRAY_LEN(states); i++)
+        for (int grows = 0; grows <= 1; grows++) {
+            struct rel r = in_state(states[i]);
+            struct rel_event ev = at(EV_CAPTURED, 1000);
+            uint32_t fx;
+            r.n_disks = 2;
+            strcpy(r.disks[0].target, "vda");
+            strcpy(r.disks[1].target, "vdb");
+            r.disks[0].size = r.disks[1].size = 1 << 20;
+            ev.n_disks = 2;
+            memcpy(ev.disks, r.disks, sizeof ev.disks);
+            ev.disks[1].size = grows ? 2 << 20 : 1 << 19;
+            ev.vm_off = true;
+            feed(&r, at(EV_TICK, 999), &fx);
+            feed(&r, ev, &fx);
+            if (grows) { /* it goes on, and the replica's disk grows, too */
+                assert_true(fx & FX_SHIP);
+                assert_int_equal(r.disks[1].size, 2 << 20);
+                continue;
+            }
+            assert_true(fx & FX_DROP && fx & FX_SYNC_FAIL && !(fx & FX_SHIP));
+            assert_int_equal(rel_cim_state(&r), 8);
+            assert_non_null(strstr(r.last_err.msg, "vdb of machine web has shrunk from 1048576"));
+            assert_int_equal(r.disks[1].size, 1 << 20); /* as large it has to be again */
+            struct rel_reason why[REL_REASONS_MAX];
+            struct rel_facts f = { .r = &r, .now = now };
+            assert_true(rel_reasons(&f, why) > 0);
+            assert_non_null(strstr(why[0].todo, "as large as it was"));
+            /* made large enough again: it goes on */
+            feed(&r, at(EV_ENDED, 1001), &fx);
+            feed(&r, at(EV_U_RESUME, 1002), &fx);
+            feed(&r, at(EV_TICK, 1003), &fx);
+            ev.disks[1].size = 1 << 20;
+            feed(&r, ev, &fx);
+            assert_true(fx & FX_SHIP);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -332,6 +375,7 @@ int main(void)
         cmocka_unit_test(window_that_changes),
         cmocka_unit_test(cancelled_stays_cancelled),
         cmocka_unit_test(nothing_starts_by_itself_when_it_is_off),
+        cmocka_unit_test(disk_that_changes_its_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

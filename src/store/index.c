@@ -101,23 +101,33 @@ int store_index_prepare(struct store *st, const struct vr_uuid *machine, struct 
     return 0;
 }
 
+struct reading {
+    struct digestlog *log;
+    const atomic_bool *cancel;
+};
+
 static int on_block(void *ctx, uint64_t block, const uint8_t *data, size_t n, struct vr_err *err)
 {
+    struct reading *rd = ctx;
+    if (rd->cancel && atomic_load(rd->cancel))
+        return vr_fail(err, VR_E_CANCELLED, 0, "cancelled");
     struct digest_record r = { .block = block, .digest = vr_digest_block(data, n) };
     struct vr_digest zero = vr_digest_zero(n);
     if (!memcmp(zero.b, r.digest.b, sizeof zero.b))
         return 0;
-    return digestlog_set(ctx, &r, 1, err);
+    return digestlog_set(rd->log, &r, 1, err);
 }
 
-int store_index_run(struct store_index *ix, struct vr_err *err)
+int store_index_run(struct store_index *ix, const atomic_bool *cancel, struct vr_err *err)
 {
     for (size_t i = 0; i < ix->n; i++) {
         struct index_disk *d = &ix->disks[i];
         uint64_t size = 0;
         vr_auto(digestlog_free) struct digestlog *log = NULL;
-        if (digestlog_open(d->table, d->size, true, &log, err) < 0 ||
-            image_scan(d->path, d->format, &ix->hold->cancel, on_block, log, &size, err) < 0 ||
+        if (digestlog_open(d->table, d->size, true, &log, err) < 0)
+            return vr_err_wrap(err, "indexing %s", d->path);
+        struct reading rd = { log, cancel };
+        if (image_scan(d->path, d->format, &ix->hold->cancel, on_block, &rd, &size, err) < 0 ||
             digestlog_sync(log, err) < 0)
             return vr_err_wrap(err, "indexing %s", d->path);
         if (size != d->size)

@@ -144,19 +144,19 @@ static int check_disks(const struct opening *o, struct vr_err *err)
     char name[64];
     machine_name(&o->chain->machine, name);
     if (n != o->n_disks)
-        return vr_fail(err, VR_E_STATE, 0, "%s: the chain has %zu disks, the point %zu", name, n,
+        return vr_fail(err, VR_E_DISKS, 0, "%s: the chain has %zu disks, the point %zu", name, n,
                        o->n_disks);
     for (size_t i = 0; i < n; i++) {
         const struct store_disk *d = disk_of(o, t[i]);
         vr_autolayer struct layer_row below = { 0 };
         if (!d)
-            return vr_fail(err, VR_E_STATE, 0, "%s: the point lacks disk %s", name, t[i]);
+            return vr_fail(err, VR_E_DISKS, 0, "%s: the point lacks disk %s", name, t[i]);
         if (d->size == 0 || d->size > VR_DISK_MAX)
             return vr_fail(err, VR_E_INVAL, 0, "disk %s: impossible size", t[i]);
         if (parent_layer(o, t[i], &below, err) < 0)
             return -1;
         if (d->size < below.size)
-            return vr_fail(err, VR_E_UNSUPPORTED, 0,
+            return vr_fail(err, VR_E_DISKS, 0,
                            "%s: disk %s has shrunk from %llu to %llu bytes", name, t[i],
                            (unsigned long long)below.size, (unsigned long long)d->size);
     }

@@ -2,6 +2,7 @@
 #ifndef VR_STORE_STORE_H
 #define VR_STORE_STORE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -248,12 +249,14 @@ VR_DEFINE_CLEANUP(struct store_verify_input, store_verify_free)
 /* ---- digest tables of images that were not received ---- */
 /* The newest point's layers may lack digest tables (adopted bases, overlays that came back): then
  * store_stage_disk.parents_complete is false. store_index_prepare() (store thread) chooses what to
- * read, *ret NULL when nothing is missing; store_index_run() (any worker) reads the images once;
+ * read, *ret NULL when nothing is missing; store_index_run() (any worker) reads the images once,
+ * until
+ * *@cancel (may be NULL) is set: VR_E_CANCELLED, and what was read is thrown away;
  * store_index_finish() (store thread) is always called, also when run() failed, and frees. */
 struct store_index;
 int store_index_prepare(struct store *st, const struct vr_uuid *machine, struct store_index **ret,
                         struct vr_err *err);
-int store_index_run(struct store_index *ix, struct vr_err *err);
+int store_index_run(struct store_index *ix, const atomic_bool *cancel, struct vr_err *err);
 int store_index_finish(struct store *st, struct store_index *ix, struct vr_err *err);
 
 #endif

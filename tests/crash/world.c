@@ -181,7 +181,7 @@ void w_index(struct world *w, struct mach *m)
     ok(store_index_prepare(w->st, &m->id, &ix, &err));
     if (!ix)
         return;
-    ok(store_index_run(ix, &err));
+    ok(store_index_run(ix, NULL, &err));
     ok(store_index_finish(w->st, ix, &err));
 }
 

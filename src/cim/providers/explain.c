@@ -101,6 +101,7 @@ static void gather(const struct host_providers *p, const struct vm *vm, struct l
         f->moved = t.done;
         f->to_move = t.total;
     }
+    f->queued = p->h->queued && p->h->queued(p->h->ctx, &vm->uuid);
     if (p->h->ahead)
         f->has_ahead = p->h->ahead(p->h->ctx, &vm->uuid, &f->ahead);
 }

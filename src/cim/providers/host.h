@@ -53,7 +53,7 @@ struct host {
     const char *thumb_sha1; /* as Microsoft's CertificateThumbPrint, upper case hex */
     uint16_t peer_port;     /* where peers connect, or would if this host listened */
     const char *cert_der_base64;
-    const char *storage; /* default folder of replicas */
+    const char *storage;   /* default folder of replicas */
     struct rel_keep floor; /* replicas here are never kept with fewer points */
 
     struct hostset *set; /* loaded before; changed by the providers, which call save() then */
@@ -70,6 +70,8 @@ struct host {
     /* The transfer in progress of a machine; false when there is none. */
     bool (*transfer)(void *ctx, const struct vr_uuid *machine, struct host_transfer *ret);
 
+    /* Does the machine's next transfer wait until others are over? May be NULL. */
+    bool (*queued)(void *ctx, const struct vr_uuid *machine);
     /* Bytes that a primary wrote since the last acknowledged point, as far as its change map knows;
      * false when that is not known. May be NULL. */
     bool (*ahead)(void *ctx, const struct vr_uuid *machine, uint64_t *ret);
