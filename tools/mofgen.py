@@ -496,7 +496,10 @@ def plain(classes):
         return {'type': typetext(p), 'key': bool(q.get('key')), 'write': bool(q.get('write')),
                 'maxlen': q.get('maxlen'), 'default': d if d is None or p['array'] else d[0],
                 'origin': p['origin'], 'embedded': q.get('embeddedinstance'),
-                'values': dict(zip(q['valuemap'], q['values'])) if 'values' in q else None}
+                'values': dict(zip(q['valuemap'], q['values'])) if 'values' in q else None,
+                'codes': q['valuemap'] if 'valuemap' in q and 'values' not in q else None,
+                'deprecated': bool(q.get('deprecated')),
+                'overrides': q.get('override') if p['local'] else None}
 
     def method(m):
         q = m['quals']
@@ -504,7 +507,14 @@ def plain(classes):
                 'codes': dict(zip(q['valuemap'], q['values'])) if 'values' in q else None,
                 'params': [['in' * bool(p['quals'].get('in')) + 'out' * bool(p['quals'].get('out')),
                             typetext(p), p['name'], p['quals'].get('embeddedinstance')]
-                           for p in m['params']]}
+                           for p in m['params']],
+                'maps': {p['name']: param_map(p['quals']) for p in m['params']
+                         if 'valuemap' in p['quals']},
+                'deprecated': bool(q.get('deprecated')),
+                'implemented': bool(q.get('implemented'))}
+
+    def param_map(q):
+        return dict(zip(q['valuemap'], q['values'])) if 'values' in q else q['valuemap']
     return {c['name']: {'super': c['super'], 'ns': c['ns'],
                         'abstract': bool(c['quals'].get('abstract')), 'association': c['assoc'],
                         'properties': {p['name']: prop(p) for p in c['allprops']},

@@ -56,6 +56,37 @@ static void qual_embedded(struct vr_xmlw *w, enum cim_type type, const char *ref
         qual_value(w, "EmbeddedInstance", "string", cls);
 }
 
+/* Which element replaces it is said nowhere: the convention for that. */
+static void qual_deprecated(struct vr_xmlw *w, unsigned flags)
+{
+    static const char *const unknown[] = { "No value" };
+
+    if (flags & CIM_F_DEPRECATED)
+        qual_strings(w, "Deprecated", unknown, 1);
+}
+
+/* Declared here, but first by a class above. */
+static void qual_override(struct vr_xmlw *w, const struct cim_class *c, const char *name,
+                          enum cim_class_id origin, unsigned flags)
+{
+    if (flags & CIM_F_LOCAL && origin != c->id)
+        qual_value(w, "Override", "string", name);
+}
+
+static void write_default(struct vr_xmlw *w, const struct cim_prop *p)
+{
+    if (!p->def)
+        return;
+    if (!(p->flags & CIM_F_ARRAY)) {
+        vr_xmlw_elem(w, NULL, "VALUE", p->def[0]);
+        return;
+    }
+    vr_xmlw_start(w, NULL, "VALUE.ARRAY");
+    for (size_t i = 0; i < p->n_def; i++)
+        vr_xmlw_elem(w, NULL, "VALUE", p->def[i]);
+    vr_xmlw_end(w);
+}
+
 static void origin_attrs(struct vr_xmlw *w, const struct cim_xml_class_opts *o,
                          enum cim_class_id origin, unsigned flags)
 {
@@ -65,7 +96,7 @@ static void origin_attrs(struct vr_xmlw *w, const struct cim_xml_class_opts *o,
     vr_xmlw_attr(w, "PROPAGATED", flags & CIM_F_LOCAL ? "false" : "true");
 }
 
-static void write_prop(struct vr_xmlw *w, const struct cim_prop *p,
+static void write_prop(struct vr_xmlw *w, const struct cim_class *c, const struct cim_prop *p,
                        const struct cim_xml_class_opts *o)
 {
     bool is_ref = p->type == CIM_REFERENCE;
@@ -90,7 +121,10 @@ static void write_prop(struct vr_xmlw *w, const struct cim_prop *p,
         if (p->maxlen)
             qual_number(w, "MaxLen", "uint32", p->maxlen);
         qual_map(w, p->map);
+        qual_override(w, c, p->name, p->origin, p->flags);
+        qual_deprecated(w, p->flags);
     }
+    write_default(w, p);
     vr_xmlw_end(w);
 }
 
@@ -122,7 +156,7 @@ static void write_param(struct vr_xmlw *w, const struct cim_param *p, size_t id,
     vr_xmlw_end(w);
 }
 
-static void write_method(struct vr_xmlw *w, const struct cim_method *m,
+static void write_method(struct vr_xmlw *w, const struct cim_class *c, const struct cim_method *m,
                          const struct cim_xml_class_opts *o)
 {
     vr_xmlw_start(w, NULL, "METHOD");
@@ -133,6 +167,8 @@ static void write_method(struct vr_xmlw *w, const struct cim_method *m,
         qual_flag(w, "Implemented", m->flags & CIM_F_IMPLEMENTED);
         qual_flag(w, "Static", m->flags & CIM_F_STATIC);
         qual_map(w, m->map);
+        qual_override(w, c, m->name, m->origin, m->flags);
+        qual_deprecated(w, m->flags);
     }
     for (size_t i = 0; i < m->n_params; i++)
         write_param(w, &m->params[i], i, o);
@@ -160,9 +196,9 @@ void cim_xml_write_class(struct vr_xmlw *w, const struct cim_class *c,
     }
     for (size_t i = 0; i < c->n_props; i++)
         if (o->inherited || c->props[i].flags & CIM_F_LOCAL)
-            write_prop(w, &c->props[i], o);
+            write_prop(w, c, &c->props[i], o);
     for (size_t i = 0; i < c->n_methods; i++)
         if (o->inherited || c->methods[i].flags & CIM_F_LOCAL)
-            write_method(w, &c->methods[i], o);
+            write_method(w, c, &c->methods[i], o);
     vr_xmlw_end(w);
 }

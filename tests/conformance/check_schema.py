@@ -18,6 +18,7 @@ have = mofgen.plain(classes)
 with open(os.path.join(root, 'tests/conformance/schema-facts.json'), encoding='utf-8') as fh:
     facts = json.load(fh)
 maps = facts['maps']
+deprecated = set(facts['deprecated'])
 bad = []
 count = 0
 # Value maps that we extend on purpose: a code that hosts use although the schema lacks it.
@@ -47,7 +48,15 @@ def check_prop(where, key, h, f):
         same(where + ' values', h['values'], maps[o['values']])
 
 
+    same(where + ' codes', h['codes'], facts['maps_without_texts'].get(where))
+    same(where + ' deprecated', h['deprecated'], where in deprecated)
+
+
 def check_method(where, h, f):
+    same(where + ' deprecated', h['deprecated'], where in deprecated)
+    for p in h['params']:
+        same('%s %s map' % (where, p[2]), h['maps'].get(p[2]),
+             facts['parameter_maps'].get('%s(%s)' % (where[:-2], p[2])))
     same(where + ' returns', h['returns'], f['returns'])
     if 'codes' in f:
         same(where + ' codes', h['codes'], maps[f['codes']])
