@@ -82,9 +82,10 @@ static void serve(int report)
     struct cim_server *svc = wsm_fake_server();
     struct wsm *w = wsm_new(svc, NULL);
     struct vr_exec *x = vr_exec_new("auth", 1);
-    vr_autofree char *keytab = vr_printf("%s/http.keytab", dir);
-    vr_autofree char *rcache = vr_printf("%s/rcache", dir);
+    char keytab[64], rcache[64];
     uint16_t p = 0;
+    snprintf(keytab, sizeof keytab, "%s/http.keytab", dir);
+    snprintf(rcache, sizeof rcache, "%s/rcache", dir);
     if (wsm_gss_cred_new(keytab, rcache, &keys, &e)) {
         fprintf(stderr, "server: %s\n", e.msg);
         _exit(1);
@@ -116,7 +117,8 @@ static void start_server(void)
     server = fork();
     assert_true(server >= 0);
     if (!server) {
-        vr_autofree char *log = vr_printf("%s/server.log", dir);
+        char log[64];
+        snprintf(log, sizeof log, "%s/server.log", dir);
         if (!freopen(log, "a", stderr))
             _exit(1);
         serve(p[1]);
@@ -644,8 +646,12 @@ static int tear_down(void **s)
     int st;
     kill(server, SIGTERM);
     assert_int_equal(waitpid(server, &st, 0), server);
-    shell("%s/tests/lab/kdc.sh down %s; cat %s/server.log; rm -rf %s", source, dir, dir, dir);
-    return WIFEXITED(st) && WEXITSTATUS(st) == 0 ? 0 : -1;
+    bool good = WIFEXITED(st) && WEXITSTATUS(st) == 0;
+    vr_autofree char *log = vr_printf("cat %s/server.log", dir);
+    if (!good && system(log))
+        fail_msg("no log");
+    shell("%s/tests/lab/kdc.sh down %s; rm -rf %s", source, dir, dir);
+    return good ? 0 : -1;
 }
 
 int main(int argc, char **argv)
