@@ -65,6 +65,14 @@ const char *prov_last_refusal(const struct host_providers *p, const struct cim_c
     return "";
 }
 
+void prov_log_refusal(const struct cim_caller *who, const char *method, uint32_t code,
+                      const struct vr_err *why)
+{
+    vr_log(why->kind == VR_E_DENIED ? VR_LOG_WARN : VR_LOG_INFO,
+           "management: %s by %s from %s refused with %u: %s", method, caller_name(who),
+           who->address ? who->address : "?", code, why->msg);
+}
+
 /* ---- dispatch ---- */
 static const char *role_name(enum cim_role r)
 {
@@ -93,9 +101,7 @@ enum cim_status prov_dispatch(struct host_providers *p, const struct cim_caller 
         }
         *ret = vr_kind_code(why.kind);
         prov_refused(p, who, why.msg);
-        vr_log(why.kind == VR_E_DENIED ? VR_LOG_WARN : VR_LOG_INFO,
-               "management: %s by %s from %s refused with %u: %s", m->name, caller_name(who),
-               who->address ? who->address : "?", *ret, why.msg);
+        prov_log_refusal(who, m->name, *ret, &why);
         return CIM_S_OK;
     }
     vr_fail(err, VR_E_UNSUPPORTED, 0, "method %s of class %s is not offered here", m->name,

@@ -189,12 +189,16 @@ static int kill_job(struct call *c, struct vr_err *err)
 {
     struct vr_err why = VR_ERR_INIT;
 
-    if (c->who->role < CIM_ROLE_OPERATOR)
+    if (c->who->role < CIM_ROLE_OPERATOR) {
         c->code = 6;
-    else if (cancel(c, &why) < 0)
+        vr_fail(&why, VR_E_DENIED, 0, "KillJob needs the role operator");
+    } else if (cancel(c, &why) < 0) {
         c->code = 4;
-    if (c->code)
-        prov_refused(c->p, c->who, why.kind ? why.msg : "KillJob needs the role operator");
+    }
+    if (c->code) {
+        prov_refused(c->p, c->who, why.msg);
+        prov_log_refusal(c->who, "KillJob", c->code, &why);
+    }
     return 0;
 }
 

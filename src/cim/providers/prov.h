@@ -133,6 +133,10 @@ enum cim_status prov_dispatch(struct host_providers *p, const struct cim_caller 
                               const struct cim_inst *target, const struct cim_method *m,
                               struct cim_args *args, const struct method *table, size_t n,
                               uint32_t *ret, struct vr_err *err);
+/* prov_log_refusal() - the log's line about it: what, who, from where, why. A warning when the role
+ * was too low. */
+void prov_log_refusal(const struct cim_caller *who, const char *method, uint32_t code,
+                      const struct vr_err *why);
 /* prov_refused() - remember why @who was refused; prov_last_refusal() - "" if never. */
 void prov_refused(struct host_providers *p, const struct cim_caller *who, const char *msg);
 const char *prov_last_refusal(const struct host_providers *p, const struct cim_caller *who);
