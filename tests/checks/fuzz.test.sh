@@ -37,6 +37,7 @@ for target in "${targets[@]}"; do
     case $name in
     fuzz_soap | fuzz_xml | fuzz_cimxml) cp -n tests/wsman/*.xml "$corpus/" 2>/dev/null || : ;;
     esac
+    if [ -d "tests/fuzz/corpus/$name" ]; then cp -n "tests/fuzz/corpus/$name"/* "$corpus/"; fi
     if "$fuzz/$target" -max_total_time="$seconds" -max_len=65536 -rss_limit_mb=2048 -timeout=20 \
         -artifact_prefix="$fuzz/$name-" "$corpus" >"$fuzz/$name.log" 2>&1; then
         echo "ok: $name: $(grep -c '' <(ls "$corpus")) inputs kept, $(sed -n 's/^Done \([0-9]*\) runs.*/\1/p' "$fuzz/$name.log") runs"
