@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Compares the initial copy with nbdcopy and qemu-img convert on the same image, and measures cycles.
 # Usage: bench/run.sh [RUNS]   (5)   VRBENCH=path of the driver   BENCH_DIR=where to put 8 GiB
-# All contenders start with an empty qcow2 file and end with data on stable storage. They take turns,
-# so that a busy moment of the machine hits all of them; medians are compared.
+# The peers start with an empty qcow2 file, we with an empty raw one, as the base of a chain is; all end
+# with the data on stable storage. They take turns, so that a busy moment of the machine hits all of
+# them; medians are compared.
 set -eu
 runs=${1:-5}
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -63,8 +64,9 @@ make_keys() {
 }
 
 fresh() {
-    rm -f "$dir/dst.qcow2" "$dir/dst.dig"
+    rm -f "$dir/dst.qcow2" "$dir/dst.raw" "$dir/dst.dig"
     qemu-img create -q -f qcow2 "$dir/dst.qcow2" 2G
+    qemu-img create -q -f raw "$dir/dst.raw" 2G
     sync -f "$dir"
 }
 
@@ -111,7 +113,7 @@ run_convert() {
     unserve "$served"
 }
 run_vr() {
-    "$VRBENCH" copy "$dir/src.sock" "$dir/dst.qcow2" "$dir/dst.dig" fresh | tee -a "$dir/vr.full" |
+    "$VRBENCH" copy "$dir/src.sock" "$dir/dst.raw" "$dir/dst.dig" fresh | tee -a "$dir/vr.full" |
         cut -d' ' -f1
 }
 
@@ -131,7 +133,7 @@ for run in $(seq "$runs"); do
         printf 'run %s %-8s %s s\n' "$run" "$who" "$(cat "$dir/one")"
     done
 done
-qemu-img compare -q "$dir/src.qcow2" "$dir/dst.qcow2" || { echo "copies differ" >&2; exit 1; }
+qemu-img compare -q -f qcow2 -F raw "$dir/src.qcow2" "$dir/dst.raw" || { echo "copies differ" >&2; exit 1; }
 unserve "$src"
 
 for who in clear nbdcopy convert vr; do
@@ -153,7 +155,7 @@ cycle() {
     rm -f "$dir/cycle"
     for i in $(seq "$runs"); do
         rm -f "$dir/layer.qcow2" "$dir/layer.dig"
-        qemu-img create -q -f qcow2 -F qcow2 -b "$dir/dst.qcow2" "$dir/layer.qcow2"
+        qemu-img create -q -f qcow2 -F raw -b "$dir/dst.raw" "$dir/layer.qcow2"
         serve "$dir/src.sock" -r -f qcow2 -B bench "$dir/src.qcow2"
         "$VRBENCH" copy "$dir/src.sock" "$dir/layer.qcow2" "$dir/layer.dig" dirty \
             qemu:dirty-bitmap:bench >>"$dir/cycle"

@@ -143,6 +143,7 @@ static int on_transfer(void *ctx, const struct xport_peer *from, const void *bod
                                 .size = disk_size,
                                 .image = s->image,
                                 .fresh = s->fresh,
+                                .raw = s->fresh,
                                 .digests = s->table };
     struct xfer_recv r = { .stream = stream, .disks = &d, .n_disks = 1 };
     int rc = xport_transfer_accept(stream, err) < 0 ? -1 : xfer_recv_run(&r, err);

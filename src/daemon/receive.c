@@ -411,6 +411,7 @@ static int rx_receive(struct rx *x, struct vr_stream *s)
         disks[i] =
             (struct xfer_recv_disk){ .size = sd->size,
                                      .image = sd->image,
+                                     .raw = sd->raw,
                                      .fresh = sd->fresh,
                                      .digests = sd->digests,
                                      .parent_digests = (const char *const *)sd->parent_digests,

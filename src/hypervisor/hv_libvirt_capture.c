@@ -267,13 +267,13 @@ static bool same_file(const char *a, const char *b)
 static int check_chain(struct begin *b, const struct hv_disk *d, const char *xml,
                        struct vr_err *err)
 {
-    vr_autofree char *at = vr_strdup(d->path);
+    vr_autofree char *at = vr_strdup(d->path), *format = vr_strdup(d->format);
     for (int depth = 1; depth < 200; depth++) {
-        vr_autofree char *said = NULL, *real = NULL;
+        vr_autofree char *said = NULL, *real = NULL, *real_format = NULL;
         int r = domxml_backing(xml, d->target, depth, &said, err);
         if (r <= 0)
             return r;
-        if (imginfo_backing_path(at, depth == 1 ? d->format : "qcow2", &real, NULL) < 0)
+        if (imginfo_backing_path(at, format, &real, &real_format, NULL) < 0)
             real = NULL; /* of another format: its end is where the definition ends, too */
         if (!same_file(said, real))
             return vr_fail(err, VR_E_HV, 0,
@@ -284,6 +284,7 @@ static int check_chain(struct begin *b, const struct hv_disk *d, const char *xml
         if (!real)
             return 0;
         vr_set_str(&at, real);
+        vr_set_str(&format, real_format);
     }
     return 0;
 }

@@ -26,6 +26,7 @@ enum {
 };
 #define QCOW2_MAGIC 0x514649fbu
 #define EXT_BITMAPS 0x23852875u
+#define EXT_BACKING_FORMAT 0xe2792acau
 #define AUTOCLEAR_BITMAPS 1u
 #define BME_IN_USE 1u
 #define BME_AUTO 2u
@@ -33,6 +34,7 @@ enum {
 void imginfo_done(struct imginfo *i)
 {
     free(i->backing);
+    free(i->backing_format);
     free(i->bitmaps);
     *i = (struct imginfo){ .qcow2 = false };
 }
@@ -112,7 +114,9 @@ static int read_directory(int fd, struct vr_rd ext, struct imginfo *i, struct vr
     return parse_directory((struct vr_rd){ .p = dir, .left = size }, n, i, err);
 }
 
-static int parse_extensions(int fd, struct vr_rd r, struct imginfo *i, struct vr_err *err)
+/* Without the autoclear bit a writer that knows no bitmaps was here: they do not count. */
+static int parse_extensions(int fd, struct vr_rd r, bool bitmaps, struct imginfo *i,
+                            struct vr_err *err)
 {
     for (;;) {
         uint32_t type, len;
@@ -125,8 +129,11 @@ static int parse_extensions(int fd, struct vr_rd r, struct imginfo *i, struct vr
             return 0;
         if (padded > r.left)
             return vr_fail(err, VR_E_CORRUPT, 0, "header extension out of bounds");
-        if (type == EXT_BITMAPS)
-            return read_directory(fd, (struct vr_rd){ .p = r.p, .left = len }, i, err);
+        if (type == EXT_BACKING_FORMAT && !i->backing_format)
+            i->backing_format = vr_strndup((const char *)r.p, len);
+        if (type == EXT_BITMAPS && bitmaps && !i->bitmaps &&
+            read_directory(fd, (struct vr_rd){ .p = r.p, .left = len }, i, err) < 0)
+            return -1;
         r.p += padded;
         r.left -= padded;
     }
@@ -159,9 +166,6 @@ static int parse_qcow2(int fd, const uint8_t *h, size_t n, struct imginfo *i, st
     i->size = size;
     if (backing_off && backing_len)
         i->backing = vr_strndup((const char *)h + backing_off, backing_len);
-    /* Without the autoclear bit a writer that knows no bitmaps was here: they do not count. */
-    if (version < 3 || !(autoclear & AUTOCLEAR_BITMAPS))
-        return 0;
     size_t end = (size_t)1 << cluster_bits;
     if (backing_off && backing_off < end)
         end = backing_off;
@@ -170,7 +174,7 @@ static int parse_qcow2(int fd, const uint8_t *h, size_t n, struct imginfo *i, st
     if (header_len > end)
         return 0;
     struct vr_rd ext = { .p = h + header_len, .left = end - header_len };
-    return parse_extensions(fd, ext, i, err);
+    return parse_extensions(fd, ext, version == 3 && (autoclear & AUTOCLEAR_BITMAPS), i, err);
 }
 
 static int plain_size(int fd, const struct stat *st, uint64_t *ret, struct vr_err *err)
@@ -222,30 +226,40 @@ static char *backing_path(const char *image, const char *name)
     return slash ? vr_printf("%.*s/%s", (int)(slash - image), image, name) : vr_strdup(name);
 }
 
-int imginfo_backing_path(const char *path, const char *format, char **ret, struct vr_err *err)
+/* Images of old tools may not name the format of what is below; such chains are of one kind. */
+static const char *format_below(const struct imginfo *i)
+{
+    return i->backing_format ? i->backing_format : "qcow2";
+}
+
+int imginfo_backing_path(const char *path, const char *format, char **ret, char **ret_format,
+                         struct vr_err *err)
 {
     imginfo_auto struct imginfo i = { .qcow2 = false };
     if (imginfo_read(path, format, &i, err) < 0)
         return -1;
     *ret = i.backing ? backing_path(path, i.backing) : NULL;
+    *ret_format = *ret ? vr_strdup(format_below(&i)) : NULL;
     return 0;
 }
 
-/* Is there a bitmap @name in an image below? Images that cannot be read as qcow2 have none. */
-static bool below_has(const char *path, const char *backing, const char *name)
+/* Is there a bitmap @name in an image below @path? Images that are no qcow2 have none. */
+static bool below_has(const char *path, const char *name)
 {
-    vr_autofree char *at = vr_strdup(path);
-    vr_autofree char *next = vr_strdup(backing);
-    for (int depth = 0; next && depth < CHAIN_MAX; depth++) {
-        char *p = backing_path(at, next);
+    vr_autofree char *at = vr_strdup(path), *format = vr_strdup("qcow2");
+    for (int depth = 0; depth < CHAIN_MAX; depth++) {
+        char *next = NULL, *next_format = NULL;
+        if (imginfo_backing_path(at, format, &next, &next_format, NULL) < 0 || !next)
+            return false;
         free(at);
-        at = p;
+        free(format);
+        at = next;
+        format = next_format;
         imginfo_auto struct imginfo i = { .qcow2 = false };
-        if (!at || imginfo_read(at, "qcow2", &i, NULL) < 0)
+        if (imginfo_read(at, format, &i, NULL) < 0)
             return false;
         if (imginfo_bitmap(&i, name))
             return true;
-        vr_set_str(&next, i.backing);
     }
     return false;
 }
@@ -265,8 +279,7 @@ int imginfo_tracks(const char *path, const char *name, struct vr_err *err)
         { !b, VR_LOST_MISSING, "is not in the image" },
         { b && b->in_use, VR_LOST_UNCLEAN, "was not closed cleanly" },
         { b && !b->recording, VR_LOST_DISABLED, "is disabled and missed writes" },
-        { i.backing && below_has(path, i.backing, name), VR_LOST_SNAPSHOT,
-          "is spread over a chain of snapshots" },
+        { below_has(path, name), VR_LOST_SNAPSHOT, "is spread over a chain of snapshots" },
     };
     for (size_t k = 0; k < VR_ARRAY_LEN(cases); k++)
         if (cases[k].so)

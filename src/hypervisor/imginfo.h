@@ -21,9 +21,10 @@ struct imginfo_bitmap {
 
 struct imginfo {
     bool qcow2;
-    unsigned version; /* of qcow2: 2 or 3; else 0 */
-    uint64_t size;    /* virtual bytes */
-    char *backing;    /* name of the backing file as written in the header, NULL if none */
+    unsigned version;     /* of qcow2: 2 or 3; else 0 */
+    uint64_t size;        /* virtual bytes */
+    char *backing;        /* name of the backing file as written in the header, NULL if none */
+    char *backing_format; /* and its format, NULL if it is not told */
     size_t n_bitmaps;
     struct imginfo_bitmap *bitmaps;
 };
@@ -48,8 +49,10 @@ const struct imginfo_bitmap *imginfo_bitmap(const struct imginfo *i, const char 
  * Returns: 0, or VR_E_TRACKING with the case (enum vr_lost) as detail. Thread: any; blocks. */
 int imginfo_tracks(const char *path, const char *name, struct vr_err *err);
 
-/* imginfo_backing_path() - path of the file below image @path; *ret is NULL if there is none or if
- * it is no plain file. A plain @format has none. Caller frees *ret. Errors: as imginfo_read(). */
-int imginfo_backing_path(const char *path, const char *format, char **ret, struct vr_err *err);
+/* imginfo_backing_path() - path and format of the file below image @path; both are NULL if there is
+ * none or if it is no plain file. A plain @format has none: a chain must be walked with the format
+ * that each image names for the next. Caller frees both. Errors: as imginfo_read(). */
+int imginfo_backing_path(const char *path, const char *format, char **ret, char **ret_format,
+                         struct vr_err *err);
 
 #endif

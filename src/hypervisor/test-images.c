@@ -122,6 +122,24 @@ static void test_info(void **state)
     fails(VR_E_INVAL, imginfo_read("/dev/null", "raw", &i, err));
 }
 
+/* A guest writes the header of a qcow2 image into its raw disk: nobody follows it. */
+static void test_raw_below(void **state)
+{
+    sh("qemu-img create -q -f qcow2 secret.qcow2 1M; "
+       "qemu-img create -q -f qcow2 -b secret.qcow2 -F qcow2 below.raw 1M; "
+       "qemu-img create -q -f qcow2 -b below.raw -F raw top.qcow2");
+    vr_autofree char *top = at("top.qcow2"), *below = at("below.raw");
+    vr_autofree char *path = NULL, *format = NULL, *next = NULL, *next_format = NULL;
+    ok(imginfo_backing_path(top, "qcow2", &path, &format, err));
+    assert_string_equal(path, below);
+    assert_string_equal(format, "raw");
+    ok(imginfo_backing_path(path, format, &next, &next_format, err));
+    assert_null(next);
+    ok(hv_bitmap_add(below, "vmr.one", err));
+    ok(hv_bitmap_add(top, "vmr.one", err));
+    ok(imginfo_tracks(top, "vmr.one", err));
+}
+
 /* No header of a damaged image may lead outside of what was read: flip every byte that matters. */
 static void test_info_damaged(void **state)
 {
@@ -290,10 +308,11 @@ static void test_guard(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_info),   cmocka_unit_test(test_info_damaged),
-        cmocka_unit_test(test_tracks), cmocka_unit_test(test_inconsistent),
-        cmocka_unit_test(test_export), cmocka_unit_test(test_export_refuses),
-        cmocka_unit_test(test_sweep),  cmocka_unit_test(test_guard),
+        cmocka_unit_test(test_info),           cmocka_unit_test(test_info_damaged),
+        cmocka_unit_test(test_raw_below),      cmocka_unit_test(test_tracks),
+        cmocka_unit_test(test_inconsistent),   cmocka_unit_test(test_export),
+        cmocka_unit_test(test_export_refuses), cmocka_unit_test(test_sweep),
+        cmocka_unit_test(test_guard),
     };
     if (!mkdtemp(dir))
         return 1;

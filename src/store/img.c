@@ -20,6 +20,10 @@ int img_create(const struct img *im, const char *path, const struct img_ref *bel
                struct vr_err *err)
 {
     vr_autofree char *bytes = vr_printf("%llu", (unsigned long long)size);
+    if (!below) {
+        const char *raw[] = { "qemu-img", "create", "-q", "-f", "raw", path, bytes, NULL };
+        return run(im, raw, path, err);
+    }
     const char *argv[20] = {
         "qemu-img", "create",
         "-q",       "-u",
@@ -27,22 +31,20 @@ int img_create(const struct img *im, const char *path, const struct img_ref *bel
         "-o",       "compat=1.1,cluster_size=65536,extended_l2=off,lazy_refcounts=off"
     };
     size_t n = 8;
-    if (below) {
-        argv[n++] = "-b";
-        argv[n++] = below->path;
-        argv[n++] = "-F";
-        argv[n++] = below->format;
-    }
+    argv[n++] = "-b";
+    argv[n++] = below->path;
+    argv[n++] = "-F";
+    argv[n++] = below->format;
     argv[n++] = path;
     argv[n++] = bytes;
     return run(im, argv, path, err);
 }
 
-int img_grow(const struct img *im, const char *path, uint64_t size, struct vr_err *err)
+int img_grow(const struct img *im, const struct img_ref *ref, uint64_t size, struct vr_err *err)
 {
     vr_autofree char *bytes = vr_printf("%llu", (unsigned long long)size);
-    const char *argv[] = { "qemu-img", "resize", "-q", "-f", "qcow2", path, bytes, NULL };
-    return run(im, argv, path, err);
+    const char *argv[] = { "qemu-img", "resize", "-q", "-f", ref->format, ref->path, bytes, NULL };
+    return run(im, argv, ref->path, err);
 }
 
 int img_bitmap_add(const struct img *im, const char *path, const char *name, struct vr_err *err)

@@ -19,12 +19,12 @@ struct img_ref {
     const char *path, *format; /* "qcow2" or "raw" */
 };
 
-/* img_create() - a new layer of @size bytes over @below (may be NULL), options of docs/store.md.
- * Nothing is durable yet. */
+/* img_create() - a new layer of @size bytes: qcow2 over @below, options of docs/store.md; raw, all
+ * zeros, when @below is NULL. Nothing is durable yet. */
 int img_create(const struct img *im, const char *path, const struct img_ref *below, uint64_t size,
                struct vr_err *err);
 /* img_grow() - make a layer larger; zeros appear. */
-int img_grow(const struct img *im, const char *path, uint64_t size, struct vr_err *err);
+int img_grow(const struct img *im, const struct img_ref *ref, uint64_t size, struct vr_err *err);
 /* img_bitmap_add() / img_bitmap_remove() - an enabled persistent bitmap of 64 KiB granularity. */
 int img_bitmap_add(const struct img *im, const char *path, const char *name, struct vr_err *err);
 int img_bitmap_remove(const struct img *im, const char *path, const char *name, struct vr_err *err);

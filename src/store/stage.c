@@ -170,8 +170,9 @@ static int insert_layer(const struct opening *o, const char *target, struct vr_e
     if (parent_layer(o, target, &below, err) < 0 || store_file_number(o->st, &n, err) < 0)
         return -1;
     snprintf(l.target, sizeof l.target, "%s", target);
-    snprintf(l.format, sizeof l.format, "qcow2");
-    l.path = vr_printf("%s/%s.%lld.qcow2", o->chain->folder, target, (long long)n);
+    /* The base is raw: it needs no tables, and can be written without a qemu-nbd. */
+    snprintf(l.format, sizeof l.format, "%s", below.id ? "qcow2" : "raw");
+    l.path = vr_printf("%s/%s.%lld.%s", o->chain->folder, target, (long long)n, l.format);
     l.digests = vr_printf("%s/%s.%lld.digests", o->chain->folder, target, (long long)n);
     l.size = disk_of(o, target)->size;
     l.below = below.id;
@@ -275,7 +276,8 @@ static int resume(const struct opening *o, struct vr_err *err)
         if (size == l.v[i].size)
             continue;
         vr_auto(digestlog_free) struct digestlog *log = NULL;
-        if (img_grow(&im, l.v[i].path, size, err) < 0 ||
+        struct img_ref ref = { l.v[i].path, l.v[i].format };
+        if (img_grow(&im, &ref, size, err) < 0 ||
             digestlog_open(l.v[i].digests, size, true, &log, err) < 0)
             return -1;
     }
@@ -290,6 +292,7 @@ static int describe_disk(const struct opening *o, const struct layer_row *l,
     snprintf(d->target, sizeof d->target, "%s", l->target);
     d->size = l->size;
     d->image = vr_strdup(l->path);
+    d->raw = !strcmp(l->format, "raw");
     d->digests = vr_strdup(l->digests);
     d->fresh = l->below == 0;
     if (d->fresh) {

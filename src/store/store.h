@@ -103,7 +103,8 @@ int store_point_beside(struct store *st, const struct vr_uuid *machine, const st
 struct store_stage_disk {
     char target[VR_TARGET_MAX];
     uint64_t size;
-    char *image;           /* qcow2 layer to write */
+    char *image;           /* layer to write */
+    bool raw;              /* its format is raw; else qcow2 */
     char *digests;         /* its digest table */
     bool fresh;            /* nothing below it */
     char **parent_digests; /* digest tables below it, newest first */

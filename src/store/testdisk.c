@@ -54,10 +54,16 @@ static void put_digests(const char *path, const struct td_disk *from, const stru
     must(digestlog_sync(log, &e), &e, path);
 }
 
+const char *td_format(const char *image)
+{
+    size_t n = strlen(image);
+    return n > 4 && !strcmp(image + n - 4, ".raw") ? "raw" : "qcow2";
+}
+
 void td_write(const char *image, const char *digests, const struct td_disk *from,
               const struct td_disk *to)
 {
-    const char *argv[5 + 2 * TD_BLOCKS + 1] = { "qemu-io", "-f", "qcow2" };
+    const char *argv[5 + 2 * TD_BLOCKS + 1] = { "qemu-io", "-f", td_format(image) };
     char *text[TD_BLOCKS];
     size_t n = 3, k = 0;
     for (size_t b = 0; b < blocks(to); b++) {
@@ -114,9 +120,7 @@ bool td_point_same(struct store *st, const struct vr_uuid *m, const struct vr_po
         vr_autofree char *path = NULL;
         struct vr_err e = VR_ERR_INIT;
         must(store_point_image(st, m, p, want[i].target, &path, &e), &e, "image");
-        size_t len = strlen(path);
-        bool raw = len > 4 && !strcmp(path + len - 4, ".raw");
-        if (!td_same(path, raw ? "raw" : "qcow2", &want[i]))
+        if (!td_same(path, td_format(path), &want[i]))
             return false;
     }
     return true;

@@ -18,6 +18,9 @@ struct td_disk {
     uint8_t byte[TD_BLOCKS]; /* content of each block */
 };
 
+/* td_format() - what the end of a file's name tells: "raw" or "qcow2". Static. */
+const char *td_format(const char *image);
+
 /* td_write() - write to @image the blocks in which @to differs from @from, and their digests when
  * @digests is not NULL. Blocks that become 0 are written as zeros. */
 void td_write(const char *image, const char *digests, const struct td_disk *from,

@@ -172,17 +172,9 @@ static void join(struct recv_ctx *c)
     c->has_writer = false;
 }
 
-static void close_disks(struct recv_ctx *c)
-{
-    for (size_t i = 0; i < c->n_disks; i++) {
-        vnbd_close(c->disks[i].nbd);
-        c->disks[i].nbd = c->nbds[i] = NULL;
-    }
-}
-
 static void unmake(struct recv_ctx *c)
 {
-    close_disks(c);
+    recv_disks_close(c);
     for (size_t i = 0; i < c->n_disks; i++) {
         struct recv_disk *d = &c->disks[i];
         digestlog_free(d->slots);
@@ -216,7 +208,7 @@ static int sync_file(const char *path, struct vr_err *err)
 static int finish(struct recv_ctx *c, struct vr_err *err)
 {
     uint64_t records = c->durable;
-    close_disks(c);
+    recv_disks_close(c);
     for (size_t i = 0; i < c->n_disks; i++)
         if (sync_file(c->disks[i].x->image, err) < 0)
             return -1;
@@ -251,7 +243,7 @@ int xfer_recv_run(const struct xfer_recv *x, struct vr_err *err)
     if (x->n_disks == 0 || x->n_disks > VR_DISKS_MAX)
         return vr_fail(err, VR_E_INVAL, 0, "a transfer of %zu disks", x->n_disks);
     struct xfer_progress own = { .total = 0 };
-    struct recv_ctx c = { .x = x, .progress = x->progress ? x->progress : &own };
+    struct recv_ctx c = { .x = x, .progress = x->progress ? x->progress : &own, .wake = -1 };
     c.fault = fault_new();
     c.spare = queue_new(RECV_UNITS);
     c.packed = queue_new(RECV_UNITS);

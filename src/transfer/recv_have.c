@@ -63,17 +63,11 @@ static int read_start(struct recv_ctx *c, struct vr_err *err)
     return 0;
 }
 
-static void on_own(void *ctx, enum vnbd_status_kind kind, uint64_t offset, uint64_t length)
-{
-    if (kind == VNBD_OWN)
-        extents_add(ctx, offset, length);
-}
-
 /* What the layer holds, less what its table knows. */
 static int find_doubt(struct recv_disk *d, struct vr_err *err)
 {
     struct extents own = { .v = NULL };
-    int rc = vnbd_status(d->nbd, 0, d->x->size, on_own, &own, err);
+    int rc = recv_disk_holds(d, &own, err);
     extents_align(&own, VR_BLOCK_SIZE, d->x->size);
     for (size_t i = 0; rc == 0 && i < own.n; i++) {
         uint64_t at = own.v[i].offset / VR_BLOCK_SIZE;
@@ -96,17 +90,8 @@ static int find_doubt(struct recv_disk *d, struct vr_err *err)
 static int open_disk(struct recv_ctx *c, size_t i, struct vr_err *err)
 {
     struct recv_disk *d = &c->disks[i];
-    struct vnbd_config cfg = { .image = d->x->image,
-                               .writable = true,
-                               .want_depth = true,
-                               .stop = recv_stopping,
-                               .stop_ctx = c };
-    if (vnbd_open(&cfg, &d->nbd, err) < 0)
+    if (recv_disk_open(c, i, err) < 0)
         return -1;
-    c->nbds[i] = d->nbd;
-    if (vnbd_size(d->nbd) != d->x->size)
-        return vr_fail(err, VR_E_INVAL, 0, "the layer has %llu bytes, not %llu",
-                       (unsigned long long)vnbd_size(d->nbd), (unsigned long long)d->x->size);
     if (digestlog_open(d->x->digests, d->x->size, true, &d->slots, err) < 0)
         return -1;
     d->n_unsettled = (size_t)(blocks_of(d->x->size) / 65536 + 1);

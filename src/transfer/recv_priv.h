@@ -10,13 +10,14 @@
 #include "transfer/frame.h"
 #include "transfer/nbd_libnbd.h"
 #include "transfer/queue.h"
+#include "transfer/rawio.h"
 #include "transfer/xfer.h"
 
 /* The receiver's pipeline:
  *
  *   spare -> [reader: stream] -> packed -> [unpackers: decompress, verify] -> ready
  *     ^                                                                        |
- *     +------------------- [writer: disk by NBD, digest tables] <--------------+
+ *     +------------------- [writer: disk, digest tables] <---------------------+
  *
  * The reader is the caller's thread. The writer is the only one that touches disks and tables, and,
  * while the pipeline runs, the only one that writes to the stream. */
@@ -55,7 +56,8 @@ struct recv_disk {
     const struct xfer_recv_disk *x;
     bool want_parents;
     struct recv_ctx *ctx;
-    struct vnbd *nbd;
+    struct vnbd *nbd;    /* a qcow2 layer... */
+    struct rawfile *raw; /* ...or a raw image: one of the two is set */
     struct digestlog *slots;
     struct extents doubt; /* bytes that the layer holds without a digest: of a try that broke */
     /* Blocks whose record was accepted and whose slot is not written yet: such a block must not
@@ -74,8 +76,10 @@ struct recv_ctx {
     struct fault *fault;
     struct queue *spare, *packed, *ready;
     struct recv_unit *units;
-    struct recv_disk *disks; /* in the sender's order */
-    struct vnbd *nbds[VR_DISKS_MAX];
+    struct recv_disk *disks;         /* in the sender's order */
+    struct vnbd *nbds[VR_DISKS_MAX]; /* those of the disks, for waiting */
+    struct rawio *raw;               /* NULL when no image is raw */
+    int wake;                        /* with `raw`: readable when `ready` or `raw` has something */
     uint64_t sizes[VR_DISKS_MAX];
     size_t n_disks;
     int n_unpackers;
@@ -97,6 +101,24 @@ void recv_failed(struct recv_ctx *c, const struct vr_err *err);
 bool recv_stopping(void *ctx);
 /* recv_tell() - tell the sender the error, unless it is the stream's own. */
 void recv_tell(struct recv_ctx *c, const struct vr_err *e);
+
+/* recv_disk.c: the disks. recv_disk_open() - open number @i; its size must be the expected one.
+ * recv_disks_close() - all; what is in flight is dropped without callback. recv_disk_holds() - add
+ * to
+ * @ret what the layer itself determines. recv_disk_write/zero/flush() - as those of vnbd and
+ * rawfile. recv_disk_busy() - has requests in flight. recv_disks_wait() - until requests complete,
+ * the queue `ready` has something (if @or_ready), or the time is over; runs the callbacks. */
+int recv_disk_open(struct recv_ctx *c, size_t i, struct vr_err *err);
+void recv_disks_close(struct recv_ctx *c);
+int recv_disk_holds(struct recv_disk *d, struct extents *ret, struct vr_err *err);
+int recv_disk_write(struct recv_disk *d, const void *buf, size_t len, uint64_t offset,
+                    vnbd_done *done, void *ctx, struct vr_err *err);
+int recv_disk_zero(struct recv_disk *d, uint64_t len, uint64_t offset, vnbd_done *done, void *ctx,
+                   struct vr_err *err);
+int recv_disk_flush(struct recv_disk *d, vnbd_done *done, void *ctx, struct vr_err *err);
+bool recv_disk_busy(const struct recv_disk *d);
+bool recv_disk_alive(const struct recv_disk *d);
+int recv_disks_wait(struct recv_ctx *c, bool or_ready, int timeout_ms, struct vr_err *err);
 
 /* recv_have() - open the disks that START names and tell what they hold. Caller's thread. */
 int recv_have(struct recv_ctx *c, struct vr_err *err);

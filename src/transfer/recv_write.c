@@ -107,7 +107,7 @@ static int submit(struct recv_unit *u, struct vr_err *err)
 {
     struct recv_disk *d = &u->ctx->disks[u->d.disk];
     if (u->d.encoding != FRAME_ZERO)
-        return vnbd_write(d->nbd, u->raw, (size_t)u->d.length, u->d.offset, on_written, u, err);
+        return recv_disk_write(d, u->raw, (size_t)u->d.length, u->d.offset, on_written, u, err);
     bool clean = d->x->fresh && !u->held;
     for (size_t i = 0; clean && i < d->doubt.n; i++)
         clean = d->doubt.v[i].offset >= u->d.offset + u->d.length ||
@@ -116,7 +116,7 @@ static int submit(struct recv_unit *u, struct vr_err *err)
         complete(u); /* nothing was ever written there: it reads as zeros */
         return 0;
     }
-    return vnbd_zero(d->nbd, u->d.length, u->d.offset, on_written, u, err);
+    return recv_disk_zero(d, u->d.length, u->d.offset, on_written, u, err);
 }
 
 /* Clear the slots of all units that wait for it, sync the tables once, write the units. */
@@ -194,7 +194,7 @@ static int flush_begin(struct recv_ctx *c, struct recv_unit *token, struct vr_er
         struct recv_batch empty = d->flushing;
         d->flushing = d->written;
         d->written = empty;
-        if (vnbd_flush(d->nbd, on_flushed, d, err) < 0)
+        if (recv_disk_flush(d, on_flushed, d, err) < 0)
             return -1;
         c->flushes++;
     }
@@ -311,7 +311,7 @@ static int write_all(struct recv_ctx *c, struct vr_err *err)
             break;
         /* A step may have made the next one possible without any event to wait for. */
         bool ready = c->hold || (c->flushing && !c->flushes);
-        if (vnbd_wait(c->nbds, c->n_disks, queue_fd(c->ready), ready ? 0 : RECV_SLICE_MS, err) < 0)
+        if (recv_disks_wait(c, true, ready ? 0 : RECV_SLICE_MS, err) < 0)
             return -1;
         if (vr_mono_now().ms - c->last_said_ms >= RECV_NOOP_MS && say_durable(c, err) < 0)
             return -1;
@@ -324,9 +324,9 @@ static void wait_for_disks(struct recv_ctx *c, int64_t end_ms)
     for (;;) {
         bool busy = false;
         for (size_t i = 0; i < c->n_disks; i++)
-            busy = busy || vnbd_in_flight(c->nbds[i]);
+            busy = busy || recv_disk_busy(&c->disks[i]);
         if (!busy || vr_mono_now().ms > end_ms ||
-            vnbd_wait(c->nbds, c->n_disks, -1, RECV_SLICE_MS, NULL) < 0)
+            recv_disks_wait(c, false, RECV_SLICE_MS, NULL) < 0)
             return;
     }
 }
@@ -339,7 +339,7 @@ static void save(struct recv_ctx *c)
     wait_for_disks(c, end);
     bool good = true;
     for (size_t i = 0; i < c->n_disks; i++)
-        good = good && vnbd_alive(c->nbds[i]) && !vnbd_in_flight(c->nbds[i]);
+        good = good && recv_disk_alive(&c->disks[i]) && !recv_disk_busy(&c->disks[i]);
     if (!good || c->flushes)
         return;
     /* A flush that ended meanwhile may have failed: what it covered is tried again with the rest.

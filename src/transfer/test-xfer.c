@@ -22,236 +22,7 @@
 #include "transfer/digestlog.h"
 #include "transfer/xfer.h"
 #include "test-stream.h"
-
-#define BS VR_BLOCK_SIZE
-static char dir[] = "/var/tmp/vr-xfer-XXXXXX";
-static unsigned int seed = 1;
-
-static char *file(const char *name)
-{
-    return vr_printf("%s/%s", dir, name);
-}
-
-#define RUN(...) run((const char *const[]){ __VA_ARGS__, NULL })
-static void run(const char *const argv[])
-{
-    struct vr_err e = VR_ERR_INIT;
-    if (vr_proc_run(argv, 120, NULL, &e) < 0)
-        fail_msg("%s", e.msg);
-}
-
-/* ---- images ---- */
-
-static char *num(uint64_t v)
-{
-    return vr_printf("%llu", (unsigned long long)v);
-}
-
-static char *make_qcow2(const char *name, uint64_t size, const char *backing)
-{
-    char *path = file(name);
-    vr_autofree char *n = num(size);
-    unlink(path);
-    if (backing)
-        RUN("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", backing, path, n);
-    else
-        RUN("qemu-img", "create", "-q", "-f", "qcow2", path, n);
-    return path;
-}
-
-static void qemu_io(const char *image, const char *command)
-{
-    RUN("qemu-io", "-f", "qcow2", "-c", command, image);
-}
-
-static void put_bytes(int fd, uint64_t block, size_t n, int kind)
-{
-    uint8_t *b = calloc(1, n);
-    if (kind == 1)
-        vr_random(b, n);
-    else if (kind == 2)
-        for (size_t i = 0; i < n; i++)
-            b[i] = (uint8_t)("the quick brown fox "[i % 20] + (int)(block + i / 977) % 7);
-    assert_int_equal(pwrite(fd, b, n, (off_t)(block * BS)), n);
-    free(b);
-}
-
-/* A raw file with random, compressible, zero and absent blocks. */
-static char *make_raw(const char *name, uint64_t size)
-{
-    char *path = file(name);
-    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    assert_true(fd >= 0);
-    assert_int_equal(ftruncate(fd, (off_t)size), 0);
-    for (uint64_t b = 0; b * BS < size;) {
-        uint64_t n = 1 + (uint64_t)rand_r(&seed) % 24;
-        int kind = rand_r(&seed) % 4;
-        for (; n && b * BS < size; n--, b++) {
-            uint64_t left = size - b * BS;
-            if (kind < 3)
-                put_bytes(fd, b, left < BS ? (size_t)left : BS, kind);
-        }
-    }
-    close(fd);
-    return path;
-}
-
-static char *to_qcow2(const char *raw, const char *name)
-{
-    char *path = file(name);
-    /* -S 0: zeros that were written stay allocated. */
-    RUN("qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-S", "0", raw, path);
-    return path;
-}
-
-static void assert_same(const char *a, const char *fa, const char *b, const char *fb)
-{
-    RUN("qemu-img", "compare", "-f", fa, "-F", fb, a, b);
-    RUN("qemu-img", "check", "-q", "-f", "qcow2", fb[0] == 'q' ? b : a);
-}
-
-/* ---- servers ---- */
-
-struct server {
-    char *sock;
-    pid_t pid;
-};
-
-static bool answers(const char *sock)
-{
-    struct sockaddr_un to = { .sun_family = AF_UNIX };
-    snprintf(to.sun_path, sizeof to.sun_path, "%s", sock);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool ok = connect(fd, (struct sockaddr *)&to, sizeof to) == 0;
-    close(fd);
-    return ok;
-}
-
-static struct server serve(const char *image, const char *format, const char *bitmap)
-{
-    static int count;
-    struct server s = { .sock = vr_printf("%s/s%d", dir, count++) };
-    const char *argv[] = { "qemu-nbd", "-r",   "-t",  "-e", "8",  "-f", format,
-                           "-k",       s.sock, image, NULL, NULL, NULL };
-    if (bitmap) {
-        argv[10] = "-B";
-        argv[11] = bitmap;
-    }
-    struct vr_err e = VR_ERR_INIT;
-    static int quiet = -1; /* it comments on every broken connection */
-    if (quiet < 0)
-        quiet = open("/dev/null", O_WRONLY | O_CLOEXEC);
-    if (vr_proc_spawn(argv, quiet, &s.pid, &e) < 0)
-        fail_msg("%s", e.msg);
-    while (!answers(s.sock)) {
-        assert_int_equal(waitpid(s.pid, NULL, WNOHANG), 0);
-        usleep(2000);
-    }
-    return s;
-}
-
-static void unserve(struct server *s)
-{
-    vr_proc_stop(s->pid, 20);
-    unlink(s->sock);
-    free(s->sock);
-}
-
-/* ---- transfers ---- */
-
-struct transfer {
-    struct xfer_send send;
-    struct xfer_recv recv;
-    struct xfer_progress sp, rp;
-    struct vr_err se, re;
-    int src, rrc;
-    uint64_t cut_after, flip_at;
-    uint64_t sent; /* bytes the sender wrote */
-};
-
-static struct transfer transfer_new(void)
-{
-    return (struct transfer){ .cut_after = UINT64_MAX, .flip_at = UINT64_MAX };
-}
-
-static void *sender(void *arg)
-{
-    struct transfer *t = arg;
-    t->src = xfer_send_run(&t->send, &t->se);
-    if (t->src < 0)
-        t->send.stream->shutdown(t->send.stream);
-    return NULL;
-}
-
-static void transfer_run(struct transfer *t, const struct xfer_send_disk *s,
-                         const struct xfer_recv_disk *r, size_t n)
-{
-    int fd[2];
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
-    t->send = (struct xfer_send){ .stream = test_stream_new(fd[0]),
-                                  .disks = s,
-                                  .n_disks = n,
-                                  .level = t->send.level ? t->send.level : 3,
-                                  .bytes_per_second = t->send.bytes_per_second,
-                                  .progress = &t->sp };
-    t->recv = (struct xfer_recv){
-        .stream = test_stream_new(fd[1]), .disks = r, .n_disks = n, .progress = &t->rp
-    };
-    ((struct test_stream *)t->send.stream)->cut_after = t->cut_after;
-    ((struct test_stream *)t->send.stream)->flip_at = t->flip_at;
-    pthread_t th;
-    assert_int_equal(pthread_create(&th, NULL, sender, t), 0);
-    t->rrc = xfer_recv_run(&t->recv, &t->re);
-    if (t->rrc < 0)
-        t->recv.stream->shutdown(t->recv.stream);
-    pthread_join(th, NULL);
-    t->sent = t->send.stream->bytes_out;
-    vr_stream_free(t->send.stream);
-    vr_stream_free(t->recv.stream);
-}
-
-static void assert_done(const struct transfer *t)
-{
-    if (t->src < 0 || t->rrc < 0)
-        fail_msg("sender: %s; receiver: %s", t->se.msg, t->re.msg);
-}
-
-static struct xfer_send_disk from(const struct server *s, uint64_t size, enum xfer_mode mode,
-                                  const char *context)
-{
-    return (struct xfer_send_disk){ .target = "vda",
-                                    .size = size,
-                                    .socket = s->sock,
-                                    .export_name = "",
-                                    .dirty_context = context,
-                                    .mode = mode };
-}
-
-/* The digest table of a layer tells the truth about the image's bytes, as raw file. */
-static uint64_t assert_table_true(const char *table, const char *raw, uint64_t size)
-{
-    struct digestlog *d = NULL;
-    struct vr_err e = VR_ERR_INIT;
-    if (digestlog_open(table, size, false, &d, &e) < 0)
-        fail_msg("%s", e.msg);
-    int fd = open(raw, O_RDONLY | O_CLOEXEC);
-    uint8_t *buf = malloc(BS);
-    uint64_t at = 0, n = 0;
-    struct digest_record r;
-    while (digestlog_next(d, at, &r, NULL) == 1) {
-        uint64_t left = size - r.block * BS;
-        size_t len = left < BS ? (size_t)left : BS;
-        assert_int_equal(pread(fd, buf, len, (off_t)(r.block * BS)), len);
-        struct vr_digest is = vr_digest_block(buf, len);
-        assert_memory_equal(&is, &r.digest, sizeof is);
-        at = r.block + 1;
-        n++;
-    }
-    free(buf);
-    close(fd);
-    digestlog_free(d);
-    return n;
-}
+#include "test-xfer-kit.h"
 
 static void full_copy_is_equal(void **state)
 {
@@ -259,19 +30,22 @@ static void full_copy_is_equal(void **state)
     const uint64_t size = 37 * 1048576 + 5 * 512; /* an odd size */
     vr_autofree char *raw = make_raw("src.raw", size);
     vr_autofree char *q = to_qcow2(raw, "src.qcow2");
-    vr_autofree char *dst = make_qcow2("dst.qcow2", size, NULL);
+    vr_autofree char *dst = make_fresh("dst.img", size);
     vr_autofree char *table = file("dst.dig");
     unlink(table);
     struct server s = serve(q, "qcow2", NULL);
     struct xfer_send_disk sd = from(&s, size, XFER_ALL, NULL);
-    struct xfer_recv_disk rd = {
-        .target = "vda", .size = size, .image = dst, .fresh = true, .digests = table
-    };
+    struct xfer_recv_disk rd = { .target = "vda",
+                                 .size = size,
+                                 .image = dst,
+                                 .fresh = true,
+                                 .raw = fresh_raw,
+                                 .digests = table };
     struct transfer t = transfer_new();
     transfer_run(&t, &sd, &rd, 1);
     assert_done(&t);
     unserve(&s);
-    assert_same(raw, "raw", dst, "qcow2");
+    assert_same(raw, "raw", dst, fresh_format());
     assert_true(assert_table_true(table, raw, size) > 0);
     assert_int_equal(atomic_load(&t.sp.done), atomic_load(&t.sp.total));
     /* Compressible blocks and zeros do not travel as they are. */
@@ -286,7 +60,7 @@ static void full_copy_is_equal(void **state)
     assert_done(&again);
     unserve(&s);
     assert_true(again.sent < 4096);
-    assert_same(raw, "raw", dst, "qcow2");
+    assert_same(raw, "raw", dst, fresh_format());
 }
 
 /* A source with a bitmap, changed in places: writes, zeros, discards. */
@@ -386,23 +160,26 @@ static void zeros_reach_a_fresh_layer_that_is_not_clean(void **state)
     (void)state;
     const uint64_t size = 8 * 1048576;
     vr_autofree char *q = make_qcow2("src.qcow2", size, NULL);
-    vr_autofree char *dst = make_qcow2("dst.qcow2", size, NULL);
+    vr_autofree char *dst = make_fresh("dst.img", size);
     vr_autofree char *table = file("dst.dig");
     unlink(table);
     qemu_io(q, "write -P 0x41 0 1M");
     /* Remains of a try without digest, over what is a hole and over written zeros today. */
-    qemu_io(dst, "write -P 0x99 2M 192k");
-    qemu_io(dst, "write -P 0x99 512k 64k");
+    qemu_io_as(fresh_format(), dst, "write -P 0x99 2M 192k");
+    qemu_io_as(fresh_format(), dst, "write -P 0x99 512k 64k");
     qemu_io(q, "write -z 512k 64k");
     struct server s = serve(q, "qcow2", NULL);
     struct xfer_send_disk sd = from(&s, size, XFER_ALL, NULL);
-    struct xfer_recv_disk rd = {
-        .target = "vda", .size = size, .image = dst, .fresh = true, .digests = table
-    };
+    struct xfer_recv_disk rd = { .target = "vda",
+                                 .size = size,
+                                 .image = dst,
+                                 .fresh = true,
+                                 .raw = fresh_raw,
+                                 .digests = table };
     struct transfer t = transfer_new();
     transfer_run(&t, &sd, &rd, 1);
     assert_done(&t);
-    assert_same(q, "qcow2", dst, "qcow2");
+    assert_same(q, "qcow2", dst, fresh_format());
     unserve(&s);
 
     /* The guest discards what had arrived: a resumed copy of a later instant follows. */
@@ -412,7 +189,7 @@ static void zeros_reach_a_fresh_layer_that_is_not_clean(void **state)
     struct transfer again = transfer_new();
     transfer_run(&again, &sd, &rd, 1);
     assert_done(&again);
-    assert_same(q, "qcow2", dst, "qcow2");
+    assert_same(q, "qcow2", dst, fresh_format());
     assert_int_equal(atomic_load(&again.sp.zero), 512 * 1024);
     unserve(&s);
 }
@@ -428,11 +205,14 @@ static void a_cut_anywhere_is_resumed(void **state)
     struct xfer_send_disk sd = from(&s, size, XFER_ALL, NULL);
     uint64_t whole = 0;
     for (int round = 0; round < 8; round++) {
-        vr_autofree char *dst = make_qcow2("dst.qcow2", size, NULL);
+        vr_autofree char *dst = make_fresh("dst.img", size);
         unlink(table);
-        struct xfer_recv_disk rd = {
-            .target = "vda", .size = size, .image = dst, .fresh = true, .digests = table
-        };
+        struct xfer_recv_disk rd = { .target = "vda",
+                                     .size = size,
+                                     .image = dst,
+                                     .fresh = true,
+                                     .raw = fresh_raw,
+                                     .digests = table };
         uint64_t before = 0;
         if (round > 0) {
             struct transfer cut = transfer_new();
@@ -451,7 +231,7 @@ static void a_cut_anywhere_is_resumed(void **state)
         struct transfer t = transfer_new();
         transfer_run(&t, &sd, &rd, 1);
         assert_done(&t);
-        assert_same(raw, "raw", dst, "qcow2");
+        assert_same(raw, "raw", dst, fresh_format());
         assert_table_true(table, raw, size);
         if (round == 0)
             whole = t.sent;
@@ -471,11 +251,14 @@ static void a_damaged_byte_is_noticed(void **state)
     struct server s = serve(raw, "raw", NULL);
     struct xfer_send_disk sd = from(&s, size, XFER_ALL, NULL);
     for (int round = 0; round < 6; round++) {
-        vr_autofree char *dst = make_qcow2("dst.qcow2", size, NULL);
+        vr_autofree char *dst = make_fresh("dst.img", size);
         unlink(table);
-        struct xfer_recv_disk rd = {
-            .target = "vda", .size = size, .image = dst, .fresh = true, .digests = table
-        };
+        struct xfer_recv_disk rd = { .target = "vda",
+                                     .size = size,
+                                     .image = dst,
+                                     .fresh = true,
+                                     .raw = fresh_raw,
+                                     .digests = table };
         struct transfer bad = transfer_new();
         bad.flip_at = 100 + (uint64_t)rand_r(&seed) % 1000000;
         transfer_run(&bad, &sd, &rd, 1);
@@ -489,7 +272,7 @@ static void a_damaged_byte_is_noticed(void **state)
         struct transfer t = transfer_new();
         transfer_run(&t, &sd, &rd, 1);
         assert_done(&t);
-        assert_same(raw, "raw", dst, "qcow2");
+        assert_same(raw, "raw", dst, fresh_format());
     }
     unserve(&s);
 }
@@ -586,14 +369,17 @@ static void a_full_replica_says_so_and_goes_on_later(void **state)
         print_message("cannot mount a small file system: not root\n");
         skip();
     }
-    vr_autofree char *dst = make_qcow2("small/dst.qcow2", size, NULL);
+    vr_autofree char *dst = make_fresh("small/dst.img", size);
     vr_autofree char *table = file("dst.dig");
     unlink(table);
     struct server s = serve(raw, "raw", NULL);
     struct xfer_send_disk sd = from(&s, size, XFER_ALL, NULL);
-    struct xfer_recv_disk rd = {
-        .target = "vda", .size = size, .image = dst, .fresh = true, .digests = table
-    };
+    struct xfer_recv_disk rd = { .target = "vda",
+                                 .size = size,
+                                 .image = dst,
+                                 .fresh = true,
+                                 .raw = fresh_raw,
+                                 .digests = table };
     struct transfer t = transfer_new();
     transfer_run(&t, &sd, &rd, 1);
     assert_int_equal(t.rrc, -1);
@@ -607,7 +393,7 @@ static void a_full_replica_says_so_and_goes_on_later(void **state)
     transfer_run(&more, &sd, &rd, 1);
     assert_done(&more);
     unserve(&s);
-    assert_same(raw, "raw", dst, "qcow2");
+    assert_same(raw, "raw", dst, fresh_format());
     unlink(dst);
     assert_int_equal(umount(mnt), 0);
     rmdir(mnt);
@@ -636,14 +422,17 @@ static void interrupted(bool cancel, enum vr_kind kind)
 {
     const uint64_t size = 64 * 1048576;
     vr_autofree char *raw = make_raw("src.raw", size);
-    vr_autofree char *dst = make_qcow2("dst.qcow2", size, NULL);
+    vr_autofree char *dst = make_fresh("dst.img", size);
     vr_autofree char *table = file("dst.dig");
     unlink(table);
     struct server s = serve(raw, "raw", NULL);
     struct xfer_send_disk sd = from(&s, size, XFER_ALL, NULL);
-    struct xfer_recv_disk rd = {
-        .target = "vda", .size = size, .image = dst, .fresh = true, .digests = table
-    };
+    struct xfer_recv_disk rd = { .target = "vda",
+                                 .size = size,
+                                 .image = dst,
+                                 .fresh = true,
+                                 .raw = fresh_raw,
+                                 .digests = table };
     struct transfer t = transfer_new();
     t.send.bytes_per_second = 8 << 20; /* slow, so that it does not end before */
     struct later l = { .t = &t, .kill = cancel ? 0 : s.pid, .cancel = cancel };
@@ -665,7 +454,7 @@ static void interrupted(bool cancel, enum vr_kind kind)
     struct transfer again = transfer_new();
     transfer_run(&again, &sd, &rd, 1);
     assert_done(&again);
-    assert_same(raw, "raw", dst, "qcow2");
+    assert_same(raw, "raw", dst, fresh_format());
     assert_true(atomic_load(&again.sp.skipped) > 0);
     unserve(&s);
 }
@@ -695,8 +484,8 @@ static void several_disks_in_one_transfer(void **state)
         char name[32];
         snprintf(name, sizeof name, "src%d.raw", i);
         raw[i] = make_raw(name, sizes[i]);
-        snprintf(name, sizeof name, "dst%d.qcow2", i);
-        dst[i] = make_qcow2(name, sizes[i], NULL);
+        snprintf(name, sizeof name, "dst%d.img", i);
+        dst[i] = i == 1 ? make_qcow2(name, sizes[i], NULL) : make_fresh(name, sizes[i]);
         snprintf(name, sizeof name, "dst%d.dig", i);
         table[i] = file(name);
         s[i] = serve(raw[i], "raw", NULL);
@@ -706,7 +495,7 @@ static void several_disks_in_one_transfer(void **state)
     for (int i = 0; i < N; i++) { /* the receiver lists them in another order */
         int k = N - 1 - i;
         rd[i] = (struct xfer_recv_disk){
-            .size = sizes[k], .image = dst[k], .fresh = true, .digests = table[k]
+            .size = sizes[k], .image = dst[k], .fresh = true, .raw = k != 1, .digests = table[k]
         };
         snprintf(rd[i].target, sizeof rd[i].target, "vd%c", 'a' + k);
     }
@@ -722,7 +511,7 @@ static void several_disks_in_one_transfer(void **state)
     assert_int_equal(bad.se.kind, VR_E_INVAL);
     for (int i = 0; i < N; i++) {
         unserve(&s[i]);
-        assert_same(raw[i], "raw", dst[i], "qcow2");
+        assert_same(raw[i], "raw", dst[i], i == 1 ? "qcow2" : "raw");
         free(raw[i]);
         free(dst[i]);
         free(table[i]);
@@ -738,14 +527,17 @@ static void the_limit_is_kept(void **state)
     for (uint64_t b = 0; b * BS < size; b++)
         put_bytes(fd, b, BS, 1);
     close(fd);
-    vr_autofree char *dst = make_qcow2("dst.qcow2", size, NULL);
+    vr_autofree char *dst = make_fresh("dst.img", size);
     vr_autofree char *table = file("dst.dig");
     unlink(table);
     struct server s = serve(raw, "raw", NULL);
     struct xfer_send_disk sd = from(&s, size, XFER_ALL, NULL);
-    struct xfer_recv_disk rd = {
-        .target = "vda", .size = size, .image = dst, .fresh = true, .digests = table
-    };
+    struct xfer_recv_disk rd = { .target = "vda",
+                                 .size = size,
+                                 .image = dst,
+                                 .fresh = true,
+                                 .raw = fresh_raw,
+                                 .digests = table };
     struct transfer t = transfer_new();
     t.send.bytes_per_second = 4 << 20;
     struct mono_ms start = vr_mono_now();
@@ -754,7 +546,7 @@ static void the_limit_is_kept(void **state)
     assert_done(&t);
     unserve(&s);
     assert_true(took >= 1100); /* 6 MiB at 4 MiB/s, with a quarter of a second in hand */
-    assert_same(raw, "raw", dst, "qcow2");
+    assert_same(raw, "raw", dst, fresh_format());
 }
 
 static int setup(void **state)
@@ -775,6 +567,23 @@ static int cleanup(void **state)
     return 0;
 }
 
+/* A layer with nothing below may be qcow2, too. */
+static int with_qcow2(void **state)
+{
+    (void)state;
+    fresh_raw = false;
+    return 0;
+}
+
+static int with_raw(void **state)
+{
+    (void)state;
+    fresh_raw = true;
+    return 0;
+}
+
+#define QCOW2(f) cmocka_unit_test_setup_teardown(f, with_qcow2, with_raw)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -790,6 +599,9 @@ int main(void)
         cmocka_unit_test(a_source_that_dies_is_an_error),
         cmocka_unit_test(several_disks_in_one_transfer),
         cmocka_unit_test(the_limit_is_kept),
+        QCOW2(full_copy_is_equal),
+        QCOW2(zeros_reach_a_fresh_layer_that_is_not_clean),
+        QCOW2(a_full_replica_says_so_and_goes_on_later),
     };
     return cmocka_run_group_tests(tests, setup, cleanup);
 }

@@ -76,7 +76,8 @@ int xfer_dirty_map(const char *socket, const char *export_name, const char *dirt
 struct xfer_recv_disk {
     char target[VR_TARGET_MAX];
     uint64_t size;
-    const char *image;   /* qcow2 layer to write, exists; opened through qemu-nbd */
+    const char *image;   /* layer to write, exists */
+    bool raw;            /* its format is raw; else qcow2, opened through qemu-nbd */
     bool fresh;          /* nothing below it and created empty: zero records need no write */
     const char *digests; /* path of the layer's digest table (digestlog.h), made when absent */
     /* Digest tables of the layers below, newest first: told to the sender (as effective digests)
