@@ -12,7 +12,8 @@
 #     --list          print the names, run nothing
 #
 # Environment: BUILD_DIR (default ./build; the sanitizers' build is $BUILD_DIR-asan), JOBS,
-# VMR_TEST_SECONDS (limit for one system test, default 600), VMR_NO_INSTALL=1 (never install).
+# VMR_SLOTS (scripts at a time, default: the number of processors), VMR_TEST_SECONDS (limit for one of
+# them, default 900), VMR_NO_INSTALL=1 (never install).
 set -uo pipefail
 
 cd "$(dirname "$0")" || exit 1
@@ -43,7 +44,9 @@ done
 
 build=${BUILD_DIR:-$tree/build}
 jobs=${JOBS:-$(nproc)}
-limit=${VMR_TEST_SECONDS:-600}
+limit=${VMR_TEST_SECONDS:-900}
+slots=${VMR_SLOTS:-$(nproc)}
+scripts=()
 passed=0 failed=0 skipped=0
 
 finish() {
@@ -147,32 +150,62 @@ skip_reason() {
         grep -v '^ *$' | tail -n 1
 }
 
-# run_script NAME FILE: exit status 0 is passed, 77 is skipped, its last line says why.
-run_script() {
-    local name=$1 file=$2 log began=$SECONDS status
-    log=$build/system-logs/$(basename "$name").log
-    if ! wanted "$name"; then
-        return 0
-    fi
-    if [ -n "$list" ]; then
-        echo "$name"
-        return 0
-    fi
-    mkdir -p "$build/system-logs"
-    VMR_TREE=$tree VMR_BUILD=$build timeout -k 20 "$limit" "$file" >"$log" 2>&1
-    status=$?
-    case $status in
-    0) result "$name" passed $((SECONDS - began)) ;;
-    77) result "$name" skipped $((SECONDS - began)) "$(grep -v '^ *$' "$log" | tail -n 1)" ;;
+# script_log NAME: where the output of a script goes.
+script_log() {
+    echo "$build/system-logs/$(basename "$1").log"
+}
+
+# script_over NAME STATUS SECONDS: exit status 0 is passed, 77 is skipped, its last line says why.
+script_over() {
+    local log
+    log=$(script_log "$1")
+    case $2 in
+    0) result "$1" passed "$3" ;;
+    77) result "$1" skipped "$3" "$(grep -v '^ *$' "$log" | tail -n 1)" ;;
     124 | 137)
         excerpt "$log"
-        result "$name" failed $((SECONDS - began)) "not done within $limit s"
+        result "$1" failed "$3" "not done within $limit s"
         ;;
     *)
         excerpt "$log"
-        result "$name" failed $((SECONDS - began)) "exit status $status"
+        result "$1" failed "$3" "exit status $2"
         ;;
     esac
+}
+
+# Scripts under way: process id -> name, and when each began.
+declare -A running began
+
+# wait_script: until one of them is over.
+wait_script() {
+    local pid='' status
+    wait -n -p pid "${!running[@]}"
+    status=$?
+    script_over "${running[$pid]}" "$status" $((SECONDS - began[$pid]))
+    unset "running[$pid]" "began[$pid]"
+}
+
+# run_scripts FILE...: as many at a time as VMR_SLOTS says. Each has a lab of its own, and spends much
+# of its time waiting.
+run_scripts() {
+    local file name
+    mkdir -p "$build/system-logs"
+    for file in "$@"; do
+        [ -x "$file" ] || continue
+        name=${file#tests/}
+        name=${name%.test.sh}
+        wanted "$name" || continue
+        if [ -n "$list" ]; then
+            echo "$name"
+            continue
+        fi
+        while [ ${#running[@]} -ge "$slots" ]; do wait_script; done
+        VMR_TREE=$tree VMR_BUILD=$build timeout -k 20 "$limit" "$tree/$file" \
+            >"$(script_log "$name")" 2>&1 &
+        running[$!]=$name
+        began[$!]=$SECONDS
+    done
+    while [ ${#running[@]} -gt 0 ]; do wait_script; done
 }
 
 if [ -z "${VMR_NO_INSTALL:-}" ] && ! packaging/install-packages.sh >"${TMPDIR:-/tmp}/vmr-install.$$" 2>&1; then
@@ -193,20 +226,12 @@ if [ -n "$unit" ]; then
         run_meson asan "$build-asan"
         unset ASAN_OPTIONS UBSAN_OPTIONS
     fi
-    for file in tests/checks/*.test.sh; do
-        name=${file#tests/}
-        run_script "${name%.test.sh}" "$tree/$file"
-    done
+    scripts+=(tests/checks/*.test.sh)
 fi
-
 if [ -n "$system" ]; then
-    for file in tests/sim/*.test.sh tests/system/*.test.sh; do
-        if [ -x "$file" ]; then
-            name=${file#tests/}
-            run_script "${name%.test.sh}" "$tree/$file"
-        fi
-    done
+    scripts+=(tests/system/*.test.sh tests/sim/*.test.sh)
 fi
+run_scripts "${scripts[@]}"
 
 [ -z "$list" ] || exit 0
 if [ $((passed + failed + skipped)) -eq 0 ]; then
