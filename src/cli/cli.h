@@ -17,10 +17,10 @@ struct cli {
     struct wsmc *local; /* the daemon that was asked for: the local one or --host */
     const char *socket; /* of the local daemon */
     const char *host;   /* --host, NULL: local */
-    uint16_t port;
+    uint16_t port; /* 0: that of the way */
     const char *state_dir; /* where the host's certificate lies */
     const char *user, *pin, *ca_file;
-    bool json, quiet, no_wait, tty;
+    bool kerberos, json, quiet, no_wait, tty;
     char **argv; /* arguments of the verb */
     int argc;
 };

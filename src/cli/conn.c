@@ -43,6 +43,10 @@ static int connect_to(struct cli *c, const char *host, uint16_t port, const char
     vr_autofree char *cert = NULL;
     vr_autofree char *key = NULL;
     vr_autofree char *ca = NULL;
+    if (c->kerberos) {
+        t.kerberos = true;
+        return wsmc_new(&t, ret, err);
+    }
     if (c->user) {
         t.user = c->user;
         t.password = getenv("VMREPLICA_PASSWORD");
@@ -78,7 +82,8 @@ int cli_connect_peer(struct cli *c, struct wsmc *via, const char *name, struct w
     for (size_t i = 0; i < l.n; i++) {
         const char *n = wsmc_str(l.v[i], "Name"), *a = wsmc_str(l.v[i], "Address");
         if (n && a && (!strcasecmp(n, name) || !strcasecmp(a, name)))
-            return connect_to(c, a, c->port, wsmc_str(l.v[i], "Thumbprint"), ret, err);
+            return connect_to(c, c->kerberos ? n : a, c->port, wsmc_str(l.v[i], "Thumbprint"), ret,
+                              err);
     }
     return vr_fail(err, VR_E_NOTFOUND, 0, "host '%s' is not paired; pair it first (vmreplica pair)",
                    name);
@@ -89,7 +94,7 @@ int cli_connect(struct cli *c, struct vr_err *err)
     struct wsmc_target t = { .unix_path = c->socket, .timeout_ms = 60000 };
     if (!c->host)
         return wsmc_new(&t, &c->local, err);
-    if (c->pin || c->ca_file)
+    if (c->pin || c->ca_file || c->kerberos)
         return connect_to(c, c->host, c->port, c->pin, &c->local, err);
     /* The local daemon knows its paired hosts' certificates. */
     vr_auto(wsmc_free) struct wsmc *here = NULL;

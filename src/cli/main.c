@@ -28,6 +28,8 @@ static void usage(FILE *to)
         to,
         "\nOptions:\n"
         "  --host HOST[:PORT]  ask the daemon of another host (HTTPS, port 5986)\n"
+        "  --kerberos          the same with Kerberos (HTTP, port 5985) and the tickets of kinit;\n"
+        "                      HOST must be called as in the realm\n"
         "  --user NAME         log in there with a password (VMREPLICA_PASSWORD or asked for)\n"
         "  --pin SHA256        its certificate, when it is not paired with this host\n"
         "  --ca FILE           trusted issuers, when its certificate has one\n"
@@ -130,6 +132,7 @@ static int globals(struct cli *c, int argc, char **argv)
                 { "--ca", &c->ca_file, NULL },
                 { "--socket", &c->socket, NULL },
                 { "--state-dir", &c->state_dir, NULL },
+                { "--kerberos", NULL, &c->kerberos },
                 { "--json", NULL, &c->json },
                 { "--quiet", NULL, &c->quiet },
                 { "--no-wait", NULL, &c->no_wait } };
@@ -173,15 +176,29 @@ static int globals(struct cli *c, int argc, char **argv)
     return 0;
 }
 
+/* Options that contradict each other are told, not ignored. */
+static int check_globals(const struct cli *c)
+{
+    const char *other = c->user ? "--user" : c->pin ? "--pin" : c->ca_file ? "--ca" : NULL;
+    if (c->kerberos && !c->host) {
+        fprintf(stderr, "vmreplica: --kerberos needs --host\n");
+        return -1;
+    }
+    if (c->kerberos && other) {
+        fprintf(stderr, "vmreplica: --kerberos and %s cannot go together\n", other);
+        return -1;
+    }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     struct cli c = { .socket = "/run/vmreplica/wsman.sock",
                      .state_dir = "/var/lib/vmreplica",
-                     .port = 5986,
                      .tty = isatty(STDERR_FILENO) };
     if (getenv("VMREPLICA_SOCKET"))
         c.socket = getenv("VMREPLICA_SOCKET");
-    if (globals(&c, argc, argv) < 0)
+    if (globals(&c, argc, argv) < 0 || check_globals(&c) < 0)
         return EXIT_USAGE;
     const char *name = c.argc ? c.argv[0] : NULL;
     if (!name || !strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {

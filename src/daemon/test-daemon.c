@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Unit tests of the daemon's pure parts: configuration and messages between hosts. */
+/* Unit tests of the daemon's pure parts: configuration, who may come in, messages between hosts. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/access.h"
 #include "daemon/config.h"
 #include "daemon/messages.h"
 #include "replication/rel.h"
@@ -62,6 +63,124 @@ static void test_config_says_what_is_wrong(void **s)
     struct vr_err e = VR_ERR_INIT;
     assert_int_equal(config_load("/nonexistent/x.conf", true, &c, &e), 0);
     assert_int_equal(config_load("/nonexistent/x.conf", false, &c, &e), -1);
+}
+
+static void test_config_lists_add_up(void **s)
+{
+    (void)s;
+    struct config c;
+    struct vr_err e = VR_ERR_INIT;
+    assert_int_equal(load("", &c, &e), 0);
+    assert_string_equal(c.administrators, "group:vmreplica");
+    assert_string_equal(c.readers, "");
+    assert_int_equal(
+        load("administrators = user:a\nreaders = user:b\nadministrators = user:c\n", &c, &e), 0);
+    assert_string_equal(c.administrators, "user:a, user:c");
+    assert_string_equal(c.readers, "user:b");
+    assert_int_equal(load("administrators =\n", &c, &e), 0);
+    assert_string_equal(c.administrators, "");
+}
+
+#define THUMB "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+
+static struct access *table(void)
+{
+    struct access *a = access_new();
+    struct vr_err e = VR_ERR_INIT;
+    if (access_add(a, CIM_ROLE_ADMIN, "group:daemon, principal:root/admin@A.TEST", &e) ||
+        access_add(a, CIM_ROLE_OPERATOR, "user:games,principal:ops@A.TEST, principal-group:bin",
+                   &e) ||
+        access_add(a, CIM_ROLE_READER,
+                   "principal:*@A.TEST, certificate: 00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:"
+                   "FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF, group:no-such-group, "
+                   "user:no-such-user",
+                   &e))
+        fail_msg("%s", e.msg);
+    access_resolve(a);
+    return a;
+}
+
+/* Users and groups of the base system: root 0, daemon 1, bin 2, games 5 (user), 60 (group). */
+static void test_roles_of_local_callers(void **s)
+{
+    (void)s;
+    vr_auto(access_free) struct access *a = table(), *empty = access_new();
+    const unsigned none[] = { 4711 }, daemons[] = { 4711, 1 };
+    assert_int_equal(access_of_local(a, 0, none, 1), CIM_ROLE_ADMIN);
+    assert_int_equal(access_of_local(empty, 0, none, 1), CIM_ROLE_ADMIN);
+    assert_int_equal(access_of_local(a, 4711, none, 1), CIM_ROLE_NONE);
+    assert_int_equal(access_of_local(a, 4711, daemons, 2), CIM_ROLE_ADMIN);
+    assert_int_equal(access_of_local(a, 5, none, 1), CIM_ROLE_OPERATOR);
+    assert_int_equal(access_of_local(a, 5, daemons, 2), CIM_ROLE_ADMIN); /* the highest */
+    assert_int_equal(access_of_local(a, UINT32_MAX, none, 1), CIM_ROLE_NONE);
+    assert_int_equal(access_of_local(empty, 4711, daemons, 2), CIM_ROLE_NONE);
+    assert_int_equal(access_of_user(a, "root"), CIM_ROLE_ADMIN);
+    assert_int_equal(access_of_user(a, "daemon"), CIM_ROLE_ADMIN); /* its primary group */
+    assert_int_equal(access_of_user(a, "games"), CIM_ROLE_OPERATOR);
+    assert_int_equal(access_of_user(a, "nobody"), CIM_ROLE_NONE);
+    assert_int_equal(access_of_user(a, "no-such-user"), CIM_ROLE_NONE);
+}
+
+static void test_roles_of_principals_and_certificates(void **s)
+{
+    (void)s;
+    vr_auto(access_free) struct access *a = table();
+    static const struct {
+        const char *principal, *local;
+        enum cim_role role;
+    } all[] = {
+        { "root/admin@A.TEST", "", CIM_ROLE_ADMIN },
+        { "ops@A.TEST", "", CIM_ROLE_OPERATOR },
+        { "anybody@A.TEST", "", CIM_ROLE_READER },
+        { "anybody/else@A.TEST", "", CIM_ROLE_READER },
+        { "ops@B.TEST", "", CIM_ROLE_NONE },
+        { "ops@A.TEST@B.TEST", "", CIM_ROLE_NONE },
+        { "x@SUB.A.TEST", "", CIM_ROLE_NONE },
+        { "ops", "", CIM_ROLE_NONE },
+        /* Names alone do not make anybody a local user: */
+        { "root@B.TEST", "root", CIM_ROLE_NONE },
+        { "daemon@B.TEST", "daemon", CIM_ROLE_NONE },
+        { "games@B.TEST", "games", CIM_ROLE_NONE },
+        /* but a row for groups of principals does. */
+        { "bin@B.TEST", "bin", CIM_ROLE_OPERATOR },
+        { "bin@B.TEST", "", CIM_ROLE_NONE },
+        { "x@B.TEST", "no-such-user", CIM_ROLE_NONE },
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (access_of_principal(a, all[i].principal, all[i].local) != all[i].role)
+            fail_msg("%s (%s) is not %d", all[i].principal, all[i].local, (int)all[i].role);
+    assert_int_equal(access_of_thumb(a, THUMB), CIM_ROLE_READER);
+    assert_int_equal(access_of_thumb(a, "00" THUMB), CIM_ROLE_NONE);
+    assert_int_equal(access_of_thumb(a, ""), CIM_ROLE_NONE);
+}
+
+static void test_bad_rows_are_told(void **s)
+{
+    (void)s;
+    static const char *const bad[] = {
+        "alice",
+        "groop:x",
+        "group:",
+        "principal:alice",
+        "principal:@R",
+        "principal:al*@R",
+        "principal:*",
+        "principal:a@",
+        "certificate:0011",
+        "user:a,,b",
+        "certificate:" THUMB "00",
+        "certificate:zz" THUMB,
+        "GROUP:x",
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        vr_auto(access_free) struct access *a = access_new();
+        struct vr_err e = VR_ERR_INIT;
+        if (!access_add(a, CIM_ROLE_ADMIN, bad[i], &e) || e.kind != VR_E_INVAL)
+            fail_msg("'%s' is taken", bad[i]);
+    }
+    vr_auto(access_free) struct access *a = access_new();
+    assert_int_equal(access_add(a, CIM_ROLE_ADMIN, "", NULL), 0);
+    assert_int_equal(access_add(a, CIM_ROLE_ADMIN, " , ", NULL), 0);
 }
 
 static struct rel_settings good_settings(void)
@@ -156,6 +275,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_config_defaults_and_values),
         cmocka_unit_test(test_config_says_what_is_wrong),
+        cmocka_unit_test(test_config_lists_add_up),
+        cmocka_unit_test(test_roles_of_local_callers),
+        cmocka_unit_test(test_roles_of_principals_and_certificates),
+        cmocka_unit_test(test_bad_rows_are_told),
         cmocka_unit_test(test_settings_travel_whole),
         cmocka_unit_test(test_disks_of_a_peer_are_checked),
         cmocka_unit_test(test_transfer_opening_round_trip),

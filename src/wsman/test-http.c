@@ -31,6 +31,7 @@
 #include "wsman/client.h"
 #include "wsman/fake.h"
 #include "wsman/http.h"
+#include "wsman/throttle.h"
 #include "wsman/tls.h"
 #include "wsman/wsm.h"
 
@@ -581,6 +582,76 @@ static void test_connections_of_one_address_are_limited(void **s)
         close(fd[i]);
 }
 
+/* A user without a role must not keep root's tools out. */
+static void test_a_local_user_cannot_take_all_connections(void **s)
+{
+    if (geteuid())
+        skip();
+    int go[2];
+    assert_int_equal(pipe(go), 0);
+    pid_t p = fork();
+    assert_true(p >= 0);
+    if (!p) {
+        int fd[7];
+        if (setgroups(0, NULL) || setgid(NOBODY) || setuid(NOBODY))
+            _exit(99);
+        for (size_t i = 0; i < VR_ARRAY_LEN(fd); i++)
+            fd[i] = raw_local();
+        if (!is_dropped(fd[6], false)) /* one over the limit */
+            _exit(1);
+        if (write(go[1], "x", 1) != 1)
+            _exit(2);
+        for (size_t i = 0; i < 6; i++) /* and the others do not last */
+            if (!is_dropped(fd[i], false))
+                _exit(3);
+        _exit(0);
+    }
+    char c;
+    assert_int_equal(read(go[0], &c, 1), 1);
+    close(go[0]);
+    close(go[1]);
+    struct wsmc *root[8];
+    for (size_t i = 0; i < VR_ARRAY_LEN(root); i++) { /* more than others may have */
+        vr_auto(wsmc_inst_free) struct wsmc_inst *id = NULL;
+        root[i] = local_client();
+        assert_int_equal(wsmc_identify(root[i], &id, NULL), 0);
+    }
+    for (size_t i = 0; i < VR_ARRAY_LEN(root); i++)
+        wsmc_free(root[i]);
+    int st;
+    assert_int_equal(waitpid(p, &st, 0), p);
+    assert_true(WIFEXITED(st) && WEXITSTATUS(st) == 0);
+}
+
+static void test_those_who_guess_wait_longer_and_fill_no_log(void **s)
+{
+    struct wsm_throttle t = { 0 };
+    static const unsigned delays[] = { 100, 200, 400, 800, 1600, 1600 };
+    struct mono_ms now = { 5000 };
+    for (size_t i = 0; i < VR_ARRAY_LEN(delays); i++, now.ms += 10)
+        assert_int_equal(wsm_throttle_delay(&t, now, "192.0.2.1", 100), delays[i]);
+    assert_int_equal(wsm_throttle_delay(&t, now, "192.0.2.2", 100), 100); /* another address */
+    now.ms += WSM_THROTTLE_FORGET_MS - 100;
+    assert_int_equal(wsm_throttle_delay(&t, now, "192.0.2.1", 100), 1600);
+    now.ms += WSM_THROTTLE_FORGET_MS + 1;
+    assert_int_equal(wsm_throttle_delay(&t, now, "192.0.2.1", 100), 100);
+    vr_log_level(VR_LOG_ERROR);
+    assert_true(wsm_throttle_log(&t, now, "192.0.2.1", "login", "x"));
+    assert_false(wsm_throttle_log(&t, now, "192.0.2.1", "login", "x"));
+    assert_true(wsm_throttle_log(&t, now, "192.0.2.3", "login", "x"));
+    now.ms += 999;
+    assert_false(wsm_throttle_log(&t, now, "192.0.2.1", "login", "x"));
+    now.ms += 1;
+    assert_true(wsm_throttle_log(&t, now, "192.0.2.1", "login", "x"));
+    for (int i = 0; i < 1000; i++) { /* many addresses push the quiet ones out, nothing else */
+        char a[32];
+        snprintf(a, sizeof a, "198.51.100.%d", i);
+        now.ms++;
+        assert_true(wsm_throttle_log(&t, now, a, "login", "x"));
+    }
+    vr_log_level(VR_LOG_INFO);
+}
+
 static void test_bad_certificate_is_an_error_and_the_port_stays_free(void **s)
 {
     sd_event *ev = NULL;
@@ -653,6 +724,8 @@ int main(void)
         cmocka_unit_test(test_curl_over_tls),
         cmocka_unit_test(test_slow_senders_are_dropped),
         cmocka_unit_test(test_connections_of_one_address_are_limited),
+        cmocka_unit_test(test_a_local_user_cannot_take_all_connections),
+        cmocka_unit_test(test_those_who_guess_wait_longer_and_fill_no_log),
         cmocka_unit_test(test_bad_certificate_is_an_error_and_the_port_stays_free),
         cmocka_unit_test(test_pam_refuses_a_wrong_password),
     };
