@@ -44,10 +44,26 @@ static void st_merge_finish(void *arg)
         m->t.err = err;
 }
 
+struct refresh {
+    struct daemon *d;
+    struct vr_uuid machine;
+};
+
+static void refresh(void *arg)
+{
+    struct refresh *r = arg;
+    host_refresh_points(r->d, &r->machine);
+    free(r);
+}
+
 static void merge_work(struct task *t)
 {
     struct merge_task *m = (struct merge_task *)t;
     store_call(t->d, st_merge_prepare, m);
+    /* Points were given up; the copying may take long. */
+    struct refresh *r = vr_new(struct refresh);
+    *r = (struct refresh){ t->d, t->r.machine };
+    vr_mailbox_post(t->d->mail, refresh, r);
     if (t->err.kind != VR_OK || !m->m)
         return;
     m->did = store_merge_run(m->m, &t->err) == 0;
@@ -76,8 +92,6 @@ static void merge_done(struct task *t)
     }
     if ((m->did || rt->merge_again) && !t->d->stopping)
         merge_start(t->d, &t->r);
-    else if (m->did)
-        host_refresh_points(t->d, &t->r.machine);
 }
 
 static void merge_start(struct daemon *d, const struct rel *r)

@@ -116,6 +116,27 @@ make_initramfs() {
     (cd "$root" && find . | sort | cpio --quiet -o -H newc | gzip -1) >"$work/initramfs.gz"
 }
 
+# Only for guests that have an agent: others need no such package.
+build_agent() {
+    local work
+    build
+    exec 9>"$cache/lock"
+    flock 9
+    if [ "$(cat "$cache/agent-stamp" 2>/dev/null)" != "$(cat "$cache/stamp")" ]; then
+        work=$(mktemp -d "$cache/work.XXXXXX")
+        # shellcheck disable=SC2064 # the value of now
+        trap "rm -rf '$work'" EXIT
+        ln "$cache/initramfs.gz" "$work/initramfs.gz"
+        fetch_agent "$work"
+        make_agent_initramfs "$work"
+        mv "$work/initramfs-agent.gz" "$cache/"
+        cp "$cache/stamp" "$cache/agent-stamp"
+        rm -rf "$work"
+        trap - EXIT
+    fi
+    exec 9>&-
+}
+
 # Does a machine boot under KVM here? The device may be there and not work.
 probe_kvm() {
     local out=$1/probe.log
@@ -159,13 +180,11 @@ build() {
     ln -s "$cache/kernel" "$work/kernel"
     cp "$cache"/kernel/boot/vmlinuz-* "$work/vmlinuz"
     make_initramfs "$work"
-    fetch_agent "$work"
-    make_agent_initramfs "$work"
     if [ ! -e "$cache/kvm" ]; then
         if probe_kvm "$work"; then echo 1; else echo 0; fi >"$work/kvm"
         mv "$work/kvm" "$cache/"
     fi
-    mv "$work/vmlinuz" "$work/initramfs.gz" "$work/initramfs-agent.gz" "$cache/"
+    mv "$work/vmlinuz" "$work/initramfs.gz" "$cache/"
     mv "$work/root/init" "$cache/checker"
     echo "$stamp" >"$cache/stamp"
     rm -rf "$work"
@@ -248,6 +267,7 @@ create() {
     done
     [ $# = 0 ] || die "'$1' has no value"
     build
+    [ -z "$agent" ] || build_agent
     images=$dir/$host/var/lib/libvirt/images
     fill=$dir/$host/run/fill.$$
     for ((d = 0; d < disks; d++)); do
