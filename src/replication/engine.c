@@ -434,6 +434,9 @@ static bool restarts(const struct job *old, enum rel_event_type t)
 {
     if (old->type == JOB_RESYNC && old->state == JOB_NEW)
         return true; /* it only waits for its time */
+    if (t == EV_U_BECOME_REPLICA) /* whatever copy was suspended is given up */
+        return old->type == JOB_START_IR || old->type == JOB_START_SEEDED ||
+               old->type == JOB_RESYNC;
     if (t == EV_U_RESYNC)
         return old->type == JOB_RESYNC;
     return t == EV_U_START_IR && (old->type == JOB_START_IR || old->type == JOB_START_SEEDED);

@@ -37,6 +37,10 @@ static void env_run(void *ctx, const struct rel *r, enum rel_fx_bit fx)
 
     if (fx == FX_BIT_CANCEL_RX || fx == FX_BIT_RETENTION)
         return;
+    if (fx == FX_BIT_PERSIST && vr_uuid_eq(&r->machine, &w->vm[0].uuid)) {
+        free(w->rel_text);
+        w->rel_text = rel_encode(r);
+    }
     if (fx == FX_BIT_CANCEL_FLOW) {
         /* a transfer that is held ends now */
         for (size_t i = 0; i < w->n_queue; i++)
@@ -52,6 +56,17 @@ static void env_run(void *ctx, const struct rel *r, enum rel_fx_bit fx)
 
 static void env_write_job(void *ctx, const struct vr_uuid *id, const char *text)
 {
+    struct world *w = ctx;
+    size_t i = 0;
+
+    while (i < w->n_jobs && !vr_uuid_eq(&w->jobs[i].id, id))
+        i++;
+    if (i == VR_ARRAY_LEN(w->jobs))
+        return; /* no test looks at so many */
+    if (i == w->n_jobs)
+        w->jobs[w->n_jobs++].id = *id;
+    free(w->jobs[i].text);
+    w->jobs[i].text = text ? vr_strdup(text) : NULL;
 }
 
 static void env_changed(void *ctx, const struct rel *before, const struct rel *after,
@@ -291,17 +306,22 @@ static void make_machines(struct world *w)
     w->vm[2].n_disks = 1;
 }
 
+static struct engine_env make_env(struct world *w)
+{
+    return (struct engine_env){ .ctx = w,
+                                .mono = env_mono,
+                                .wall = env_wall,
+                                .day_second = env_day_second,
+                                .random = env_random,
+                                .run = env_run,
+                                .write_job = env_write_job,
+                                .changed = env_changed };
+}
+
 int world_new(void **st)
 {
     struct world *w = vr_new(struct world);
-    struct engine_env env = { .ctx = w,
-                              .mono = env_mono,
-                              .wall = env_wall,
-                              .day_second = env_day_second,
-                              .random = env_random,
-                              .run = env_run,
-                              .write_job = env_write_job,
-                              .changed = env_changed };
+    struct engine_env env = make_env(w);
 
     w->mono = 1000;
     w->engine = engine_new(&env);
@@ -342,9 +362,33 @@ int world_new(void **st)
     return 0;
 }
 
+void world_restart(struct world *w)
+{
+    struct engine_env env = make_env(w);
+    struct vr_err err = VR_ERR_INIT;
+    char id[VR_UUID_STR];
+    size_t n = w->n_jobs; /* jobs may be written while they are loaded */
+
+    engine_free(w->engine);
+    w->n_queue = 0;
+    w->engine = w->host.engine = engine_new(&env);
+    if (w->rel_text && engine_load(w->engine, w->rel_text, &err) < 0)
+        fail_msg("%s", err.msg);
+    for (size_t i = 0; i < n; i++) {
+        vr_autofree char *text = w->jobs[i].text ? vr_strdup(w->jobs[i].text) : NULL;
+        if (text && engine_load_job(w->engine, vr_uuid_fmt(&w->jobs[i].id, id), text, &err) < 0)
+            fail_msg("%s", err.msg);
+    }
+    engine_restart(w->engine);
+}
+
 int world_free(void **st)
 {
     struct world *w = *st;
+
+    free(w->rel_text);
+    for (size_t i = 0; i < w->n_jobs; i++)
+        free(w->jobs[i].text);
 
     cim_args_free(w->args);
     cim_server_free(w->cim);

@@ -45,7 +45,13 @@ struct world {
     struct vr_uuid points_of;
     struct hostset *written; /* what save() was told */
     bool listens;            /* for peers */
-    struct host_test made;   /* testways.h */
+    char *rel_text;          /* web's relationship as it was written down last */
+    struct {
+        struct vr_uuid id;
+        char *text;
+    } jobs[32]; /* likewise */
+    size_t n_jobs;
+    struct host_test made; /* testways.h */
     size_t n_made;
     struct host_transfer transfer;
     bool transferring;
@@ -68,6 +74,10 @@ struct arg {
 /* world_new()/world_free() - as cmocka fixtures. */
 int world_new(void **st);
 int world_free(void **st);
+
+/* world_restart() - a new engine that knows what was written down and nothing else; effects that
+ * were under way are gone. */
+void world_restart(struct world *w);
 
 /* pump() - answer effects and let time pass until nothing more happens by itself. */
 void pump(struct world *w);
