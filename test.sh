@@ -174,7 +174,7 @@ script_over() {
 }
 
 # Scripts under way: process id -> name, and when each began.
-declare -A running began
+declare -A running=() began=()
 
 # wait_script: until one of them is over.
 wait_script() {
