@@ -109,7 +109,7 @@ void cli_json(const struct wsmc_list *l, const char *const *numbers);
     V(suspend, "suspend MACHINE", "pause replication")                                             \
     V(resume, "resume MACHINE", "go on after suspend or an error")                                 \
     V(resync, "resync MACHINE", "compare everything and ship what differs")                        \
-    V(failover, "failover MACHINE [--planned] [--point P]", "let the replica take over")           \
+    V(failover, "failover MACHINE [--planned] [--point P] [--force]", "let the replica take over")           \
     V(test, "test MACHINE [--point P] [--network N] [--end]",                                      \
       "start a copy of a recovery point; options: --another, --no-start")                          \
     V(cancel, "cancel MACHINE", "take a failover, its preparation or the initial copy back")       \
@@ -117,7 +117,8 @@ void cli_json(const struct wsmc_list *l, const char *const *numbers);
     V(reverse, "reverse MACHINE", "replicate back, from the host failed over to")                  \
     V(seed, "seed MACHINE", "offer a machine that is off as a replica with content")               \
     V(disable, "disable MACHINE", "stop protecting a machine (each host for itself)")              \
-    V(verify, "verify MACHINE [--point P]", "read a recovery point and prove it (on the replica)") \
+    V(verify, "verify MACHINE [--point P] [--acknowledge]",                                        \
+      "prove that both hosts hold the same, block by block")                                       \
     V(boot, "boot MACHINE", "start the machine on this host")                                      \
     V(shutdown, "shutdown MACHINE [--force]", "shut the machine down")
 

@@ -136,9 +136,19 @@ static int planned(struct cli *c, const struct cli_vm *vm, unsigned wait_s, bool
     return 0;
 }
 
+/* --force: a quarantined point is taken all the same. */
+static int release(struct cli *c, const char *point, struct vr_err *err)
+{
+    struct wsmc_key key = { "InstanceID", point };
+    struct wsmc_ref ref = {
+        .ns = WSMC_NS_OURS, .cls = "Vmr_RecoveryPoint", .keys = &key, .n_keys = 1
+    };
+    return cli_invoke(c, c->local, &ref, "Release", NULL, 0, NULL, NULL, err);
+}
+
 /* InitiateFailover on this host, to the newest point or the one given as LINEAGE:EPOCH. */
-static int unplanned(struct cli *c, const struct cli_vm *vm, const char *point, bool start,
-                     struct vr_err *err)
+static int unplanned(struct cli *c, const struct cli_vm *vm, const char *point, bool force,
+                     bool start, struct vr_err *err)
 {
     wsmc_autolist struct wsmc_list l = { 0 };
     vr_autofree char *path = NULL;
@@ -166,6 +176,8 @@ static int unplanned(struct cli *c, const struct cli_vm *vm, const char *point, 
     }
     struct wsmc_key key = { "InstanceID", path };
     struct wsmc_ref snap = { .cls = "Msvm_VirtualSystemSettingData", .keys = &key, .n_keys = 1 };
+    if (force && release(c, point, err) < 0)
+        return -1;
     if (path)
         a[n++] = (struct wsmc_arg){ .name = "SnapshotSettingData", .ref = &snap };
     if (cli_service(c, c->local, vm, "InitiateFailover", a, n, "Failover", err) < 0)
@@ -187,15 +199,18 @@ static bool not_replicated(const struct cli_vm *vm, struct vr_err *err)
 int verb_failover(struct cli *c)
 {
     const char *args[2], *point = NULL, *wait_text = "180";
-    bool is_planned = false, no_start = false;
+    bool is_planned = false, no_start = false, force = false;
     const struct cli_option o[] = { { .name = "planned", .flag = &is_planned },
                                     { .name = "point", .value = &point },
                                     { .name = "shutdown-timeout", .value = &wait_text },
+                                    { .name = "force", .flag = &force },
                                     { .name = "no-start", .flag = &no_start } };
-    if (cli_parse(c, "failover", o, VR_ARRAY_LEN(o), args, 1, 1) < 0 || (is_planned && point)) {
+    if (cli_parse(c, "failover", o, VR_ARRAY_LEN(o), args, 1, 1) < 0 || (is_planned && point) ||
+        (force && !point)) {
         cli_usage("failover");
         fputs("  --planned              shut the primary down first; nothing is lost\n"
               "  --point POINT          unplanned: this recovery point instead of the newest\n"
+              "  --force                with --point: also when the point is quarantined\n"
               "  --shutdown-timeout S   how long the guest may take to shut down [180]\n"
               "  --no-start             do not start the machine afterwards\n",
               stderr);
@@ -213,7 +228,7 @@ int verb_failover(struct cli *c)
     if (cli_find_vm(c->local, args[0], &vm, &err) < 0 || not_replicated(&vm, &err))
         return cli_fail(&err);
     int rc = is_planned ? planned(c, &vm, (unsigned)wait_s, !no_start, &err)
-                        : unplanned(c, &vm, point, !no_start, &err);
+                        : unplanned(c, &vm, point, force, !no_start, &err);
     return rc < 0 ? cli_fail(&err) : EXIT_OK;
 }
 

@@ -13,7 +13,7 @@
 /* ---- points ---- */
 struct point_text {
     char time[32], age[32], bytes[32], goes[32];
-    char *why;
+    char *why, *proof;
 };
 
 /* When a CIM datetime (UTC) was or will be; false for NULL. */
@@ -42,6 +42,30 @@ static char *reasons(const struct wsmc_inst *in)
     return (char *)b.data;
 }
 
+/* What is known of its content: "QUARANTINED: 3 blocks", "by the primary, booted", "-". */
+static char *proof_of(const struct wsmc_inst *in)
+{
+    const char *quarantine = cli_text_or(in, "Quarantine", "none");
+    const char *how = cli_text_or(in, "Proof", "none");
+    const char *said = !strcmp(how, "primary")   ? "by the primary"
+                       : !strcmp(how, "digests") ? "by digests"
+                                                 : "";
+    struct vr_buf b = VR_BUF_INIT;
+    if (!strcmp(quarantine, "quarantined") || !strcmp(quarantine, "released"))
+        vr_buf_printf(&b, NULL, "%s: %" PRIu64 " blocks",
+                      !strcmp(quarantine, "released") ? "released" : "QUARANTINED",
+                      wsmc_uint(in, "WrongBlocks", 0));
+    else if (!strcmp(quarantine, "repaired"))
+        vr_buf_printf(&b, NULL, "repaired");
+    if (*said)
+        vr_buf_printf(&b, NULL, "%s%s", b.len ? ", " : "", said);
+    if (wsmc_str(in, "TestBooted"))
+        vr_buf_printf(&b, NULL, "%sbooted", b.len ? ", " : "");
+    if (!b.len)
+        vr_buf_printf(&b, NULL, "-");
+    return (char *)b.data;
+}
+
 static void fill_row(const struct wsmc_inst *in, struct point_text *t, const char **r)
 {
     int64_t when = 0, now = time(NULL);
@@ -58,7 +82,8 @@ static void fill_row(const struct wsmc_inst *in, struct point_text *t, const cha
         r[5] = "next";
     else
         r[5] = goes ? cli_local_time(goes, t->goes) : "-";
-    r[6] = cli_text_or(in, "InstanceID", "-");
+    r[6] = t->proof = proof_of(in);
+    r[7] = cli_text_or(in, "InstanceID", "-");
 }
 
 static int list_points(struct cli *c, const struct cli_vm *vm, struct wsmc_list *l,
@@ -71,17 +96,19 @@ static int list_points(struct cli *c, const struct cli_vm *vm, struct wsmc_list 
 
 static void print_points(const struct wsmc_list *l)
 {
-    enum { COLUMNS = 7 };
-    static const char *const head[COLUMNS] = { "TIME",         "AGE",        "KIND", "SIZE",
-                                               "KEPT BECAUSE", "GOES AFTER", "POINT" };
+    enum { COLUMNS = 8 };
+    static const char *const head[COLUMNS] = { "TIME",         "AGE",        "KIND",   "SIZE",
+                                               "KEPT BECAUSE", "GOES AFTER", "PROVEN", "POINT" };
     vr_autofree const char **cells = vr_new0((l->n + 1) * COLUMNS, sizeof *cells);
     vr_autofree struct point_text *t = vr_new0(l->n, sizeof *t);
     memcpy(cells, head, sizeof head);
     for (size_t i = 0; i < l->n; i++)
         fill_row(l->v[i], &t[i], &cells[(i + 1) * COLUMNS]);
     cli_table(cells, COLUMNS, (unsigned)l->n + 1);
-    for (size_t i = 0; i < l->n; i++)
+    for (size_t i = 0; i < l->n; i++) {
         free(t[i].why);
+        free(t[i].proof);
+    }
 }
 
 int verb_points(struct cli *c)
@@ -94,7 +121,7 @@ int verb_points(struct cli *c)
         return cli_usage("points");
     if (cli_find_vm(c->local, args[0], &vm, &err) < 0 || list_points(c, &vm, &l, &err) < 0)
         return cli_fail(&err);
-    static const char *const numbers[] = { "Bytes", NULL };
+    static const char *const numbers[] = { "Bytes", "WrongBlocks", NULL };
     if (c->json) {
         cli_json(&l, numbers);
         return EXIT_OK;

@@ -83,8 +83,8 @@ static void fill_row(const struct wsmc_inst *s, const struct wsmc_list *rels, st
     cells[6] = t->progress;
 }
 
-/* One machine: the whole story, which names the reasons and the last error, too. Several: a line for
- * each trouble. */
+/* One machine: the whole story, which names the reasons and the last error, too. Several: a line
+ * for each trouble. */
 static void explain(const struct wsmc_list *l)
 {
     for (size_t i = 0; i < l->n; i++) {
@@ -151,26 +151,5 @@ int verb_status(struct cli *c)
         if (watch)
             cli_sleep_ms(1000);
     } while (watch && !cli_interrupted());
-    return EXIT_OK;
-}
-
-int verb_verify(struct cli *c)
-{
-    const char *args[2], *point = NULL;
-    const struct cli_option o[] = { { .name = "point", .value = &point } };
-    struct cli_vm vm;
-    struct vr_err err = VR_ERR_INIT;
-    if (cli_parse(c, "verify", o, 1, args, 1, 1) < 0)
-        return cli_usage("verify");
-    if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
-        return cli_fail(&err);
-    struct wsmc_key key = { "InstanceID", vm.rel_id };
-    struct wsmc_ref ref = {
-        .ns = WSMC_NS_OURS, .cls = "Vmr_ReplicationStatus", .keys = &key, .n_keys = 1
-    };
-    struct wsmc_arg a = { .name = "PointId", .value = point };
-    if (cli_invoke(c, c->local, &ref, "VerifyPoint", &a, point ? 1 : 0, "Verify", NULL, &err) < 0)
-        return cli_fail(&err);
-    cli_say(c, "The point was read whole and every block matches its digest.");
     return EXIT_OK;
 }

@@ -45,6 +45,11 @@
     P(floor_daily, NUM, 0, 0, 31, "points", "likewise: daily points")                              \
     P(floor_weekly, NUM, 0, 0, 26, "points", "likewise: weekly points")                            \
     P(freeze_seconds, NUM, 10, 1, 60, "s", "most time that a guest's file systems are held")       \
+    P(verify_days, NUM, 7, 0, 3650, "days",                                                        \
+      "in so many days everything is read and proven once, 0: only when asked for")                \
+    P(verify_rate, NUM, 0, 0, 1000000, "MiB/s", "limit of what is read for it, 0: none")           \
+    P(test_boot_seconds, NUM, 60, 1, 86400, "s",                                                   \
+      "a test machine that runs so long has proven that its point boots")                          \
     P(capture_hook, STR, "", 0, 0, "",                                                             \
       "program run while an instant is held: MACHINE LINEAGE EPOCH TARGET SOCKET EXPORT...")
 

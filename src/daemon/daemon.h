@@ -10,6 +10,7 @@
 #include "base/uuidmap.h"
 #include "cim/providers/host.h"
 #include "daemon/config.h"
+#include "daemon/proofplan.h"
 #include "hypervisor/hv.h"
 #include "replication/engine.h"
 #include "store/store.h"
@@ -36,6 +37,7 @@ struct machine_rt {
     struct xfer_progress *receiving; /* while a transfer comes in */
     struct rx *rx;                   /* likewise; receive.c */
     char *xml;                       /* definition sent by the primary, for MAKE_REPLICA */
+    struct proof proof;
     bool merging;                    /* RETENTION runs */
     bool merge_again;
     void (*after_merge)(void *arg); /* an effect that waits for the merge to end */
@@ -56,6 +58,8 @@ struct daemon {
     struct vr_exec *net_exec;
     struct vr_exec *auth_exec; /* logins: nobody waits for a peer to log in */
     struct vr_exec *xfer_exec; /* a thread for each slot */
+    struct vr_exec *proof_exec; /* slices: a held capture waits for them, so nothing else does */
+    unsigned slices;            /* that run */
     struct vr_exec *disk_exec; /* long work on this host's disks: merging, verifying */
     struct slots *slots;       /* who may send; slots.h */
     struct store *store;       /* store thread only */

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "daemon/fault.h"
 #include "daemon/messages.h"
+#include "daemon/proof.h"
 
 struct machine_rt *rt_get(struct daemon *d, const struct vr_uuid *machine)
 {
@@ -258,6 +259,7 @@ static void env_run(void *ctx, const struct rel *r, enum rel_fx_bit fx)
         write_text(d, "relationship", &r->machine, rel_encode(r), r);
         break;
     case FX_BIT_FORGET:
+        proof_forget(d, &r->machine);
         write_text(d, "relationship", &r->machine, NULL, r);
         break;
     case FX_BIT_CREATE_AT_PEER:
@@ -361,6 +363,7 @@ static void env_changed(void *ctx, const struct rel *before, const struct rel *a
             vr_log(VR_LOG_WARN, "job \"%s\" failed: %s", job_caption(job->type), job->err.msg);
         return;
     }
+    proof_changed(d, after);
     if (before->st != after->st)
         vr_log(VR_LOG_INFO, "machine %s: %s -> %s", after->name, rel_state_text(before->st),
                rel_state_text(after->st));

@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "daemon/messages.h"
+#include "daemon/proof.h"
 #include "daemon/slots.h"
 
 /* ---- machines ---- */
@@ -505,64 +506,6 @@ static int h_test_connection(void *ctx, const char *point, uint16_t port, const 
     return 0;
 }
 
-static void st_verify_prepare(void *arg);
-
-struct verify_task {
-    struct act_task a;
-    struct store_verify_input *in;
-};
-
-static void st_verify_prepare(void *arg)
-{
-    struct verify_task *v = arg;
-    store_verify_prepare(v->a.t.d->store, &v->a.machine, &v->a.point, &v->in, &v->a.t.err);
-}
-
-static void st_verify_save(void *arg)
-{
-    struct verify_task *v = arg;
-    store_verify_save(v->a.t.d->store, v->in, &v->a.t.err);
-}
-
-static void verify_work(struct task *t)
-{
-    struct verify_task *v = (struct verify_task *)t;
-    uint64_t blocks = 0, bad = 0;
-    store_call(t->d, st_verify_prepare, v);
-    if (t->err.kind != VR_OK)
-        return;
-    if (store_verify_run(v->in, &blocks, &bad, &t->err) == 0 && bad)
-        vr_fail(&t->err, VR_E_CORRUPT, 0,
-                "%" PRIu64 " of %" PRIu64 " blocks differ from what was received; do not fail over "
-                "to this point",
-                bad, blocks);
-    if (t->err.kind == VR_OK)
-        store_call(t->d, st_verify_save, v);
-    store_verify_free(v->in);
-}
-
-static int h_verify(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point,
-                    const char *owner, struct vr_uuid *ret_job, struct vr_err *err)
-{
-    struct daemon *d = ctx;
-    const struct store_point *pts = NULL;
-    size_t n = h_points(d, machine, &pts);
-    bool known = false;
-    for (size_t i = 0; i < n; i++)
-        known |= vr_point_eq(&pts[i].id, point);
-    if (!known)
-        return vr_fail(err, VR_E_NOTFOUND, 0, "there is no such recovery point on this host");
-    struct verify_task *v = vr_new(struct verify_task);
-    v->a.t.work = verify_work;
-    v->a.t.done = act_done;
-    v->a.machine = *machine;
-    v->a.point = *point;
-    v->a.job = engine_job_new(d->engine, JOB_VERIFY, machine, owner);
-    *ret_job = v->a.job;
-    task_run(d, d->disk_exec, &v->a.t);
-    return 0;
-}
-
 /* DER in base 64 is what stands between the lines of a PEM file. */
 static const char *cert_base64(const struct daemon *d)
 {
@@ -598,6 +541,6 @@ void host_init(struct daemon *d)
                              .pair = h_pair,
                              .unpair = h_unpair,
                              .power = h_power,
-                             .test_connection = h_test_connection,
-                             .verify = h_verify };
+                             .test_connection = h_test_connection };
+    verify_host(d);
 }

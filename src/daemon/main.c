@@ -20,6 +20,7 @@
 #include "cim/provider.h"
 #include "cim/watch.h"
 #include "daemon/daemon.h"
+#include "daemon/proof.h"
 #include "daemon/slots.h"
 #include "daemon/listen.h"
 #include "daemon/manage.h"
@@ -43,9 +44,12 @@ static int on_mail(sd_event_source *s, int fd, uint32_t revents, void *user)
 static int on_timer(sd_event_source *s, uint64_t usec, void *user)
 {
     struct daemon *d = user;
+    verify_tick(d);
     if (!d->stopping) {
         engine_tick(d->engine);
         host_providers_tick(d->prov);
+        scrub_tick(d);
+        testvm_tick(d);
         cim_watch_tick(d->cim, vr_mono_now());
         wsm_expire(d->wsm, vr_mono_now());
     }
@@ -185,7 +189,8 @@ static int load_state(struct daemon *d, struct vr_err *err)
 {
     if (store_open(d->cfg.state_dir, &d->store, err) < 0 || host_load_peers(d, err) < 0 ||
         store_doc_each(d->store, "relationship", load_rel, d, err) < 0 ||
-        store_doc_each(d->store, "job", load_job, d, err) < 0 || testvm_load(d, err) < 0)
+        store_doc_each(d->store, "job", load_job, d, err) < 0 || testvm_load(d, err) < 0 ||
+        proof_load(d, err) < 0)
         return -1;
     return 0;
 }
@@ -222,6 +227,7 @@ static int start(struct daemon *d, struct vr_err *err)
     d->auth_exec = vr_exec_new("auth", 2);
     d->xfer_exec = vr_exec_new("transfer", (int)d->cfg.transfers);
     d->disk_exec = vr_exec_new("disk", 4);
+    d->proof_exec = vr_exec_new("proof", PROOF_SLICES);
     d->slots = slots_new(d->cfg.transfers, d->cfg.transfers - (d->cfg.transfers + 3) / 4);
     d->hv = hv_libvirt_new(d->cfg.libvirt_uri, hv_dir, d->cfg.guard_dir, on_hv_event, d, err);
     if (!d->hv)
@@ -248,6 +254,7 @@ static void stop_captures(struct daemon *d)
         if (rt->sending)
             atomic_store(&rt->sending->cancel, true);
         rx_cancel(rt);
+        proof_stop(rt);
     }
 }
 

@@ -20,6 +20,8 @@ MSG_DEFINE(msg_reverse_reply, MSG_REVERSE_REPLY)
 MSG_DEFINE(msg_port, MSG_PORT)
 MSG_DEFINE(msg_status, MSG_STATUS)
 MSG_DEFINE(msg_status_reply, MSG_STATUS_REPLY)
+MSG_DEFINE(msg_prove, MSG_PROVE)
+MSG_DEFINE(msg_prove_reply, MSG_PROVE_REPLY)
 MSG_DEFINE(msg_transfer, MSG_TRANSFER)
 
 struct msg_settings msg_from_settings(const struct rel_settings *s)

@@ -15,6 +15,7 @@ enum call_type {
     CALL_REVERSE = 4,  /* msg_reverse -> msg_reverse_reply */
     CALL_STATUS = 5,   /* msg_status -> msg_status_reply */
     CALL_PORT = 6,     /* msg_port -> nothing: where the caller listens now */
+    CALL_PROVE = 7,    /* msg_prove -> msg_prove_reply */
 };
 
 #define MSG_DISK(X)                       \
@@ -95,6 +96,30 @@ enum call_type {
     X(5, UUID, OPT, lineage)  \
     X(6, U64, OPT, newest_epoch)
 
+/* What the primary read at the instant of a point, to be compared with what the replica reads.
+ * digests: 16 bytes for each block from `first` on; all zero: the block is zeros. ends: 1 with
+ * these blocks a pass over all disks ends, 2 and all of it was compared with this point. clean: no
+ * block of the pass differed. */
+#define MSG_PROVE(X)                      \
+    X(1, UUID, REQ, machine)              \
+    X(2, UUID, REQ, lineage)              \
+    X(3, U64, REQ, epoch)                 \
+    X(4, STR, REQ, target, VR_TARGET_MAX) \
+    X(5, U64, OPT, first)                 \
+    X(6, BYTES, REQ, digests, 1048576)    \
+    X(7, U8, OPT, ends)                   \
+    X(8, BOOL, OPT, clean)
+
+/* bad: blocks that differ; known: of them those that were known before; rot: of them those in which
+ * the replica's own image does not hold what it received; ranges: (offset u64, length u64)* of
+ * them, the first 4096. */
+#define MSG_PROVE_REPLY(X) \
+    X(1, U64, OPT, bad)    \
+    X(2, U64, OPT, known)  \
+    X(3, U64, OPT, rot)    \
+    X(4, U64, OPT, points) \
+    X(5, BYTES, OPT, ranges, 65536)
+
 /* Opening message of a transfer. */
 #define MSG_TRANSFER(X)                                                                  \
     X(1, UUID, REQ, machine)                                                             \
@@ -120,6 +145,8 @@ MSG_DECLARE(msg_reverse_reply, MSG_REVERSE_REPLY)
 MSG_DECLARE(msg_port, MSG_PORT)
 MSG_DECLARE(msg_status, MSG_STATUS)
 MSG_DECLARE(msg_status_reply, MSG_STATUS_REPLY)
+MSG_DECLARE(msg_prove, MSG_PROVE)
+MSG_DECLARE(msg_prove_reply, MSG_PROVE_REPLY)
 MSG_DECLARE(msg_transfer, MSG_TRANSFER)
 
 struct rel;

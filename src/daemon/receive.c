@@ -16,6 +16,7 @@
 #include "daemon/diverge.h"
 #include "daemon/fault.h"
 #include "daemon/messages.h"
+#include "daemon/proof.h"
 #include "daemon/service.h"
 #include "hypervisor/domxml.h"
 
@@ -271,6 +272,8 @@ int on_peer_call(void *ctx, const struct xport_peer *from, uint16_t type, const 
         ctl_call(d, ask_status, &a);
         return msg_status_reply_encode(&a.r, reply, err);
     }
+    case CALL_PROVE:
+        return proof_peer(d, from, body, n, reply, err);
     default:
         return vr_fail(err, VR_E_UNSUPPORTED, 0,
                        "host %s does not know call %u; is its version (%s) older?",
@@ -416,7 +419,8 @@ static int rx_receive(struct rx *x, struct vr_stream *s)
                                      .digests = sd->digests,
                                      .parent_digests = (const char *const *)sd->parent_digests,
                                      .n_parent_digests = sd->n_parent_digests,
-                                     .parents_complete = sd->parents_complete };
+                                     .parents_complete = sd->parents_complete,
+                                     .wanted = &sd->wanted };
         snprintf(disks[i].target, sizeof disks[i].target, "%s", sd->target);
     }
     struct xfer_recv r = {

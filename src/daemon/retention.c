@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "daemon/fault.h"
+#include "daemon/proof.h"
 
 /* ---- RETENTION ---- */
 struct merge_task {
@@ -59,6 +60,10 @@ static void refresh(void *arg)
 static void merge_work(struct task *t)
 {
     struct merge_task *m = (struct merge_task *)t;
+    if (proof_repair(t)) { /* first what is wrong, then what is too much */
+        m->did = true;
+        return;
+    }
     store_call(t->d, st_merge_prepare, m);
     /* Points were given up; the copying may take long. */
     struct refresh *r = vr_new(struct refresh);

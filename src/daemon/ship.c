@@ -13,6 +13,7 @@
 #include "daemon/diverge.h"
 #include "daemon/fault.h"
 #include "daemon/messages.h"
+#include "daemon/proof.h"
 #include "daemon/slots.h"
 
 /* ---- capture ---- */
@@ -136,6 +137,12 @@ static void end_done(struct task *t)
     finish_effect(t->d, &t->r.machine, &ev);
 }
 
+static void end_begin(void *arg)
+{
+    struct end_task *e = arg;
+    task_run(e->t.d, e->t.d->hv_exec, &e->t);
+}
+
 void fx_end_capture(struct daemon *d, const struct rel *r, bool keep)
 {
     struct machine_rt *rt = rt_get(d, &r->machine);
@@ -146,9 +153,12 @@ void fx_end_capture(struct daemon *d, const struct rel *r, bool keep)
     e->cap = rt->capture;
     e->keep = keep;
     e->stale = rt->stale_checkpoints;
+    e->t.d = d;
     rt->capture = NULL;
     slots_release(d->slots, &r->machine);
-    task_run(d, d->hv_exec, &e->t);
+    /* The point is there and its instant is still held: the moment to compare. */
+    if (!keep || !e->cap || !proof_slice(d, r, e->cap, end_begin, e))
+        end_begin(e);
 }
 
 /* ---- ship ---- */

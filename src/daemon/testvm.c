@@ -26,6 +26,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "daemon/fault.h"
+#include "store/proof.h"
 
 enum { TESTS_MAX = 64, AGAIN_US = 2000000, SETTLE_TRIES = 250, SETTLE_MS = 20 };
 
@@ -580,6 +581,48 @@ static void recover_later(struct daemon *d, const struct vr_uuid *uuid)
     sd_event_now(d->loop, CLOCK_MONOTONIC, &now);
     if (sd_event_add_time(d->loop, &s, CLOCK_MONOTONIC, now + AGAIN_US, 100000, on_again, d) < 0)
         vr_log(VR_LOG_ERROR, "a test machine is removed at the next start only");
+}
+
+/* ---- proof that a point boots ---- */
+static void booted_work(struct task *t)
+{
+    struct test_task *x = (struct test_task *)t;
+    store_proof_booted(t->d->store, &x->test.machine, &x->test.point, x->when, &t->err);
+}
+
+static void booted_done(struct task *t)
+{
+    struct test_task *x = (struct test_task *)t;
+    if (t->err.kind != VR_OK)
+        vr_log_err(VR_LOG_WARN, "noting that a test machine ran", &t->err);
+    else
+        vr_log(VR_LOG_INFO, "test machine %s ran for %u s: its recovery point %" PRIu64 " boots",
+               x->test.name, t->d->cfg.test_boot_seconds, x->test.point.epoch);
+    host_refresh_points(t->d, &x->test.machine);
+}
+
+void testvm_tick(struct daemon *d)
+{
+    struct testvms *l = tests_of(d);
+    struct mono_ms now = vr_mono_now();
+    for (size_t i = 0; i < l->n; i++) {
+        struct host_test *v = &l->v[i];
+        const struct hv_machine *m = host_machine(d, &v->uuid);
+        if (!m || m->power != HV_POWER_RUNNING)
+            v->running.ms = 0;
+        else if (!v->running.ms)
+            v->running = now;
+        if (v->booted || !v->running.ms ||
+            now.ms - v->running.ms < (int64_t)d->cfg.test_boot_seconds * 1000)
+            continue;
+        v->booted = true;
+        struct test_task *x = vr_new(struct test_task);
+        x->t.work = booted_work;
+        x->t.done = booted_done;
+        x->test = *v;
+        x->when = vr_wall_now();
+        task_run(d, d->store_exec, &x->t);
+    }
 }
 
 void testvm_host(struct daemon *d)

@@ -11,6 +11,9 @@
 int testvm_load(struct daemon *d, struct vr_err *err);
 /* testvm_host() - offer the providers the functions for test machines, after host_init(). */
 void testvm_host(struct daemon *d);
+/* testvm_tick() - look whether test machines have run long enough to prove that their points boot;
+ * every now and then. */
+void testvm_tick(struct daemon *d);
 /* testvm_recover() - begin to remove those that are not whole. Once at start, when workers run. */
 void testvm_recover(struct daemon *d);
 

@@ -68,6 +68,8 @@ ACTION(create)
     r->lineage = ev->lineage;
     r->epoch = 0;
     r->has_acked = r->tracked = r->has_newest = r->seed = r->committed = r->diverged = false;
+    r->bad_blocks = 0;
+    r->bad_open = false;
     r->lost = VR_LOST_NOT;
     r->seeded_start = false;
     memset(&r->acked, 0, sizeof r->acked);
@@ -355,6 +357,7 @@ ACTION(rx_committed)
     r->last_kind = ev->kind;
     if (ev->kind == VR_POINT_APPLICATION)
         r->last_app_time = ev->wall;
+    r->bad_open = false; /* what was wanted is part of every transfer */
     r->seed = r->diverged = false;
     rel_copy_disks(r, ev);
     r->last = ev->moved;

@@ -200,7 +200,7 @@ ACTION(shipped)
         r->last_app_time = ev->wall;
     r->flow.phase = FLOW_RETIRE;
     r->failures = 0;
-    r->seeded_start = r->diverged = false;
+    r->seeded_start = r->diverged = r->bad_open = false;
     vr_err_clear(&r->last_err);
     r->last = ev->moved;
     r->stat_ok++;

@@ -174,7 +174,11 @@ void engine_job_end(struct engine *e, const struct vr_uuid *id, const struct vr_
 {
     struct job *j = find_job(e, id);
     if (j)
-        job_finish(e, j, err ? JOB_EXCEPTION : JOB_COMPLETED, err);
+        job_finish(e, j,
+                   !err                          ? JOB_COMPLETED
+                   : err->kind == VR_E_CANCELLED ? JOB_TERMINATED
+                                                 : JOB_EXCEPTION,
+                   err);
 }
 
 void engine_job_percent(struct engine *e, const struct vr_uuid *id, uint16_t percent)
@@ -568,18 +572,33 @@ int engine_rx_open(struct engine *e, const struct vr_uuid *machine, struct rel_e
     return 0;
 }
 
-int engine_reset_stats(struct engine *e, const struct vr_uuid *machine, struct vr_err *err)
+static struct item *find_replicated(struct engine *e, const struct vr_uuid *machine,
+                                    struct vr_err *err)
 {
     struct item *it = find(e, machine);
-    if (!it || rel_mode(&it->r) == REL_MODE_NONE) /* a relationship in the making is not written */
-        return vr_fail(err, VR_E_STATE, 0, "the machine is not replicated");
+    if (it && rel_mode(&it->r) != REL_MODE_NONE)
+        return it;
+    vr_fail(err, VR_E_STATE, 0, "the machine is not replicated");
+    return NULL;
+}
+
+static int write_down(struct engine *e, struct item *it)
+{
+    order(it, FX_BIT_PERSIST, &it->r, NULL, (struct mono_ms){ 0 });
+    drain(e, it);
+    return 0;
+}
+
+int engine_reset_stats(struct engine *e, const struct vr_uuid *machine, struct vr_err *err)
+{
+    struct item *it = find_replicated(e, machine, err);
+    if (!it)
+        return -1;
     it->r.stat_start = e->env.wall(e->env.ctx);
     it->r.stat_ok = it->r.stat_miss = it->r.stat_net_fail = it->r.stat_fail = 0;
     it->r.stat_app_fail = 0;
     it->r.stat_bytes = it->r.stat_max_bytes = it->r.stat_ms = it->r.stat_max_ms = 0;
-    order(it, FX_BIT_PERSIST, &it->r, NULL, (struct mono_ms){ 0 });
-    drain(e, it);
-    return 0;
+    return write_down(e, it);
 }
 
 void engine_port_moved(struct engine *e, const char *peer, uint16_t from, uint16_t to)
@@ -592,18 +611,15 @@ void engine_port_moved(struct engine *e, const char *peer, uint16_t from, uint16
         if (!there || it->r.set.recovery_port != from)
             continue;
         it->r.set.recovery_port = to;
-        order(it, FX_BIT_PERSIST, &it->r, NULL, (struct mono_ms){ 0 });
-        drain(e, it);
+        write_down(e, it);
     }
 }
 
 int engine_set_floor(struct engine *e, const struct vr_uuid *machine, const struct rel_keep *floor,
                      struct vr_err *err)
 {
-    struct item *it = find(e, machine);
-    if (!it || rel_mode(&it->r) == REL_MODE_NONE)
-        return vr_fail(err, VR_E_STATE, 0, "the machine is not replicated");
-    if (rel_keep_check(floor, err) < 0)
+    struct item *it = find_replicated(e, machine, err);
+    if (!it || rel_keep_check(floor, err) < 0)
         return -1;
     struct rel before = it->r;
     it->r.floor = *floor;
@@ -622,8 +638,32 @@ void engine_rename(struct engine *e, const struct vr_uuid *machine, const char *
     snprintf(it->r.name, sizeof it->r.name, "%s", name);
     if (rel_mode(&it->r) == REL_MODE_NONE)
         return; /* in the making: not written yet */
-    order(it, FX_BIT_PERSIST, &it->r, NULL, (struct mono_ms){ 0 });
-    drain(e, it);
+    write_down(e, it);
+}
+
+/* ---- differences ---- */
+int engine_differs(struct engine *e, const struct vr_uuid *machine, uint64_t blocks, bool open,
+                   const char *text, struct vr_err *err)
+{
+    struct item *it = find_replicated(e, machine, err);
+    if (!it)
+        return -1;
+    it->r.bad_blocks += blocks;
+    it->r.bad_open |= open;
+    it->r.bad_since = e->env.wall(e->env.ctx);
+    snprintf(it->r.bad_text, sizeof it->r.bad_text, "%s", text);
+    return write_down(e, it);
+}
+
+int engine_acknowledge(struct engine *e, const struct vr_uuid *machine, struct vr_err *err)
+{
+    struct item *it = find_replicated(e, machine, err);
+    if (!it)
+        return -1;
+    it->r.bad_blocks = 0;
+    it->r.bad_open = false;
+    it->r.bad_text[0] = 0;
+    return write_down(e, it);
 }
 
 /* ---- start ---- */

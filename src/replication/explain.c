@@ -172,6 +172,9 @@ static void put_value(struct out *o, const struct rel_facts *f, char which)
     case 'U':
         put(o, "%s", known(f->plain_disks));
         break;
+    case 'V':
+        put(o, "%s", r->bad_text);
+        break;
     case 'T':
         put(o, "%s", known(f->tests));
         break;

@@ -24,29 +24,30 @@ enum job_state {
 };
 
 /* JobType. src:[contract.md A.12] JT(NAME, number, caption, cancellable) */
-#define JOB_TYPES(JT)                                                    \
-    JT(SERVICE_SETTINGS, 90, "Modifying replication settings", false)    \
-    JT(CREATE, 91, "Creating replication relationship", false)           \
-    JT(MODIFY, 92, "Modifying replication relationship settings", false) \
-    JT(REMOVE, 93, "Removing replication relationship", false)           \
-    JT(START_IR, 94, "Starting in-band initial replication", true)       \
-    JT(IMPORT, 95, "Importing initial replica", false)                   \
-    JT(STATE_CHANGE, 96, "Changing replication state", false)            \
-    JT(FAILOVER, 97, "Initiating failover", false)                       \
-    JT(REVERT, 98, "Reverting failover", false)                          \
-    JT(COMMIT, 99, "Committing failover", false)                         \
-    JT(PREPARE, 100, "Initiating synced replication", false)             \
-    JT(TEST_REPLICA, 102, "Initiating test replica", false)              \
-    JT(DESTROY_TEST, 103, "Destroying virtual machine", false)           \
-    JT(REVERSE, 104, "Reversing replication relationship", false)        \
-    JT(SEND_DELTA, 105, "Sending delta", false)                          \
-    JT(RESYNC, 107, "Resynchronizing replication", true)                 \
-    JT(TEST_CONNECTION, 115, "Testing replication connection", false)    \
-    JT(START_SEEDED, 117, "Starting seeded initial replication", true)   \
-    JT(RESET_STATS, 119, "Resetting replication statistics", false)      \
-    JT(PAIR, 1000, "Pairing with a host", false)                         \
-    JT(POWER, 1001, "Changing machine state", false)                     \
-    JT(VERIFY, 1002, "Verifying a recovery point", true)                 \
+#define JOB_TYPES(JT)                                                       \
+    JT(SERVICE_SETTINGS, 90, "Modifying replication settings", false)       \
+    JT(CREATE, 91, "Creating replication relationship", false)              \
+    JT(MODIFY, 92, "Modifying replication relationship settings", false)    \
+    JT(REMOVE, 93, "Removing replication relationship", false)              \
+    JT(START_IR, 94, "Starting in-band initial replication", true)          \
+    JT(IMPORT, 95, "Importing initial replica", false)                      \
+    JT(STATE_CHANGE, 96, "Changing replication state", false)               \
+    JT(FAILOVER, 97, "Initiating failover", false)                          \
+    JT(REVERT, 98, "Reverting failover", false)                             \
+    JT(COMMIT, 99, "Committing failover", false)                            \
+    JT(PREPARE, 100, "Initiating synced replication", false)                \
+    JT(TEST_REPLICA, 102, "Initiating test replica", false)                 \
+    JT(DESTROY_TEST, 103, "Destroying virtual machine", false)              \
+    JT(REVERSE, 104, "Reversing replication relationship", false)           \
+    JT(SEND_DELTA, 105, "Sending delta", false)                             \
+    JT(RESYNC, 107, "Resynchronizing replication", true)                    \
+    JT(TEST_CONNECTION, 115, "Testing replication connection", false)       \
+    JT(START_SEEDED, 117, "Starting seeded initial replication", true)      \
+    JT(RESET_STATS, 119, "Resetting replication statistics", false)         \
+    JT(PAIR, 1000, "Pairing with a host", false)                            \
+    JT(POWER, 1001, "Changing machine state", false)                        \
+    JT(VERIFY, 1002, "Verifying", true)                                     \
+    JT(VERIFY_NOTE, 1090, "Noting what is known of recovery points", false) \
     JT(PIN, 1010, "Pinning a recovery point", false)
 
 enum job_type {

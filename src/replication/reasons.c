@@ -40,6 +40,16 @@ WHY(cannot_send)
     return is_primary(f) && f->r->failures >= FAILURES_TO_TELL;
 }
 
+WHY(differs)
+{
+    return f->r->bad_blocks && f->r->bad_open;
+}
+
+WHY(differed)
+{
+    return f->r->bad_blocks && !f->r->bad_open;
+}
+
 WHY(machine_gone)
 {
     return is_primary(f) && f->machine_gone;

@@ -27,6 +27,7 @@ enum rel_event_type {
 };
 
 #define VR_LOST_TEXT 256
+#define VR_BAD_TEXT 400
 
 /* How many recovery points are kept; docs/store.md section 5. */
 struct rel_keep {
@@ -144,6 +145,12 @@ struct rel {
                              comparison has made up for it */
     struct wall_us lost_at;
     char lost_text[VR_LOST_TEXT]; /* what was found */
+
+    /* A proof found a difference (docs/decisions/0006-proof.md), until somebody acknowledges. */
+    uint64_t bad_blocks;       /* 0: nothing to tell */
+    bool bad_open;             /* the newest point still shows them */
+    struct wall_us bad_since;
+    char bad_text[VR_BAD_TEXT]; /* what was found */
 
     /* statistics of the monitoring window src:[contract.md A.7] */
     struct wall_us stat_start;

@@ -97,7 +97,8 @@ static int insert(struct commit *c, struct vr_err *err)
             return -1;
         if (c->empty[i] ? layer_drop(st, l, err) < 0
                         : db_run(st->db, err, "UPDATE layer SET role = ? WHERE id = ?", "ii",
-                                 (int64_t)ROLE_CHAIN, l->id) < 0)
+                                 (int64_t)ROLE_CHAIN, l->id) < 0 ||
+                              proof_received(st, &c->point.machine, l, err) < 0)
             return -1;
     }
     return db_run(st->db, err, "DELETE FROM stage WHERE machine = ?", "u", &c->point.machine);

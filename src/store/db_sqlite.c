@@ -13,7 +13,7 @@
 
 #include "base/alloc.h"
 
-#define SCHEMA_VERSION 2
+#define SCHEMA_VERSION 3
 enum { BUSY_MS = 10000 };
 
 struct db {

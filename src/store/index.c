@@ -127,7 +127,12 @@ int store_index_run(struct store_index *ix, const atomic_bool *cancel, struct vr
         if (digestlog_open(d->table, d->size, true, &log, err) < 0)
             return vr_err_wrap(err, "indexing %s", d->path);
         struct reading rd = { log, cancel };
-        if (image_scan(d->path, d->format, &ix->hold->cancel, on_block, &rd, &size, err) < 0 ||
+        struct image_scan what = { .path = d->path,
+                                   .format = d->format,
+                                   .cancel = &ix->hold->cancel,
+                                   .fn = on_block,
+                                   .ctx = &rd };
+        if (image_scan(&what, &size, err) < 0 ||
             digestlog_sync(log, err) < 0)
             return vr_err_wrap(err, "indexing %s", d->path);
         if (size != d->size)

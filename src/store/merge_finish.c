@@ -62,6 +62,9 @@ static int change_rows(struct store *st, const struct vr_uuid *machine, const st
         db_run(st->db, err, "UPDATE point_disk SET layer = ? WHERE layer = ?", "ii", m->lower.id,
                m->upper.id) < 0 ||
         db_run(st->db, err, "DELETE FROM merge WHERE machine = ?", "u", machine) < 0 ||
+        /* What was wrong in upper is wrong in lower now. Of what it covers, repair looks again. */
+        db_run(st->db, err, "UPDATE OR REPLACE damage SET layer = ? WHERE layer = ?", "ii",
+               m->lower.id, m->upper.id) < 0 ||
         db_run(st->db, err, "DELETE FROM layer WHERE id = ?", "i", m->upper.id) < 0)
         return -1;
     if (!m->upper.adopted && trash_add(st, m->upper.path, TRASH_DELETE, err) < 0)
@@ -96,7 +99,7 @@ int merge_complete(struct store *st, const struct vr_uuid *machine, struct vr_er
 
 int merges_settle(struct store *st, const struct vr_uuid *machine, struct vr_err *err)
 {
-    if (hold_merges_stop(st, machine, err) < 0)
+    if (hold_merges_stop(st, machine, err) < 0 || repair_complete(st, machine, err) < 0)
         return -1;
     return merge_complete(st, machine, err);
 }

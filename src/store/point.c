@@ -58,7 +58,9 @@ int store_points(struct store *st, const struct vr_uuid *machine, struct store_p
     vr_auto(db_rows_free) struct db_rows *r = db_select(
         st->db, err,
         "SELECT lineage, epoch, instant, received, kind, bytes, digest, pinned,"
-        " coalesce(moment, instant) FROM point WHERE machine = ? AND listed = 1 ORDER BY seq",
+        " coalesce(moment, instant), q.verified, q.how, q.quarantine, q.since, q.bad,"
+        " q.acknowledged, q.booted FROM point LEFT JOIN proof q ON q.point = seq"
+        " WHERE machine = ? AND listed = 1 ORDER BY seq",
         "u", machine);
     struct store_point *v = NULL;
     size_t n = 0;
@@ -74,6 +76,13 @@ int store_points(struct store *st, const struct vr_uuid *machine, struct store_p
             .bytes = (uint64_t)db_int(r, 5),
             .pins = (unsigned)db_int(r, 7),
             .moment = { db_int(r, 8) },
+            .proof = { .verified = { db_int(r, 9) },
+                       .how = (enum store_proof_how)db_int(r, 10),
+                       .quarantine = (enum store_quarantine)db_int(r, 11),
+                       .since = { db_int(r, 12) },
+                       .bad = (uint64_t)db_int(r, 13),
+                       .acknowledged = db_int(r, 14) != 0,
+                       .booted = { db_int(r, 15) } },
         };
         snprintf(p->digest, sizeof p->digest, "%s", db_text(r, 6));
     }

@@ -101,13 +101,19 @@ static void keep_newest_app(struct store_point *p, size_t n)
         }
 }
 
+/* Wrong blocks were found in it, and nobody has seen that yet. */
+static bool is_held(const struct store_point *p)
+{
+    return p->proof.quarantine == STORE_QUARANTINED && !p->proof.acknowledged;
+}
+
 void store_retention_apply(struct store_point *p, size_t n, const struct store_retention *r)
 {
     if (n == 0)
         return;
     size_t kept = 0, least = r->least ? r->least : 1;
     for (size_t i = 0; i < n; i++) {
-        p[i].why = p[i].pins ? STORE_WHY_PINNED : 0;
+        p[i].why = (p[i].pins ? STORE_WHY_PINNED : 0) | (is_held(&p[i]) ? STORE_WHY_QUARANTINE : 0);
         p[i].goes.us = 0;
     }
     keep(&p[n - 1], STORE_WHY_NEWEST, 0);
@@ -125,6 +131,6 @@ void store_retention_apply(struct store_point *p, size_t n, const struct store_r
             kept++;
         }
     for (size_t i = 0; i < n; i++)
-        if (p[i].pins || p[i].why & (STORE_WHY_APP | STORE_WHY_LEAST))
+        if (p[i].pins || p[i].why & (STORE_WHY_APP | STORE_WHY_LEAST | STORE_WHY_QUARANTINE))
             p[i].goes.us = 0;
 }

@@ -32,6 +32,7 @@ void store_stage_free(struct store_stage *sg)
         for (size_t k = 0; k < d->n_parent_digests; k++)
             free(d->parent_digests[k]);
         free(d->parent_digests);
+        extents_done(&d->wanted);
     }
     free(sg->disks);
     hold_release(s->hold);
@@ -300,7 +301,8 @@ static int describe_disk(const struct opening *o, const struct layer_row *l,
         return 0;
     }
     vr_autolayers struct layers below = { 0 };
-    if (layers_below(o->st->db, l->below, &below, err) < 0)
+    if (layers_below(o->st->db, l->below, &below, err) < 0 ||
+        proof_wanted(o->st, &o->chain->machine, l->target, l->size, &d->wanted, err) < 0)
         return -1;
     tables_paths(&below, &d->parent_digests, &d->n_parent_digests, &d->parents_complete);
     return 0;

@@ -40,7 +40,7 @@ static int lock_dir(const char *dir, int *ret_fd, struct vr_err *err)
 
 static int recover(struct store *st, struct vr_err *err)
 {
-    if (merge_recover(st, err) < 0 || stage_recover(st, err) < 0 || failover_recover(st, err) < 0)
+    if (merge_recover(st, err) < 0 || repair_recover(st, err) < 0 || stage_recover(st, err) < 0 || failover_recover(st, err) < 0)
         return vr_err_wrap(err, "recovery of %s", st->dir);
     /* What cannot be deleted now stays marked: no reason to refuse service. */
     struct vr_err e = VR_ERR_INIT;

@@ -61,6 +61,29 @@ bool store_chain_exists(struct store *st, const struct vr_uuid *machine);
 int store_chain_drop(struct store *st, const struct vr_uuid *machine, bool delete_files,
                      struct vr_err *err);
 
+/* What a point's content was compared with. */
+enum store_proof_how {
+    STORE_PROOF_NONE,
+    STORE_PROOF_DIGESTS, /* its digest tables, which came with the data */
+    STORE_PROOF_PRIMARY, /* the primary's disks, at the instant of the point */
+};
+/* store/proof.h, docs/decisions/0006-proof.md */
+enum store_quarantine {
+    STORE_SOUND,
+    STORE_QUARANTINED, /* holds wrong blocks: not to be failed over to */
+    STORE_RELEASED,    /* and somebody wants it all the same */
+    STORE_REPAIRED,    /* they have been put right */
+};
+struct store_proof {
+    struct wall_us verified; /* last comparison without a difference; 0 never */
+    enum store_proof_how how;
+    enum store_quarantine quarantine;
+    struct wall_us since;  /* of the quarantine */
+    uint64_t bad;          /* blocks */
+    bool acknowledged;     /* somebody knows about it */
+    struct wall_us booted; /* a test machine of it ran; 0 never */
+};
+
 struct store_point {
     struct vr_point_id id;
     struct wall_us instant;  /* what moment of the primary it shows */
@@ -71,6 +94,7 @@ struct store_point {
     char digest[65]; /* SHA-256 hex over (target, block, digest)* of the whole point; "" while
                         unknown */
     unsigned pins;   /* enum store_pin bits */
+    struct store_proof proof;
     /* Filled in by store_retention_apply() only: */
     unsigned why;        /* enum store_why bits; 0: it goes with the next merge */
     struct wall_us goes; /* not before this moment; 0: no time can be told */
@@ -110,6 +134,8 @@ struct store_stage_disk {
     char **parent_digests; /* digest tables below it, newest first */
     size_t n_parent_digests;
     bool parents_complete; /* these tables together know every non-hole block of the parent */
+    struct extents wanted; /* bytes that are wrong below: the sender shall ship them whatever it
+                              thinks (proof.h) */
 };
 struct store_stage {
     struct vr_uuid machine;
@@ -196,6 +222,7 @@ enum store_why {
     STORE_WHY_DAILY = 32,
     STORE_WHY_WEEKLY = 64,
     STORE_WHY_LEAST = 128,
+    STORE_WHY_QUARANTINE = 256, /* wrong blocks were found, and nobody has acknowledged */
 };
 /* store_retention_apply() - the rule of retention (docs/store.md section 5): fill in why and goes
  * of
@@ -226,23 +253,32 @@ void store_interrupt(struct store *st);
 /* ---- proof ---- */
 /* Verifying a point: prepare on the store thread (the point is held: it cannot be given up and its
  * files do not change until the input is freed), run on any worker, save on the store thread, free
- * anywhere.
+ * anywhere. proof.h has more.
  * store_verify_run() - read every block of the point's disks and compare with the digest tables.
- *   *ret_blocks counts blocks that were compared, *ret_bad those that differ; blocks without a
- * known digest are read but not compared. Long. Errors: VR_E_IO, VR_E_CORRUPT, VR_E_CANCELLED.
+ *   *ret_blocks counts blocks that were compared, *ret_bad those that differ or cannot be read;
+ * blocks without a known digest are read but not compared. Long. Errors: VR_E_IO, VR_E_CORRUPT,
+ *   VR_E_CANCELLED.
  * store_verify_digest() - the point's digest from the tables alone, without reading the images.
  *   VR_E_STATE when they do not know everything: then run() finds it.
- * store_verify_save() - after a run() without bad blocks: note the digest it found in the point's
- *   row (struct store_point.digest). Otherwise nothing happens.
+ * store_verify_save() - note what was found. Nothing bad: that the point was compared with @how and
+ *   the digest that a run() found. Otherwise the damage, and the points that show it are
+ * quarantined.
+ *   @ret (may be NULL): what was not known before.
  * store_verify_cancel() - a run() on another thread ends soon with VR_E_CANCELLED. Any thread. */
 struct store_verify_input;
+struct store_noted {
+    size_t points;   /* that are quarantined now and were not */
+    uint64_t blocks; /* that are known to be wrong now and were not */
+};
 int store_verify_prepare(struct store *st, const struct vr_uuid *machine,
                          const struct vr_point_id *p, struct store_verify_input **ret,
                          struct vr_err *err);
 int store_verify_run(struct store_verify_input *v, uint64_t *ret_blocks, uint64_t *ret_bad,
                      struct vr_err *err);
 int store_verify_digest(struct store_verify_input *v, char out[65], struct vr_err *err);
-int store_verify_save(struct store *st, const struct store_verify_input *v, struct vr_err *err);
+int store_verify_save(struct store *st, const struct store_verify_input *v,
+                      enum store_proof_how how, struct wall_us now, struct store_noted *ret,
+                      struct vr_err *err);
 void store_verify_cancel(struct store_verify_input *v);
 void store_verify_free(struct store_verify_input *v);
 VR_DEFINE_CLEANUP(struct store_verify_input, store_verify_free)

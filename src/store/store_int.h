@@ -169,10 +169,23 @@ struct retain_time {
 /* retain_place() - the moment of a new point @p, given the one before it (NULL: none). Pure. */
 void retain_place(const struct retain_time *before, struct retain_time *p);
 
+/* ---- proof.c ---- */
+/* proof_wanted() - add the blocks of a disk of @size bytes that the newest point shows wrong.
+ * proof_received() - layer @l of a stage becomes one of the chain: what it holds is wanted no more; in
+ * a transaction. */
+int proof_wanted(struct store *st, const struct vr_uuid *machine, const char *target, uint64_t size,
+                 struct extents *ret, struct vr_err *err);
+int proof_received(struct store *st, const struct vr_uuid *machine, const struct layer_row *l,
+                   struct vr_err *err);
+
 /* ---- parts of recovery ---- */
 int stage_recover(struct store *st, struct vr_err *err);
 int failover_recover(struct store *st, struct vr_err *err);
 int merge_recover(struct store *st, struct vr_err *err);
+int repair_recover(struct store *st, struct vr_err *err);
+/* repair_complete() - finish a repair of @machine whose rows are there already. Nothing to do is
+ * success. */
+int repair_complete(struct store *st, const struct vr_uuid *machine, struct vr_err *err);
 /* stage_drop_rows() - forget the stage of a machine, its files become trash; in a transaction. */
 int stage_drop_rows(struct store *st, const struct vr_uuid *machine, struct vr_err *err);
 

@@ -670,7 +670,7 @@ static void digest(struct fixture *f, char run[65], char tables[65], uint64_t wa
     ok(store_verify_prepare(f->st, &f->m, &f->newest, &v, &err));
     ok(store_verify_run(v, &blocks, &bad, &err));
     ok(store_verify_digest(v, tables, &err));
-    ok(store_verify_save(f->st, v, &err));
+    ok(store_verify_save(f->st, v, STORE_PROOF_DIGESTS, (struct wall_us){ 7 }, NULL, &err));
     store_verify_free(v);
     assert_int_equal(bad, want_bad);
     assert_true(blocks > 0);

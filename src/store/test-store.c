@@ -118,6 +118,9 @@ static void test_older_is_brought_up(void **state)
     static const char *const back[] = { "ALTER TABLE point DROP COLUMN steady",
                                         "ALTER TABLE point DROP COLUMN moment",
                                         "ALTER TABLE point DROP COLUMN ours",
+                                        "DROP TABLE proof",
+                                        "DROP TABLE damage",
+                                        "DROP TABLE repair",
                                         "PRAGMA user_version=1" };
     assert_int_equal(db_run(db, &e, "INSERT INTO chain VALUES(?,'/x','',0,0,NULL,NULL)", "u", &m),
                      0);

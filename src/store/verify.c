@@ -6,35 +6,23 @@
 
 #include "base/alloc.h"
 #include "base/codec.h"
+#include "store/proof_int.h"
 #include "store/scan.h"
 #include "store/sha256_gnutls.h"
 #include "store/tables.h"
-
-struct verify_disk {
-    char target[VR_TARGET_MAX];
-    char *path;
-    char format[16];
-    uint64_t size;
-    char **tables;
-    size_t n_tables;
-    bool complete;
-};
-
-struct store_verify_input {
-    struct hold *hold;
-    int64_t seq;
-    struct verify_disk *disks; /* in the byte order of their targets */
-    size_t n_disks;
-    char digest[65]; /* "" until everything was read and nothing was bad */
-};
+#include "transfer/blockread.h"
 
 /* The state of reading one disk. */
 struct pass {
+    struct store_verify_input *v;
     const struct verify_disk *disk;
     struct tables tables;
     struct sha256 *sha;
     uint64_t next; /* first block not looked at yet */
-    uint64_t blocks, bad;
+    uint64_t blocks;
+    /* a slice: */
+    const struct vr_digest *theirs; /* NULL: not one */
+    uint64_t first;
 };
 
 /* ---- the digest of a point ---- */
@@ -82,41 +70,54 @@ static int check_zeros(struct pass *p, uint64_t end, struct vr_err *err)
         if (tables_get(&p->tables, block, p->disk->size, &d, &bytes, err) < 0)
             return -1;
         p->blocks++;
-        p->bad += !is_zero_digest(&d, bytes);
+        if (!is_zero_digest(&d, bytes))
+            bad_add(&p->v->bad, p->disk->target, block, true);
         p->next = block + 1;
     }
     p->next = end;
     return 0;
 }
 
-static bool all_zero(const uint8_t *p, size_t n)
+/* Does the image hold what the tables say? 1 yes, 0 no, -1 error. *ret_known: they say something.
+ */
+static int as_told(const struct pass *p, uint64_t block, const uint8_t *data, size_t n,
+                   const struct vr_digest *have, bool zero, bool *ret_known, struct vr_err *err)
 {
-    return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
+    struct vr_digest want, part = *have;
+    uint64_t bytes = 0;
+    int rc = tables_get(&p->tables, block, p->disk->size, &want, &bytes, err);
+    if (rc < 0)
+        return -1;
+    *ret_known = rc > 0 || p->tables.complete;
+    if (rc == 0) /* unknown, or zeros */
+        return !p->tables.complete || zero;
+    if (bytes < n)
+        part = vr_digest_block(data, (size_t)bytes);
+    return memcmp(want.b, part.b, sizeof want.b) == 0 &&
+           blockread_all_zero(data + bytes, n - (size_t)bytes);
 }
 
 static int check_block(void *ctx, uint64_t block, const uint8_t *data, size_t n, struct vr_err *err)
 {
     struct pass *p = ctx;
-    struct vr_digest want, have = vr_digest_block(data, n);
-    uint64_t bytes = 0;
-    bool zero = all_zero(data, n);
     if (check_zeros(p, block, err) < 0)
         return -1;
     p->next = block + 1;
-    int rc = tables_get(&p->tables, block, p->disk->size, &want, &bytes, err);
-    if (rc < 0 || (!zero && sha_block(p->sha, block, &have, err) < 0))
-        return -1;
-    if (rc == 0) { /* unknown, or zeros */
-        p->blocks += p->tables.complete;
-        p->bad += p->tables.complete && !zero;
+    atomic_fetch_add(&p->v->done, n);
+    if (!data) {
+        p->blocks++;
+        bad_add(&p->v->bad, p->disk->target, block, true);
         return 0;
     }
-    if (bytes < n)
-        have = vr_digest_block(data, (size_t)bytes);
-    bool same = memcmp(want.b, have.b, sizeof want.b) == 0;
-    p->blocks++;
-    p->bad += !same || !all_zero(data + bytes, n - (size_t)bytes);
-    return 0;
+    struct vr_digest have = vr_digest_block(data, n);
+    bool zero = blockread_all_zero(data, n), known = false;
+    if (!zero && sha_block(p->sha, block, &have, err) < 0)
+        return -1;
+    int rc = as_told(p, block, data, n, &have, zero, &known, err);
+    p->blocks += known;
+    if (rc == 0)
+        bad_add(&p->v->bad, p->disk->target, block, true);
+    return rc < 0 ? -1 : 0;
 }
 
 static int verify_disk(struct store_verify_input *v, const struct verify_disk *d, struct pass *p,
@@ -128,8 +129,15 @@ static int verify_disk(struct store_verify_input *v, const struct verify_disk *d
     p->disk = d;
     p->next = 0;
     int rc = sha_disk(p->sha, d, err);
+    struct image_scan what = { .path = d->path,
+                               .format = d->format,
+                               .cancel = &v->hold->cancel,
+                               .bytes_per_second = v->pace,
+                               .tolerant = true,
+                               .fn = check_block,
+                               .ctx = p };
     if (rc == 0)
-        rc = image_scan(d->path, d->format, &v->hold->cancel, check_block, p, &size, err);
+        rc = image_scan(&what, &size, err);
     if (rc == 0 && size != d->size)
         rc = vr_fail(err, VR_E_CORRUPT, 0, "the image has %llu bytes instead of %llu",
                      (unsigned long long)size, (unsigned long long)d->size);
@@ -147,15 +155,102 @@ int store_verify_run(struct store_verify_input *v, uint64_t *ret_blocks, uint64_
     vr_auto(sha256_free) struct sha256 *sha = sha256_new(err);
     if (!sha)
         return -1;
-    struct pass p = { .sha = sha };
+    struct pass p = { .v = v, .sha = sha };
+    uint64_t before = v->bad.total;
     for (size_t i = 0; i < v->n_disks; i++)
         if (verify_disk(v, &v->disks[i], &p, err) < 0)
             return -1;
-    if (p.bad == 0)
+    if (v->bad.total == 0)
         sha256_hex(sha, v->digest);
     *ret_blocks = p.blocks;
-    *ret_bad = p.bad;
+    *ret_bad = v->bad.total - before;
     return 0;
+}
+
+/* ---- a slice ---- */
+
+static const struct vr_digest zeros; /* the other host's word for a block of zeros */
+
+static bool as_theirs(const struct pass *p, uint64_t block, const struct vr_digest *have)
+{
+    return memcmp(&p->theirs[block - p->first], have, sizeof *have) == 0;
+}
+
+/* Blocks [p->next, end) read as zeros here. */
+static int slice_zeros(struct pass *p, uint64_t end, struct vr_err *err)
+{
+    for (; p->next < end; p->next++) {
+        struct vr_digest want;
+        uint64_t bytes = 0;
+        int rc = tables_get(&p->tables, p->next, p->disk->size, &want, &bytes, err);
+        if (rc < 0)
+            return -1;
+        bool rot = rc > 0 && !is_zero_digest(&want, bytes);
+        if (rot || !as_theirs(p, p->next, &zeros))
+            bad_add(&p->v->bad, p->disk->target, p->next, rot);
+    }
+    return 0;
+}
+
+static int slice_block(void *ctx, uint64_t block, const uint8_t *data, size_t n, struct vr_err *err)
+{
+    struct pass *p = ctx;
+    if (slice_zeros(p, block, err) < 0)
+        return -1;
+    p->next = block + 1;
+    if (!data) {
+        bad_add(&p->v->bad, p->disk->target, block, true);
+        return 0;
+    }
+    struct vr_digest have = vr_digest_block(data, n);
+    bool zero = blockread_all_zero(data, n), known = false;
+    int rc = as_told(p, block, data, n, &have, zero, &known, err);
+    if (rc < 0)
+        return -1;
+    if (rc == 0 || !as_theirs(p, block, zero ? &zeros : &have))
+        bad_add(&p->v->bad, p->disk->target, block, rc == 0);
+    return 0;
+}
+
+static int read_slice(struct store_verify_input *v, struct pass *p, uint64_t end,
+                      struct vr_err *err)
+{
+    const struct verify_disk *d = p->disk;
+    vr_auto(vnbd_close) struct vnbd *nbd = NULL;
+    if (image_open(d->path, d->format, &v->hold->cancel, &nbd, err) < 0)
+        return -1;
+    if (vnbd_size(nbd) != d->size)
+        return vr_fail(err, VR_E_CORRUPT, 0, "the image has %llu bytes instead of %llu",
+                       (unsigned long long)vnbd_size(nbd), (unsigned long long)d->size);
+    struct blockread r = { .nbd = nbd,
+                           .cancel = &v->hold->cancel,
+                           .bytes_per_second = v->pace,
+                           .tolerant = true,
+                           .fn = slice_block,
+                           .ctx = p };
+    return blockread_run(&r, p->first, end, err) < 0 ? -1 : slice_zeros(p, end, err);
+}
+
+int store_verify_slice(struct store_verify_input *v, const char *target, uint64_t first,
+                       const struct vr_digest *theirs, size_t n, struct vr_err *err)
+{
+    const struct verify_disk *d = NULL;
+    for (size_t i = 0; i < v->n_disks; i++)
+        if (!strcmp(v->disks[i].target, target))
+            d = &v->disks[i];
+    if (!d)
+        return vr_fail(err, VR_E_INVAL, 0, "the point has no disk %s", target);
+    uint64_t blocks = (d->size + VR_BLOCK_SIZE - 1) / VR_BLOCK_SIZE;
+    if (n == 0 || first >= blocks || n > blocks - first)
+        return vr_fail(err, VR_E_INVAL, 0, "disk %s has %llu blocks, compared were %llu from %llu",
+                       target, (unsigned long long)blocks, (unsigned long long)n,
+                       (unsigned long long)first);
+    struct pass p = { .v = v, .disk = d, .next = first, .first = first, .theirs = theirs };
+    if (tables_open(d->tables, d->n_tables, d->complete, &p.tables, err) < 0)
+        return -1;
+    int rc = read_slice(v, &p, first + n, err);
+    tables_done(&p.tables);
+    return rc < 0 ? vr_err_wrap(err, "disk %s", target) : 0;
 }
 
 /* ---- the digest from the tables alone ---- */
@@ -213,8 +308,25 @@ void store_verify_free(struct store_verify_input *v)
         free(v->disks[i].path);
     }
     free(v->disks);
+    free(v->bad.v);
     hold_release(v->hold);
     free(v);
+}
+
+const struct store_bad_list *store_verify_bad(const struct store_verify_input *v)
+{
+    return &v->bad;
+}
+
+void store_verify_pace(struct store_verify_input *v, uint64_t bytes_per_second)
+{
+    v->pace = bytes_per_second;
+}
+
+unsigned store_verify_percent(const struct store_verify_input *v)
+{
+    uint64_t done = atomic_load(&v->done);
+    return v->total && done < v->total ? (unsigned)((double)done * 100 / (double)v->total) : 99;
 }
 
 void store_verify_cancel(struct store_verify_input *v)
@@ -234,6 +346,7 @@ static int add_disk(struct store *st, struct store_verify_input *v, const char *
     snprintf(d->format, sizeof d->format, "%s", l.v[0].format);
     d->path = vr_strdup(l.v[0].path);
     d->size = l.v[0].size;
+    v->total += d->size;
     tables_paths(&l, &d->tables, &d->n_tables, &d->complete);
     return 0;
 }
@@ -244,9 +357,9 @@ static int by_target(const void *a, const void *b)
     return strcmp(x->target, y->target);
 }
 
-int store_verify_prepare(struct store *st, const struct vr_uuid *machine,
-                         const struct vr_point_id *p, struct store_verify_input **ret,
-                         struct vr_err *err)
+static int prepare(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
+                   int (*calm)(struct store *st, const struct vr_uuid *machine, struct vr_err *err),
+                   struct store_verify_input **ret, struct vr_err *err)
 {
     int64_t seq = 0;
     char name[64], id[VR_UUID_STR];
@@ -255,7 +368,7 @@ int store_verify_prepare(struct store *st, const struct vr_uuid *machine,
         return vr_fail(err, VR_E_NOTFOUND, 0, "%s has no recovery point %s/%llu",
                        machine_name(machine, name), vr_uuid_fmt(&p->lineage, id),
                        (unsigned long long)p->epoch);
-    if (rc < 0 || merges_settle(st, machine, err) < 0)
+    if (rc < 0 || calm(st, machine, err) < 0)
         return -1;
     vr_autofree char(*t)[VR_TARGET_MAX] = NULL;
     size_t n = 0;
@@ -264,6 +377,7 @@ int store_verify_prepare(struct store *st, const struct vr_uuid *machine,
     vr_auto(store_verify_free) struct store_verify_input *v = vr_new(struct store_verify_input);
     v->hold = hold_new(st, HOLD_READ, machine, seq);
     v->seq = seq;
+    v->machine = *machine;
     v->disks = vr_new0(n, sizeof *v->disks);
     for (size_t i = 0; i < n; i++)
         if (add_disk(st, v, t[i], err) < 0)
@@ -273,13 +387,16 @@ int store_verify_prepare(struct store *st, const struct vr_uuid *machine,
     return 0;
 }
 
-int store_verify_save(struct store *st, const struct store_verify_input *v, struct vr_err *err)
+int store_verify_prepare(struct store *st, const struct vr_uuid *machine,
+                         const struct vr_point_id *p, struct store_verify_input **ret,
+                         struct vr_err *err)
 {
-    if (!v->digest[0])
-        return 0;
-    if (store_begin(st, "digest", err) < 0)
-        return -1;
-    int rc =
-        db_run(st->db, err, "UPDATE point SET digest = ? WHERE seq = ?", "si", v->digest, v->seq);
-    return store_end(st, "digest", rc, err);
+    return prepare(st, machine, p, merges_settle, ret, err);
+}
+
+int store_slice_prepare(struct store *st, const struct vr_uuid *machine,
+                        const struct vr_point_id *p, struct store_verify_input **ret,
+                        struct vr_err *err)
+{
+    return prepare(st, machine, p, merge_yield, ret, err);
 }

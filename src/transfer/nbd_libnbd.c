@@ -106,12 +106,13 @@ static int connect_image(struct vnbd *n, const struct vnbd_config *cfg, struct n
     if (access(cfg->image, cfg->writable ? R_OK | W_OK : R_OK) < 0)
         return vr_fail(err, errno == ENOENT ? VR_E_NOFILE : VR_E_IO, errno, "cannot open %s",
                        cfg->image);
+    vr_autofree char *format = vr_printf("--format=%s", cfg->format ? cfg->format : "qcow2");
     /* No --persistent: it ends when we close the connection, also by dying. */
     const char *argv[16] = { "env",
                              "MALLOC_MMAP_THRESHOLD_=33554432",
                              "MALLOC_TRIM_THRESHOLD_=67108864",
                              "qemu-nbd",
-                             "--format=qcow2",
+                             format,
                              "--detect-zeroes=off",
                              "--aio=threads" };
     size_t a = 7;

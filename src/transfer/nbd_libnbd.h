@@ -19,8 +19,9 @@ struct vnbd_config {
     const char *socket;
     const char *export_name;
     const char *dirty_context; /* asked for besides base:allocation; NULL: none */
-    /* ...or an image file (qcow2), opened by a qemu-nbd that ends with the handle or with us. */
+    /* ...or an image file, opened by a qemu-nbd that ends with the handle or with us. */
     const char *image;
+    const char *format; /* image only; NULL: qcow2 */
     bool writable;   /* image only */
     bool want_depth; /* image only: tell what the top layer itself holds */
     int connections; /* wanted; fewer when the server does not allow several */

@@ -2,7 +2,7 @@
 /* The receiver's first words: what it has. Three kinds of blocks are told of:
  *   held    the layer holds it durably, with this digest;
  *   doubt   the layer holds something there but no digest: written by a try that broke before its
- *           data was durable. The sender sends such a block again whatever else it thinks, since
+ *           data was durable; or a proof found that what lies below is wrong. The sender sends such a block again whatever else it thinks, since
  *           "not mentioned" would leave the remains of another instant in the new point;
  *   parent  (on request) the newest table below knows this digest.
  * Runs on the caller's thread before the pipeline starts. */
@@ -87,6 +87,24 @@ static int find_doubt(struct recv_disk *d, struct vr_err *err)
     return rc;
 }
 
+/* Of what is wanted, what the layer does not hold yet. */
+static int doubt_wanted(struct recv_disk *d, struct vr_err *err)
+{
+    for (size_t i = 0; i < d->x->wanted->n; i++) {
+        const struct extent *e = &d->x->wanted->v[i];
+        uint64_t end = blocks_of(e->offset + e->length);
+        for (uint64_t b = e->offset / VR_BLOCK_SIZE; b < end; b++) {
+            struct vr_digest held;
+            int got = digestlog_get(d->slots, b, &held, err);
+            if (got < 0)
+                return -1;
+            if (!got)
+                extents_add(&d->doubt, b * VR_BLOCK_SIZE, VR_BLOCK_SIZE);
+        }
+    }
+    return 0;
+}
+
 static int open_disk(struct recv_ctx *c, size_t i, struct vr_err *err)
 {
     struct recv_disk *d = &c->disks[i];
@@ -96,7 +114,9 @@ static int open_disk(struct recv_ctx *c, size_t i, struct vr_err *err)
         return -1;
     d->n_unsettled = (size_t)(blocks_of(d->x->size) / 65536 + 1);
     d->unsettled = vr_new0(d->n_unsettled, sizeof *d->unsettled);
-    return find_doubt(d, err);
+    if (find_doubt(d, err) < 0)
+        return -1;
+    return d->x->wanted ? doubt_wanted(d, err) : 0;
 }
 
 /* ---- telling ---- */

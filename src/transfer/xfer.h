@@ -87,6 +87,9 @@ struct xfer_recv_disk {
     /* These tables know every block of the parent that is not a hole: a zero block that none of
      * them knows is equal already (XFER_COMPARE). */
     bool parents_complete;
+    /* What lies below is known to be wrong there: told as doubt, so that the sender ships it. May be
+     * NULL; borrowed. */
+    const struct extents *wanted;
 };
 
 struct xfer_recv {

@@ -31,6 +31,13 @@ static void live(struct world *w)
     w_cycle(w, m, 6);
     w_merge(w, m, 2); /* below the pinned point, too */
     w_pin(w, m, &pinned, false);
+    /* The same bytes in two layers, and the lower one rots. */
+    w_cycle(w, m, 20);
+    struct vr_point_id rots = m->newest;
+    w_cycle(w, m, 36);
+    w_cycle(w, m, 20);
+    w_rot(w, m, &rots);
+    w_repair(w, m);
     struct vr_point_id older = m->newest;
     w_cycle(w, m, 7);
     w_half_stage(w, m, 8);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "store/proof.h"
 
 #define ok(call)                                                         \
     do {                                                                 \
@@ -239,4 +240,45 @@ void w_drop(struct world *w, struct mach *m)
     m->must_overlay = false;
     forgive(m, 0);
     ok(store_chain_drop(w->st, &m->id, true, &err));
+}
+
+void w_rot(struct world *w, struct mach *m, const struct vr_point_id *p)
+{
+    vr_autofree char *path = NULL;
+    ok(store_point_image(w->st, &m->id, p, "vda", &path, &err));
+    w_known(m, p)->rotten = true;
+    const char *argv[] = { "qemu-io", "-f", "qcow2", "-c", "write -P 77 256k 64k", path, NULL };
+    td_run(argv);
+}
+
+static void scrub(struct world *w, struct mach *m)
+{
+    struct store_scrub_at at = { 0 };
+    struct store_noted noted;
+    uint64_t bytes = 0;
+    bool pass = false;
+    while (!pass) {
+        struct store_scrub *s = NULL;
+        ok(store_scrub_prepare(w->st, &m->id, &at, UINT64_MAX, &s, &err));
+        if (!s)
+            _exit(3);
+        ok(store_scrub_run(s, &err));
+        ok(store_scrub_finish(w->st, s, vr_wall_now(), &at, &pass, &bytes, &noted, &err));
+    }
+}
+
+void w_repair(struct world *w, struct mach *m)
+{
+    struct store_repair *r = NULL;
+    size_t blocks = 0, points = 0;
+    scrub(w, m);
+    ok(store_repair_prepare(w->st, &m->id, &r, &err));
+    if (!r)
+        _exit(4);
+    ok(store_repair_run(r, &err));
+    ok(store_repair_finish(w->st, r, &blocks, &points, &err));
+    if (blocks != 1 || points != 1)
+        _exit(5);
+    for (size_t i = 0; i < m->n_known; i++)
+        m->known[i].rotten = false;
 }

@@ -15,6 +15,7 @@ struct known_point {
     struct td_disk d[DISKS];
     bool must; /* listed, or something was lost */
     bool pinned;
+    bool rotten; /* its bytes were damaged and are being repaired: it may show either */
 };
 
 struct mach {
@@ -54,6 +55,10 @@ void w_cancel(struct world *w, struct mach *m);
 void w_become(struct world *w, struct mach *m);
 void w_return(struct world *w, struct mach *m);
 void w_drop(struct world *w, struct mach *m);
+/* w_rot() - damage block 4 in the layer of point @p. w_repair() - find and repair it: the right
+ * bytes are in a newer layer. */
+void w_rot(struct world *w, struct mach *m, const struct vr_point_id *p);
+void w_repair(struct world *w, struct mach *m);
 void w_doc(struct world *w, const char *text);
 /* w_known() - what point @id must show, NULL if the test never made it. */
 struct known_point *w_known(struct mach *m, const struct vr_point_id *id);

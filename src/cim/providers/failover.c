@@ -21,6 +21,8 @@ int svc_failover(struct call *c, struct vr_err *err)
             return vr_fail(err, VR_E_INVAL, 0,
                            "SnapshotSettingData: \"%.80s\" is no recovery point of machine %s",
                            id ? id : "", vm.name);
+        if (pt && proof_offers(&vm, pt, err) < 0)
+            return -1;
         ev.latest = false;
         if (pt)
             ev.point = pt->id;

@@ -40,8 +40,20 @@ struct host_test {
     struct vr_uuid job;     /* that made it */
     struct vr_point_id point;
     char name[VR_NAME_MAX];
-    bool ready; /* made, and not being destroyed */
-    bool busy;  /* that is just being done */
+    bool ready;             /* made, and not being destroyed */
+    bool busy;              /* that is just being done */
+    struct mono_ms running; /* since when it runs without a stop; 0: it does not */
+    bool booted;            /* it has run long enough */
+};
+
+/* Proof that both hosts hold the same. */
+struct host_proof {
+    bool running;            /* a pass has begun */
+    uint16_t percent;        /* of it; primary */
+    struct wall_us last;     /* end of the last pass, 0 never */
+    uint64_t last_bad;       /* blocks that differed in it */
+    struct wall_us scrubbed; /* all that is held was last read and compared; replica, 0 never */
+    bool unsupported;        /* the other host does not know how */
 };
 
 struct host {
@@ -86,8 +98,19 @@ struct host {
                  struct vr_uuid *ret_job, struct vr_err *err);
     int (*test_connection)(void *ctx, const char *point, uint16_t port, const char *owner,
                            struct vr_uuid *ret_job, struct vr_err *err);
+    /* @point NULL, on a primary: compare everything with the replica. Else, on a replica: read that
+     * point and compare it with what was received. */
     int (*verify)(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point,
                   const char *owner, struct vr_uuid *ret_job, struct vr_err *err);
+    /* May be NULL, as the three below: end a job made by verify. */
+    int (*cancel)(void *ctx, const struct vr_uuid *job, struct vr_err *err);
+    /* Somebody knows about the differences that were found. Offer a quarantined point. */
+    int (*acknowledge)(void *ctx, const struct vr_uuid *machine, const char *owner,
+                       struct vr_uuid *ret_job, struct vr_err *err);
+    int (*release)(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point,
+                   const char *owner, struct vr_uuid *ret_job, struct vr_err *err);
+    /* How far the proof of a machine is; false: nothing is known. */
+    bool (*proof)(void *ctx, const struct vr_uuid *machine, struct host_proof *ret);
 
     /* Pin a recovery point for the user or lift that pin; the job ends when it is written. */
     int (*pin)(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point, bool on,

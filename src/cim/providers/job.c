@@ -36,10 +36,9 @@ static bool failed(const struct job *j)
     return j->state == JOB_EXCEPTION || j->state == JOB_TERMINATED;
 }
 
-/* Cancelling is only known for what the engine does itself. */
-static bool cancellable(const struct job *j)
+static bool cancellable(const struct host_providers *p, const struct job *j)
 {
-    return job_cancellable(j) && j->type != JOB_VERIFY;
+    return job_cancellable(j) && (j->type != JOB_VERIFY || p->h->cancel);
 }
 
 static const char *status_text(const struct job *j)
@@ -107,7 +106,7 @@ struct cim_inst *job_inst(const struct host_providers *p, const struct job *j)
     cim_inst_set_uint(in, P(JOBSTATE), j->state);
     /* Numbers of ours are no JobType that a client could know. */
     cim_inst_set_uint(in, P(JOBTYPE), j->type < 1000 ? j->type : 0);
-    cim_inst_set_bool(in, P(CANCELLABLE), cancellable(j));
+    cim_inst_set_bool(in, P(CANCELLABLE), cancellable(p, j));
     return in;
 }
 
@@ -163,9 +162,11 @@ static int cancel(struct call *c, struct vr_err *err)
 
     if (target(c, &j, err) < 0)
         return -1;
-    if (!cancellable(&j))
+    if (!cancellable(c->p, &j))
         return vr_fail(err, VR_E_STATE, 0, "job \"%s\" cannot be cancelled%s", job_caption(j.type),
                        job_over(&j) ? ": it is over" : "");
+    if (j.type == JOB_VERIFY)
+        return c->p->h->cancel(c->p->h->ctx, &j.id, err);
     return engine_job_cancel(c->p->h->engine, &j.id, err);
 }
 

@@ -125,9 +125,10 @@ static const struct {
     unsigned bit;
     const char *text;
 } reasons[] = {
-    { STORE_WHY_NEWEST, "newest" }, { STORE_WHY_APP, "application" },
-    { STORE_WHY_EVERY, "every" },   { STORE_WHY_HOURLY, "hourly" },
-    { STORE_WHY_DAILY, "daily" },   { STORE_WHY_WEEKLY, "weekly" },
+    { STORE_WHY_NEWEST, "newest" },         { STORE_WHY_APP, "application" },
+    { STORE_WHY_EVERY, "every" },           { STORE_WHY_HOURLY, "hourly" },
+    { STORE_WHY_DAILY, "daily" },           { STORE_WHY_WEEKLY, "weekly" },
+    { STORE_WHY_QUARANTINE, "quarantine" },
 };
 
 static void set_retention(struct cim_inst *in, const struct store_point *pt)
@@ -164,6 +165,7 @@ static bool emit_points(const struct host_providers *p, const struct vm *vm, str
         cim_inst_set_uint(in, POINT(BYTES), v[i].bytes);
         cim_inst_set_str(in, POINT(DIGEST), v[i].digest[0] ? v[i].digest : NULL);
         set_retention(in, &v[i]);
+        proof_set_point(&v[i], in);
         if (!cim_emit(sink, in))
             return false;
     }
@@ -182,19 +184,36 @@ static enum cim_status get(void *ctx, const struct cim_caller *who, const struct
     return get_vm(ctx, path, emit_points, ret, err);
 }
 
+static int target_point(struct call *c, struct vm *vm, const struct store_point **ret,
+                        struct vr_err *err)
+{
+    struct vr_uuid uuid;
+
+    if (vr_uuid_parse(cim_inst_str(c->target, POINT(MACHINEIDENTIFIER)), &uuid, err) < 0 ||
+        !vm_find(c->p, &uuid, vm))
+        return vr_fail(err, VR_E_UNAVAIL, 0, "the machine is gone");
+    *ret = vm_point(c->p, vm, cim_inst_str(c->target, POINT(INSTANCEID)));
+    return *ret ? 0 : vr_fail(err, VR_E_STATE, 0, "the recovery point is gone");
+}
+
+static int release(struct call *c, struct vr_err *err)
+{
+    const struct store_point *pt;
+    struct vm vm;
+
+    return target_point(c, &vm, &pt, err) < 0 ? -1 : point_release(c, &vm, pt, err);
+}
+
 static int change_pin(struct call *c, bool on, struct vr_err *err)
 {
     const struct host *h = c->p->h;
-    struct vr_uuid uuid, job;
+    const struct store_point *pt;
+    struct vr_uuid job;
     struct vm vm;
 
-    if (vr_uuid_parse(cim_inst_str(c->target, POINT(MACHINEIDENTIFIER)), &uuid, err) < 0 ||
-        !vm_find(c->p, &uuid, &vm))
-        return vr_fail(err, VR_E_UNAVAIL, 0, "the machine is gone");
-    const struct store_point *pt = vm_point(c->p, &vm, cim_inst_str(c->target, POINT(INSTANCEID)));
-    if (!pt)
-        return vr_fail(err, VR_E_STATE, 0, "the recovery point is gone");
-    if (h->pin(h->ctx, &uuid, &pt->id, on, c->who->name, &job, err) < 0)
+    if (target_point(c, &vm, &pt, err) < 0)
+        return -1;
+    if (h->pin(h->ctx, &vm.uuid, &pt->id, on, c->who->name, &job, err) < 0)
         return -1;
     call_job(c, &job);
     return 0;
@@ -213,6 +232,7 @@ static int unpin(struct call *c, struct vr_err *err)
 static const struct method point_methods[] = {
     { CIM_M_VMR_RECOVERYPOINT_PIN, CIM_ROLE_OPERATOR, pin },
     { CIM_M_VMR_RECOVERYPOINT_UNPIN, CIM_ROLE_ADMIN, unpin },
+    { CIM_M_VMR_RECOVERYPOINT_RELEASE, CIM_ROLE_OPERATOR, release },
 };
 
 static enum cim_status invoke_point(void *ctx, const struct cim_caller *who,

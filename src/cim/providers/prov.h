@@ -251,6 +251,16 @@ int svc_revert(struct call *c, struct vr_err *err);
 int svc_test(struct call *c, struct vr_err *err);
 int vsms_destroy(struct call *c, struct vr_err *err);
 int vsms_summary(struct call *c, struct vr_err *err);
+/* ---- proof.c ---- */
+/* proof_set_status() / proof_set_point() - properties of Vmr_ReplicationStatus, Vmr_RecoveryPoint.
+ * proof_offers() - VR_E_STATE when the point is quarantined. The others are methods. */
+void proof_set_status(const struct host_providers *p, const struct vm *vm, struct cim_inst *in);
+void proof_set_point(const struct store_point *pt, struct cim_inst *in);
+int proof_offers(const struct vm *vm, const struct store_point *pt, struct vr_err *err);
+int status_verify(struct call *c, const struct vm *vm, struct vr_err *err);
+int status_acknowledge(struct call *c, const struct vm *vm, struct vr_err *err);
+int point_release(struct call *c, const struct vm *vm, const struct store_point *pt,
+                  struct vr_err *err);
 /* status_test() - method TestFailover of Vmr_ReplicationStatus for machine @vm. */
 int status_test(struct call *c, const struct vm *vm, struct vr_err *err);
 int svc_commit(struct call *c, struct vr_err *err);

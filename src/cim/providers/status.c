@@ -90,6 +90,7 @@ static bool emit_status(const struct host_providers *p, const struct vm *vm, str
     cim_inst_set_str(in, P(APPLICATIONCONSISTENTERROR), r->app_note[0] ? r->app_note : NULL);
     set_next(r, now, in);
     explain_set(p, vm, in);
+    proof_set_status(p, vm, in);
     cim_inst_set_uint(in, P(INTERVALSECONDS), r->set.interval_s);
     return cim_emit(sink, in);
 }
@@ -158,30 +159,16 @@ static int set_interval(struct call *c, struct vr_err *err)
 
 static int verify(struct call *c, struct vr_err *err)
 {
-    const struct host *h = c->p->h;
-    const char *id = cim_args_str(c->args, "PointId");
-    const struct store_point *pt;
-    struct vr_uuid job;
     struct vm vm;
 
-    if (target(c->p, c->target, &vm, err) < 0)
-        return -1;
-    if (rel_mode(vm.rel) != REL_MODE_REPLICA)
-        return vr_fail(err, VR_E_STATE, 0,
-                       "machine %s has no recovery points here: they are held "
-                       "on the replica",
-                       vm.name);
-    const struct store_point *all = NULL;
-    size_t n = vm_points(c->p, &vm, &all);
-    /* Without a name the newest one. */
-    pt = id ? vm_point(c->p, &vm, id) : n ? &all[n - 1] : NULL;
-    if (!pt)
-        return vr_fail(err, VR_E_INVAL, 0, "\"%.80s\" is no recovery point of machine %s",
-                       id ? id : "", vm.name);
-    if (h->verify(h->ctx, &vm.uuid, &pt->id, c->who->name, &job, err) < 0)
-        return -1;
-    call_job(c, &job);
-    return 0;
+    return target(c->p, c->target, &vm, err) < 0 ? -1 : status_verify(c, &vm, err);
+}
+
+static int acknowledge(struct call *c, struct vr_err *err)
+{
+    struct vm vm;
+
+    return target(c->p, c->target, &vm, err) < 0 ? -1 : status_acknowledge(c, &vm, err);
 }
 
 static int test_failover(struct call *c, struct vr_err *err)
@@ -196,6 +183,7 @@ static const struct method methods[] = {
     { CIM_M_VMR_REPLICATIONSTATUS_SYNCNOW, CIM_ROLE_OPERATOR, sync_now },
     { CIM_M_VMR_REPLICATIONSTATUS_SETINTERVAL, CIM_ROLE_ADMIN, set_interval },
     { CIM_M_VMR_REPLICATIONSTATUS_VERIFYPOINT, CIM_ROLE_OPERATOR, verify },
+    { CIM_M_VMR_REPLICATIONSTATUS_ACKNOWLEDGE, CIM_ROLE_OPERATOR, acknowledge },
 };
 
 static enum cim_status invoke(void *ctx, const struct cim_caller *who, const struct cim_inst *in,

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Arithmetic, written form and words of proof. Pure. Any thread. */
+#include "daemon/proofplan.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+uint64_t proof_budget(uint64_t total, uint32_t days, int64_t elapsed_s, uint64_t least)
+{
+    double period = (double)days * 86400;
+    if (!days || elapsed_s <= 0 || !total)
+        return 0;
+    double part = (double)elapsed_s / period;
+    uint64_t due = part >= 1 ? total : (uint64_t)((double)total * part);
+    return due >= least || due >= total ? due : 0;
+}
+
+char *proof_encode(const struct proof_state *s)
+{
+    return vr_printf("1 %u %" PRIu64 " %" PRId64 " %" PRIu64 " %" PRId64 " %" PRId64 " %" PRIu64
+                     " %" PRId64 " %" PRIu64 " %" PRId64 " %" PRId64,
+                     s->disk, s->block, s->began.us, s->bad, s->slice.us, s->last.us, s->last_bad,
+                     s->layer, s->layer_block, s->scrub_piece.us, s->scrub_last.us);
+}
+
+int proof_decode(const char *text, struct proof_state *ret, struct vr_err *err)
+{
+    struct proof_state s = { .disk = 0 };
+    if (sscanf(text,
+               "1 %" SCNu32 " %" SCNu64 " %" SCNd64 " %" SCNu64 " %" SCNd64 " %" SCNd64 " %" SCNu64
+               " %" SCNd64 " %" SCNu64 " %" SCNd64 " %" SCNd64,
+               &s.disk, &s.block, &s.began.us, &s.bad, &s.slice.us, &s.last.us, &s.last_bad,
+               &s.layer, &s.layer_block, &s.scrub_piece.us, &s.scrub_last.us) != 11)
+        return vr_fail(err, VR_E_CORRUPT, 0, "a written state of proof cannot be read");
+    *ret = s;
+    return 0;
+}
+
+void proof_text(const struct proof_diff *d, char *out, size_t size)
+{
+    char where[96];
+    snprintf(where, sizeof where,
+             "%" PRIu64 " block%s of disk %.31s (the first at byte %" PRIu64 ")", d->blocks,
+             d->blocks == 1 ? "" : "s", d->target, d->first * VR_BLOCK_SIZE);
+    if (d->rot == d->blocks)
+        snprintf(out, size,
+                 "%s changed on host %.64s after they had been received; %" PRIu64
+                 " recovery points that show them are quarantined.",
+                 where, d->replica, d->points);
+    else
+        snprintf(out, size,
+                 "%s differ between the primary and host %.64s at point %" PRIu64
+                 ": the primary's disk changed there without its change map. The point is "
+                 "quarantined; older ones hold the earlier content.",
+                 where, d->replica, d->epoch);
+}

@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What is known about the content of points: rows of proof and damage. docs/store.md section 10.
+ * Store thread; reads digest tables. */
+#include "store/proof_int.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "store/tables.h"
+
+void bad_add(struct store_bad_list *l, const char *target, uint64_t block, bool rot)
+{
+    l->total++;
+    if (l->n == STORE_BAD_MAX)
+        return;
+    if (l->n % 64 == 0)
+        l->v = vr_grow(l->v, l->n + 64, sizeof *l->v);
+    struct store_bad *b = &l->v[l->n++];
+    *b = (struct store_bad){ .block = block, .rot = rot };
+    snprintf(b->target, sizeof b->target, "%s", target);
+}
+
+/* ---- one disk of the chain, from the newest point down, with its tables ---- */
+
+struct view {
+    char target[VR_TARGET_MAX];
+    struct layers l;
+    struct digestlog **logs; /* opened when they are wanted */
+};
+
+static void view_done(struct view *w)
+{
+    for (size_t i = 0; w->logs && i < w->l.n; i++)
+        digestlog_free(w->logs[i]);
+    free(w->logs);
+    layers_done(&w->l);
+    *w = (struct view){ .logs = NULL };
+}
+#define vr_autoview __attribute__((cleanup(view_done)))
+
+static int view_open(struct store *st, int64_t newest, const char *target, struct view *w,
+                     struct vr_err *err)
+{
+    int64_t top = 0;
+    snprintf(w->target, sizeof w->target, "%s", target);
+    if (point_top(st->db, newest, target, &top, err) < 0 ||
+        layers_below(st->db, top, &w->l, err) < 0)
+        return -1;
+    w->logs = vr_new0(w->l.n, sizeof *w->logs);
+    return 0;
+}
+
+/* Where a layer is; -1: not here. */
+static int index_of(const struct view *w, int64_t layer)
+{
+    for (size_t i = 0; i < w->l.n; i++)
+        if (w->l.v[i].id == layer)
+            return (int)i;
+    return -1;
+}
+
+/* Does the table of layer @i hold the block? 1, 0 (or nothing is known), -1 error. */
+static int holds(struct view *w, size_t i, uint64_t block, struct vr_err *err)
+{
+    const struct layer_row *l = &w->l.v[i];
+    struct vr_digest d;
+    if (l->known == KNOWN_NONE || !l->digests)
+        return 0;
+    if (!w->logs[i] && digestlog_open(l->digests, 0, false, &w->logs[i], err) < 0)
+        return -1;
+    return digestlog_get(w->logs[i], block, &d, err);
+}
+
+/* The layer that gives block @block of what layer @top shows: its index, -1 unknown, -2 error. */
+static int giver(struct view *w, size_t top, uint64_t block, struct vr_err *err)
+{
+    for (size_t i = top; i < w->l.n; i++) {
+        int rc = holds(w, i, block, err);
+        if (rc < 0)
+            return -2;
+        if (rc > 0 || w->l.v[i].known == KNOWN_FULL)
+            return (int)i;
+        if (w->l.v[i].known == KNOWN_NONE)
+            return -1;
+    }
+    return -1;
+}
+
+/* The next layer above @i that covers the block: its index, -1 none, -2 error. */
+static int cover(struct view *w, int i, uint64_t block, struct vr_err *err)
+{
+    while (--i >= 0) {
+        int rc = holds(w, (size_t)i, block, err);
+        if (rc != 0)
+            return rc < 0 ? -2 : i;
+    }
+    return -1;
+}
+
+/* ---- points and the layers they show ---- */
+
+struct shown_point {
+    int64_t seq;
+    bool quarantined; /* and may be lifted */
+    bool hit;
+    uint64_t bad;
+};
+
+struct shown {
+    struct shown_point *v;
+    size_t n;
+};
+
+static int load_shown(struct store *st, const struct vr_uuid *machine, struct shown *ret,
+                      struct vr_err *err)
+{
+    vr_auto(db_rows_free) struct db_rows *r =
+        db_select(st->db, err,
+                  "SELECT p.seq, ifnull(q.quarantine = ? AND q.sticky = 0, 0) FROM point p"
+                  " LEFT JOIN proof q ON q.point = p.seq WHERE p.machine = ? AND p.listed = 1"
+                  " ORDER BY p.seq",
+                  "iu", (int64_t)STORE_QUARANTINED, machine);
+    int rc = r ? 1 : -1;
+    while (rc > 0 && (rc = db_step(r, err)) > 0) {
+        ret->v = vr_grow(ret->v, ret->n + 1, sizeof *ret->v);
+        ret->v[ret->n++] =
+            (struct shown_point){ .seq = db_int(r, 0), .quarantined = db_int(r, 1) != 0 };
+    }
+    return rc;
+}
+
+/* Mark the points that show layer @i for a block that layer @above covers; how many, or -1. */
+static int mark(struct store *st, struct view *w, struct shown *s, int above, int i,
+                struct vr_err *err)
+{
+    int hits = 0;
+    for (size_t k = 0; k < s->n; k++) {
+        int64_t top = 0;
+        if (point_top(st->db, s->v[k].seq, w->target, &top, err) < 0)
+            return -1;
+        int at = index_of(w, top);
+        if (at <= above || at > i)
+            continue;
+        s->v[k].hit = true;
+        s->v[k].bad++;
+        hits++;
+    }
+    return hits;
+}
+
+/* What is known already stays as somebody left it: released, acknowledged. */
+static int quarantine(struct store *st, int64_t seq, uint64_t bad, bool sticky, struct wall_us now,
+                      struct store_noted *noted, struct vr_err *err)
+{
+    int64_t had = 0;
+    if (db_one_int(st->db, &had, err,
+                   "SELECT bad FROM proof WHERE point = ? AND quarantine IN (?, ?)", "iii", seq,
+                   (int64_t)STORE_QUARANTINED, (int64_t)STORE_RELEASED) < 0)
+        return -1;
+    if ((uint64_t)had >= bad)
+        return 0;
+    noted->points += had == 0;
+    return db_run(st->db, err,
+                  "INSERT INTO proof(point, quarantine, sticky, since, bad) VALUES(?,?,?,?,?)"
+                  " ON CONFLICT(point) DO UPDATE SET quarantine = excluded.quarantine,"
+                  " sticky = max(sticky, excluded.sticky), bad = excluded.bad,"
+                  " since = excluded.since, acknowledged = 0, how = 0, verified = 0",
+                  "iiiii", seq, (int64_t)STORE_QUARANTINED, (int64_t)sticky, now.us, (int64_t)bad);
+}
+
+static int put_damage(struct store *st, const struct vr_uuid *machine, const struct store_bad *b,
+                      int64_t layer, bool wanted, struct wall_us now, struct store_noted *noted,
+                      struct vr_err *err)
+{
+    if (db_run(st->db, err,
+               "INSERT OR IGNORE INTO damage(machine, target, layer, block, found, wanted)"
+               " VALUES(?,?,?,?,?,?)",
+               "usiiii", machine, b->target, layer, (int64_t)b->block, now.us, (int64_t)wanted) < 0)
+        return -1;
+    noted->blocks += (uint64_t)db_changes(st->db);
+    return 0;
+}
+
+/* ---- what was found ---- */
+
+struct finding {
+    struct store *st;
+    const struct vr_uuid *machine;
+    int64_t newest, layer, seq;
+    struct wall_us now;
+    struct shown shown;
+    uint64_t here; /* blocks that count for point @seq alone */
+    struct store_noted *noted;
+};
+
+/* The layer whose content is wrong: index in @w, -1 unknown, -2 error. */
+static int guilty(const struct finding *f, struct view *w, const struct store_bad *b,
+                  struct vr_err *err)
+{
+    if (f->layer)
+        return index_of(w, f->layer);
+    int64_t top = 0;
+    if (!b->rot)
+        return -1;
+    if (point_top(f->st->db, f->seq, b->target, &top, err) < 0)
+        return -2;
+    int at = index_of(w, top);
+    return at < 0 ? -1 : giver(w, (size_t)at, b->block, err);
+}
+
+static int found_block(struct finding *f, struct view *w, const struct store_bad *b,
+                       struct vr_err *err)
+{
+    int i = guilty(f, w, b, err);
+    if (i == -2)
+        return -1;
+    if (i < 0) {
+        f->here++;
+        return put_damage(f->st, f->machine, b, 0, true, f->now, f->noted, err);
+    }
+    int above = cover(w, i, b->block, err);
+    int shown = above == -2 ? -1 : mark(f->st, w, &f->shown, above, i, err);
+    if (shown <= 0) /* nobody sees it: it is covered, and goes with the next merge */
+        return shown;
+    return put_damage(f->st, f->machine, b, w->l.v[i].id, above < 0, f->now, f->noted, err);
+}
+
+static int found_all(struct finding *f, const struct store_bad_list *bad, struct vr_err *err)
+{
+    vr_autoview struct view w = { .logs = NULL };
+    for (size_t i = 0; i < bad->n; i++) {
+        const struct store_bad *b = &bad->v[i];
+        if (strcmp(w.target, b->target) != 0) {
+            view_done(&w);
+            if (view_open(f->st, f->newest, b->target, &w, err) < 0)
+                return -1;
+        }
+        if (found_block(f, &w, b, err) < 0)
+            return -1;
+    }
+    for (size_t k = 0; k < f->shown.n; k++) {
+        const struct shown_point *p = &f->shown.v[k];
+        uint64_t n = p->bad + (p->seq == f->seq ? f->here : 0);
+        bool sticky = p->seq == f->seq && f->here;
+        if (n && quarantine(f->st, p->seq, n, sticky, f->now, f->noted, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int damage_found(struct store *st, const struct vr_uuid *machine, const struct store_bad_list *bad,
+                 int64_t layer, int64_t seq, struct wall_us now, struct store_noted *ret,
+                 struct vr_err *err)
+{
+    struct finding f = { .st = st, .machine = machine, .layer = layer, .seq = seq, .now = now };
+    f.noted = ret;
+    int rc = point_newest(st->db, machine, &f.newest, NULL, err);
+    if (rc <= 0)
+        return rc;
+    rc = load_shown(st, machine, &f.shown, err);
+    if (rc == 0)
+        rc = found_all(&f, bad, err);
+    free(f.shown.v);
+    return rc;
+}
+
+int quarantine_review(struct store *st, const struct vr_uuid *machine, size_t *ret_points,
+                      struct vr_err *err)
+{
+    struct shown s = { NULL };
+    vr_autoview struct view w = { .logs = NULL };
+    int64_t newest = 0;
+    int rc = point_newest(st->db, machine, &newest, NULL, err);
+    if (rc <= 0)
+        return rc;
+    vr_auto(db_rows_free) struct db_rows *r =
+        db_select(st->db, err,
+                  "SELECT target, layer, block FROM damage WHERE machine = ? AND layer > 0"
+                  " ORDER BY target",
+                  "u", machine);
+    rc = r && load_shown(st, machine, &s, err) == 0 ? 1 : -1;
+    while (rc > 0 && (rc = db_step(r, err)) > 0) {
+        if (strcmp(w.target, db_text(r, 0)) != 0) {
+            view_done(&w);
+            if (view_open(st, newest, db_text(r, 0), &w, err) < 0)
+                rc = -1;
+        }
+        int i = rc > 0 ? index_of(&w, db_int(r, 1)) : -1;
+        int above = i >= 0 ? cover(&w, i, (uint64_t)db_int(r, 2), err) : -1;
+        if (above == -2 || (i >= 0 && mark(st, &w, &s, above, i, err) < 0))
+            rc = -1;
+    }
+    for (size_t k = 0; rc == 0 && k < s.n; k++) {
+        if (!s.v[k].quarantined || s.v[k].hit)
+            continue;
+        rc = db_run(st->db, err, "UPDATE proof SET quarantine = ? WHERE point = ?", "ii",
+                    (int64_t)STORE_REPAIRED, s.v[k].seq);
+        ++*ret_points;
+    }
+    free(s.v);
+    return rc;
+}
+
+/* ---- saving ---- */
+
+static int save_clean(struct store *st, const struct store_verify_input *v,
+                      enum store_proof_how how, struct wall_us now, struct vr_err *err)
+{
+    if (v->digest[0] && db_run(st->db, err, "UPDATE point SET digest = ? WHERE seq = ?", "si",
+                               v->digest, v->seq) < 0)
+        return -1;
+    if (how == STORE_PROOF_NONE)
+        return 0;
+    /* Proven by the primary stays so when the tables say the same later. */
+    return db_run(st->db, err,
+                  "INSERT INTO proof(point, verified, how) SELECT seq, ?, ? FROM point"
+                  " WHERE seq = ? ON CONFLICT(point) DO UPDATE SET verified = excluded.verified,"
+                  " how = max(how, excluded.how)",
+                  "iii", now.us, (int64_t)how, v->seq);
+}
+
+int store_verify_save(struct store *st, const struct store_verify_input *v,
+                      enum store_proof_how how, struct wall_us now, struct store_noted *ret,
+                      struct vr_err *err)
+{
+    struct store_noted noted = { 0 };
+    if (store_begin(st, "proof", err) < 0)
+        return -1;
+    int rc = v->bad.n ? damage_found(st, &v->machine, &v->bad, 0, v->seq, now, &noted, err)
+                      : save_clean(st, v, how, now, err);
+    if (ret)
+        *ret = noted;
+    return store_end(st, "proof", rc, err);
+}
+
+/* ---- single points ---- */
+
+static int one(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
+               int64_t *ret, struct vr_err *err)
+{
+    char name[64];
+    int rc = point_seq(st->db, machine, p, true, ret, err);
+    if (rc == 0)
+        return vr_fail(err, VR_E_NOTFOUND, 0, "%s has no recovery point of epoch %llu any more",
+                       machine_name(machine, name), (unsigned long long)p->epoch);
+    return rc < 0 ? -1 : 0;
+}
+
+int store_proof_booted(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
+                       struct wall_us now, struct vr_err *err)
+{
+    int64_t seq = 0;
+    if (one(st, machine, p, &seq, err) < 0 || store_begin(st, "booted", err) < 0)
+        return -1;
+    int rc = db_run(st->db, err,
+                    "INSERT INTO proof(point, booted) VALUES(?,?)"
+                    " ON CONFLICT(point) DO UPDATE SET booted = excluded.booted",
+                    "ii", seq, now.us);
+    return store_end(st, "booted", rc, err);
+}
+
+int store_proof_release(struct store *st, const struct vr_uuid *machine,
+                        const struct vr_point_id *p, struct vr_err *err)
+{
+    int64_t seq = 0;
+    if (one(st, machine, p, &seq, err) < 0 || store_begin(st, "release", err) < 0)
+        return -1;
+    int rc =
+        db_run(st->db, err, "UPDATE proof SET quarantine = ? WHERE point = ? AND quarantine = ?",
+               "iii", (int64_t)STORE_RELEASED, seq, (int64_t)STORE_QUARANTINED);
+    return store_end(st, "release", rc, err);
+}
+
+int store_proof_acknowledge(struct store *st, const struct vr_uuid *machine, struct vr_err *err)
+{
+    if (store_begin(st, "acknowledge", err) < 0)
+        return -1;
+    int rc = db_run(st->db, err,
+                    "UPDATE proof SET acknowledged = 1 WHERE quarantine <> 0 AND point IN"
+                    " (SELECT seq FROM point WHERE machine = ?)",
+                    "u", machine);
+    return store_end(st, "acknowledge", rc, err);
+}
+
+/* ---- what the sender is asked for ---- */
+
+int proof_wanted(struct store *st, const struct vr_uuid *machine, const char *target, uint64_t size,
+                 struct extents *ret, struct vr_err *err)
+{
+    vr_auto(db_rows_free) struct db_rows *r =
+        db_select(st->db, err,
+                  "SELECT DISTINCT block FROM damage WHERE machine = ? AND target = ?"
+                  " AND wanted = 1",
+                  "us", machine, target);
+    int rc = r ? 1 : -1;
+    while (rc > 0 && (rc = db_step(r, err)) > 0) {
+        uint64_t block = (uint64_t)db_int(r, 0);
+        if (tables_block_bytes(block, size))
+            extents_add(ret, block * VR_BLOCK_SIZE, tables_block_bytes(block, size));
+    }
+    return rc;
+}
+
+int proof_received(struct store *st, const struct vr_uuid *machine, const struct layer_row *l,
+                   struct vr_err *err)
+{
+    __attribute__((cleanup(extents_done))) struct extents wanted = { 0 };
+    if (proof_wanted(st, machine, l->target, l->size, &wanted, err) < 0)
+        return -1;
+    if (!wanted.n)
+        return 0;
+    vr_auto(digestlog_free) struct digestlog *log = NULL;
+    if (digestlog_open(l->digests, l->size, false, &log, err) < 0)
+        return -1;
+    for (size_t i = 0; i < wanted.n; i++) {
+        uint64_t at = wanted.v[i].offset / VR_BLOCK_SIZE;
+        uint64_t end = (wanted.v[i].offset + wanted.v[i].length - 1) / VR_BLOCK_SIZE;
+        for (; at <= end; at++) {
+            struct vr_digest d;
+            int rc = digestlog_get(log, at, &d, err);
+            if (rc < 0)
+                return -1;
+            if (rc == 0)
+                continue;
+            if (db_run(st->db, err,
+                       "UPDATE damage SET wanted = 0 WHERE machine = ? AND target = ?"
+                       " AND block = ?",
+                       "usi", machine, l->target, (int64_t)at) < 0)
+                return -1;
+        }
+    }
+    /* Of what no layer is guilty, nothing is left to do. */
+    return db_run(st->db, err, "DELETE FROM damage WHERE machine = ? AND layer = 0 AND wanted = 0",
+                  "u", machine);
+}

@@ -1,0 +1,498 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Repair of a rotten layer by a new one over it:
+ *
+ *     rotten <- above        becomes        rotten <- repair <- above
+ *
+ * The right bytes are those of any other layer of the chain whose table has the same digest at the
+ * same block. docs/decisions/0006-proof.md has the steps and what a crash leaves. The hold is that
+ * of a merge: both change layers, and whatever wants the chain at rest stops both. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "store/img.h"
+#include "store/proof_int.h"
+#include "store/scan.h"
+#include "store/tables.h"
+#include "transfer/blockread.h"
+
+enum fate { FATE_LOST, FATE_SOUND, FATE_REPAIRED };
+
+struct item {
+    uint64_t block;
+    enum fate fate;
+};
+
+struct source {
+    struct layer_row row;
+    struct digestlog *log;
+    struct vnbd *nbd; /* opened when it is wanted */
+};
+
+struct store_repair {
+    struct hold *hold;
+    const struct fsops *fs;
+    int lock_fd;
+    struct vr_uuid machine;
+    struct layer_row rotten, fresh; /* fresh.id 0 until it is in the database */
+    int64_t above;
+    struct item *items;
+    size_t n;
+    struct source *others; /* layers above, the newest first */
+    size_t n_others;
+    bool done;
+};
+
+static void repair_free(struct store_repair *r)
+{
+    for (size_t i = 0; i < r->n_others; i++) {
+        layer_row_done(&r->others[i].row);
+        digestlog_free(r->others[i].log);
+        vnbd_close(r->others[i].nbd);
+    }
+    free(r->others);
+    free(r->items);
+    layer_row_done(&r->rotten);
+    layer_row_done(&r->fresh);
+    hold_release(r->hold);
+    free(r);
+}
+VR_DEFINE_CLEANUP(struct store_repair, repair_free)
+
+/* ---- choosing ---- */
+
+static int forget_gone(struct store *st, const struct vr_uuid *machine, struct vr_err *err)
+{
+    return db_run(st->db, err,
+                  "DELETE FROM damage WHERE machine = ? AND layer > 0"
+                  " AND layer NOT IN (SELECT id FROM layer)",
+                  "u", machine);
+}
+
+static int load_items(struct store *st, struct store_repair *r, struct vr_err *err)
+{
+    vr_auto(db_rows_free) struct db_rows *rows =
+        db_select(st->db, err,
+                  "SELECT block FROM damage WHERE machine = ? AND target = ? AND layer = ?"
+                  " AND wanted = 0 AND lost = 0 ORDER BY block",
+                  "usi", &r->machine, r->rotten.target, r->rotten.id);
+    int rc = rows ? 1 : -1;
+    while (rc > 0 && (rc = db_step(rows, err)) > 0) {
+        r->items = vr_grow(r->items, r->n + 1, sizeof *r->items);
+        r->items[r->n++] = (struct item){ .block = (uint64_t)db_int(rows, 0) };
+    }
+    return rc;
+}
+
+/* Layers above the rotten one, from the newest point down; the last of them is `above`. 0: it is
+ * the newest point's own, or not in the chain. */
+static int load_others(struct store *st, struct store_repair *r, struct vr_err *err)
+{
+    int64_t newest = 0, top = 0;
+    vr_autolayers struct layers l = { 0 };
+    int rc = point_newest(st->db, &r->machine, &newest, NULL, err);
+    if (rc <= 0 || point_top(st->db, newest, r->rotten.target, &top, err) < 0 ||
+        layers_below(st->db, top, &l, err) < 0)
+        return rc <= 0 ? rc : -1;
+    size_t n = 0;
+    while (n < l.n && l.v[n].id != r->rotten.id)
+        n++;
+    if (n == 0 || n == l.n)
+        return 0;
+    r->above = l.v[n - 1].id;
+    r->others = vr_new0(n, sizeof *r->others);
+    for (size_t i = 0; i < n; i++) {
+        if (l.v[i].known == KNOWN_NONE || !l.v[i].digests)
+            continue;
+        r->others[r->n_others++].row = l.v[i];
+        l.v[i] = (struct layer_row){ 0 }; /* taken over */
+    }
+    return 1;
+}
+
+static int name_fresh(struct store *st, struct store_repair *r, const struct chain_row *c,
+                      struct vr_err *err)
+{
+    int64_t n = 0;
+    struct layer_row *f = &r->fresh;
+    if (store_file_number(st, &n, err) < 0)
+        return -1;
+    snprintf(f->target, sizeof f->target, "%s", r->rotten.target);
+    snprintf(f->format, sizeof f->format, "qcow2");
+    f->path = vr_printf("%s/%s.%lld.qcow2", c->folder, f->target, (long long)n);
+    f->digests = vr_printf("%s/%s.%lld.digests", c->folder, f->target, (long long)n);
+    f->size = r->rotten.size;
+    f->below = r->rotten.id;
+    f->known = KNOWN_LAYER;
+    return trash_add(st, f->path, TRASH_MAKING, err) < 0 ||
+                   trash_add(st, f->digests, TRASH_MAKING, err) < 0
+               ? -1
+               : 0;
+}
+
+static int choose(struct store *st, const struct vr_uuid *machine, int64_t layer,
+                  const struct chain_row *c, struct store_repair **ret, struct vr_err *err)
+{
+    vr_auto(repair_free) struct store_repair *r = vr_new(struct store_repair);
+    r->machine = *machine;
+    r->fs = st->fs;
+    r->lock_fd = st->lock_fd;
+    if (layer_load(st->db, layer, &r->rotten, err) < 0)
+        return -1;
+    int rc = load_others(st, r, err);
+    if (rc <= 0 || load_items(st, r, err) < 0)
+        return rc <= 0 ? rc : -1;
+    if (store_begin(st, "repair-making", err) < 0 ||
+        store_end(st, "repair-making", name_fresh(st, r, c, err), err) < 0)
+        return -1;
+    r->hold = hold_new(st, HOLD_MERGE, machine, 0);
+    *ret = vr_take(r);
+    return 1;
+}
+
+int store_repair_prepare(struct store *st, const struct vr_uuid *machine, struct store_repair **ret,
+                         struct vr_err *err)
+{
+    vr_autochain struct chain_row c = { 0 };
+    *ret = NULL;
+    if (chain_load(st, machine, &c, err) < 0)
+        return -1;
+    if (c.state != CHAIN_REPLICA || hold_find(st, HOLD_MERGE, machine))
+        return 0;
+    if (merges_settle(st, machine, err) < 0 || forget_gone(st, machine, err) < 0)
+        return -1;
+    vr_auto(db_rows_free) struct db_rows *rows =
+        db_select(st->db, err,
+                  "SELECT DISTINCT layer FROM damage WHERE machine = ? AND layer > 0"
+                  " AND wanted = 0 AND lost = 0",
+                  "u", machine);
+    int rc = rows ? 1 : -1;
+    int64_t *v = NULL;
+    size_t n = 0;
+    while (rc > 0 && (rc = db_step(rows, err)) > 0) {
+        v = vr_grow(v, n + 1, sizeof *v);
+        v[n++] = db_int(rows, 0);
+    }
+    db_rows_free(vr_take(rows));
+    for (size_t i = 0; rc == 0 && !*ret && i < n; i++)
+        if (choose(st, machine, v[i], &c, ret, err) < 0)
+            rc = -1;
+    free(v);
+    return rc;
+}
+
+/* ---- finding and writing the right bytes ---- */
+
+struct one {
+    uint8_t *data; /* a block */
+    bool read;
+};
+
+static int on_one(void *ctx, uint64_t block, const uint8_t *data, size_t n, struct vr_err *err)
+{
+    struct one *o = ctx;
+    (void)block;
+    (void)err;
+    if (data)
+        memcpy(o->data, data, n);
+    o->read = data != NULL;
+    return 0;
+}
+
+/* Block @block as the image shows it, in @to: 1, 0 it cannot be read, -1 error. */
+static int read_one(struct store_repair *r, struct source *s, uint64_t block, uint8_t *to,
+                    struct vr_err *err)
+{
+    if (!s->nbd && image_open(s->row.path, s->row.format, &r->hold->cancel, &s->nbd, err) < 0)
+        return -1;
+    struct one o = { .data = to, .read = true };
+    memset(to, 0, VR_BLOCK_SIZE);
+    struct blockread b = {
+        .nbd = s->nbd, .cancel = &r->hold->cancel, .tolerant = true, .fn = on_one, .ctx = &o
+    };
+    return blockread_run(&b, block, block + 1, err) < 0 ? -1 : o.read;
+}
+
+static bool is(const uint8_t *data, uint64_t n, const struct vr_digest *want)
+{
+    struct vr_digest d = vr_digest_block(data, (size_t)n);
+    return memcmp(&d, want, sizeof d) == 0;
+}
+
+/* The right bytes of a block, in @to: 1, 0 nobody has them, -1 error. */
+static int find_bytes(struct store_repair *r, uint64_t block, const struct vr_digest *want,
+                      uint8_t *to, struct vr_err *err)
+{
+    uint64_t bytes = tables_block_bytes(block, r->rotten.size);
+    for (size_t i = 0; i < r->n_others; i++) {
+        struct source *s = &r->others[i];
+        struct vr_digest has;
+        if (!s->log && digestlog_open(s->row.digests, 0, false, &s->log, err) < 0)
+            return -1;
+        int rc = digestlog_get(s->log, block, &has, err);
+        if (rc > 0 && memcmp(&has, want, sizeof has) == 0 &&
+            (rc = read_one(r, s, block, to, err)) > 0 && is(to, bytes, want))
+            return 1;
+        if (rc < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* The highest layer through which the rotten one's block is seen, NULL: itself. */
+static int last_uncovered(struct store_repair *r, uint64_t block, struct source **ret,
+                          struct vr_err *err)
+{
+    for (size_t i = r->n_others; i-- > 0;) {
+        struct source *s = &r->others[i];
+        struct vr_digest d;
+        if (!s->log && digestlog_open(s->row.digests, 0, false, &s->log, err) < 0)
+            return -1;
+        int rc = digestlog_get(s->log, block, &d, err);
+        if (rc != 0)
+            return rc < 0 ? -1 : 0;
+        *ret = s;
+    }
+    return 0;
+}
+
+struct writing {
+    struct vnbd *nbd;
+    struct digestlog *log;
+    int error;
+};
+
+static void on_done(void *ctx, int error)
+{
+    struct writing *w = ctx;
+    if (error)
+        w->error = error;
+}
+
+static int settle(struct writing *w, const char *path, struct vr_err *err)
+{
+    while (vnbd_in_flight(w->nbd))
+        if (vnbd_wait(&w->nbd, 1, -1, 200, err) < 0)
+            return -1;
+    return w->error ? vr_fail(err, vr_kind_from_errno(w->error), w->error, "writing %s", path) : 0;
+}
+
+static int repair_block(struct store_repair *r, struct source *self, struct writing *w,
+                        struct item *it, uint8_t *data, struct vr_err *err)
+{
+    struct vr_digest want;
+    uint64_t bytes = tables_block_bytes(it->block, r->rotten.size);
+    int rc = digestlog_get(self->log, it->block, &want, err);
+    if (rc <= 0) {
+        it->fate = FATE_SOUND; /* it no longer says anything about this block */
+        return rc;
+    }
+    rc = read_one(r, self, it->block, data, err);
+    if (rc > 0 && is(data, bytes, &want)) {
+        /* A merge has covered it since; or what is wrong comes from a layer above that says that it
+         * does not hold the block: that cannot be repaired below. */
+        struct source *shown = NULL;
+        if (last_uncovered(r, it->block, &shown, err) < 0)
+            return -1;
+        if (shown && (rc = read_one(r, shown, it->block, data, err)) < 0)
+            return -1;
+        it->fate = rc > 0 && is(data, bytes, &want) ? FATE_SOUND : FATE_LOST;
+        return 0;
+    }
+    if (rc >= 0)
+        rc = find_bytes(r, it->block, &want, data, err);
+    if (rc <= 0)
+        return rc;
+    struct digest_record rec = { .block = it->block, .digest = want };
+    if (vnbd_write(w->nbd, data, (size_t)bytes, it->block * VR_BLOCK_SIZE, on_done, w, err) < 0 ||
+        settle(w, r->fresh.path, err) < 0 || digestlog_set(w->log, &rec, 1, err) < 0)
+        return -1;
+    it->fate = FATE_REPAIRED;
+    return 0;
+}
+
+static int write_all(struct store_repair *r, struct source *self, struct writing *w,
+                     struct vr_err *err)
+{
+    vr_autofree uint8_t *data = vr_new0(1, VR_BLOCK_SIZE);
+    for (size_t i = 0; i < r->n; i++)
+        if (repair_block(r, self, w, &r->items[i], data, err) < 0)
+            return -1;
+    if (vnbd_flush(w->nbd, on_done, w, err) < 0 || settle(w, r->fresh.path, err) < 0)
+        return -1;
+    return digestlog_sync(w->log, err);
+}
+
+static int make_fresh(struct store_repair *r, struct vr_err *err)
+{
+    struct img im = { .fs = r->fs, .lock_fd = r->lock_fd, .cancel = &r->hold->cancel };
+    struct img_ref below = { r->rotten.path, r->rotten.format };
+    struct vnbd_config cfg = { .image = r->fresh.path, .writable = true, .connections = 1 };
+    struct source self = { .row = r->rotten };
+    struct writing w = { .error = 0 };
+    int rc = img_create(&im, r->fresh.path, &below, r->fresh.size, err);
+    if (rc == 0)
+        rc = digestlog_open(r->rotten.digests, 0, false, &self.log, err);
+    if (rc == 0)
+        rc = digestlog_open(r->fresh.digests, r->fresh.size, true, &w.log, err);
+    if (rc == 0)
+        rc = vnbd_open(&cfg, &w.nbd, err);
+    if (rc == 0)
+        rc = write_all(r, &self, &w, err);
+    vnbd_close(w.nbd);
+    vnbd_close(self.nbd);
+    digestlog_free(w.log);
+    digestlog_free(self.log);
+    return rc < 0 ? -1 : r->fs->sync_file(r->fs, r->fresh.path, err);
+}
+
+int store_repair_run(struct store_repair *r, struct vr_err *err)
+{
+    atomic_store(&r->hold->running, true);
+    int rc = -1;
+    if (atomic_load(&r->hold->cancel))
+        vr_fail(err, VR_E_CANCELLED, 0, "the repair was called off");
+    else
+        rc = make_fresh(r, err);
+    r->done = rc == 0;
+    atomic_store(&r->hold->running, false);
+    return rc < 0 ? vr_err_wrap(err, "repairing %s", r->rotten.path) : 0;
+}
+
+/* ---- putting it in ---- */
+
+static size_t count(const struct store_repair *r, enum fate f)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < r->n; i++)
+        n += r->items[i].fate == f;
+    return n;
+}
+
+static int drop_fresh(struct store *st, const struct store_repair *r, struct vr_err *err)
+{
+    return trash_add(st, r->fresh.path, TRASH_DELETE, err) < 0 ||
+                   trash_add(st, r->fresh.digests, TRASH_DELETE, err) < 0
+               ? -1
+               : 0;
+}
+
+static int put_layer(struct store *st, struct store_repair *r, struct vr_err *err)
+{
+    if (layer_add(st, &r->machine, &r->fresh, err) < 0 ||
+        db_run(st->db, err, "UPDATE layer SET below = ? WHERE id = ?", "ii", r->fresh.id,
+               r->above) < 0 ||
+        db_run(st->db, err, "UPDATE point_disk SET layer = ? WHERE layer = ?", "ii", r->fresh.id,
+               r->rotten.id) < 0 ||
+        db_run(st->db, err, "INSERT INTO repair(machine, layer, above) VALUES(?,?,?)", "uii",
+               &r->machine, r->fresh.id, r->above) < 0 ||
+        trash_forget(st, r->fresh.path, err) < 0)
+        return -1;
+    return trash_forget(st, r->fresh.digests, err);
+}
+
+/* Rows of what was looked at. */
+static int settle_rows(struct store *st, struct store_repair *r, bool put, struct vr_err *err)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        bool gone = r->items[i].fate != FATE_LOST;
+        const char *sql = gone ? "DELETE FROM damage WHERE machine = ? AND target = ? AND layer = ?"
+                                 " AND block = ?"
+                               : "UPDATE damage SET lost = 1 WHERE machine = ? AND target = ?"
+                                 " AND layer = ? AND block = ?";
+        if (db_run(st->db, err, sql, "usii", &r->machine, r->rotten.target, r->rotten.id,
+                   (int64_t)r->items[i].block) < 0)
+            return -1;
+    }
+    return put ? put_layer(st, r, err) : drop_fresh(st, r, err);
+}
+
+/* Is the chain still as it was chosen? A point may have been given up, nothing else happens. */
+static int unchanged(struct store *st, const struct store_repair *r, struct vr_err *err)
+{
+    int64_t n = 0;
+    return db_one_int(st->db, &n, err,
+                      "SELECT 1 FROM layer WHERE id = ? AND below = ? AND role = ?", "iii",
+                      r->above, r->rotten.id, (int64_t)ROLE_CHAIN);
+}
+
+static int put_in(struct store *st, struct store_repair *r, size_t *ret_points, struct vr_err *err)
+{
+    bool put = count(r, FATE_REPAIRED) > 0;
+    if (put && st->fs->sync_file(st->fs, r->fresh.digests, err) < 0)
+        return -1;
+    vr_autochain struct chain_row c = { 0 };
+    if (chain_load(st, &r->machine, &c, err) < 0 ||
+        (put && st->fs->sync_dir(st->fs, c.folder, err) < 0) ||
+        store_begin(st, "repair", err) < 0 ||
+        store_end(st, "repair", settle_rows(st, r, put, err), err) < 0 ||
+        repair_complete(st, &r->machine, err) < 0 || store_begin(st, "review", err) < 0)
+        return -1;
+    return store_end(st, "review", quarantine_review(st, &r->machine, ret_points, err), err);
+}
+
+int store_repair_finish(struct store *st, struct store_repair *take, size_t *ret_blocks,
+                        size_t *ret_points, struct vr_err *err)
+{
+    vr_auto(repair_free) struct store_repair *r = take;
+    *ret_blocks = *ret_points = 0;
+    int rc = r->done && !atomic_load(&r->hold->cancel) ? unchanged(st, r, err) : 0;
+    if (rc > 0) {
+        rc = put_in(st, r, ret_points, err);
+        if (rc == 0)
+            *ret_blocks = count(r, FATE_REPAIRED);
+    } else if (rc == 0) {
+        if (store_begin(st, "repair-dropped", err) < 0)
+            return -1;
+        rc = store_end(st, "repair-dropped", drop_fresh(st, r, err), err);
+    }
+    hold_release(vr_take(r->hold));
+    trash_sweep(st);
+    return rc < 0 ? -1 : 0;
+}
+
+/* ---- the end, also run by recovery ---- */
+
+int repair_complete(struct store *st, const struct vr_uuid *machine, struct vr_err *err)
+{
+    vr_autolayer struct layer_row fresh = { 0 }, above = { 0 };
+    vr_auto(db_rows_free) struct db_rows *r =
+        db_select(st->db, err, "SELECT layer, above FROM repair WHERE machine = ?", "u", machine);
+    int rc = r ? db_step(r, err) : -1;
+    if (rc <= 0)
+        return rc;
+    if (layer_load(st->db, db_int(r, 0), &fresh, err) < 0 ||
+        layer_load(st->db, db_int(r, 1), &above, err) < 0)
+        return -1;
+    db_rows_free(vr_take(r));
+    struct img im = { .fs = st->fs, .lock_fd = st->lock_fd };
+    struct img_ref ref = { fresh.path, fresh.format };
+    if (img_rebase(&im, above.path, &ref, err) < 0 ||
+        st->fs->sync_file(st->fs, above.path, err) < 0 || store_begin(st, "repair-done", err) < 0)
+        return vr_err_wrap(err, "putting %s in its place", fresh.path);
+    rc = db_run(st->db, err, "DELETE FROM repair WHERE machine = ?", "u", machine);
+    return store_end(st, "repair-done", rc, err);
+}
+
+int repair_recover(struct store *st, struct vr_err *err)
+{
+    vr_autofree struct vr_uuid *v = NULL;
+    size_t n = 0;
+    vr_auto(db_rows_free) struct db_rows *r =
+        db_select(st->db, err, "SELECT machine FROM repair", "");
+    int rc = r ? 1 : -1;
+    while (rc > 0 && (rc = db_step(r, err)) > 0) {
+        v = vr_grow(v, n + 1, sizeof *v);
+        v[n++] = db_uuid(r, 0);
+    }
+    if (rc < 0)
+        return -1;
+    db_rows_free(vr_take(r));
+    /* A folder may be away: finished before anything else happens to that chain. */
+    for (size_t i = 0; i < n; i++) {
+        struct vr_err e = VR_ERR_INIT;
+        if (repair_complete(st, &v[i], &e) < 0)
+            vr_log_err(VR_LOG_WARN, "store: recovery", &e);
+    }
+    return 0;
+}

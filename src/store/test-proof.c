@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Tests of proof: flipped bits in real images are found, the right points are quarantined, blocks
+ * are asked for again, older points are repaired, and nothing is repaired wrongly. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "base/proc.h"
+#include "store/proof.h"
+#include "store/testdisk.h"
+#include "transfer/digestlog.h"
+
+#define MIB ((uint64_t)1 << 20)
+enum { BLOCKS = 16, EPOCHS = 16 };
+
+struct fixture {
+    char dir[64];
+    struct store *st;
+    struct vr_uuid m;
+    struct vr_point_id newest;
+    struct td_disk now, at[EPOCHS];
+};
+
+#define ok(call)                         \
+    do {                                 \
+        struct vr_err err = VR_ERR_INIT; \
+        if ((call) < 0)                  \
+            fail_msg("%s", err.msg);     \
+    } while (0)
+
+static const struct wall_us now = { 1000000 };
+
+static int setup(void **state)
+{
+    struct fixture *f = vr_new(struct fixture);
+    struct vr_err e = VR_ERR_INIT;
+    strcpy(f->dir, "/tmp/vmr-proof-XXXXXX");
+    if (!mkdtemp(f->dir) || store_open(f->dir, &f->st, &e) < 0)
+        return -1;
+    f->m = vr_uuid_new();
+    f->now = (struct td_disk){ .target = "vda", .size = MIB };
+    struct store_disk d = { .target = "vda", .size = MIB };
+    vr_autofree char *location = vr_printf("%s/machines", f->dir);
+    if (store_chain_create(f->st, &f->m, location, &d, 1, NULL, now, VR_POINT_STANDARD, &e) < 0)
+        return -1;
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    store_close(f->st);
+    const char *argv[] = { "rm", "-rf", f->dir, NULL };
+    td_run(argv);
+    free(f);
+    return 0;
+}
+
+static void reopen(struct fixture *f)
+{
+    store_close(f->st);
+    f->st = NULL;
+    ok(store_open(f->dir, &f->st, &err));
+}
+
+static struct vr_point_id id_of(unsigned epoch)
+{
+    struct vr_point_id p = { .epoch = epoch };
+    p.lineage.b[0] = 1;
+    return p;
+}
+
+static struct store_stage *stage_open(struct fixture *f)
+{
+    struct store_stage *sg = NULL;
+    struct store_disk d = { .target = "vda", .size = f->now.size };
+    struct vr_point_id p = id_of((unsigned)f->newest.epoch + 1);
+    ok(store_stage_open(f->st, &f->m, &f->newest, &p, &d, 1, &sg, &err));
+    return sg;
+}
+
+static void commit(struct fixture *f, struct store_stage *sg, const struct td_disk *to)
+{
+    struct vr_point_id p = sg->point;
+    td_write(sg->disks[0].image, sg->disks[0].digests, &f->now, to);
+    ok(store_stage_commit(f->st, sg, now, VR_POINT_STANDARD, &err));
+    f->now = f->at[p.epoch] = *to;
+    f->newest = p;
+}
+
+/* A point in which block @b becomes @v, and another one, too, so that each has a layer. */
+static void cycle(struct fixture *f, size_t b, uint8_t v)
+{
+    struct td_disk to = f->now;
+    to.byte[b] = v;
+    to.byte[15] = (uint8_t)(200 + f->newest.epoch);
+    commit(f, stage_open(f), &to);
+}
+
+static char *image(struct fixture *f, unsigned epoch)
+{
+    struct vr_point_id p = id_of(epoch);
+    char *path = NULL;
+    ok(store_point_image(f->st, &f->m, &p, "vda", &path, &err));
+    return path;
+}
+
+/* Other bytes in the layer of a point, whose table does not learn of it. */
+static void rot(struct fixture *f, unsigned epoch, size_t b, uint8_t v)
+{
+    vr_autofree char *path = image(f, epoch);
+    vr_autofree char *cmd =
+        vr_printf("write -P %u %zu %u", v, b * VR_BLOCK_SIZE, (unsigned)VR_BLOCK_SIZE);
+    const char *argv[] = { "qemu-io", "-f", "qcow2", "-c", cmd, path, NULL };
+    td_run(argv);
+}
+
+static struct store_point point(struct fixture *f, unsigned epoch)
+{
+    vr_autofree struct store_point *p = NULL;
+    size_t n = 0;
+    ok(store_points(f->st, &f->m, &p, &n, &err));
+    for (size_t i = 0; i < n; i++)
+        if (p[i].id.epoch == epoch)
+            return p[i];
+    fail_msg("there is no point %u", epoch);
+    return (struct store_point){ .pins = 0 };
+}
+
+static enum store_quarantine state_of(struct fixture *f, unsigned epoch)
+{
+    return point(f, epoch).proof.quarantine;
+}
+
+static bool same(struct fixture *f, unsigned epoch)
+{
+    struct vr_point_id p = id_of(epoch);
+    return td_point_same(f->st, &f->m, &p, &f->at[epoch], 1);
+}
+
+/* Scrub everything once, in pieces of one block; what was found that was not known. */
+static struct store_noted scrub(struct fixture *f)
+{
+    struct store_scrub_at at = { 0 };
+    struct store_noted all = { 0 };
+    bool pass = false;
+    for (int i = 0; !pass && i < 1000; i++) {
+        struct store_scrub *s = NULL;
+        struct store_noted n;
+        uint64_t bytes = 0;
+        ok(store_scrub_prepare(f->st, &f->m, &at, 1, &s, &err));
+        assert_non_null(s);
+        ok(store_scrub_run(s, &err));
+        ok(store_scrub_finish(f->st, s, now, &at, &pass, &bytes, &n, &err));
+        all.blocks += n.blocks;
+        all.points += n.points;
+    }
+    assert_true(pass);
+    return all;
+}
+
+/* Repair until nothing is left to try; blocks that were repaired. */
+static size_t repair(struct fixture *f)
+{
+    size_t all = 0;
+    for (int i = 0;; i++) {
+        struct store_repair *r = NULL;
+        size_t blocks = 0, points = 0;
+        ok(store_repair_prepare(f->st, &f->m, &r, &err));
+        if (!r)
+            return all;
+        assert_true(i < 20);
+        ok(store_repair_run(r, &err));
+        ok(store_repair_finish(f->st, r, &blocks, &points, &err));
+        all += blocks;
+    }
+}
+
+static void merge_all(struct fixture *f, uint32_t keep)
+{
+    struct store_retention r = { .least = keep };
+    for (;;) {
+        struct store_merge *m = NULL;
+        ok(store_merge_prepare(f->st, &f->m, &r, &m, &err));
+        if (!m)
+            return;
+        ok(store_merge_run(m, &err));
+        ok(store_merge_finish(f->st, m, &err));
+    }
+}
+
+/* What the primary reads of @d, as it tells it. */
+static void read_theirs(const struct td_disk *d, struct vr_digest out[BLOCKS])
+{
+    static uint8_t data[VR_BLOCK_SIZE];
+    for (size_t b = 0; b < BLOCKS; b++) {
+        memset(data, d->byte[b], sizeof data);
+        out[b] = d->byte[b] ? vr_digest_block(data, sizeof data) : (struct vr_digest){ { 0 } };
+    }
+}
+
+static struct store_noted compare(struct fixture *f, const struct td_disk *primary)
+{
+    struct store_verify_input *v = NULL;
+    struct vr_digest theirs[BLOCKS];
+    struct store_noted n;
+    read_theirs(primary, theirs);
+    ok(store_slice_prepare(f->st, &f->m, &f->newest, &v, &err));
+    ok(store_verify_slice(v, "vda", 0, theirs, 5, &err));
+    ok(store_verify_slice(v, "vda", 5, theirs + 5, BLOCKS - 5, &err));
+    ok(store_verify_save(f->st, v, STORE_PROOF_PRIMARY, now, &n, &err));
+    store_verify_free(v);
+    return n;
+}
+
+/* The sender was told of @n blocks that it must ship, among them @b (or -1). */
+static struct store_stage *wants(struct fixture *f, size_t n, int b)
+{
+    struct store_stage *sg = stage_open(f);
+    assert_int_equal(extents_bytes(&sg->disks[0].wanted), n * VR_BLOCK_SIZE);
+    if (b >= 0)
+        assert_true(extents_contains(&sg->disks[0].wanted, (uint64_t)b * VR_BLOCK_SIZE, 1));
+    return sg;
+}
+
+/* The sender ships block @b of the newest content again. */
+static void ship_again(struct fixture *f, struct store_stage *sg, size_t b)
+{
+    struct td_disk to = f->now;
+    uint8_t v = f->now.byte[b];
+    f->now.byte[b] = (uint8_t)(v + 1); /* so that td_write() writes it */
+    commit(f, sg, &to);
+}
+
+/* ---- tests ---- */
+
+static void test_whole_is_proven(void **state)
+{
+    struct fixture *f = *state;
+    cycle(f, 1, 11);
+    cycle(f, 2, 12);
+    assert_int_equal(scrub(f).blocks, 0);
+    assert_int_equal(point(f, 2).proof.how, STORE_PROOF_NONE);
+    assert_int_equal(compare(f, &f->now).blocks, 0);
+    assert_int_equal(point(f, 2).proof.how, STORE_PROOF_PRIMARY);
+    assert_int_equal(point(f, 2).proof.verified.us, now.us);
+    assert_int_equal(state_of(f, 2), STORE_SOUND);
+    assert_int_equal(point(f, 1).proof.how, STORE_PROOF_NONE);
+}
+
+/* A block of an old layer: the points that show it, and no other. Its right bytes are in a newer
+ * layer, so it is repaired, also after the daemon was gone in between. */
+static void test_rot_is_repaired(void **state)
+{
+    struct fixture *f = *state;
+    cycle(f, 1, 10); /* 1 */
+    cycle(f, 3, 33); /* 2: the layer that rots */
+    cycle(f, 4, 44); /* 3 shows it, too */
+    cycle(f, 3, 9);  /* 4 covers it */
+    cycle(f, 3, 33); /* 5: the same bytes again */
+    rot(f, 2, 3, 34);
+    assert_false(same(f, 2));
+    struct store_noted n = scrub(f);
+    assert_int_equal(n.blocks, 1);
+    assert_int_equal(n.points, 2);
+    assert_int_equal(state_of(f, 1), STORE_SOUND);
+    assert_int_equal(state_of(f, 2), STORE_QUARANTINED);
+    assert_int_equal(state_of(f, 3), STORE_QUARANTINED);
+    assert_int_equal(state_of(f, 4), STORE_SOUND);
+    assert_int_equal(point(f, 3).proof.bad, 1);
+    assert_int_equal(scrub(f).blocks, 0); /* known already */
+    store_stage_free(wants(f, 0, -1));    /* the newest point does not show it */
+    reopen(f);
+    assert_int_equal(repair(f), 1);
+    for (unsigned e = 1; e <= 5; e++)
+        assert_true(same(f, e));
+    assert_int_equal(state_of(f, 2), STORE_REPAIRED);
+    assert_int_equal(state_of(f, 3), STORE_REPAIRED);
+    assert_int_equal(scrub(f).blocks, 0); /* the rotten layer is below, and nobody sees it */
+    assert_int_equal(state_of(f, 2), STORE_REPAIRED);
+    reopen(f);
+    merge_all(f, 2);
+    assert_true(same(f, 4));
+    assert_true(same(f, 5));
+    assert_int_equal(scrub(f).blocks, 0);
+}
+
+/* Nobody has the right bytes: the points stay quarantined, and retention keeps them until somebody
+ * knows. */
+static void test_rot_that_is_lost(void **state)
+{
+    struct fixture *f = *state;
+    cycle(f, 1, 10);
+    cycle(f, 3, 33);
+    cycle(f, 3, 9);
+    cycle(f, 5, 55);
+    rot(f, 2, 3, 34);
+    assert_int_equal(scrub(f).points, 1);
+    assert_int_equal(repair(f), 0);
+    assert_int_equal(state_of(f, 2), STORE_QUARANTINED);
+    merge_all(f, 1);
+    assert_int_equal(state_of(f, 2), STORE_QUARANTINED);
+    struct vr_point_id p = id_of(2);
+    ok(store_proof_release(f->st, &f->m, &p, &err));
+    assert_int_equal(state_of(f, 2), STORE_RELEASED);
+    assert_int_equal(scrub(f).points, 0); /* nothing new */
+    assert_int_equal(state_of(f, 2), STORE_RELEASED);
+    ok(store_proof_acknowledge(f->st, &f->m, &err));
+    merge_all(f, 1);
+    vr_autofree struct store_point *all = NULL;
+    size_t n = 0;
+    ok(store_points(f->st, &f->m, &all, &n, &err));
+    assert_int_equal(n, 1);
+    assert_true(same(f, 4));
+}
+
+/* Rot that the newest point shows: the sender is asked for the block; with it all are repaired. */
+static void test_rot_of_the_newest(void **state)
+{
+    struct fixture *f = *state;
+    cycle(f, 1, 10);
+    cycle(f, 3, 33);
+    cycle(f, 4, 44);
+    rot(f, 2, 3, 34);
+    struct td_disk primary = f->now;
+    struct store_noted n = compare(f, &primary);
+    assert_int_equal(n.blocks, 1);
+    assert_int_equal(n.points, 2);
+    assert_int_equal(state_of(f, 3), STORE_QUARANTINED);
+    assert_int_equal(repair(f), 0); /* not before the block came again */
+    reopen(f);
+    ship_again(f, wants(f, 1, 3), 3);
+    assert_true(same(f, 4));
+    store_stage_free(wants(f, 0, -1));
+    assert_int_equal(repair(f), 1);
+    for (unsigned e = 1; e <= 4; e++) {
+        assert_true(same(f, e));
+        assert_true(state_of(f, e) == STORE_SOUND || state_of(f, e) == STORE_REPAIRED);
+    }
+    /* A stage stood on the chain meanwhile: it goes on. */
+    cycle(f, 6, 66);
+    assert_true(same(f, 5));
+    assert_int_equal(compare(f, &f->now).blocks, 0);
+}
+
+/* The primary's bytes changed and nothing here did: the compared point is not what the machine
+ * sees; older ones keep what was. */
+static void test_the_primary_differs(void **state)
+{
+    struct fixture *f = *state;
+    cycle(f, 1, 10);
+    cycle(f, 2, 20);
+    struct td_disk primary = f->now;
+    primary.byte[1] = 99;
+    primary.byte[7] = 98; /* zeros here */
+    primary.byte[2] = 0;  /* zeros there */
+    struct store_noted n = compare(f, &primary);
+    assert_int_equal(n.blocks, 3);
+    assert_int_equal(n.points, 1);
+    assert_int_equal(state_of(f, 1), STORE_SOUND);
+    assert_int_equal(state_of(f, 2), STORE_QUARANTINED);
+    assert_int_equal(point(f, 2).proof.bad, 3);
+    struct store_stage *sg = wants(f, 3, 7);
+    commit(f, sg, &primary);
+    assert_true(same(f, 3));
+    assert_true(same(f, 1));
+    assert_true(same(f, 2)); /* as it was received */
+    store_stage_free(wants(f, 0, -1));
+    assert_int_equal(compare(f, &primary).blocks, 0);
+    assert_int_equal(repair(f), 0);
+    assert_int_equal(state_of(f, 2), STORE_QUARANTINED);
+    assert_int_equal(point(f, 3).proof.how, STORE_PROOF_PRIMARY);
+}
+
+/* An upper layer shows something that its table does not know: below it nothing can be repaired,
+ * and nothing is declared sound. */
+static void test_phantom_block(void **state)
+{
+    struct fixture *f = *state;
+    cycle(f, 3, 33);
+    cycle(f, 4, 44);
+    cycle(f, 5, 55);
+    rot(f, 2, 3, 34); /* layer 2 does not hold block 3 */
+    struct store_noted n = compare(f, &f->now);
+    assert_int_equal(n.blocks, 1);
+    assert_int_equal(state_of(f, 3), STORE_QUARANTINED);
+    assert_int_equal(state_of(f, 2), STORE_QUARANTINED);
+    ship_again(f, wants(f, 1, 3), 3);
+    assert_true(same(f, 4));
+    assert_int_equal(repair(f), 0);
+    assert_int_equal(state_of(f, 2), STORE_QUARANTINED);
+    assert_true(same(f, 1));
+}
+
+/* Rot in a layer that a merge then carries down. */
+static void test_rot_moves_with_a_merge(void **state)
+{
+    struct fixture *f = *state;
+    cycle(f, 1, 10);
+    cycle(f, 3, 33);
+    cycle(f, 4, 44);
+    cycle(f, 5, 55);
+    rot(f, 2, 3, 34);
+    assert_int_equal(scrub(f).blocks, 1);
+    ok(store_proof_acknowledge(f->st, &f->m, &err));
+    merge_all(f, 2);
+    assert_int_equal(state_of(f, 3), STORE_QUARANTINED);
+    assert_int_equal(state_of(f, 4), STORE_QUARANTINED);
+    ship_again(f, wants(f, 1, 3), 3);
+    assert_int_equal(repair(f), 1);
+    for (unsigned e = 3; e <= 5; e++)
+        assert_true(same(f, e));
+}
+
+static void test_booted(void **state)
+{
+    struct fixture *f = *state;
+    cycle(f, 1, 10);
+    struct vr_point_id p = id_of(1), none = id_of(9);
+    struct vr_err e = VR_ERR_INIT;
+    ok(store_proof_booted(f->st, &f->m, &p, now, &err));
+    assert_int_equal(point(f, 1).proof.booted.us, now.us);
+    assert_int_equal(store_proof_booted(f->st, &f->m, &none, now, &e), -1);
+    assert_int_equal(e.kind, VR_E_NOTFOUND);
+}
+
+#define T(n) cmocka_unit_test_setup_teardown(n, setup, teardown)
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(test_whole_is_proven),        T(test_rot_is_repaired), T(test_rot_that_is_lost),
+        T(test_rot_of_the_newest),      T(test_phantom_block),   T(test_the_primary_differs),
+        T(test_rot_moves_with_a_merge), T(test_booted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

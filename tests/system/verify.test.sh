@@ -1,0 +1,177 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# Proof: what both hosts hold is compared block by block; bits that flip in a file of the replica or of
+# the primary are found, the points that show them are quarantined, the blocks are sent again and older
+# points repaired, and both hosts say so until somebody acknowledges. Then the same in the background,
+# and a point that a test machine proved.
+. "$(dirname "$0")/lib.sh"
+system_begin
+hosts_up test_boot_seconds=3
+pair_hosts
+"$guest" create "$dir" A g1 --fill 8
+"$guest" start "$dir" A g1 >/dev/null
+protect g1
+wait_state A g1 replicating
+wait_points B g1 2
+
+# point HOST ID PROPERTY
+point() {
+    vr "$1" --json points g1 | jq -r ".[] | select(.InstanceID == \"$2\") | .$3 // empty"
+}
+
+# quarantined: ids of points that are
+quarantined() {
+    vr B --json points g1 | jq -r '.[] | select(.Quarantine == "quarantined") | .InstanceID'
+}
+
+none_quarantined() {
+    [ -z "$(quarantined)" ]
+}
+
+# health HOST: ok, warning, critical
+health() {
+    vr "$1" status g1 | awk '$1 == "g1" && NF > 4 { for (i = 1; i <= NF; i++) if ($i ~ /^(ok|warning|critical)$/) { print $i; exit } }'
+}
+
+is_health() {
+    [ "$(health "$1")" = "$2" ]
+}
+
+# quiet_block HOST FILE N: offset in a qcow2 file of the Nth block of data that nobody writes: the fill is
+# the largest piece.
+quiet_block() {
+    on "$1" qemu-img map -U --output=json "$2" |
+        jq -r --arg f "$2" --argjson n "$3" '[.[] | select(.data and .offset and (.filename // $f) == $f)] |
+            max_by(.length) | .offset + ((.length / 2 / 65536 | floor) + $n) * 65536'
+}
+
+# flip HOST FILE N: 512 bytes of that block become others, behind everybody's back
+flip() {
+    local file=$dir/$1$2 at before after
+    at=$(quiet_block "$@")
+    before=$(dd if="$file" bs=512 skip=$((at / 512)) count=1 status=none | sha256sum)
+    head -c 512 /dev/urandom | dd of="$file" bs=512 seek=$((at / 512)) count=1 conv=notrunc,fsync status=none
+    after=$(dd if="$file" bs=512 skip=$((at / 512)) count=1 status=none | sha256sum)
+    [ "$before" != "$after" ] || fail "nothing was flipped in $file"
+}
+
+base_layer() {
+    database B "SELECT path FROM layer WHERE below IS NULL AND target = 'vda' AND role = 0" | head -n 1
+}
+
+# ---- all is well ----
+out=$(vr A verify g1) || fail "verify on hosta: $out"
+grep -q 'is the same' <<<"$out" || fail "verify on hosta says: $out"
+[ -n "$(status A g1 LastVerified)" ] || fail "hosta does not say when it was verified"
+is_known() {
+    [ -n "$(status B g1 LastVerified)" ]
+}
+wait_for 20 "hostb knows, too" is_known
+[ "$(status A g1 Mismatches)" = 0 ] || fail "hosta says $(status A g1 Mismatches) mismatches"
+out=$(vr B verify g1) || fail "verify on hostb: $out"
+grep -q 'is the same' <<<"$out" || fail "verify on hostb did not ask the primary: $out"
+[ "$(vr B --json points g1 | jq '[.[] | select(.Proof != "none")] | length')" -ge 1 ] || fail "no point is proven"
+old=$(points B g1 | head -n 1)
+out=$(vr A verify g1 --point "$old") || fail "verify of a point from hosta: $out"
+[ "$(point B "$old" Proof)" != none ] || fail "point $old is not proven"
+ok "all is the same on both hosts"
+
+# ---- bits flip in a file of the replica, and the replica finds it ----
+vr A --quiet suspend g1
+flip B "$(base_layer)" 0
+refused B 1 'differ' verify g1
+[ "$(quarantined | wc -l)" = "$(n_points B g1)" ] || fail "not all points that show the block are quarantined"
+wait_for 20 "hostb's health is critical" is_health B critical
+vr B status g1 | grep -q 'changed on host hostb' || fail "hostb does not say what happened"
+refused B 1 'quarantined' failover g1
+refused B 1 'quarantined' failover g1 --point "$old"
+vr A --quiet resume g1
+wait_for 120 "the points are repaired" none_quarantined
+[ "$(point B "$old" Quarantine)" = repaired ] || fail "the old point is $(point B "$old" Quarantine)"
+check_points B g1
+wait_for 60 "the health is a warning only" is_health B warning
+vr B verify g1 --acknowledge
+wait_for 60 "the health is good again" is_health B ok
+ok "found on the replica, sent again, older points repaired, acknowledged"
+
+# ---- the primary finds it ----
+flip B "$(base_layer)" 1
+refused A 1 'differ' verify g1
+is_health A warning || is_health A critical || fail "hosta's health is $(health A)"
+vr A explain g1 | grep -q 'changed on host hostb' || fail "hosta does not explain: $(vr A explain g1)"
+wait_for 120 "the points are repaired" none_quarantined
+check_points B g1
+out=$(vr A verify g1) || fail "verify after the repair: $out"
+vr A verify g1 --acknowledge | grep -q 'on both hosts' || fail "not acknowledged on both hosts"
+wait_for 60 "hosta's health is good" is_health A ok
+wait_for 60 "hostb's health is good" is_health B ok
+ok "found by the primary, repaired on the replica"
+
+# ---- bits flip on the primary: its bitmap does not know ----
+"$guest" shutdown "$dir" A g1
+vr A --quiet sync g1
+check_points B g1
+before=$(points B g1)
+flip A "$(virsh_on A domblklist g1 | awk '$1 == "vda" { print $2 }')" 2
+refused A 1 'differ' verify g1
+[ "$(quarantined | wc -l)" = 1 ] || fail "quarantined are: $(quarantined)"
+bad=$(quarantined)
+grep -qx "$bad" <<<"$before" && fail "a point from before the flip is quarantined"
+vr A explain g1 | grep -q 'without its change map' || fail "hosta does not explain: $(vr A explain g1)"
+vr A --quiet sync g1
+uuid=$(uuid_of B g1)
+last=$(newest_point B g1)
+while read -r id target format path; do
+    [ "$id" = "${last/:/-}" ] || continue
+    on B qemu-img compare -U -q -f raw -F "$format" "$(oracle_of "$uuid" "$id")/$target.raw" "$path" ||
+        fail "the newest point is not what the primary holds"
+done < <(point_files B "$uuid")
+out=$(vr A verify g1) || fail "verify after the repair: $out"
+refused B 1 'quarantined' failover g1 --point "$bad"
+vr B --quiet failover g1 --point "$bad" --force --no-start
+vr B --quiet cancel g1
+vr A verify g1 --acknowledge >/dev/null
+wait_for 60 "hosta's health is good" is_health A ok
+ok "found on the primary: the newest point has its bytes, older ones the earlier content"
+
+# ---- cancelled ----
+wait_state A g1 replicating
+oracle_hold A
+job=$(vr A --no-wait --json verify g1 | jq -r '.job // .Job // .[0].InstanceID // empty' 2>/dev/null) || job=
+[ -n "$job" ] || job=$(vr A --json jobs | jq -r '[.[] | select(.Caption == "Verifying" and .JobState == 4)][0].InstanceID')
+vr A jobs "$job" --cancel >/dev/null || fail "the verification cannot be cancelled"
+oracle_release A
+[ "$(vr A --json jobs | jq -r ".[] | select(.InstanceID == \"$job\") | .JobState")" = 8 ] || fail "the job is not cancelled"
+ok "cancelled"
+
+# ---- in the background: as if a week had passed ----
+"$daemon" stop "$dir" A
+"$daemon" stop "$dir" B
+for host in A B; do
+    sqlite3 "$dir/$host/var/lib/vmreplica/state.db" \
+        "UPDATE doc SET text = '1 0 0 0 0 1 0 0 0 0 1 0' WHERE kind = 'proof'"
+done
+"$daemon" start "$dir" B
+"$daemon" start "$dir" A
+is_verified() {
+    [ -n "$(status A g1 LastVerified)" ]
+}
+is_scrubbed() {
+    [ -n "$(status B g1 LastScrubbed)" ]
+}
+wait_for 180 "everything was compared in the background" is_verified
+wait_for 180 "all layers were read in the background" is_scrubbed
+[ "$(status A g1 LastVerifiedMismatches)" = 0 ] || fail "$(status A g1 LastVerifiedMismatches) blocks differ"
+ok "compared and read in the background"
+
+# ---- a point that boots ----
+tested=$(newest_point B g1)
+vr B --quiet test g1 --point "$tested"
+is_booted() {
+    [ -n "$(point B "$tested" TestBooted)" ]
+}
+wait_for 120 "the test machine has proven its point" is_booted
+vr B --quiet test g1 --end
+vr B points g1 | grep -q booted || fail "points does not say that the point boots"
+ok "a point is proven by a test machine"
