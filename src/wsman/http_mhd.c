@@ -60,12 +60,17 @@ static void reap(struct listener *l)
     }
 }
 
+void wsm_listener_run(struct listener *l)
+{
+    MHD_run(l->d);
+    arm(l); /* the library may have left something for at once */
+}
+
 static int on_io(sd_event_source *s, int fd, uint32_t ev, void *arg)
 {
     struct listener *l = arg;
     reap(l); /* steady input keeps pushing the timer away */
-    MHD_run(l->d);
-    arm(l);
+    wsm_listener_run(l);
     return 0;
 }
 
@@ -73,8 +78,7 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *arg)
 {
     struct listener *l = arg;
     reap(l);
-    MHD_run(l->d);
-    arm(l);
+    wsm_listener_run(l);
     return 0;
 }
 
@@ -88,18 +92,21 @@ __attribute__((format(printf, 2, 0))) static void on_log(void *arg, const char *
 
 /* ---- connections ---------------------------------------------------------------------------- */
 
+/* IPv4 callers look alike on all listeners, also on those that take both families. */
 static void set_address(struct wsm_peer *p, struct MHD_Connection *mc)
 {
     const union MHD_ConnectionInfo *i =
         MHD_get_connection_info(mc, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     const struct sockaddr *sa = i ? i->client_addr : NULL;
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)sa;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)sa;
     memcpy(p->address, "?", 2);
     if (sa && sa->sa_family == AF_INET)
-        inet_ntop(AF_INET, &((const struct sockaddr_in *)sa)->sin_addr, p->address,
-                  sizeof p->address);
+        inet_ntop(AF_INET, &v4->sin_addr, p->address, sizeof p->address);
+    else if (sa && sa->sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
+        inet_ntop(AF_INET, v6->sin6_addr.s6_addr + 12, p->address, sizeof p->address);
     else if (sa && sa->sa_family == AF_INET6)
-        inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)sa)->sin6_addr, p->address,
-                  sizeof p->address);
+        inet_ntop(AF_INET6, &v6->sin6_addr, p->address, sizeof p->address);
 }
 
 /* The socket is open to every user of the host, and none may take it away from the others. */

@@ -76,6 +76,8 @@ struct wsm_http {
 
 /* wsm_in_s() - monotonic ms in @s seconds. */
 int64_t wsm_in_s(unsigned s);
+/* wsm_listener_run() - let the library do what is to be done now. */
+void wsm_listener_run(struct listener *l);
 /* wsm_on_request() - called by the library for each piece of a request. wsm_on_completed() - when
  * the reply is out or the connection is gone. */
 enum MHD_Result wsm_on_request(void *arg, struct MHD_Connection *mc, const char *url,

@@ -195,14 +195,15 @@ static void suspend(struct req *rq, struct wsm_login *login)
 
 void wsm_request_resume(struct req *rq)
 {
+    struct listener *l = rq->c->l; /* the request may be over when this returns */
     *rq->prev = rq->next;
     if (rq->next)
         rq->next->prev = rq->prev;
     rq->prev = NULL;
     rq->login = NULL;
-    rq->c->deadline = wsm_in_s(rq->c->l->h->lim.reply_s);
+    rq->c->deadline = wsm_in_s(l->h->lim.reply_s);
     MHD_resume_connection(rq->c->mc);
-    MHD_run(rq->c->l->d);
+    wsm_listener_run(l);
 }
 
 void wsm_request_abort(struct req *rq)
