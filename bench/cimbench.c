@@ -226,6 +226,14 @@ static double now_ms(void)
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
+/* Time that others take from us does not count. */
+static double cpu_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
 static char *envelope(const char *action, const char *cls, const char *header, const char *body)
 {
     const char *ns = strncasecmp(cls, "Vmr_", 4) ? "root/virtualization/v2" : "root/vmreplica/v1";
@@ -237,21 +245,32 @@ static char *envelope(const char *action, const char *cls, const char *header, c
         action, ns, cls, header, body);
 }
 
-/* Processes it; returns how long that took. @ret: the reply's body, or NULL. */
-static double ask(struct wsm *w, const char *text, char **ret)
+struct took {
+    double longest, total; /* ms of the thread's own time */
+};
+
+/* Processes it, in as many slices as it takes. @ret: the reply's body, or NULL. */
+static struct took ask(struct wsm *w, const char *text, char **ret)
 {
     static const struct cim_caller me = { .name = "bench", .role = CIM_ROLE_ADMIN };
     struct wsm_reply rep;
-    double began = now_ms();
-    const struct wsm_request rq = {
+    struct took t = { 0 };
+    struct wsm_request rq = {
         .body = text, .len = strlen(text), .caller = &me, .token = text, .now = vr_mono_now()
     };
-    wsm_process(w, &rq, &rep);
-    double took = now_ms() - began;
+    for (;; rq.arrived = rq.now) {
+        double began = cpu_ms();
+        wsm_process(w, &rq, &rep);
+        double ms = cpu_ms() - began;
+        t.total += ms;
+        t.longest = ms > t.longest ? ms : t.longest;
+        if (rep.status)
+            break;
+    }
     if (ret)
         *ret = rep.body.data ? vr_strdup((char *)rep.body.data) : vr_strdup("");
     wsm_reply_done(&rep);
-    return took;
+    return t;
 }
 
 static char *context_of(const char *reply)
@@ -275,9 +294,9 @@ static struct walk walk(struct wsm *w, const char *cls, const char *filter)
     vr_autofree char *text = envelope(ACT_ENUMERATE, cls, "", body);
     for (;;) {
         vr_autofree char *reply = NULL;
-        double took = ask(w, text, &reply);
-        k.total += took;
-        k.longest = took > k.longest ? took : k.longest;
+        struct took t = ask(w, text, &reply);
+        k.total += t.total;
+        k.longest = t.longest > k.longest ? t.longest : k.longest;
         k.calls++;
         k.bytes += strlen(reply);
         vr_autofree char *context = context_of(reply);
@@ -293,7 +312,7 @@ static struct walk walk(struct wsm *w, const char *cls, const char *filter)
 
 static void print_walk(const char *name, struct walk k)
 {
-    printf("  %-46s %8.1f ms in %3zu requests, longest %6.1f ms, %8zu bytes\n", name, k.total,
+    printf("  %-46s %8.1f ms in %3zu requests, longest %5.1f ms, %8zu bytes\n", name, k.total,
            k.calls, k.longest, k.bytes);
 }
 
@@ -327,7 +346,7 @@ static double average(struct wsm *w, const char *text)
 {
     double sum = 0;
     for (int i = 0; i < 200; i++)
-        sum += ask(w, text, NULL);
+        sum += ask(w, text, NULL).total;
     return sum / 200;
 }
 
@@ -353,7 +372,7 @@ static void single_requests(struct world *wd, struct wsm *w)
               get(w, "Msvm_ReplicationRelationship", "InstanceID", hvr));
     print_one("Get Msvm_ReplicationSettingData",
               get(w, "Msvm_ReplicationSettingData", "InstanceID", hvr));
-    print_one("Get Msvm_ComputerSystem by name only", get(w, "Msvm_ComputerSystem", "Name", guid));
+    print_one("Get Msvm_ComputerSystem by Name alone", get(w, "Msvm_ComputerSystem", "Name", guid));
     print_one("Get Msvm_VirtualSystemSettingData",
               get(w, "Msvm_VirtualSystemSettingData", "InstanceID", own));
     print_one("Get Vmr_ReplicationStatus", get(w, "Vmr_ReplicationStatus", "InstanceID", hvr));
@@ -364,7 +383,10 @@ static void single_requests(struct world *wd, struct wsm *w)
     print_one("ASSOCIATORS OF a machine by one class", wql(w, one));
     print_one("ASSOCIATORS OF a machine, all", wql(w, all));
     print_one("REFERENCES OF a machine, all", wql(w, refs));
-    print_one("SELECT one machine by name of 1000 conditions",
+    print_one("ASSOCIATORS OF the host, all",
+              wql(w, "ASSOCIATORS OF {Msvm_ComputerSystem.CreationClassName="
+                     "\"Msvm_ComputerSystem\",Name=\"hosta\"}"));
+    print_one("SELECT one machine by its name",
               wql(w, "SELECT * FROM Msvm_ComputerSystem WHERE ElementName = 'machine7'"));
 }
 
@@ -373,8 +395,8 @@ static void hostile_requests(struct wsm *w)
 {
     vr_autobuf struct vr_buf q = VR_BUF_INIT;
     vr_buf_printf(&q, NULL, "SELECT * FROM Msvm_ComputerSystem WHERE ElementName LIKE '%%x%%'");
-    while (q.len < 32000 - 64)
-        vr_buf_printf(&q, NULL, " OR ElementName LIKE '%%a%%b%%c%%d%%x'");
+    for (int i = 0; i < 500; i++)
+        vr_buf_printf(&q, NULL, " OR ElementName LIKE '%%a%%c%%n%%e%%x'");
     vr_autofree char *filter =
         vr_printf("<w:Filter Dialect='" DIALECT_WQL "'>%s</w:Filter>", (char *)q.data);
     vr_autobuf struct vr_buf sel = VR_BUF_INIT;
@@ -388,9 +410,9 @@ static void hostile_requests(struct wsm *w)
         vr_buf_printf(&deep, NULL, "<a b='c'/>");
     vr_autofree char *wide = envelope(ACT_GET, "Msvm_ComputerSystem", "", (char *)deep.data);
     printf("hostile requests, time in the control thread:\n");
-    print_one("a query of 32 KB with 1000 LIKEs over all", walk(w, "*", filter).longest);
-    print_one("8000 selectors", ask(w, many, NULL));
-    print_one("450 KB of empty elements", ask(w, wide, NULL));
+    print_one("a query with 500 LIKEs over all machines", walk(w, "*", filter).longest);
+    print_one("8000 selectors", ask(w, many, NULL).longest);
+    print_one("450 KB of empty elements", ask(w, wide, NULL).longest);
 }
 
 static void events(struct world *wd, struct wsm *w)
@@ -400,19 +422,19 @@ static void events(struct world *wd, struct wsm *w)
                   "'>SELECT * FROM CIM_InstIndication WITHIN 1</w:Filter></e:Subscribe>");
     vr_autofree char *text = envelope(ACT_SUBSCRIBE, "*", "", body);
     printf("events, time in the control thread:\n");
-    print_one("Subscribe to everything", ask(w, text, NULL));
+    print_one("Subscribe to everything", ask(w, text, NULL).longest);
     double longest = 0;
     for (int i = 0; i < 8; i++) {
-        double began = now_ms();
+        double began = cpu_ms();
         cim_watch_tick(wd->cim, (struct mono_ms){ vr_mono_now().ms + 3600000 });
-        double took = now_ms() - began;
+        double took = cpu_ms() - began;
         longest = took > longest ? took : longest;
     }
     print_one("looking for changes of a class, longest", longest);
-    double began = now_ms();
+    double began = cpu_ms();
     for (size_t i = 0; i < wd->n; i++)
         host_providers_changed(wd->prov, &wd->vm[i].uuid, NULL);
-    print_one("telling the change of one relationship", (now_ms() - began) / (double)wd->n);
+    print_one("telling the change of one relationship", (cpu_ms() - began) / (double)wd->n);
 }
 
 /* ---- over the socket ------------------------------------------------------------------------ */

@@ -15,6 +15,8 @@ struct mono_ms {
 /* vr_wall_now() / vr_mono_now() - read the clocks. Not to be called from replication/step. */
 struct wall_us vr_wall_now(void);
 struct mono_ms vr_mono_now(void);
+/* vr_mono_us() - the monotonic clock in microseconds, to measure how long something took. */
+int64_t vr_mono_us(void);
 /* vr_wall_iso() - "2026-01-31T12:34:56Z" into @out[32]; "never" for 0. Returns @out. */
 char *vr_wall_iso(struct wall_us t, char out[32]);
 

@@ -84,6 +84,11 @@ struct cim_sink;
 /* cim_emit() - hand over one instance. Returns false when no more is wanted (an error was noted or
  * there is enough); the provider then returns CIM_S_OK at once. */
 bool cim_emit(struct cim_sink *sink, struct cim_inst *take_inst);
+/* For enumerate() of what there may be much of. cim_sink_at() - where to go on: 0 at the beginning,
+ * later what cim_sink_pause() was told. cim_sink_pause() - asked after each piece of the work: is
+ * it somebody else's turn? Then @pos (not 0) is kept, and the provider returns CIM_S_OK at once. */
+size_t cim_sink_at(const struct cim_sink *sink);
+bool cim_sink_pause(struct cim_sink *sink, size_t pos);
 /* cim_pick() - the one instance that @path names among those that @emit hands over, or
  * CIM_S_NOT_FOUND: for get() of providers that know where to look. */
 typedef void (*cim_emit_fn)(void *ctx, struct cim_sink *sink);

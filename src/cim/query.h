@@ -97,9 +97,6 @@ bool cim_query_takes(const struct cim_query *q, enum cim_event_kind kind,
                      const struct cim_inst *target, const struct cim_inst *previous);
 /* cim_query_project() - mark what the column list leaves out; keys stay. */
 void cim_query_project(const struct cim_query *q, struct cim_inst *in);
-/* cim_query_run() - the answer of a parsed query; see cim_query(). */
-enum cim_status cim_query_run(struct cim_server *s, const struct cim_caller *who,
-                              const struct cim_query *q, struct cim_list *ret, struct vr_err *err);
 /* cim_like() - does @s match the pattern, without case? Takes time linear in both at most squared.
  */
 bool cim_like(const char *s, const char *pattern);

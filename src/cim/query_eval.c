@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Answering parsed queries. Conditions have three values: a comparison with a NULL property is
  * unknown, and what is unknown does not select, also under NOT. Nodes refer only to nodes made
- * before them, and the reader bounds the nesting, so recursion is bounded. Control thread for
- * cim_query_run(), any thread for the rest. */
+ * before them, and the reader bounds the nesting, so recursion is bounded. Any thread. */
 #include <string.h>
 #include <strings.h>
 
@@ -187,39 +186,4 @@ void cim_query_project(const struct cim_query *q, struct cim_inst *in)
         if (!wanted)
             in->marks[i] |= CIM_MARK_HIDDEN;
     }
-}
-
-static bool accept_query(void *ctx, const struct cim_inst *in)
-{
-    return cim_query_matches(ctx, in);
-}
-
-enum cim_status cim_query_run(struct cim_server *s, const struct cim_caller *who,
-                              const struct cim_query *q, struct cim_list *ret, struct vr_err *err)
-{
-    struct cim_assoc how = { q->assoc_class, q->result_class, q->role, q->result_role };
-    enum cim_status st = cim_check_reader(who, err);
-    size_t from = ret->n;
-
-    if (st != CIM_S_OK)
-        return st;
-    if (q->kind == CIM_Q_ASSOCIATORS)
-        return cim_associators(s, who, q->path, &how, ret, err);
-    if (q->kind == CIM_Q_REFERENCES)
-        return cim_references(s, who, q->path, &how, ret, err);
-    for (size_t i = 0; st == CIM_S_OK && i < CIM_CLASS_COUNT; i++)
-        if (cim_class_is_a(&cim_classes[i], q->cls))
-            st = cim_collect(s, who, i, accept_query, (void *)q, ret, err);
-    for (size_t i = from; i < ret->n; i++)
-        cim_query_project(q, ret->v[i]);
-    return st;
-}
-
-enum cim_status cim_query(struct cim_server *s, const struct cim_caller *who, const char *ns,
-                          const char *text, struct cim_list *ret, struct vr_err *err)
-{
-    vr_auto(cim_query_free) struct cim_query *q = NULL;
-    enum cim_status st = cim_query_parse(ns, text, &q, err);
-
-    return st == CIM_S_OK ? cim_query_run(s, who, q, ret, err) : st;
 }

@@ -121,6 +121,20 @@ bool cim_emit(struct cim_sink *sink, struct cim_inst *take_inst)
     return !sink->is_full;
 }
 
+size_t cim_sink_at(const struct cim_sink *sink)
+{
+    return sink->pos;
+}
+
+bool cim_sink_pause(struct cim_sink *sink, size_t pos)
+{
+    if (!sink->deadline_us || vr_mono_us() < sink->deadline_us)
+        return false;
+    sink->pos = pos;
+    sink->is_paused = true;
+    return true;
+}
+
 /* ---- registry ---- */
 
 struct cim_server *cim_server_new(const char *host)
@@ -196,20 +210,6 @@ enum cim_status cim_collect(struct cim_server *s, const struct cim_caller *who,
     return st == CIM_S_OK && sink.is_full ? full(err) : st;
 }
 
-enum cim_status cim_collect_refs(struct cim_server *s, const struct cim_caller *who,
-                                 enum cim_class_id id, const struct cim_path *object,
-                                 cim_accept_fn accept, void *ctx, struct cim_list *ret,
-                                 struct vr_err *err)
-{
-    const struct cim_provider *p = s->by_class[id];
-    struct cim_sink sink = { .list = ret, .accept = accept, .ctx = ctx };
-
-    if (!p || !p->references)
-        return cim_collect(s, who, id, accept, ctx, ret, err);
-    enum cim_status st = p->references(p->ctx, who, object, &sink, err);
-    return st == CIM_S_OK && sink.is_full ? full(err) : st;
-}
-
 static bool accept_keys(void *ctx, const struct cim_inst *in)
 {
     return cim_inst_matches(in, ctx);
@@ -250,9 +250,8 @@ static bool fits(const struct cim_prop *p, const struct cim_key *k)
     return rc == 0;
 }
 
-/* Every key must be one of the class, or of a class below it that somebody answers for. */
-static enum cim_status check_keys(struct cim_server *s, const struct cim_class *c,
-                                  const struct cim_path *path, struct vr_err *err)
+enum cim_status cim_check_keys(struct cim_server *s, const struct cim_class *c,
+                               const struct cim_path *path, struct vr_err *err)
 {
     for (size_t k = 0; k < path->n_keys; k++) {
         const char *name = path->keys[k].name;
@@ -270,20 +269,6 @@ static enum cim_status check_keys(struct cim_server *s, const struct cim_class *
                              c->name, cim_type_name(p->type));
     }
     return CIM_S_OK;
-}
-
-enum cim_status cim_enumerate(struct cim_server *s, const struct cim_caller *who,
-                              const struct cim_class *c, bool deep, const struct cim_path *keys,
-                              struct cim_list *ret, struct vr_err *err)
-{
-    enum cim_status st = cim_check_reader(who, err);
-
-    if (st == CIM_S_OK && keys)
-        st = check_keys(s, c, keys, err);
-    for (size_t i = 0; st == CIM_S_OK && i < CIM_CLASS_COUNT; i++)
-        if (&cim_classes[i] == c || (deep && cim_class_is_a(&cim_classes[i], c)))
-            st = cim_collect(s, who, i, keys ? accept_keys : NULL, (void *)keys, ret, err);
-    return st;
 }
 
 /* The path under the name of class @c, if it has all the keys of that class; else NULL. */
@@ -310,6 +295,17 @@ static struct cim_path *full_path(const struct cim_class *c, const struct cim_pa
     return vr_take(p);
 }
 
+/* The same with only the key that tells instances of the class apart, if @path has that one. */
+static struct cim_path *telling_path(const struct cim_provider *p, const struct cim_class *c,
+                                     const struct cim_path *path)
+{
+    const char *name = p->watch ? c->props[p->watch->key].name : NULL;
+    const char *text = name ? cim_path_key(path, name) : NULL;
+    vr_auto(cim_path_free) struct cim_path *one = cim_path_new(c->ns, c->name);
+
+    return text && !cim_path_add(one, name, text, NULL) ? vr_take(one) : NULL;
+}
+
 /* What one provider has under @path, at most a few instances. */
 static enum cim_status find_in(struct cim_server *s, const struct cim_caller *who,
                                enum cim_class_id id, const struct cim_path *path,
@@ -319,6 +315,9 @@ static enum cim_status find_in(struct cim_server *s, const struct cim_caller *wh
     vr_auto(cim_path_free) struct cim_path *all =
         p->get ? full_path(cim_class_get(id), path) : NULL;
 
+    bool partial = !all && p->get;
+    if (partial)
+        all = telling_path(p, cim_class_get(id), path);
     if (!all)
         return cim_collect(s, who, id, accept_keys, (void *)path, ret, err);
     struct cim_inst *in = NULL;
@@ -327,8 +326,10 @@ static enum cim_status find_in(struct cim_server *s, const struct cim_caller *wh
     if (st == CIM_S_NOT_FOUND)
         return CIM_S_OK;
     vr_err_move(err, &none);
-    if (st == CIM_S_OK)
+    if (st == CIM_S_OK && (!partial || cim_inst_matches(in, path)))
         cim_list_add(ret, in);
+    else if (st == CIM_S_OK)
+        cim_inst_free(in);
     return st;
 }
 
@@ -342,7 +343,7 @@ enum cim_status cim_get(struct cim_server *s, const struct cim_caller *who,
     if (st == CIM_S_OK)
         st = cim_lookup_class(path->ns, path->cls, &c, err);
     if (st == CIM_S_OK)
-        st = check_keys(s, c, path, err);
+        st = cim_check_keys(s, c, path, err);
     for (size_t i = 0; st == CIM_S_OK && i < CIM_CLASS_COUNT; i++)
         if (s->by_class[i] && cim_class_is_a(&cim_classes[i], c))
             st = find_in(s, who, i, path, &found, err);

@@ -14,6 +14,7 @@ struct cim_server {
     struct cim_provider *by_class[CIM_CLASS_COUNT]; /* NULL where nobody answers */
     struct cim_watch *watches;
     struct cim_snapshot *snapshots; /* of the classes that are watched */
+    uint64_t generation;            /* grows when machines came or went */
 };
 
 /* Decides about one instance. */
@@ -24,19 +25,22 @@ struct cim_sink {
     cim_accept_fn accept; /* NULL: everything */
     void *ctx;
     bool is_full;
+    int64_t deadline_us; /* of this slice; 0: none */
+    size_t pos;          /* where to go on */
+    bool is_paused;
 };
 
 /* cim_list_add() - append; returns false (and frees) when the list is full. */
 bool cim_list_add(struct cim_list *l, struct cim_inst *take_inst);
 /* cim_collect() - append what the provider of exactly class @id has and @accept takes; nothing when
- * there is no provider. cim_collect_refs() - the same by its references() for @object. */
+ * there is no provider. */
 enum cim_status cim_collect(struct cim_server *s, const struct cim_caller *who,
                             enum cim_class_id id, cim_accept_fn accept, void *ctx,
                             struct cim_list *ret, struct vr_err *err);
-enum cim_status cim_collect_refs(struct cim_server *s, const struct cim_caller *who,
-                                 enum cim_class_id id, const struct cim_path *object,
-                                 cim_accept_fn accept, void *ctx, struct cim_list *ret,
-                                 struct vr_err *err);
+/* cim_check_keys() - every key must be one of the class, or of a class below it that somebody
+ * answers for, with a value of its type. */
+enum cim_status cim_check_keys(struct cim_server *s, const struct cim_class *c,
+                               const struct cim_path *path, struct vr_err *err);
 /* cim_check_reader() - CIM_S_DENIED unless the caller may read. */
 enum cim_status cim_check_reader(const struct cim_caller *who, struct vr_err *err);
 /* cim_fault() - note the text and return @s. */

@@ -202,6 +202,7 @@ void cim_changed_all(struct cim_server *s, enum cim_class_id id)
 {
     struct cim_snapshot *sn = find(s, id);
 
+    s->generation++;
     if (sn)
         sn->due_ms = 0;
 }

@@ -19,6 +19,8 @@ struct wsm_ctx {
     struct wsm_ctx *next;
     char id[VR_UUID_STR];
     char *owner;
+    struct cim_scan *scan; /* NULL once all instances are there */
+    const void *token;     /* of the request that waits for it */
     struct cim_list items;
     size_t pos;
     enum mode mode;
@@ -29,6 +31,7 @@ struct wsm_ctx {
 
 static void ctx_free(struct wsm_ctx *x)
 {
+    cim_scan_free(x->scan);
     cim_list_done(&x->items);
     free(x->owner);
     free(x);
@@ -52,6 +55,31 @@ void wsm_expire(struct wsm *w, struct mono_ms now)
 void wsm_contexts_drop(struct wsm *w)
 {
     wsm_expire(w, (struct mono_ms){ INT64_MAX });
+    while (w->unfinished) {
+        struct wsm_ctx *x = w->unfinished;
+        w->unfinished = x->next;
+        ctx_free(x);
+    }
+}
+
+/* The unfinished one that this request began; NULL if it did not. */
+static struct wsm_ctx *take_unfinished(struct wsm *w, const void *token)
+{
+    for (struct wsm_ctx **at = &w->unfinished; token && *at; at = &(*at)->next)
+        if ((*at)->token == token) {
+            struct wsm_ctx *x = *at;
+            *at = x->next;
+            x->next = NULL;
+            return x;
+        }
+    return NULL;
+}
+
+void wsm_contexts_forget(struct wsm *w, const void *token)
+{
+    struct wsm_ctx *x = take_unfinished(w, token);
+    if (x)
+        ctx_free(x);
 }
 
 static struct wsm_ctx **find(struct wsm_call *c, const char *id)
@@ -66,15 +94,24 @@ static struct wsm_ctx **find(struct wsm_call *c, const char *id)
     return NULL;
 }
 
-/* Is there room for one more context of this caller? */
+static size_t n_items(const struct wsm_ctx *x)
+{
+    return x->items.n - x->pos + (x->scan ? cim_scan_found(x->scan) : 0);
+}
+
+/* Is there room for one more context of this caller, and for what is in it? */
 static int may_keep(struct wsm_call *c, struct wsm_ctx *x)
 {
-    size_t all = 0, own = 0;
-    for (struct wsm_ctx *o = c->w->contexts; o; o = o->next) {
-        all++;
-        own += !strcmp(o->owner, x->owner);
-    }
-    if (own >= c->w->lim.contexts_each || all >= c->w->lim.contexts)
+    const struct wsm_limits *l = &c->w->lim;
+    size_t all = 0, own = 0, items = n_items(x);
+    const struct wsm_ctx *const lists[] = { c->w->contexts, c->w->unfinished };
+    for (size_t i = 0; i < VR_ARRAY_LEN(lists); i++)
+        for (const struct wsm_ctx *o = lists[i]; o; o = o->next) {
+            all++;
+            own += !strcmp(o->owner, x->owner);
+            items += n_items(o);
+        }
+    if (own >= l->contexts_each || all >= l->contexts || items > l->items)
         return wsm_fail(&c->fault, WSM_F_QUOTA, "too many enumerations are open; release some");
     return 0;
 }
@@ -209,12 +246,28 @@ static struct wsm_ctx *open_context(struct wsm_call *c, const struct vr_xml *el)
     bool deep;
     x->owner = vr_strdup(c->rq->caller->name);
     if (wsm_call_resource(c, &r) || read_mode(c, el, x) || read_polymorphism(c, el, &r, &deep, x) ||
-        wsm_filter(c, &r, filter_of(el), deep, &x->items))
+        wsm_filter(c, &r, filter_of(el), deep, &x->scan))
         return NULL;
     x->style = r.style;
     struct vr_uuid id = vr_uuid_new();
     vr_uuid_fmt_upper(&id, x->id);
     return vr_take(x);
+}
+
+/* A slice of collecting the instances. */
+static int go_on(struct wsm_call *c, struct wsm_ctx *x, bool *ret_over)
+{
+    struct vr_err e = VR_ERR_INIT;
+    unsigned slice = c->rq->token ? c->w->lim.slice_ms : 0;
+    enum cim_status st = cim_scan_run(x->scan, slice, ret_over, &e);
+    if (st != CIM_S_OK)
+        return wsm_fail_cim(&c->fault, st, &e);
+    if (!*ret_over)
+        return may_keep(c, x);
+    cim_scan_take(x->scan, &x->items);
+    cim_scan_free(x->scan);
+    x->scan = NULL;
+    return 0;
 }
 
 static void put_opened(struct wsm_call *c, const struct wsm_ctx *x, const struct vr_buf *items,
@@ -240,9 +293,19 @@ int wsm_op_enumerate(struct wsm_call *c)
     struct wsm_want want;
     if (wsm_read_want(c, el, NS_WSMAN, &want))
         return -1;
-    vr_auto(ctx_free) struct wsm_ctx *x = open_context(c, el);
-    if (!x)
+    vr_auto(ctx_free) struct wsm_ctx *x = take_unfinished(c->w, c->rq->token);
+    if (!x && !(x = open_context(c, el)))
         return -1;
+    bool over;
+    if (go_on(c, x, &over))
+        return -1;
+    if (!over) {
+        c->until = c->rq->now;
+        x->token = c->rq->token;
+        x->next = c->w->unfinished;
+        c->w->unfinished = vr_take(x);
+        return 0;
+    }
     c->has_estimate = c->msg.want_estimate;
     c->estimate = x->items.n;
     vr_autobuf struct vr_buf items = VR_BUF_INIT;

@@ -7,31 +7,31 @@
 #include "wsman/ns.h"
 #include "wsman/wsm_int.h"
 
-static int done(struct wsm_call *c, enum cim_status st, const struct vr_err *e)
-{
-    return st == CIM_S_OK ? 0 : wsm_fail_cim(&c->fault, st, e);
-}
-
 static int by_class(struct wsm_call *c, const struct wsm_resource *r, bool deep,
-                    const struct cim_path *keys, struct cim_list *ret)
+                    const struct cim_path *keys, struct cim_scan **ret)
 {
     const struct cim_class *cls;
-    struct vr_err e = VR_ERR_INIT;
     if (wsm_resource_class(r, &cls, &c->fault))
         return -1;
-    return done(c, cim_enumerate(c->w->svc, c->rq->caller, cls, deep, keys, ret, &e), &e);
+    *ret = cim_scan_class(c->w->svc, c->rq->caller, cls, deep, keys);
+    return 0;
 }
 
 static int by_wql(struct wsm_call *c, const struct wsm_resource *r, const struct vr_xml *filter,
-                  struct cim_list *ret)
+                  struct cim_scan **ret)
 {
     struct vr_err e = VR_ERR_INIT;
     const char *ns = r->ns ? r->ns : CIM_NS_VIRT;
-    return done(c, cim_query(c->w->svc, c->rq->caller, ns, filter->trim, ret, &e), &e);
+    struct cim_query *q = NULL;
+    enum cim_status st = cim_query_parse(ns, filter->trim, &q, &e);
+    if (st != CIM_S_OK)
+        return wsm_fail_cim(&c->fault, st, &e);
+    *ret = cim_scan_query(c->w->svc, c->rq->caller, q);
+    return 0;
 }
 
 static int by_selectors(struct wsm_call *c, const struct wsm_resource *r,
-                        const struct vr_xml *filter, bool deep, struct cim_list *ret)
+                        const struct vr_xml *filter, bool deep, struct cim_scan **ret)
 {
     const struct vr_xml *set = vr_xml_child(filter, NS_WSMAN, "SelectorSet");
     if (!set)
@@ -50,7 +50,7 @@ static const char *part(const struct vr_xml *el, const char *name)
     return t && *t ? t : NULL;
 }
 
-static int by_association(struct wsm_call *c, const struct vr_xml *filter, struct cim_list *ret)
+static int by_association(struct wsm_call *c, const struct vr_xml *filter, struct cim_scan **ret)
 {
     const struct vr_xml *objects = vr_xml_child(filter, NS_BINDING, "AssociatedInstances");
     const struct vr_xml *links = vr_xml_child(filter, NS_BINDING, "AssociationInstances");
@@ -65,14 +65,13 @@ static int by_association(struct wsm_call *c, const struct vr_xml *filter, struc
                                    .result_class = part(el, "ResultClassName"),
                                    .role = part(el, "Role"),
                                    .result_role = part(el, "ResultRole") };
-    struct vr_err e = VR_ERR_INIT;
-    enum cim_status st = objects ? cim_associators(c->w->svc, c->rq->caller, p, &how, ret, &e)
-                                 : cim_references(c->w->svc, c->rq->caller, p, &how, ret, &e);
-    return done(c, st, &e);
+    *ret = objects ? cim_scan_associators(c->w->svc, c->rq->caller, p, &how)
+                   : cim_scan_references(c->w->svc, c->rq->caller, p, &how);
+    return 0;
 }
 
 int wsm_filter(struct wsm_call *c, const struct wsm_resource *r, const struct vr_xml *filter,
-               bool deep, struct cim_list *ret)
+               bool deep, struct cim_scan **ret)
 {
     if (r->schema)
         return wsm_fail(&c->fault, WSM_F_UNSUPPORTED, "class definitions are read with Get");

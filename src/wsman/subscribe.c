@@ -78,6 +78,7 @@ void wsm_forget(struct wsm *w, const void *token)
     for (struct wsm_sub *s = w->subs; s; s = s->next)
         if (s->waiter == token)
             s->waiter = NULL;
+    wsm_contexts_forget(w, token);
 }
 
 static void unlink_sub(struct wsm *w, struct wsm_sub *s)

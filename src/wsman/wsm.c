@@ -16,8 +16,9 @@
 
 enum {
     OVERHEAD_EPR = 4096,
-    OVERHEAD = 3072
-}; /* of a reply's envelope, but for the MessageID that it relates to */
+    OVERHEAD = 3072,
+    ELEMENTS_MAX = 10000 /* in a request */
+};                       /* of a reply's envelope, but for the MessageID that it relates to */
 
 /* src:[wsman.md 1-4]; everything else may be a method. */
 static const struct {
@@ -54,6 +55,10 @@ struct wsm *wsm_new(struct cim_server *svc, const struct wsm_limits *lim)
         w->lim.contexts = 256;
     if (!w->lim.contexts_each)
         w->lim.contexts_each = 32;
+    if (!w->lim.items)
+        w->lim.items = 200000;
+    if (!w->lim.slice_ms)
+        w->lim.slice_ms = 5;
     if (!w->lim.context_s)
         w->lim.context_s = 300;
     if (!w->lim.subscriptions)
@@ -297,6 +302,7 @@ void wsm_process(struct wsm *w, const struct wsm_request *rq, struct wsm_reply *
     bool utf16 = wsm_is_utf16(rq->body, rq->len);
     ret->content_type = "application/soap+xml;charset=UTF-8";
     const struct vr_xml_limits lim = { .bytes = w->lim.envelope_bytes,
+                                       .elements = ELEMENTS_MAX,
                                        .text = w->lim.envelope_bytes };
     vr_auto(vr_xml_doc_free) struct vr_xml_doc *doc = NULL;
     struct vr_err e = VR_ERR_INIT;

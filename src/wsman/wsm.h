@@ -18,13 +18,15 @@ struct wsm;
 
 /* A member that is 0 takes its default. */
 struct wsm_limits {
-    size_t envelope_bytes;       /* largest request and reply; default 512000 */
-    size_t contexts;             /* open enumerations in all; default 256 */
-    size_t contexts_each;        /* of one caller; default 32 */
-    unsigned context_s;          /* life of an enumeration between two pulls; default 300 */
-    size_t subscriptions;        /* in all; default 64 */
-    size_t subscriptions_each;   /* of one caller; default 16 */
-    unsigned subscription_s;     /* life of a subscription that says nothing; default 600 */
+    size_t envelope_bytes;     /* largest request and reply; default 512000 */
+    size_t contexts;           /* open enumerations in all; default 256 */
+    size_t contexts_each;      /* of one caller; default 32 */
+    size_t items;              /* instances in all of them; default 200000 */
+    unsigned slice_ms;         /* how long an enumeration works before others have their turn; 5 */
+    unsigned context_s;        /* life of an enumeration between two pulls; default 300 */
+    size_t subscriptions;      /* in all; default 64 */
+    size_t subscriptions_each; /* of one caller; default 16 */
+    unsigned subscription_s;   /* life of a subscription that says nothing; default 600 */
     unsigned subscription_max_s; /* longest life between two renewals; default 86400 */
     size_t events;               /* that wait for one subscriber; default 256 */
     size_t event_bytes;          /* the same in bytes; default 524288 */
@@ -39,16 +41,18 @@ struct wsm_request {
     const char *user_agent;          /* value of the header, may be NULL */
     const struct cim_caller *caller; /* NULL: not known yet; only Identify is answered */
     struct mono_ms now;
-    /* A Pull of a subscription may have to wait for an event; see struct wsm_reply. */
-    const void *token;      /* names the request; must differ among those that wait */
+    /* A Pull of a subscription may have to wait for an event, a long enumeration is done in slices;
+     * see struct wsm_reply. */
+    const void *token;      /* names the request; must differ among those that wait. NULL: it cannot
+                               wait; an enumeration is then done in one slice */
     struct mono_ms arrived; /* when it was processed first; 0: this is the first time */
 };
 
 struct wsm_reply {
     int status; /* HTTP status; 401: the caller has to say who it is; 0: there is no
                    answer yet. Then the same request with the same token is to be
-                   processed again when wake() is called with its token, or at until;
-                   if it goes away before, wsm_forget() */
+                   processed again when wake() is called with its token, or at until (which may be
+                   now, after others had their turn); if it goes away before, wsm_forget() */
     struct mono_ms until;
     const char *content_type; /* static; NULL when there is no body */
     struct vr_buf body;

@@ -2,6 +2,7 @@
 #ifndef VR_WSMAN_WSM_INT_H
 #define VR_WSMAN_WSM_INT_H
 
+#include "cim/scan.h"
 #include "wsman/codec.h"
 #include "wsman/throttle.h"
 #include "wsman/wsm.h"
@@ -15,6 +16,7 @@ struct wsm {
     struct cim_server *svc;
     struct wsm_limits lim;
     struct wsm_ctx *contexts;
+    struct wsm_ctx *unfinished; /* whose instances are still being collected */
     struct wsm_sub *subs;
     void (*wake)(void *ctx, const void *token);
     void *wake_ctx;
@@ -66,14 +68,16 @@ int wsm_sub_release(struct wsm_call *c, const char *id);
 /* wsm_subs_expire() - drop those whose time is up. */
 void wsm_subs_expire(struct wsm *w, struct mono_ms now);
 
-/* wsm_filter() - run the filter of an Enumerate (NULL: none) over a resource.
+/* wsm_filter() - the scan that answers the filter of an Enumerate (NULL: none) over a resource.
  * @deep: also classes derived from that of the resource */
 int wsm_filter(struct wsm_call *c, const struct wsm_resource *r, const struct vr_xml *filter,
-               bool deep, struct cim_list *ret);
+               bool deep, struct cim_scan **ret);
 /* wsm_call_resource() - the resource of the request; free with wsm_resource_done(). */
 int wsm_call_resource(struct wsm_call *c, struct wsm_resource *ret);
 /* wsm_call_enc() - how to write for this client. */
 struct wsm_enc wsm_call_enc(const struct wsm_call *c, enum wsm_style style);
+/* wsm_contexts_forget() - the request with this token does not go on. */
+void wsm_contexts_forget(struct wsm *w, const void *token);
 /* wsm_contexts_drop() - forget all open enumerations. */
 void wsm_contexts_drop(struct wsm *w);
 

@@ -97,7 +97,7 @@ static bool emit_service_settings(const struct host_providers *p, struct cim_sin
 static enum cim_status enum_element_setting(void *ctx, const struct cim_caller *who,
                                             struct cim_sink *sink, struct vr_err *err)
 {
-    if (!emit_service_settings(ctx, sink))
+    if (!cim_sink_at(sink) && !emit_service_settings(ctx, sink))
         return CIM_S_OK;
     return each_vm(ctx, sink, emit_element_setting);
 }
@@ -106,7 +106,7 @@ static enum cim_status refs_element_setting(void *ctx, const struct cim_caller *
                                             const struct cim_path *object, struct cim_sink *sink,
                                             struct vr_err *err)
 {
-    if (!emit_service_settings(ctx, sink))
+    if (!cim_sink_at(sink) && !emit_service_settings(ctx, sink))
         return CIM_S_OK;
     return refs_vm(ctx, object, sink, emit_element_setting);
 }

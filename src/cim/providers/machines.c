@@ -139,8 +139,8 @@ enum cim_status each_vm(void *ctx, struct cim_sink *sink, vm_emit_fn fn)
     const struct host_providers *p = ctx;
     struct vm vm;
 
-    for (size_t i = 0; vm_next(p, &i, &vm);)
-        if (!fn(p, &vm, sink))
+    for (size_t i = cim_sink_at(sink); vm_next(p, &i, &vm);)
+        if (!fn(p, &vm, sink) || cim_sink_pause(sink, i))
             break;
     return CIM_S_OK;
 }

@@ -114,7 +114,7 @@ static bool emit_host(const struct host_providers *p, struct cim_sink *sink)
 static enum cim_status enumerate(void *ctx, const struct cim_caller *who, struct cim_sink *sink,
                                  struct vr_err *err)
 {
-    if (!emit_host(ctx, sink))
+    if (!cim_sink_at(sink) && !emit_host(ctx, sink))
         return CIM_S_OK;
     return each_vm(ctx, sink, emit_machine);
 }
