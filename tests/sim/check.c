@@ -25,6 +25,9 @@ static void check_points(struct host *h)
         if (!vr_point_eq(&p->id, &o->id) || memcmp(&p->d, &o->d, sizeof o->d) != 0)
             violated(h->s, "%s lists point %" PRIu64 " and it is not what was captured", h->name,
                      p->id.epoch);
+        if (p->kind == VR_POINT_APPLICATION && !o->consistent)
+            violated(h->s, "%s calls point %" PRIu64 " application-consistent and it is not",
+                     h->name, p->id.epoch);
     }
 }
 

@@ -115,6 +115,9 @@ static void capture_now(struct host *h, const struct rel *r)
         cp_new(h, name);
         cap->oracle = oracle_put(
             s, &(struct vr_point_id){ .lineage = r->lineage, .epoch = r->flow.epoch }, &cap->at);
+        cap->frozen = r->flow.app && cap->live && chance(s, 70);
+        cap->hung = r->flow.app && cap->live && !cap->frozen;
+        s->oracle[cap->oracle].consistent = cap->frozen || !cap->live;
         return;
     }
     h->hv.cap.held = false;
@@ -132,9 +135,14 @@ static void fx_capture(struct sim *s, struct task *t)
     struct rel_event ev = { .type = EV_CAPTURED,
                             .n_disks = 1,
                             .vm_off = !h->hv.cap.live,
+                            .kind = h->hv.cap.frozen ? VR_POINT_APPLICATION : VR_POINT_STANDARD,
                             .instant.us = h->hv.cap.when * 1000 };
     snprintf(ev.disks[0].target, sizeof ev.disks[0].target, "vda");
     ev.disks[0].size = (uint64_t)BLOCKS * VR_BLOCK_SIZE;
+    if (h->hv.cap.hung)
+        snprintf(ev.note, sizeof ev.note, "the agent does not answer");
+    s->n_app += h->hv.cap.frozen;
+    s->n_app_failed += h->hv.cap.hung;
     finish(h, &ev);
 }
 

@@ -89,8 +89,8 @@ static void run(struct sim *s)
 }
 
 struct sum {
-    long diverged, points, full, compare, reverse, failover, crash, seed, cuts, resync, lost, ops,
-        refused;
+    long app, app_failed, diverged, points, full, compare, reverse, failover, crash, seed, cuts,
+        resync, lost, ops, refused;
 };
 
 static void add(struct sum *a, const struct sim *s)
@@ -105,6 +105,8 @@ static void add(struct sum *a, const struct sim *s)
     a->seed += s->n_seed;
     a->cuts += s->n_cuts;
     a->resync += s->n_resync;
+    a->app += s->n_app;
+    a->app_failed += s->n_app_failed;
     a->lost += s->n_lost_answers;
     a->ops += s->n_ops;
     a->refused += s->n_refused;
@@ -140,11 +142,13 @@ int main(int argc, char **argv)
         sim_done(s);
         free(s);
     }
-    printf("%" PRIu64 " seeds: %ld points, %ld failovers, %ld reversals (%ld of them diverged), "
-                      "%ld seeds offered, "
+    printf("%" PRIu64 " seeds: %ld points, guests frozen for %ld instants and not for %ld, %ld "
+                      "failovers, %ld reversals (%ld of them diverged), "
+           "%ld seeds offered, "
            "%ld full and %ld comparing copies, %ld resyncs, %ld crashes, %ld cuts, %ld answers "
            "lost, %ld requests (%ld refused)\n",
-           n, sum.points, sum.failover, sum.reverse, sum.diverged, sum.seed, sum.full, sum.compare,
-           sum.resync, sum.crash, sum.cuts, sum.lost, sum.ops, sum.refused);
+           n, sum.points, sum.app, sum.app_failed, sum.failover, sum.reverse, sum.diverged,
+           sum.seed, sum.full, sum.compare, sum.resync, sum.crash, sum.cuts, sum.lost, sum.ops,
+           sum.refused);
     return 0;
 }

@@ -464,7 +464,7 @@ void net_ship(struct host *h, const struct rel *r)
     x->at = h->hv.cap.at;
     x->oracle = h->hv.cap.oracle;
     x->instant = r->flow.instant;
-    x->kind = r->flow.kind == FLOW_FINAL ? VR_POINT_PLANNED : VR_POINT_STANDARD;
+    x->kind = rel_flow_kind(r);
     x->tx_cancel = r->flow.cancelled;
     if (h->tx)
         violated(s, "%s ships twice at a time", h->name);

@@ -34,6 +34,7 @@ struct capture {
     bool dirty[BLOCKS]; /* since the parent */
     int oracle;
     int64_t when;
+    bool frozen, hung; /* the guest, at the instant; it was to be, and its agent did not answer */
 };
 
 struct point {
@@ -116,6 +117,7 @@ struct task {
 struct oracle {
     struct vr_point_id id;
     struct disk d;
+    bool consistent; /* the guest was frozen at the instant, or off */
 };
 
 enum xphase { X_CONNECT, X_DATA, X_GO, X_COMMIT, X_TELL, X_OVER };
@@ -173,7 +175,7 @@ struct sim {
     bool removed_once;
     /* counters, for the summary and for the test of the simulator itself */
     long n_diverged, n_points, n_full, n_compare, n_reverse, n_failover, n_crash, n_seed, n_cuts,
-        n_resync, n_lost_answers, n_ops, n_refused;
+        n_resync, n_app, n_app_failed, n_lost_answers, n_ops, n_refused;
 };
 
 /* world.c */

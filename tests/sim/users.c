@@ -61,6 +61,9 @@ static void fill(struct host *h, struct rel_event *ev)
         ev->set.resync_end_s = ev->set.resync_start_s + rnd(s, 600);
     }
     ev->set.interval_s = 5 + rnd(s, 20);
+    ev->set.recovery_history = (uint16_t)(1 + rnd(s, 24));
+    ev->set.app_interval_s = chance(s, 50) ? 10 + rnd(s, 60) : 0;
+    ev->app = ev->type == EV_U_SYNC && chance(s, 30);
     ev->set.recovery_port = 4433;
     snprintf(ev->set.recovery_point, sizeof ev->set.recovery_point, "%s", other(h)->name);
     snprintf(ev->peer, sizeof ev->peer, "%s", other(h)->name);
