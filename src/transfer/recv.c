@@ -55,6 +55,18 @@ static struct recv_unit *take_unit(struct recv_ctx *c, struct vr_err *err)
     }
 }
 
+/* Data that is not compressed: each block is checked while it is still in the processor's cache. */
+static int read_plain(struct recv_ctx *c, struct recv_unit *u, struct vr_err *err)
+{
+    struct vr_stream *s = c->x->stream;
+    for (uint32_t i = 0; i < u->d.blocks; i++)
+        if (s->read(s, u->raw + (size_t)i * VR_BLOCK_SIZE, recv_block_bytes(u, i), err) < 0 ||
+            recv_check(u, i, err) < 0)
+            return -1;
+    queue_push(c->ready, u);
+    return 0;
+}
+
 static int read_data(struct recv_ctx *c, const struct frame_header *h, uint64_t *records,
                      struct vr_err *err)
 {
@@ -75,8 +87,11 @@ static int read_data(struct recv_ctx *c, const struct frame_header *h, uint64_t 
         queue_push(c->ready, u);
         return 0;
     }
-    if (s->read(s, u->digests, d.blocks * sizeof u->digests[0], err) < 0 ||
-        s->read(s, d.encoding == FRAME_PLAIN ? u->raw : u->packed, d.payload, err) < 0)
+    if (s->read(s, u->digests, d.blocks * sizeof u->digests[0], err) < 0)
+        return -1;
+    if (d.encoding == FRAME_PLAIN)
+        return read_plain(c, u, err);
+    if (s->read(s, u->packed, d.payload, err) < 0)
         return -1;
     queue_push(c->packed, u);
     return 0;

@@ -2,10 +2,10 @@
 /* The receiver's first words: what it has. Three kinds of blocks are told of:
  *   held    the layer holds it durably, with this digest;
  *   doubt   the layer holds something there but no digest: written by a try that broke before its
- *           data was durable; or a proof found that what lies below is wrong. The sender sends such a block again whatever else it thinks, since
- *           "not mentioned" would leave the remains of another instant in the new point;
- *   parent  (on request) the newest table below knows this digest.
- * Runs on the caller's thread before the pipeline starts. */
+ *           data was durable; or a proof found that what lies below is wrong. The sender sends such
+ * a block again whatever else it thinks, since "not mentioned" would leave the remains of another
+ * instant in the new point; parent  (on request) the newest table below knows this digest. Runs on
+ * the caller's thread before the pipeline starts. */
 #include <string.h>
 
 #include "base/alloc.h"

@@ -15,9 +15,10 @@
 
 /* The receiver's pipeline:
  *
- *   spare -> [reader: stream] -> packed -> [unpackers: decompress, verify] -> ready
- *     ^                                                                        |
- *     +------------------- [writer: disk, digest tables] <---------------------+
+ *            compressed    +-> packed -> [unpackers: decompress, verify] -+
+ *   spare -> [reader: stream]                                             +-> ready
+ *     ^      plain, zero    +-> verified as it comes in ------------------+     |
+ *     +------------------------- [writer: disk, digest tables] <----------------+
  *
  * The reader is the caller's thread. The writer is the only one that touches disks and tables, and,
  * while the pipeline runs, the only one that writes to the stream. */
@@ -101,6 +102,15 @@ void recv_failed(struct recv_ctx *c, const struct vr_err *err);
 bool recv_stopping(void *ctx);
 /* recv_tell() - tell the sender the error, unless it is the stream's own. */
 void recv_tell(struct recv_ctx *c, const struct vr_err *e);
+
+/* recv_block_bytes() - of one block of a record. recv_check() - its data fits its digest, or
+ * VR_E_CORRUPT. */
+static inline size_t recv_block_bytes(const struct recv_unit *u, uint32_t block)
+{
+    uint64_t left = u->d.length - (uint64_t)block * VR_BLOCK_SIZE;
+    return left < VR_BLOCK_SIZE ? (size_t)left : VR_BLOCK_SIZE;
+}
+int recv_check(const struct recv_unit *u, uint32_t block, struct vr_err *err);
 
 /* recv_disk.c: the disks. recv_disk_open() - open number @i; its size must be the expected one.
  * recv_disks_close() - all; what is in flight is dropped without callback. recv_disk_holds() - add

@@ -1,23 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The receiver's unpackers: decompress records and check every block against its digest. What does
- * not fit its digest never reaches a disk. */
+/* The receiver's unpackers: decompress records. Every block is checked against its digest, here or,
+ * when it came as it is, by the reader; what does not fit its digest never reaches a disk. */
 #include <string.h>
 
 #include "recv_priv.h"
 #include "transfer/codec_zstd.h"
 
-static int check(const struct recv_unit *u, struct vr_err *err)
+int recv_check(const struct recv_unit *u, uint32_t block, struct vr_err *err)
 {
-    for (uint32_t i = 0; i < u->d.blocks; i++) {
-        uint64_t at = (uint64_t)i * VR_BLOCK_SIZE, left = u->d.length - at;
-        size_t n = left < VR_BLOCK_SIZE ? (size_t)left : VR_BLOCK_SIZE;
-        struct vr_digest is = vr_digest_block(u->raw + at, n);
-        if (memcmp(&is, &u->digests[i], sizeof is) != 0)
-            return vr_fail(err, VR_E_CORRUPT, 0,
-                           "disk %s: the data received for offset %llu does not match its digest",
-                           u->ctx->disks[u->d.disk].x->target,
-                           (unsigned long long)(u->d.offset + at));
-    }
+    uint64_t at = (uint64_t)block * VR_BLOCK_SIZE;
+    struct vr_digest is = vr_digest_block(u->raw + at, recv_block_bytes(u, block));
+    if (memcmp(&is, &u->digests[block], sizeof is) != 0)
+        return vr_fail(err, VR_E_CORRUPT, 0,
+                       "disk %s: the data received for offset %llu does not match its digest",
+                       u->ctx->disks[u->d.disk].x->target, (unsigned long long)(u->d.offset + at));
     return 0;
 }
 
@@ -30,11 +26,9 @@ void *recv_unpacker(void *arg)
         if (!u)
             continue;
         struct vr_err err = VR_ERR_INIT;
-        int rc = 0;
-        if (u->d.encoding == FRAME_ZSTD)
-            rc = zunpack_run(z, u->packed, u->d.payload, u->raw, (size_t)u->d.length, &err);
-        if (rc == 0)
-            rc = check(u, &err);
+        int rc = zunpack_run(z, u->packed, u->d.payload, u->raw, (size_t)u->d.length, &err);
+        for (uint32_t i = 0; rc == 0 && i < u->d.blocks; i++)
+            rc = recv_check(u, i, &err);
         if (rc == 0)
             queue_push(c->ready, u);
         else
