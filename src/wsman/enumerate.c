@@ -171,7 +171,10 @@ static void put_items(struct wsm_call *c, const char *prefix, const struct vr_bu
 int wsm_read_want(struct wsm_call *c, const struct vr_xml *el, const char *ns,
                   struct wsm_want *want)
 {
+    /* Some clients use the one namespace where the other belongs. */
     const char *items = vr_xml_child_trim(el, ns, "MaxElements");
+    if (!items)
+        items = vr_xml_child_trim(el, strcmp(ns, NS_ENUM) ? NS_ENUM : NS_WSMAN, "MaxElements");
     const char *bytes = vr_xml_child_trim(el, NS_ENUM, "MaxCharacters");
     const char *time = vr_xml_child_trim(el, NS_ENUM, "MaxTime");
     *want = (struct wsm_want){ .items = 1, .bytes = SIZE_MAX };

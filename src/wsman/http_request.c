@@ -397,12 +397,25 @@ static enum MHD_Result finish(struct req *rq)
     return answer_clear(rq, NULL);
 }
 
-/* A body without a type can come from a browser; one without a body cannot do anything. */
+/* A page can make its browser, which may have a certificate or a password for us, send a body
+ * without a type. A browser says so in these headers, which a page cannot leave out. */
+static bool is_from_page(struct req *rq)
+{
+    static const char *const names[] = { "Origin", "Sec-Fetch-Mode", "Sec-Fetch-Site", "Referer",
+                                         "Cookie" };
+    for (size_t i = 0; i < VR_ARRAY_LEN(names); i++)
+        if (header(rq, names[i]))
+            return true;
+    const char *agent = header(rq, "User-Agent");
+    return agent && !strncasecmp(agent, "Mozilla", 7);
+}
+
+/* Some clients send no type at all. */
 static bool type_ok(struct req *rq)
 {
     const char *type = header(rq, "Content-Type"), *len = header(rq, "Content-Length");
     if (rq->c->l->kind != LISTENER_SEALED)
-        return wsm_body_type_ok(type);
+        return type ? wsm_body_type_ok(type) : !is_from_page(rq);
     return wsm_sealed_is(type) || wsm_body_type_ok(type) || (!type && len && !strcmp(len, "0"));
 }
 

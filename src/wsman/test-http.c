@@ -493,7 +493,9 @@ static void test_curl_sees_plain_http(void **s)
         { "%s/other " SOAP_TYPE " --data-binary @id.xml", "404" },
         { "%s/wsman", "405" },
         { "%s/wsman -H 'Content-Type: text/plain' --data-binary @id.xml", "415" },
-        { "%s/wsman -H 'Content-Type:' --data-binary @id.xml", "415" },
+        { "%s/wsman -H 'Content-Type:' --data-binary @id.xml", "200" },
+        { "%s/wsman -H 'Content-Type:' -H 'Origin: http://evil' --data-binary @id.xml", "415" },
+        { "%s/wsman -H 'Content-Type:' -A 'Mozilla/5.0 (X11)' --data-binary @id.xml", "415" },
         { "%s/wsman " SOAP_TYPE " --data-binary @big.xml", "413" },
         { "%s/wsman " SOAP_TYPE " -H 'Transfer-Encoding: chunked' --data-binary @big.xml", "413" },
     };
