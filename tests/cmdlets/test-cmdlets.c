@@ -39,9 +39,43 @@ struct cmdlet {
     struct step steps[8];
 };
 
+#define ANY_ENTRY                                            \
+    "Msvm_ReplicationAuthorizationSettingData.InstanceID=\"" \
+    "Microsoft:hosta\\\\HVRAuthorization\\\\*\""
+
+/* ---- more situations ---- */
+static void ready_for_tests(struct world *w)
+{
+    with_tests(w);
+    make_replica(w);
+}
+
+static void bound_replica(struct world *w)
+{
+    make_any_server(w);
+    make_replica(w);
+    vr_autofree char *entry = arg_text(w, "+" ENTRY("*", "DEFAULT", "/srv/any"));
+    done(w, SVC(w, WEB, "SetAuthorizationEntry", { "AuthorizationEntry", entry }));
+}
+
+static void paused_with_entry(struct world *w)
+{
+    make_any_server(w);
+    make_paused(w);
+}
+
+static void reversed_to_a_seed(struct world *w)
+{
+    make_failed_over(w);
+    w->seeded = true;
+    vr_autofree char *set = arg_text(w, FRSD0 TO_HOSTB);
+    done(w, SVC(w, WEB, "ReverseReplicationRelationship", { "ReplicationSettingData", set }));
+}
+
 /* clang-format off */
 #define REL0 { "ReplicationRelationship", "+" REL_PATH(WEB, "0") }
 #define RQ(n, code) { DO, VM(WEB), "RequestReplicationStateChangeEx", { REL0, { "RequestedState", n } }, code }
+#define RQ1(n, code) { DO, VM(WEB), "RequestReplicationStateChangeEx", { { "ReplicationRelationship", "+" REL_PATH(WEB, "1") }, { "RequestedState", n } }, code }
 #define OF_VM { "ComputerSystem", VM(WEB) }
 #define CALLS(method, code, ...) { DO, SVC_PATH, method, { OF_VM __VA_OPT__(,) __VA_ARGS__ }, code }
 #define STATE(n) { IS, REL_PATH(WEB, "0"), "ReplicationState", { { n } } }
@@ -50,6 +84,12 @@ struct cmdlet {
 
 static const struct cmdlet cmdlets[] = {
 #include "cmdlets.def"
+};
+
+static const struct {
+    const char *cmdlet, *options;
+} options[] = {
+#include "options.def"
 };
 /* clang-format on */
 
@@ -71,7 +111,8 @@ static uint32_t make_call(struct world *w, const struct step *s)
 
 static void find(struct world *w, const struct cmdlet *c, const struct step *s)
 {
-    struct cim_list l = walk(w, s->target, s->what, s->args[0].name);
+    vr_autofree char *target = arg_text(w, s->target);
+    struct cim_list l = walk(w, target, s->what, s->args[0].name);
 
     if (l.n != s->code)
         fail_msg("%s: %s leads to %zu of %s", c->name, s->what, l.n, s->args[0].name);
@@ -80,6 +121,7 @@ static void find(struct world *w, const struct cmdlet *c, const struct step *s)
 
 static void run(struct world *w, const struct cmdlet *c, const struct step *s)
 {
+    vr_autofree char *target = s->kind == IS ? arg_text(w, s->target) : NULL;
     uint32_t code;
 
     switch (s->kind) {
@@ -87,8 +129,8 @@ static void run(struct world *w, const struct cmdlet *c, const struct step *s)
         find(w, c, s);
         return;
     case IS:
-        if (strcmp(txt(w, s->target, s->what), s->args[0].name) != 0)
-            fail_msg("%s: %s is %s, not %s", c->name, s->what, txt(w, s->target, s->what),
+        if (strcmp(txt(w, target, s->what), s->args[0].name) != 0)
+            fail_msg("%s: %s is %s, not %s", c->name, s->what, txt(w, target, s->what),
                      s->args[0].name);
         return;
     case DO:
@@ -120,6 +162,43 @@ static void cmdlet(void **st)
         run(w, c, &c->steps[i]);
 }
 
+/* ---- is there a test for everything? ---- */
+/* Does @name, the name of a test, have @word as a word? */
+static bool has_word(const char *name, const char *word, size_t n)
+{
+    for (const char *at = name; (at = strstr(at, word)) != NULL; at++)
+        if (!strncmp(at, word, n) && (at == name || at[-1] == ' ' || at[-1] == ',') &&
+            (!at[n] || strchr(" ,", at[n])))
+            return true;
+    return false;
+}
+
+static bool is_tested(const char *cmdlet_name, const char *option, size_t n)
+{
+    vr_autofree char *word = vr_strndup(option, n);
+
+    for (size_t i = 0; i < VR_ARRAY_LEN(cmdlets); i++)
+        if (has_word(cmdlets[i].name, cmdlet_name, strlen(cmdlet_name)) &&
+            (!n || has_word(cmdlets[i].name, word, n)))
+            return true;
+    return false;
+}
+
+static void every_option_has_a_test(void **st)
+{
+    for (size_t i = 0; i < VR_ARRAY_LEN(options); i++) {
+        const char *o = options[i].options;
+        if (!is_tested(options[i].cmdlet, "", 0))
+            fail_msg("%s has no test", options[i].cmdlet);
+        for (; *o; o += strspn(o, " ")) {
+            size_t n = strcspn(o, " ");
+            if (!is_tested(options[i].cmdlet, o, n))
+                fail_msg("%s %.*s has no test", options[i].cmdlet, (int)n, o);
+            o += n;
+        }
+    }
+}
+
 static int setup(void **st)
 {
     const void *c = *st;
@@ -131,7 +210,7 @@ static int setup(void **st)
 
 int main(void)
 {
-    struct CMUnitTest tests[VR_ARRAY_LEN(cmdlets)];
+    struct CMUnitTest tests[VR_ARRAY_LEN(cmdlets) + 1];
 
     for (size_t i = 0; i < VR_ARRAY_LEN(cmdlets); i++)
         tests[i] = (struct CMUnitTest){ .name = cmdlets[i].name,
@@ -139,5 +218,6 @@ int main(void)
                                         .setup_func = setup,
                                         .teardown_func = world_free,
                                         .initial_state = (void *)&cmdlets[i] };
+    tests[VR_ARRAY_LEN(cmdlets)] = (struct CMUnitTest)cmocka_unit_test(every_option_has_a_test);
     return _cmocka_run_group_tests("cmdlets", tests, VR_ARRAY_LEN(tests), NULL, NULL);
 }

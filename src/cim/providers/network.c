@@ -220,7 +220,8 @@ static int check_addresses(const struct cim_inst *in, struct vr_err *err)
     const struct cim_value *net = cim_inst_value(in, F(SUBNETS));
     uint64_t type = cim_inst_uint(in, F(PROTOCOLIFTYPE), 0);
 
-    if (cim_inst_value(in, F(DHCPENABLED))->is_null || ip->is_null)
+    /* Both are required, but when everything is taken back (type 0) there are no addresses. */
+    if (cim_inst_value(in, F(DHCPENABLED))->is_null || (ip->is_null && type))
         return vr_fail(err, VR_E_INVAL, 0, "IPAddresses and DHCPEnabled must be given");
     if (type > 1 && (type < 4096 || type > 4098))
         return vr_fail(err, VR_E_INVAL, 0, "ProtocolIFType must be 0, 1, 4096, 4097 or 4098");

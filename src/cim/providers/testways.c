@@ -84,6 +84,11 @@ char *arg_text(struct world *w, const char *text)
 {
     if (*text == '+')
         return embedded(w, text + 1);
+    if (!strcmp(text, ARG_LATER)) {
+        struct cim_datetime dt = cim_datetime_at((struct wall_us){ vr_wall_now().us + 3600000000 });
+        char at[CIM_DATETIME_STR];
+        return vr_strdup(cim_datetime_fmt(&dt, at));
+    }
     if (!strcmp(text, ARG_JOB)) {
         vr_auto(cim_inst_free) struct cim_inst *in = last_job(w);
         vr_auto(cim_path_free) struct cim_path *p = cim_inst_path(in);

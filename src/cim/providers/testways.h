@@ -15,9 +15,10 @@ void with_tests(struct world *w);
 /* arg_text() - what an argument stands for; the caller frees. "+path|Prop=Value|...": the embedded
  * instance that is read there with these changes, as a client makes it; "+Class|Prop=Value|...": a
  * new one; "(point)": path of the oldest recovery point of web; "(job)": path of the last call's
- * job; anything else: itself. */
+ * job; "(later)": an instant in an hour; anything else: itself. */
 #define ARG_POINT "(point)"
 #define ARG_JOB "(job)"
+#define ARG_LATER "(later)"
 char *arg_text(struct world *w, const char *text);
 
 /* A network adapter of web and its parts. */
