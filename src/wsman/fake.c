@@ -44,8 +44,8 @@ static struct cim_inst *relationship(size_t i)
 static enum cim_status enum_machines(void *ctx, const struct cim_caller *who, struct cim_sink *sink,
                                      struct vr_err *err)
 {
-    for (size_t i = 0; i < machines; i++)
-        if (!cim_emit(sink, machine(i)))
+    for (size_t i = cim_sink_at(sink); i < machines; i++)
+        if (!cim_emit(sink, machine(i)) || cim_sink_pause(sink, i + 1))
             break;
     return CIM_S_OK;
 }

@@ -481,7 +481,7 @@ static int pull_nothing(struct wsm_call *c, struct wsm_sub *s, const struct wsm_
         return put_pulled(c, s, &items, false);
     }
     bool replaced = c->rq->arrived.ms && s->waiter != c->rq->token;
-    if (now >= until || replaced) {
+    if (now >= until || replaced || !c->rq->token) {
         s->waiter = replaced ? s->waiter : NULL;
         return wsm_fail(&c->fault, WSM_F_TIMED_OUT, "%s",
                         replaced ? "another Pull took the place of this one"

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What a caller can ask for in one request or hold on to is limited, and long work gives others
+ * their turn. Envelopes in, envelopes out; no HTTP. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "wsman/fake.h"
+#include "wsman/ns.h"
+#include "wsman/wsm.h"
+
+enum { MACHINES = 3000 };
+
+static struct cim_server *svc;
+static int woken;
+
+struct reply {
+    int status;
+    char *text;
+};
+
+static struct reply send_raw(struct wsm *w, const char *text, const void *token, int64_t since)
+{
+    static const struct cim_caller who = { .name = "tester", .role = CIM_ROLE_ADMIN };
+    const struct wsm_request rq = { .body = text,
+                                    .len = strlen(text),
+                                    .caller = &who,
+                                    .token = token,
+                                    .arrived = { since },
+                                    .now = { 1000 } };
+    struct wsm_reply rep;
+    wsm_process(w, &rq, &rep);
+    struct reply r = { rep.status, vr_strdup(rep.body.data ? (char *)rep.body.data : "") };
+    wsm_reply_done(&rep);
+    return r;
+}
+
+static char *envelope(const char *action, const char *cls, const char *header, const char *body)
+{
+    return vr_printf("<s:Envelope xmlns:s='" NS_SOAP "' xmlns:a='" NS_ADDR "' xmlns:w='" NS_WSMAN
+                     "' xmlns:n='" NS_ENUM "' xmlns:e='" NS_EVENTING "'><s:Header><a:Action>%s"
+                     "</a:Action><a:MessageID>uuid:1</a:MessageID><w:ResourceURI>" URI_WMI
+                     "root/virtualization/v2/%s</w:ResourceURI>%s</s:Header><s:Body>%s</s:Body>"
+                     "</s:Envelope>",
+                     action, cls, header, body);
+}
+
+/* Must be answered by @status, and the answer must say @says. Returns it; the caller frees. */
+static char *expect(struct wsm *w, const char *text, int status, const char *says)
+{
+    struct reply r = send_raw(w, text, NULL, 0);
+    if (r.status != status || !strstr(r.text, says))
+        fail_msg("%d instead of %d, or no \"%s\" in: %.2000s", r.status, status, says, r.text);
+    return r.text;
+}
+
+#define ALL "<n:Enumerate><w:OptimizeEnumeration/><w:MaxElements>1</w:MaxElements></n:Enumerate>"
+
+static struct wsm *new_wsm(const struct wsm_limits *lim)
+{
+    struct wsm *w = wsm_new(svc, lim);
+    wsm_fake_machines(MACHINES);
+    return w;
+}
+
+/* ---- one request ---- */
+static void test_what_is_too_much_is_refused(void **st)
+{
+    vr_auto(wsm_free) struct wsm *w = new_wsm(NULL);
+    vr_autobuf struct vr_buf sel = VR_BUF_INIT, el = VR_BUF_INIT, q = VR_BUF_INIT,
+                             ors = VR_BUF_INIT;
+    vr_buf_printf(&sel, NULL, "<w:SelectorSet>");
+    for (int i = 0; i < 5000; i++)
+        vr_buf_printf(&sel, NULL, "<w:Selector Name='k%d'>v</w:Selector>", i);
+    vr_buf_printf(&sel, NULL, "</w:SelectorSet>");
+    for (int i = 0; i < 20000; i++)
+        vr_buf_printf(&el, NULL, "<a/>");
+    vr_buf_printf(&q, NULL,
+                  "<n:Enumerate><w:Filter Dialect='" DIALECT_WQL "'>SELECT * FROM "
+                  "Msvm_ComputerSystem WHERE ElementName='x'");
+    vr_buf_printf(&ors, NULL, "%s", (char *)q.data);
+    for (int i = 0; i < 1000; i++)
+        vr_buf_printf(&ors, NULL, " OR Name='%d'", i);
+    for (int i = 0; i < 40000; i++)
+        vr_buf_printf(&q, NULL, " ");
+    vr_buf_printf(&q, NULL, "OR Name='y'</w:Filter></n:Enumerate>");
+    vr_buf_printf(&ors, NULL, "</w:Filter></n:Enumerate>");
+    const struct {
+        const char *action, *header, *body, *says;
+    } t[] = {
+        { ACT_GET, (char *)sel.data, "", "w:InvalidSelectors" },
+        { ACT_GET, "", (char *)el.data, "w:QuotaLimit" },
+        { ACT_ENUMERATE, "", (char *)q.data, "n:CannotProcessFilter" },
+        { ACT_ENUMERATE, "", (char *)ors.data, "n:CannotProcessFilter" },
+    };
+    for (size_t i = 0; i < VR_ARRAY_LEN(t); i++) {
+        vr_autofree char *text =
+            envelope(t[i].action, "Msvm_ComputerSystem", t[i].header, t[i].body);
+        free(expect(w, text, 400, t[i].says));
+    }
+    vr_autobuf struct vr_buf big = VR_BUF_INIT;
+    for (int i = 0; i < 60000; i++)
+        vr_buf_printf(&big, NULL, "<!-- x -->");
+    vr_autofree char *text = envelope(ACT_GET, "*", "", (char *)big.data);
+    free(expect(w, text, 400, "w:QuotaLimit"));
+}
+
+/* ---- long enumerations ---- */
+static void test_others_have_their_turn(void **st)
+{
+    const struct wsm_limits lim = { .slice_ms = 1 };
+    vr_auto(wsm_free) struct wsm *w = new_wsm(&lim);
+    vr_autofree char *all = envelope(ACT_ENUMERATE, "Msvm_ComputerSystem",
+                                     "<w:"
+                                     "RequestTotalItemsCountEstimate/>",
+                                     ALL);
+    vr_autofree char *get = envelope(ACT_GET, "Msvm_ReplicationService", "", "");
+    struct reply r = send_raw(w, all, "one", 0);
+    size_t slices = 1;
+    for (; !r.status; slices++) {
+        assert_true(slices < 100000);
+        free(expect(w, get, 200, "Msvm_ReplicationService"));
+        free(r.text);
+        r = send_raw(w, all, "one", 1000);
+    }
+    assert_true(slices > 1);
+    assert_int_equal(r.status, 200);
+    if (!strstr(r.text, "<w:TotalItemsCountEstimate>3000<"))
+        fail_msg("%.1000s", r.text);
+    free(r.text);
+}
+
+static void test_a_caller_who_goes_away_leaves_nothing(void **st)
+{
+    const struct wsm_limits lim = { .slice_ms = 1, .contexts_each = 2 };
+    vr_auto(wsm_free) struct wsm *w = new_wsm(&lim);
+    vr_autofree char *all = envelope(ACT_ENUMERATE, "Msvm_ComputerSystem", "", ALL);
+    static const char *const tokens[] = { "a", "b", "c", "d" };
+    for (size_t round = 0; round < VR_ARRAY_LEN(tokens); round++) {
+        struct reply r = send_raw(w, all, tokens[round], 0);
+        assert_int_equal(r.status, 0);
+        free(r.text);
+        wsm_forget(w, tokens[round]);
+    }
+    for (int i = 0; i < 2; i++) { /* but those who stay are counted */
+        struct reply r = send_raw(w, all, tokens[i], 0);
+        assert_int_equal(r.status, 0);
+        free(r.text);
+    }
+    struct reply r = send_raw(w, all, "e", 0);
+    assert_int_equal(r.status, 400);
+    assert_non_null(strstr(r.text, "w:QuotaLimit"));
+    free(r.text);
+}
+
+static void test_what_is_held_in_all_is_limited(void **st)
+{
+    const struct wsm_limits lim = { .items = 2 * MACHINES + 10 };
+    vr_auto(wsm_free) struct wsm *w = new_wsm(&lim);
+    vr_autofree char *all = envelope(ACT_ENUMERATE, "Msvm_ComputerSystem", "", ALL);
+    vr_autofree char *one = expect(w, all, 200, "EnumerationContext");
+    free(expect(w, all, 200, "EnumerationContext"));
+    free(expect(w, all, 400, "w:QuotaLimit"));
+    char *at = strstr(one, "<n:EnumerationContext>") + strlen("<n:EnumerationContext>");
+    vr_autofree char *id = vr_strndup(at, strcspn(at, "<"));
+    vr_autofree char *body =
+        vr_printf("<n:Release><n:EnumerationContext>%s</n:EnumerationContext></n:Release>", id);
+    vr_autofree char *release = envelope(ACT_RELEASE, "Msvm_ComputerSystem", "", body);
+    free(expect(w, release, 200, "Envelope"));
+    free(expect(w, all, 200, "EnumerationContext"));
+}
+
+/* ---- subscriptions ---- */
+static void on_wake(void *ctx, const void *token)
+{
+    woken++;
+}
+
+#define SUBSCRIBE                                                                                 \
+    "<e:Subscribe><e:Delivery Mode='" MODE_PULL "'/><w:Filter Dialect='" DIALECT_WQL              \
+    "'>SELECT * FROM CIM_InstModification WHERE SourceInstance ISA 'Msvm_ConcreteJob'</w:Filter>" \
+    "</e:Subscribe>"
+
+static char *pull_of(struct wsm *w)
+{
+    vr_autofree char *text = envelope(ACT_SUBSCRIBE, "*", "", SUBSCRIBE);
+    vr_autofree char *reply = expect(w, text, 200, "<n:EnumerationContext>");
+    char *at = strstr(reply, "<n:EnumerationContext>") + strlen("<n:EnumerationContext>");
+    vr_autofree char *body = vr_printf("<n:Pull><n:EnumerationContext>%.*s</n:EnumerationContext>"
+                                       "<n:MaxElements>100</n:MaxElements></n:Pull>",
+                                       (int)strcspn(at, "<"), at);
+    return envelope(ACT_PULL, "*", "", body);
+}
+
+/* An event that does not fit at all is told as lost, and at once. */
+static void test_bytes_of_events_are_limited(void **st)
+{
+    const struct wsm_limits lim = { .event_bytes = 100 };
+    vr_auto(wsm_free) struct wsm *w = new_wsm(&lim);
+    vr_autofree char *pull = pull_of(w);
+    wsm_on_wake(w, on_wake, NULL);
+    woken = 0;
+    struct reply r = send_raw(w, pull, "one", 0);
+    assert_int_equal(r.status, 0);
+    free(r.text);
+    wsm_fake_job(svc, 4);
+    wsm_fake_job(svc, 7);
+    assert_true(woken > 0);
+    r = send_raw(w, pull, "one", 1000);
+    assert_int_equal(r.status, 200);
+    assert_non_null(strstr(r.text, "DroppedEvents\">2<"));
+    free(r.text);
+    wsm_on_wake(w, NULL, NULL);
+}
+
+/* However much happens: what is kept stays within the limits, and the count of the rest is right.
+ */
+static void test_a_flood_of_events(void **st)
+{
+    const struct wsm_limits lim = { .events = 16, .event_bytes = 20000 };
+    vr_auto(wsm_free) struct wsm *w = new_wsm(&lim);
+    vr_autofree char *pull = pull_of(w);
+    size_t told = 0, lost = 0;
+    for (unsigned i = 0; i < 1000; i++)
+        wsm_fake_job(svc, i % 2 ? 7 : 4);
+    for (int i = 0; i < 20; i++) {
+        struct reply r = send_raw(w, pull, NULL, 0);
+        assert_true(strlen(r.text) < 40000);
+        for (const char *p = r.text; (p = strstr(p, "</p:CIM_InstModification>")); p++)
+            told++;
+        const char *d = strstr(r.text, "DroppedEvents\">");
+        lost += d ? strtoul(d + strlen("DroppedEvents\">"), NULL, 10) : 0;
+        free(r.text);
+    }
+    assert_true(told > 0 && told <= 16);
+    assert_int_equal(told + lost, 1000);
+}
+
+/* A Pull that cannot wait is told so. */
+static void test_a_pull_that_cannot_wait(void **st)
+{
+    vr_auto(wsm_free) struct wsm *w = new_wsm(NULL);
+    vr_autofree char *pull = pull_of(w);
+    free(expect(w, pull, 500, "w:TimedOut"));
+}
+
+static int set_up(void **st)
+{
+    svc = wsm_fake_server();
+    wsm_fake_job(svc, 7);
+    return 0;
+}
+
+static int tear_down(void **st)
+{
+    cim_server_free(svc);
+    return 0;
+}
+
+int main(void)
+{
+#define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        T(test_what_is_too_much_is_refused),
+        T(test_others_have_their_turn),
+        T(test_a_caller_who_goes_away_leaves_nothing),
+        T(test_what_is_held_in_all_is_limited),
+        T(test_bytes_of_events_are_limited),
+        T(test_a_flood_of_events),
+        T(test_a_pull_that_cannot_wait),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
