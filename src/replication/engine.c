@@ -5,15 +5,13 @@
  * came with a state change waits until the change is durable (invariant: what a peer or a user can
  * see was written before). State changes themselves are immediate, so that two requests in a row
  * see each other. */
-#include "replication/engine.h"
-
+#include "replication/engine_int.h"
 #include "replication/explain.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
@@ -437,7 +435,7 @@ static bool is_exclusive(enum rel_event_type t)
 static bool restarts(const struct job *old, enum rel_event_type t)
 {
     if (old->type == JOB_RESYNC && old->state == JOB_NEW)
-        return true; /* it only waits for its time */
+        return true;              /* it only waits for its time */
     if (t == EV_U_BECOME_REPLICA) /* whatever copy was suspended is given up */
         return old->type == JOB_START_IR || old->type == JOB_START_SEEDED ||
                old->type == JOB_RESYNC;
@@ -572,98 +570,27 @@ int engine_rx_open(struct engine *e, const struct vr_uuid *machine, struct rel_e
     return 0;
 }
 
-static struct item *find_replicated(struct engine *e, const struct vr_uuid *machine,
-                                    struct vr_err *err)
+/* ---- notes (engine_int.h) ---- */
+struct rel *engine_rel(struct engine *e, const struct vr_uuid *machine)
 {
     struct item *it = find(e, machine);
-    if (it && rel_mode(&it->r) != REL_MODE_NONE)
-        return it;
-    vr_fail(err, VR_E_STATE, 0, "the machine is not replicated");
-    return NULL;
+    return it ? &it->r : NULL;
 }
 
-static int write_down(struct engine *e, struct item *it)
+void engine_write_down(struct engine *e, const struct vr_uuid *machine, const struct rel *before)
 {
-    order(it, FX_BIT_PERSIST, &it->r, NULL, (struct mono_ms){ 0 });
-    drain(e, it);
-    return 0;
-}
-
-int engine_reset_stats(struct engine *e, const struct vr_uuid *machine, struct vr_err *err)
-{
-    struct item *it = find_replicated(e, machine, err);
+    struct item *it = find(e, machine);
     if (!it)
-        return -1;
-    it->r.stat_start = e->env.wall(e->env.ctx);
-    it->r.stat_ok = it->r.stat_miss = it->r.stat_net_fail = it->r.stat_fail = 0;
-    it->r.stat_app_fail = 0;
-    it->r.stat_bytes = it->r.stat_max_bytes = it->r.stat_ms = it->r.stat_max_ms = 0;
-    return write_down(e, it);
-}
-
-void engine_port_moved(struct engine *e, const char *peer, uint16_t from, uint16_t to)
-{
-    for (size_t i = 0; i < e->n_items; i++) {
-        struct item *it = e->items[i];
-        enum rel_mode m = rel_mode(&it->r);
-        bool there =
-            peer ? m == REL_MODE_PRIMARY && !strcasecmp(it->r.peer, peer) : m == REL_MODE_REPLICA;
-        if (!there || it->r.set.recovery_port != from)
-            continue;
-        it->r.set.recovery_port = to;
-        write_down(e, it);
-    }
-}
-
-int engine_set_floor(struct engine *e, const struct vr_uuid *machine, const struct rel_keep *floor,
-                     struct vr_err *err)
-{
-    struct item *it = find_replicated(e, machine, err);
-    if (!it || rel_keep_check(floor, err) < 0)
-        return -1;
-    struct rel before = it->r;
-    it->r.floor = *floor;
-    order(it, FX_BIT_PERSIST, &it->r, NULL, (struct mono_ms){ 0 });
-    e->env.changed(e->env.ctx, &before, &it->r, NULL);
-    drain(e, it);
-    return 0;
-}
-
-void engine_rename(struct engine *e, const struct vr_uuid *machine, const char *name)
-{
-    struct item *it = find(e, machine);
-    if (!it || it->r.st == ST_NONE || !*name || !strcmp(it->r.name, name))
         return;
-    vr_log(VR_LOG_INFO, "machine %s is called %s now", it->r.name, name);
-    snprintf(it->r.name, sizeof it->r.name, "%s", name);
-    if (rel_mode(&it->r) == REL_MODE_NONE)
-        return; /* in the making: not written yet */
-    write_down(e, it);
+    order(it, FX_BIT_PERSIST, &it->r, NULL, (struct mono_ms){ 0 });
+    if (before)
+        e->env.changed(e->env.ctx, before, &it->r, NULL);
+    drain(e, it);
 }
 
-/* ---- differences ---- */
-int engine_differs(struct engine *e, const struct vr_uuid *machine, uint64_t blocks, bool open,
-                   const char *text, struct vr_err *err)
+struct wall_us engine_now(const struct engine *e)
 {
-    struct item *it = find_replicated(e, machine, err);
-    if (!it)
-        return -1;
-    it->r.bad_blocks += blocks;
-    it->r.bad_open |= open;
-    it->r.bad_since = e->env.wall(e->env.ctx);
-    snprintf(it->r.bad_text, sizeof it->r.bad_text, "%s", text);
-    return write_down(e, it);
-}
-
-int engine_acknowledge(struct engine *e, const struct vr_uuid *machine, struct vr_err *err)
-{
-    struct item *it = find_replicated(e, machine, err);
-    if (!it)
-        return -1;
-    it->r.bad_blocks = 0;
-    it->r.bad_open = false;
-    it->r.bad_text[0] = 0;
-    return write_down(e, it);
+    return e->env.wall(e->env.ctx);
 }
 
 /* ---- start ---- */
