@@ -21,6 +21,8 @@ struct cli {
     const char *state_dir; /* where the host's certificate lies */
     const char *user, *pin, *ca_file;
     bool kerberos, json, quiet, no_wait, tty;
+    bool queued_is_done; /* a job that waits for another host is not waited for, but told: */
+    bool queued;
     char **argv; /* arguments of the verb */
     int argc;
 };
@@ -60,6 +62,9 @@ int cli_rq(struct cli *c, struct wsmc *w, const struct cli_vm *vm, unsigned requ
            const char *what, struct vr_err *err);
 int cli_power(struct cli *c, struct wsmc *w, const struct cli_vm *vm, unsigned requested,
               const char *what, struct vr_err *err);
+/* cli_own() - a method without parameters of our own class Vmr_ReplicationStatus; waits for its job
+ * without showing progress. */
+int cli_own(struct cli *c, const struct cli_vm *vm, const char *method, struct vr_err *err);
 /* cli_wait_job() - until it is over; see cli_invoke(). */
 int cli_wait_job(struct cli *c, struct wsmc *w, const char *id, const char *what,
                  struct vr_err *err);
@@ -112,14 +117,17 @@ void cli_json(const struct wsmc_list *l, const char *const *numbers);
     V(failover, "failover MACHINE [--planned] [--point P] [--force]", "let the replica take over")           \
     V(test, "test MACHINE [--point P] [--network N] [--end]",                                      \
       "start a copy of a recovery point; options: --another, --no-start")                          \
-    V(cancel, "cancel MACHINE", "take a failover, its preparation or the initial copy back")       \
+    V(cancel, "cancel MACHINE",                                                                    \
+      "take a failover, its preparation, a waiting reversal or the initial copy back")             \
     V(commit, "commit MACHINE", "complete a failover: no way back to other points")                \
-    V(reverse, "reverse MACHINE", "replicate back, from the host failed over to")                  \
+    V(reverse, "reverse MACHINE [--to HOST] [--stop-old]",                                         \
+      "replicate back, from the host failed over to; waits for a host that is away")               \
     V(seed, "seed MACHINE", "offer a machine that is off as a replica with content")               \
     V(disable, "disable MACHINE", "stop protecting a machine (each host for itself)")              \
     V(verify, "verify MACHINE [--point P] [--acknowledge]",                                        \
       "prove that both hosts hold the same, block by block")                                       \
-    V(boot, "boot MACHINE", "start the machine on this host")                                      \
+    V(boot, "boot MACHINE [--anyway]",                                                             \
+      "start the machine on this host (also when it was failed over elsewhere)")                   \
     V(shutdown, "shutdown MACHINE [--force]", "shut the machine down")
 
 #define V(name, usage, text) int verb_##name(struct cli *c);

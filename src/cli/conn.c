@@ -227,6 +227,11 @@ int cli_wait_job(struct cli *c, struct wsmc *w, const char *id, const char *what
                 fputc('\n', stderr);
             return job_result(j, err);
         }
+        const char *status = wsmc_str(j, "JobStatus");
+        if (c->queued_is_done && status && !strncmp(status, "Waiting for host", 16)) {
+            c->queued = true;
+            return 0;
+        }
         if (cli_interrupted()) {
             fprintf(stderr,
                     "\nThe job goes on. To follow it: vmreplica jobs %s\n"
@@ -343,4 +348,17 @@ int cli_power(struct cli *c, struct wsmc *w, const struct cli_vm *vm, unsigned r
               const char *what, struct vr_err *err)
 {
     return system_call(c, w, vm, "RequestStateChange", requested, what, err);
+}
+
+int cli_own(struct cli *c, const struct cli_vm *vm, const char *method, struct vr_err *err)
+{
+    struct wsmc_key key = { "InstanceID", vm->rel_id };
+    struct wsmc_ref ref = {
+        .ns = WSMC_NS_OURS, .cls = "Vmr_ReplicationStatus", .keys = &key, .n_keys = 1
+    };
+    bool no_wait = c->no_wait;
+    c->no_wait = false; /* a step of something larger */
+    int rc = cli_invoke(c, c->local, &ref, method, NULL, 0, NULL, NULL, err);
+    c->no_wait = no_wait;
+    return rc;
 }

@@ -242,6 +242,13 @@ int verb_cancel(struct cli *c)
     if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
         return cli_fail(&err);
     int rc;
+    struct vr_err none = VR_ERR_INIT;
+    /* Nothing else is touched: the machine runs on, the failover stays. */
+    if (vm.mode == 2 && (vm.state == 5 || vm.state == 6) &&
+        cli_own(c, &vm, "WithdrawReverse", &none) == 0) {
+        cli_say(c, "The reversal of %s is withdrawn; the failover stays.", vm.name);
+        return EXIT_OK;
+    }
     if (vm.mode == 1 && (vm.state == 2 || vm.state == 7 || vm.state == 8)) {
         rc = cli_rq(c, c->local, &vm, 1, NULL, &err);
     } else {
@@ -292,19 +299,116 @@ static char *reverse_settings(struct wsmc *w, const struct cli_vm *vm, const cha
     return wsmc_make_cim_xml("Msvm_ReplicationSettingData", p, VR_ARRAY_LEN(p));
 }
 
+/* --stop-old: the machine that still runs on the old primary is shut down, at the operator's word.
+ * Not reached is no error: then nothing is known to run there, and the reversal waits. */
+static int stop_old(struct cli *c, const struct cli_vm *vm, unsigned seconds, bool force,
+                    struct vr_err *err)
+{
+    __attribute__((cleanup(ends_done))) struct ends e = { 0 };
+    struct vr_err away = VR_ERR_INIT;
+    if (cli_connect_peer(c, c->local, vm->peer, &e.other, &away) < 0 ||
+        cli_find_vm(e.other, vm->guid, &e.pvm, &away) < 0) {
+        fprintf(stderr, "vmreplica: host %s cannot be asked to shut the machine down: %s\n",
+                vm->peer, away.msg);
+        return 0;
+    }
+    e.p = e.other;
+    snprintf(e.p_host, sizeof e.p_host, "%s", vm->peer);
+    if (e.pvm.power == 3)
+        return 0;
+    if (!force)
+        return shut_down(c, &e, seconds, err);
+    cli_say(c, "Turning %s off on %s ...", vm->name, vm->peer);
+    return cli_power(c, e.p, &e.pvm, 3, NULL, err);
+}
+
+static int start_shipping(struct cli *c, struct wsmc *w, const struct cli_vm *now,
+                          struct vr_err *err)
+{
+    struct wsmc_arg t = { .name = "InitialReplicationType", .value = "3" };
+    cli_say(c, "Direction of %s is reversed. Shipping what the two hosts wrote apart ...",
+            now->name);
+    if (cli_service(c, w, now, "StartReplication", &t, 1, "Divergence", err) < 0)
+        return -1;
+    if (!c->no_wait)
+        cli_say(c, "Machine %s is replicated back.", now->name);
+    return 0;
+}
+
+static void say_queued(struct cli *c, const struct cli_vm *vm, const char *to)
+{
+    const char *host = to ? to : vm->peer;
+    if (c->json)
+        printf("{\"queued\": true}\n");
+    cli_say(
+        c,
+        "Host %s cannot be reached: the reversal of %s waits and starts by itself when the host "
+        "is back.\nSee it with: vmreplica status %s. Withdraw it with: vmreplica cancel %s.",
+        host, vm->name, vm->name, vm->name);
+}
+
+static int reverse(struct cli *c, struct wsmc *w, const struct cli_vm *vm, const char *to,
+                   bool start, struct vr_err *err)
+{
+    vr_autofree char *xml = reverse_settings(w, vm, to, err);
+    struct wsmc_arg a = { .name = "ReplicationSettingData", .value = xml };
+    struct cli_vm now;
+    if (!xml || cli_service(c, w, vm, "ReverseReplicationRelationship", &a, 1, "Reverse", err) < 0)
+        return -1;
+    if (c->no_wait)
+        return 0;
+    if (c->queued) {
+        say_queued(c, vm, to);
+        return 0;
+    }
+    if (cli_find_vm(w, vm->guid, &now, err) < 0)
+        return -1;
+    if (now.state == 1 && start)
+        return start_shipping(c, w, &now, err);
+    if (now.state == 1)
+        cli_say(c,
+                "Direction of %s is reversed. The old disks are the seed; now run: vmreplica start "
+                "%s --seeded",
+                vm->name, vm->name);
+    else
+        cli_say(c, "Direction of %s is reversed; only what changed is shipped.", vm->name);
+    return 0;
+}
+
+static int reverse_usage(void)
+{
+    cli_usage("reverse");
+    fputs(
+        "  --to HOST              replicate to this host instead of the old primary\n"
+        "  --stop-old             shut the machine down on the old primary if it still runs there\n"
+        "  --force                with --stop-old: turn it off hard\n"
+        "  --shutdown-timeout S   how long the guest there may take to shut down [180]\n"
+        "  --no-start             do not ship yet what the two hosts wrote apart\n"
+        "  --wait                 when the host is away: wait until the reversal is done\n"
+        "What the old primary had written and this host never received stays there as an orphan\n"
+        "point (vmreplica points on that host).\n",
+        stderr);
+    return EXIT_USAGE;
+}
+
 int verb_reverse(struct cli *c)
 {
-    const char *args[2], *to = NULL;
-    bool no_start = false;
-    const struct cli_option o[] = { { .name = "to", .value = &to },
-                                    { .name = "no-start", .flag = &no_start } };
+    const char *args[2], *to = NULL, *wait_text = "180";
+    bool no_start = false, stop = false, force = false, wait = false;
+    const struct cli_option o[] = {
+        { .name = "to", .value = &to },      { .name = "stop-old", .flag = &stop },
+        { .name = "force", .flag = &force }, { .name = "shutdown-timeout", .value = &wait_text },
+        { .name = "wait", .flag = &wait },   { .name = "no-start", .flag = &no_start }
+    };
     struct cli_vm vm;
     struct vr_err err = VR_ERR_INIT;
-    if (cli_parse(c, "reverse", o, VR_ARRAY_LEN(o), args, 1, 1) < 0)
-        return cli_usage("reverse");
-    if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
-        return cli_fail(&err);
-    if (not_replicated(&vm, &err))
+    char *end;
+    bool bad = cli_parse(c, "reverse", o, VR_ARRAY_LEN(o), args, 1, 1) < 0;
+    unsigned long wait_s = strtoul(wait_text, &end, 10);
+    if (bad || (force && !stop) || *end || !wait_s || wait_s > 86400)
+        return reverse_usage();
+    c->queued_is_done = !wait;
+    if (cli_find_vm(c->local, args[0], &vm, &err) < 0 || not_replicated(&vm, &err))
         return cli_fail(&err);
     __attribute__((cleanup(ends_done))) struct ends e = { 0 };
     struct wsmc *w = c->local;
@@ -314,29 +418,8 @@ int verb_reverse(struct cli *c)
             return cli_fail(&err);
         w = e.r;
         vm = e.rvm;
+    } else if (stop && stop_old(c, &vm, (unsigned)wait_s, force, &err) < 0) {
+        return cli_fail(&err);
     }
-    vr_autofree char *xml = reverse_settings(w, &vm, to, &err);
-    struct wsmc_arg a = { .name = "ReplicationSettingData", .value = xml };
-    if (!xml ||
-        cli_service(c, w, &vm, "ReverseReplicationRelationship", &a, 1, "Reverse", &err) < 0)
-        return cli_fail(&err);
-    struct cli_vm now;
-    if (cli_find_vm(w, vm.guid, &now, &err) < 0)
-        return cli_fail(&err);
-    if (now.state == 1 && !no_start) {
-        cli_say(c, "Direction of %s is reversed. Shipping what the two hosts wrote apart ...",
-                now.name);
-        struct wsmc_arg t = { .name = "InitialReplicationType", .value = "3" };
-        if (cli_service(c, w, &now, "StartReplication", &t, 1, "Divergence", &err) < 0)
-            return cli_fail(&err);
-        if (!c->no_wait)
-            cli_say(c, "Machine %s is replicated back.", now.name);
-    } else if (now.state == 1)
-        cli_say(c,
-                "Direction of %s is reversed. The old disks are the seed; now run: vmreplica start "
-                "%s --seeded",
-                vm.name, vm.name);
-    else
-        cli_say(c, "Direction of %s is reversed; only what changed is shipped.", vm.name);
-    return EXIT_OK;
+    return reverse(c, w, &vm, to, !no_start, &err) < 0 ? cli_fail(&err) : EXIT_OK;
 }

@@ -241,23 +241,24 @@ int verb_jobs(struct cli *c)
     return EXIT_OK;
 }
 
-static int with_vm(struct cli *c, const char *verb, struct cli_vm *vm)
-{
-    const char *args[2];
-    if (cli_parse(c, verb, NULL, 0, args, 1, 1) < 0)
-        return cli_usage(verb);
-    struct vr_err err = VR_ERR_INIT;
-    return cli_find_vm(c->local, args[0], vm, &err) < 0 ? cli_fail(&err) : EXIT_OK;
-}
-
 int verb_boot(struct cli *c)
 {
+    const char *args[2];
+    bool anyway = false;
+    const struct cli_option o[] = { { .name = "anyway", .flag = &anyway } };
     struct cli_vm vm;
     struct vr_err err = VR_ERR_INIT;
-    int rc = with_vm(c, "boot", &vm);
-    if (rc)
-        return rc;
-    if (cli_power(c, c->local, &vm, 2, NULL, &err) < 0)
+    if (cli_parse(c, "boot", o, 1, args, 1, 1) < 0) {
+        cli_usage("boot");
+        fputs("  --anyway   also when the machine was failed over to the other host: two copies "
+              "then\n"
+              "             write apart from each other\n",
+              stderr);
+        return EXIT_USAGE;
+    }
+    if (cli_find_vm(c->local, args[0], &vm, &err) < 0 ||
+        (anyway && vm.mode == 1 && vm.state == 8 && cli_own(c, &vm, "AllowStart", &err) < 0) ||
+        cli_power(c, c->local, &vm, 2, NULL, &err) < 0)
         return cli_fail(&err);
     cli_say(c, "Machine %s is started.", vm.name);
     return EXIT_OK;

@@ -185,9 +185,21 @@ int verb_start(struct cli *c)
     return EXIT_OK;
 }
 
+static int set_policy(struct cli *c, const struct cli_vm *vm, const char *policy,
+                      struct vr_err *err)
+{
+    struct wsmc_key key = { "InstanceID", vm->rel_id };
+    struct wsmc_ref ref = {
+        .ns = WSMC_NS_OURS, .cls = "Vmr_ReplicationStatus", .keys = &key, .n_keys = 1
+    };
+    struct wsmc_arg a = { .name = "Policy", .value = policy };
+    return cli_invoke(c, c->local, &ref, "SetOnSuperseded", &a, 1, NULL, NULL, err);
+}
+
 int verb_set(struct cli *c)
 {
     const char *args[2];
+    const char *policy = NULL;
     struct wanted w = { 0 };
     const struct cli_option o[] = { { .name = "interval", .value = &w.interval },
                                     { .name = "points", .value = &w.history },
@@ -195,14 +207,16 @@ int verb_set(struct cli *c)
                                     { .name = "port", .value = &w.port },
                                     { .name = "resync-window", .value = &w.window },
                                     { .name = "compression", .flag = &w.compress },
-                                    { .name = "no-compression", .flag = &w.no_compress } };
+                                    { .name = "no-compression", .flag = &w.no_compress },
+                                    { .name = "on-superseded", .value = &policy } };
     if (cli_parse(c, "set", o, VR_ARRAY_LEN(o), args, 1, 1) < 0 || read_window(&w) < 0)
         return cli_usage("set");
     struct wsmc_arg p[16];
     size_t n = wanted_props(&w, p + 1);
-    if (!n) {
+    if (!n && !policy) {
         fputs("vmreplica: nothing to set: --interval SECONDS, --points N, --app-hours N, "
-              "--port N, --resync-window W, --compression, --no-compression\n",
+              "--port N, --resync-window W, --compression, --no-compression, --on-superseded "
+              "host|leave|pause|shutdown\n",
               stderr);
         return cli_usage("set");
     }
@@ -210,10 +224,12 @@ int verb_set(struct cli *c)
     struct vr_err err = VR_ERR_INIT;
     if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
         return cli_fail(&err);
+    if (policy && set_policy(c, &vm, policy, &err) < 0)
+        return cli_fail(&err);
     p[0] = (struct wsmc_arg){ .name = "InstanceID", .value = vm.rel_id };
     vr_autofree char *xml = wsmc_make_cim_xml("Msvm_ReplicationSettingData", p, n + 1);
     struct wsmc_arg a = { .name = "ReplicationSettingData", .value = xml };
-    if (cli_service(c, c->local, &vm, "ModifyReplicationSettings", &a, 1, NULL, &err) < 0)
+    if (n && cli_service(c, c->local, &vm, "ModifyReplicationSettings", &a, 1, NULL, &err) < 0)
         return cli_fail(&err);
     cli_say(c, "Settings of %s are changed.", vm.name);
     return EXIT_OK;

@@ -107,6 +107,10 @@ int config_load(const char *path, bool may_miss, struct config *ret, struct vr_e
     } else if (errno != ENOENT || !may_miss) {
         return vr_fail(err, vr_kind_from_errno(errno), errno, "cannot read %s", path);
     }
+    if (strcmp(c.on_superseded, "leave") != 0 && strcmp(c.on_superseded, "pause") != 0 &&
+        strcmp(c.on_superseded, "shutdown") != 0)
+        return vr_fail(err, VR_E_INVAL, 0, "%s: on_superseded must be leave, pause or shutdown",
+                       path);
     if (!c.host_name[0] && gethostname(c.host_name, sizeof c.host_name - 1) < 0)
         return vr_fail(err, VR_E_IO, errno, "cannot learn this host's name");
     *ret = c;

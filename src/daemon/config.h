@@ -50,6 +50,10 @@
     P(verify_rate, NUM, 0, 0, 1000000, "MiB/s", "limit of what is read for it, 0: none")           \
     P(test_boot_seconds, NUM, 60, 1, 86400, "s",                                                   \
       "a test machine that runs so long has proven that its point boots")                          \
+    P(on_superseded, STR, "leave", 0, 0, "",                                                       \
+      "a machine that runs here and was failed over elsewhere: leave, pause or shutdown")          \
+    P(keep_orphans, NUM, 2592000, 0, 315360000, "s",                                               \
+      "how long what only this host had written is kept after a reversal; 0: until discarded")     \
     P(capture_hook, STR, "", 0, 0, "",                                                             \
       "program run while an instant is held: MACHINE LINEAGE EPOCH TARGET SOCKET EXPORT...")
 

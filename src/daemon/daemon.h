@@ -44,9 +44,12 @@ struct machine_rt {
     void *after_merge_arg;
     struct store_point *points; /* snapshot for the providers */
     size_t n_points;
-    const char *effect;     /* being run, for fault_after() */
-    bool reversed_seeded;   /* answer of the peer to REVERSE_CALL */
-    bool stale_checkpoints; /* RECONCILE failed: the next RETIRE does its work */
+    const char *effect;      /* being run, for fault_after() */
+    bool reversed_seeded;    /* answer of the peer to REVERSE_CALL */
+    bool stale_checkpoints;  /* RECONCILE failed: the next RETIRE does its work */
+    struct rel_story story;  /* what the peer told last of this machine */
+    struct wall_us story_at; /* 0: nothing since the start */
+    bool peer_away;          /* it did not answer since */
 };
 
 struct daemon {

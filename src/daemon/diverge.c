@@ -220,7 +220,7 @@ static void st_changed(void *arg)
         return;
     const struct store_point *newest = NULL;
     for (size_t i = 0; i < n; i++)
-        if (vr_uuid_eq(&pts[i].id.lineage, &c->r->failover.lineage))
+        if (vr_uuid_eq(&pts[i].id.lineage, &c->r->lineage))
             newest = &pts[i];
     for (uint32_t i = 0; newest && i < c->r->n_disks && c->err.kind == VR_OK; i++)
         if (!vr_point_eq(&newest->id, &c->r->failover))

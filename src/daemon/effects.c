@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "daemon/fault.h"
 #include "daemon/messages.h"
+#include "daemon/probe.h"
 #include "daemon/proof.h"
 
 struct machine_rt *rt_get(struct daemon *d, const struct vr_uuid *machine)
@@ -217,7 +218,13 @@ static void guard_work(struct task *t)
 {
     struct guard_task *g = (struct guard_task *)t;
     vr_autofree char *why = NULL;
-    if (rel_mode(&t->r) == REL_MODE_PRIMARY)
+    if (t->r.st == ST_P_SUPERSEDED)
+        why = vr_printf("machine %s was failed over to host %s; started here, too, the two copies "
+                        "write apart from each other. To make this host the replica: vmreplica "
+                        "reverse %s on %s. To start it here all the same: vmreplica boot %s "
+                        "--anyway",
+                        t->r.name, t->r.peer, t->r.name, t->r.peer, t->r.name);
+    else if (rel_mode(&t->r) == REL_MODE_PRIMARY)
         why = vr_printf("machine %s is prepared for a planned failover to %s; cancel it first: "
                         "vmreplica cancel %s",
                         t->r.name, t->r.peer, t->r.name);
@@ -251,8 +258,8 @@ static void env_run(void *ctx, const struct rel *r, enum rel_fx_bit fx)
     struct machine_rt *rt = rt_get(d, &r->machine);
     vr_log(VR_LOG_DEBUG, "machine %s: %s", r->name, rel_fx_name(fx));
     fault_before(rel_fx_name(fx));
-    if (fx != FX_BIT_SHIP && fx != FX_BIT_RETENTION && fx != FX_BIT_CANCEL_FLOW &&
-        fx != FX_BIT_CANCEL_RX)
+    if (fx != FX_BIT_SHIP && fx != FX_BIT_RETENTION && fx != FX_BIT_PROBE &&
+        fx != FX_BIT_CANCEL_FLOW && fx != FX_BIT_CANCEL_RX)
         rt->effect = rel_fx_name(fx);
     switch (fx) {
     case FX_BIT_PERSIST:
@@ -317,6 +324,12 @@ static void env_run(void *ctx, const struct rel *r, enum rel_fx_bit fx)
         break;
     case FX_BIT_RETENTION:
         fx_retention(d, r);
+        break;
+    case FX_BIT_PROBE:
+        fx_probe(d, r);
+        break;
+    case FX_BIT_POLICY:
+        fx_policy(d, r);
         break;
     default:
         vr_log(VR_LOG_ERROR, "effect %d is not the environment's", (int)fx);

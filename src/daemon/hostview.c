@@ -15,6 +15,7 @@
 #include "daemon/messages.h"
 #include "daemon/proof.h"
 #include "daemon/slots.h"
+#include "daemon/probe.h"
 
 /* ---- machines ---- */
 struct list_task {
@@ -519,6 +520,26 @@ static const char *cert_base64(const struct daemon *d)
     return out;
 }
 
+static bool h_peer_story(void *ctx, const struct vr_uuid *machine, struct rel_story *ret,
+                         struct wall_us *ret_when, bool *ret_away)
+{
+    const struct machine_rt *rt = rt_get(ctx, machine);
+    *ret = rt->story;
+    *ret_when = rt->story_at;
+    *ret_away = rt->peer_away;
+    return rt->story_at.us != 0;
+}
+
+static int h_ask_peer(void *ctx, const struct vr_uuid *machine, const char *owner,
+                      struct vr_uuid *ret_job, struct vr_err *err)
+{
+    struct daemon *d = ctx;
+    const struct rel *r = engine_find(d->engine, machine);
+    if (!r)
+        return vr_fail(err, VR_E_STATE, 0, "the machine is not replicated");
+    return probe_peer(d, r, owner, ret_job);
+}
+
 void host_init(struct daemon *d)
 {
     d->host = (struct host){ .ctx = d,
@@ -537,6 +558,8 @@ void host_init(struct daemon *d)
                              .find_peer = h_find_peer,
                              .transfer = h_transfer,
                              .queued = h_queued,
+                             .peer_story = h_peer_story,
+                             .ask_peer = h_ask_peer,
                              .pair_code = h_pair_code,
                              .pair = h_pair,
                              .unpair = h_unpair,

@@ -18,6 +18,7 @@ MSG_DEFINE(msg_reverse, MSG_REVERSE)
 MSG_DEFINE(msg_ranges, MSG_RANGES)
 MSG_DEFINE(msg_reverse_reply, MSG_REVERSE_REPLY)
 MSG_DEFINE(msg_port, MSG_PORT)
+MSG_DEFINE(msg_story, MSG_STORY)
 MSG_DEFINE(msg_status, MSG_STATUS)
 MSG_DEFINE(msg_status_reply, MSG_STATUS_REPLY)
 MSG_DEFINE(msg_prove, MSG_PROVE)
@@ -47,6 +48,7 @@ struct msg_settings msg_from_settings(const struct rel_settings *s)
         .keep_hourly = s->keep.hourly,
         .keep_daily = s->keep.daily,
         .keep_weekly = s->keep.weekly,
+        .on_superseded = s->on_superseded,
     };
 }
 
@@ -73,6 +75,7 @@ int msg_to_settings(const struct msg_settings *m, struct rel_settings *ret, stru
         .resync_start_s = m->resync_start_s,
         .resync_end_s = m->resync_end_s,
         .keep = dflt.keep,
+        .on_superseded = m->on_superseded < ON_SUPERSEDED_COUNT ? m->on_superseded : 0,
     };
     if (m->keep)
         s.keep =

@@ -43,7 +43,8 @@ enum call_type {
     X(17, U32, OPT, keep_every_s)               \
     X(18, U16, OPT, keep_hourly)                \
     X(19, U16, OPT, keep_daily)                 \
-    X(20, U16, OPT, keep_weekly)
+    X(20, U16, OPT, keep_weekly)                \
+    X(40, U16, OPT, on_superseded)
 
 #define MSG_TEST_REPLY(X)             \
     X(1, STR, REQ, host, VR_NAME_MAX) \
@@ -64,13 +65,15 @@ enum call_type {
     X(1, UUID, REQ, machine) \
     X(2, LIST, REQ, settings, 1, msg_settings)
 
-#define MSG_REVERSE(X)                                                        \
-    X(1, UUID, REQ, machine)                                                  \
-    X(2, UUID, REQ, lineage)       /* the one that began with the failover */ \
-    X(3, UUID, REQ, point_lineage) /* the point failed over to */             \
-    X(4, U64, REQ, point_epoch)                                               \
-    X(5, LIST, REQ, settings, 1, msg_settings)                                \
-    X(6, LIST, REQ, disks, VR_DISKS_MAX, msg_disk)
+#define MSG_REVERSE(X)                                                                   \
+    X(1, UUID, REQ, machine)                                                             \
+    X(2, UUID, REQ, lineage)       /* the one that began with the failover */            \
+    X(3, UUID, REQ, point_lineage) /* the point failed over to */                        \
+    X(4, U64, REQ, point_epoch)                                                          \
+    X(5, LIST, REQ, settings, 1, msg_settings)                                           \
+    X(6, LIST, REQ, disks, VR_DISKS_MAX, msg_disk)                                       \
+    X(7, UUID, OPT, newest_lineage) /* the newest point received from the old primary */ \
+    X(8, U64, OPT, newest_epoch)
 
 /* Ranges of one disk: (offset u64, length u64)*. */
 #define MSG_RANGES(X)                     \
@@ -86,15 +89,33 @@ enum call_type {
 
 #define MSG_PORT(X) X(1, U16, REQ, port)
 
-#define MSG_STATUS(X) X(1, UUID, REQ, machine)
+/* How a machine stands at a host (struct rel_story); in the question, if the asker knows it, too.
+ */
+#define MSG_STORY(X)                                                                        \
+    X(1, U16, REQ, mode)                                                                    \
+    X(2, U8, OPT, power)         /* enum rel_power */                                       \
+    X(3, UUID, OPT, lineage)     /* that it carries */                                      \
+    X(4, BOOL, OPT, failed_over) /* away from lineage `of`, at this point: */               \
+    X(5, UUID, OPT, of)                                                                     \
+    X(6, UUID, OPT, point_lineage)                                                          \
+    X(7, U64, OPT, point_epoch)                                                             \
+    X(8, I64, OPT, since_us)                                                                \
+    X(9, BOOL, OPT, ahead_known) /* a primary: written since the last acknowledged point */ \
+    X(10, U64, OPT, ahead)
 
-#define MSG_STATUS_REPLY(X)   \
-    X(1, U16, REQ, mode)      \
-    X(2, U16, REQ, state)     \
-    X(3, STR, REQ, text, 128) \
-    X(4, BOOL, OPT, running)  \
-    X(5, UUID, OPT, lineage)  \
-    X(6, U64, OPT, newest_epoch)
+#define MSG_STATUS(X)                    \
+    X(1, UUID, REQ, machine)             \
+    X(2, LIST, OPT, story, 1, msg_story) \
+    X(3, BOOL, OPT, want_ahead)
+
+#define MSG_STATUS_REPLY(X)      \
+    X(1, U16, REQ, mode)         \
+    X(2, U16, REQ, state)        \
+    X(3, STR, REQ, text, 128)    \
+    X(4, BOOL, OPT, running)     \
+    X(5, UUID, OPT, lineage)     \
+    X(6, U64, OPT, newest_epoch) \
+    X(7, LIST, OPT, story, 1, msg_story)
 
 /* What the primary read at the instant of a point, to be compared with what the replica reads.
  * digests: 16 bytes for each block from `first` on; all zero: the block is zeros. ends: 1 with
@@ -143,6 +164,7 @@ MSG_DECLARE(msg_reverse, MSG_REVERSE)
 MSG_DECLARE(msg_ranges, MSG_RANGES)
 MSG_DECLARE(msg_reverse_reply, MSG_REVERSE_REPLY)
 MSG_DECLARE(msg_port, MSG_PORT)
+MSG_DECLARE(msg_story, MSG_STORY)
 MSG_DECLARE(msg_status, MSG_STATUS)
 MSG_DECLARE(msg_status_reply, MSG_STATUS_REPLY)
 MSG_DECLARE(msg_prove, MSG_PROVE)

@@ -16,6 +16,7 @@
 #include "daemon/diverge.h"
 #include "daemon/fault.h"
 #include "daemon/messages.h"
+#include "daemon/probe.h"
 #include "daemon/proof.h"
 #include "daemon/service.h"
 #include "hypervisor/domxml.h"
@@ -191,6 +192,7 @@ static int call_reverse(struct daemon *d, const struct xport_peer *from, const v
     a->ev.type = EV_PEER_REVERSE;
     a->ev.lineage = m.lineage;
     a->ev.point = (struct vr_point_id){ .lineage = m.point_lineage, .epoch = m.point_epoch };
+    a->ev.newest = (struct vr_point_id){ .lineage = m.newest_lineage, .epoch = m.newest_epoch };
     snprintf(a->ev.peer, sizeof a->ev.peer, "%s", from->name);
     int rc = -1;
     if (one_settings(m.settings, m.n_settings, &a->ev.set, err) == 0 &&
@@ -200,29 +202,6 @@ static int call_reverse(struct daemon *d, const struct xport_peer *from, const v
         rc = answer_reverse(d, a, reply, err);
     free(a);
     return rc;
-}
-
-struct status_ask {
-    struct daemon *d;
-    struct vr_uuid machine;
-    struct msg_status_reply r;
-    char text[128];
-};
-
-static void ask_status(void *arg)
-{
-    struct status_ask *a = arg;
-    const struct rel *r = engine_find(a->d->engine, &a->machine);
-    const struct hv_machine *m = host_machine(a->d, &a->machine);
-    a->r.running = m && m->power != HV_POWER_OFF;
-    snprintf(a->text, sizeof a->text, "%s", r ? rel_state_text(r->st) : rel_state_text(ST_NONE));
-    a->r.text = a->text;
-    if (!r)
-        return;
-    a->r.mode = (uint16_t)rel_mode(r);
-    a->r.state = rel_cim_state(r);
-    a->r.lineage = r->lineage;
-    a->r.newest_epoch = r->newest.epoch;
 }
 
 /* The port is written down with the peer; relationships that used the old one follow. */
@@ -264,14 +243,8 @@ int on_peer_call(void *ctx, const struct xport_peer *from, uint16_t type, const 
         return call_reverse(d, from, body, n, reply, err);
     case CALL_PORT:
         return call_port(d, from, body, n, err);
-    case CALL_STATUS: {
-        __attribute__((cleanup(msg_status_done))) struct msg_status m = { 0 };
-        if (msg_status_decode(body, n, &m, err) < 0)
-            return -1;
-        struct status_ask a = { .d = d, .machine = m.machine };
-        ctl_call(d, ask_status, &a);
-        return msg_status_reply_encode(&a.r, reply, err);
-    }
+    case CALL_STATUS:
+        return call_status(d, from, body, n, reply, err);
     case CALL_PROVE:
         return proof_peer(d, from, body, n, reply, err);
     default:

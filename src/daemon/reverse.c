@@ -26,20 +26,6 @@ static bool note_divergence(struct swap_task *s, const struct msg_reverse_reply 
     return ok;
 }
 
-/* A question without effect first: when it fails, surely nothing was changed at the peer, and the
- * failover can still be cancelled. */
-static bool can_be_asked(struct swap_task *s)
-{
-    vr_autobuf struct vr_buf reply = VR_BUF_INIT;
-    struct vr_err err = VR_ERR_INIT;
-    if (xport_call(s->t.d->xport, &s->peer, CALL_TEST, "", 0, &reply, 20000, &err) == 0)
-        return true;
-    vr_fail(&s->t.err, vr_kind_scope(err.kind) == VR_SCOPE_XFER ? VR_E_UNAVAIL : err.kind, 0,
-            "host %s cannot be asked, nothing was changed there; try again: %s", s->peer.name,
-            err.msg);
-    return false;
-}
-
 /* An old primary that has just come back may be in the middle of a cycle that ends at once. */
 static int ask_to_yield(struct swap_task *s, const struct vr_buf *b, struct vr_buf *reply)
 {
@@ -60,8 +46,6 @@ static void reverse_work(struct task *t)
     const struct rel *r = &t->r;
     if (t->err.kind != VR_OK)
         return;
-    if (!can_be_asked(s))
-        return;
     struct msg_settings set = msg_from_settings(&r->set);
     struct msg_disk disks[VR_DISKS_MAX];
     msg_from_disks(r->disks, r->n_disks, disks);
@@ -72,7 +56,9 @@ static void reverse_work(struct task *t)
                              .settings = &set,
                              .n_settings = 1,
                              .disks = disks,
-                             .n_disks = r->n_disks };
+                             .n_disks = r->n_disks,
+                             .newest_lineage = r->newest.lineage,
+                             .newest_epoch = r->newest.epoch };
     vr_autobuf struct vr_buf b = VR_BUF_INIT;
     vr_autobuf struct vr_buf reply = VR_BUF_INIT;
     if (msg_reverse_encode(&m, &b, &t->err) == 0 && ask_to_yield(s, &b, &reply) == 0) {

@@ -45,7 +45,10 @@ static void st_yield(void *arg)
     struct vr_point_id first = rel_seed_point(r);
     if (is_yielded(s, &first))
         return; /* done before a crash */
-    enum vr_point_kind kind = r->seed ? VR_POINT_STANDARD : VR_POINT_PLANNED;
+    /* What this host wrote and nobody received is not merged away by retention. */
+    enum vr_point_kind kind = r->diverged ? VR_POINT_ORPHAN
+                              : r->seed   ? VR_POINT_STANDARD
+                                          : VR_POINT_PLANNED;
     struct wall_us when = r->newest_instant.us ? r->newest_instant : vr_wall_now();
     bool chain = r->ever_replica && store_chain_exists(st, &r->machine);
     if (chain && on_overlays(s))
@@ -147,7 +150,7 @@ static void yield_work(struct task *t)
         return;
     bool off = m.power == HV_POWER_OFF;
     int rc = off ? yield_bases(s, &m, &t->err)
-                 : vr_fail(&t->err, VR_E_STATE, 0, "machine %s is running on host %s", t->r.name,
+                 : vr_fail(&t->err, VR_E_RUNNING, 0, "machine %s is running on host %s", t->r.name,
                            t->d->cfg.host_name);
     hv_machine_done(&m);
     if (rc == 0 && t->r.diverged && !yielded_before(s)) {

@@ -775,6 +775,19 @@ bool domxml_checkpoint_has(const char *xml, const char *target, bool sized)
     return false;
 }
 
+bool domxml_checkpoint_size(const char *xml, uint64_t *ret)
+{
+    vr_auto(xmlFreeDoc) xmlDocPtr doc = parse(xml, "domaincheckpoint", NULL);
+    xmlNodePtr d = doc ? child(child(xmlDocGetRootElement(doc), "disks"), "disk") : NULL;
+    for (*ret = 0; d; d = again(d)) {
+        xstr size = xmlGetProp(d, (const xmlChar *)"size");
+        if (attr_is(d, "checkpoint", "bitmap") && !size)
+            return false;
+        *ret += size ? number(size) : 0;
+    }
+    return doc != NULL;
+}
+
 int64_t domxml_checkpoint_created(const char *xml)
 {
     vr_auto(xmlFreeDoc) xmlDocPtr doc = parse(xml, "domaincheckpoint", NULL);

@@ -85,6 +85,9 @@ int domxml_agent(const char *xml, struct vr_err *err);
 /* domxml_checkpoint_has() - does the <domaincheckpoint> @xml keep a bitmap of disk @target?
  * @sized: only counts if libvirt wrote a size, that is if QEMU really has it and can use it. */
 bool domxml_checkpoint_has(const char *xml, const char *target, bool sized);
+/* domxml_checkpoint_size() - bytes marked since the checkpoint, all disks, as libvirt wrote them on
+ * request: false if a disk that has a bitmap shows none. */
+bool domxml_checkpoint_size(const char *xml, uint64_t *ret);
 /* domxml_checkpoint_created() - its creation time in seconds since 1970, 0 if it has none. */
 int64_t domxml_checkpoint_created(const char *xml);
 

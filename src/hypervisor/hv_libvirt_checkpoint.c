@@ -362,3 +362,21 @@ int hv_checkpoint_adopt(struct hv *hv, const struct vr_uuid *uuid, const char *n
     hv_machine_done(&m);
     return rc;
 }
+
+int hv_checkpoint_dirty(struct hv *hv, const struct vr_uuid *uuid, const char *name,
+                        uint64_t *ret_bytes, struct vr_err *err)
+{
+    lv_dom_auto dom = lv_dom(hv, uuid, 0, err);
+    if (!dom)
+        return -1;
+    lv_cp_auto cp = lookup(dom, name);
+    if (!cp)
+        return lv_fail(err, "checkpoint %s", name);
+    vr_autofree char *xml = virDomainCheckpointGetXMLDesc(cp, VIR_DOMAIN_CHECKPOINT_XML_NO_DOMAIN |
+                                                                  VIR_DOMAIN_CHECKPOINT_XML_SIZE);
+    if (!xml)
+        return lv_fail(err, "size of checkpoint %s", name);
+    if (!domxml_checkpoint_size(xml, ret_bytes))
+        return vr_fail(err, VR_E_TRACKING, 0, "checkpoint %s shows no size", name);
+    return 0;
+}

@@ -24,7 +24,13 @@ struct vr_point_id {
 };
 
 /* Kind of a point. src:[contract.md A.0 last replication type, A.10 VirtualSystemType] */
-enum vr_point_kind { VR_POINT_NONE, VR_POINT_STANDARD, VR_POINT_APPLICATION, VR_POINT_PLANNED };
+enum vr_point_kind {
+    VR_POINT_NONE,
+    VR_POINT_STANDARD,
+    VR_POINT_APPLICATION,
+    VR_POINT_PLANNED,
+    VR_POINT_ORPHAN, /* ours: what an old primary had written and nobody received */
+};
 
 /* Why what was written since the last acknowledged point is not known any more: the detail of
  * VR_E_TRACKING. L(NAME, text, what to do), see model/lost.def. */

@@ -154,13 +154,13 @@ ACTION(unschedule)
 }
 
 /* Until it has succeeded, what was before must be there to go back to. */
-static void keep_old(struct rel *r)
+void rel_keep_old(struct rel *r)
 {
     r->old_set = r->set;
     rel_copy_name(r->old_peer, r->peer);
 }
 
-static void back_to_old(struct rel *r)
+void rel_back_to_old(struct rel *r)
 {
     r->set = r->old_set;
     rel_copy_name(r->peer, r->old_peer);
@@ -168,7 +168,7 @@ static void back_to_old(struct rel *r)
 
 ACTION(peer_create)
 {
-    keep_old(r);
+    rel_keep_old(r);
     rel_copy_name(r->peer, ev->peer);
     rel_copy_name(r->name, ev->name);
     r->set = ev->set;
@@ -181,7 +181,7 @@ ACTION(peer_create)
 ACTION(create_failed)
 {
     rel_set_error(r, ev);
-    back_to_old(r);
+    rel_back_to_old(r);
 }
 
 ACTION(replica_created)
@@ -203,7 +203,7 @@ ACTION(revert_prepare)
 
 ACTION(yield)
 {
-    keep_old(r);
+    rel_keep_old(r);
     r->yield_from = r->st;
     r->next_lineage = ev->lineage;
     r->seed = r->diverged = false;
@@ -217,6 +217,8 @@ ACTION(diverge)
     rel_a_yield(r, ev);
     r->seed = r->diverged = true;
     r->epoch++; /* of the point that the disks become; burnt if that fails */
+    if (vr_uuid_eq(&ev->newest.lineage, &r->lineage) && ev->newest.epoch < r->acked.epoch)
+        rel_lose(r, ev, VR_LOST_PEER, "it lost a point that it had acknowledged");
 }
 
 /* The point that this host's disks are when they become a seed: what it wrote last in its lineage,
@@ -238,6 +240,7 @@ ACTION(yielded)
     r->has_acked = r->tracked = false;
     r->lost = VR_LOST_NOT;
     r->ever_replica = true;
+    rel_forget_story(r);
     r->last_kind = VR_POINT_PLANNED;
     vr_err_clear(&r->last_err);
     rel_stats_reset(r, ev->wall);
@@ -245,7 +248,7 @@ ACTION(yielded)
 
 ACTION(offer)
 {
-    keep_old(r);
+    rel_keep_old(r);
     r->yield_from = r->st;
     if (r->st == ST_NONE) {
         rel_copy_name(r->name, ev->name);
@@ -270,6 +273,7 @@ ACTION(yielded_seed)
     r->has_acked = r->tracked = false;
     r->lost = VR_LOST_NOT;
     r->ever_replica = true;
+    rel_forget_story(r);
     r->last_time.us = 0; /* src:[contract.md A.5] NULL until the first replication completed */
     vr_err_clear(&r->last_err);
     rel_stats_reset(r, ev->wall);
@@ -278,24 +282,8 @@ ACTION(yielded_seed)
 ACTION(yield_failed)
 {
     rel_set_error(r, ev);
-    back_to_old(r);
+    rel_back_to_old(r);
     r->seed = r->diverged = false;
-}
-
-ACTION(reverse_failed)
-{
-    rel_set_error(r, ev);
-    back_to_old(r);
-}
-
-/* Nobody knows whether the peer has become the replica of the new lineage. Then the failover can no
- * longer be cancelled: that would leave two replicas and no primary. Asking again is always right,
- * so the new partner stays, too; the settings are those of the replica that this still is. */
-ACTION(reverse_unsure)
-{
-    rel_set_error(r, ev);
-    r->set = r->old_set;
-    r->committed = true;
 }
 
 ACTION(bind_seed)
@@ -304,7 +292,8 @@ ACTION(bind_seed)
     r->set = ev->set;
     r->lineage = ev->lineage;
     /* What was written here counts from points of the old lineage, whichever was chosen. */
-    r->diverged = r->diverged && vr_uuid_eq(&ev->point.lineage, &r->newest.lineage);
+    r->diverged = r->diverged && (vr_uuid_eq(&ev->newest.lineage, &r->newest.lineage) ||
+                                  vr_uuid_eq(&ev->point.lineage, &r->newest.lineage));
     r->last_time.us = 0;
 }
 
@@ -412,6 +401,10 @@ ACTION(failed_over)
     r->failover = ev->point;
     r->failover_latest = false;
     r->failover_kind = ev->kind;
+    r->failed_over_at = ev->wall;
+    r->queued = r->asked = false;
+    r->peer_away = false;
+    r->peer_power = REL_POWER_UNKNOWN;
     vr_err_clear(&r->last_err);
 }
 
@@ -436,19 +429,15 @@ ACTION(commit)
     r->committed = true;
 }
 
-ACTION(reverse)
-{
-    keep_old(r);
-    r->set = ev->set;
-    rel_copy_name(r->peer, ev->peer);
-}
-
 /* The failed-over machine is the primary now; the failover was epoch 0 of its lineage, and the
  * checkpoint of that epoch has tracked every write since. */
 ACTION(become_primary)
 {
+    r->parent_lineage = r->lineage;
     r->lineage = r->next_lineage;
     r->epoch = 0;
+    r->queued = r->asked = false;
+    r->way_back = true;
     r->acked = (struct vr_point_id){ .lineage = r->lineage, .epoch = 0 };
     r->diverged = ev->seeded && ev->diverged;
     r->has_acked = r->tracked = !ev->seeded || ev->diverged;
@@ -511,6 +500,8 @@ ACTION(restart)
     r->wanted_since.ms = 0;
     r->rx_active = r->rx_cancel = false;
     r->failures = 0;
+    if (r->st == ST_R_REVERSING)
+        r->committed = true; /* the peer may have been asked and have done it */
     switch (r->st) {
     case ST_P_IR:
     case ST_P_REPL:

@@ -203,6 +203,9 @@ ACTION(shipped)
     r->seeded_start = r->diverged = r->bad_open = false;
     vr_err_clear(&r->last_err);
     r->last = ev->moved;
+    if (r->way_back)
+        r->last_back = ev->moved;
+    r->way_back = false;
     r->stat_ok++;
     r->stat_bytes += ev->moved.wire;
     r->stat_ms += ev->moved.ms;

@@ -301,7 +301,8 @@ static void drain(struct engine *e, struct item *it)
             vr_fail(&ev.err, VR_E_CANCELLED, 0, "cancelled before the transfer began");
             engine_event(e, &x->r.machine, &ev);
         } else if (!run_own(e, it, x)) {
-            it->running = x->fx != FX_BIT_SHIP && x->fx != FX_BIT_RETENTION;
+            it->running =
+                x->fx != FX_BIT_SHIP && x->fx != FX_BIT_RETENTION && x->fx != FX_BIT_PROBE;
             e->env.run(e->env.ctx, &x->r, x->fx);
         }
         free(x);
@@ -427,7 +428,7 @@ void engine_done(struct engine *e, const struct vr_uuid *machine)
 static bool is_exclusive(enum rel_event_type t)
 {
     return t != EV_U_SYNC && t != EV_U_PAUSE && t != EV_U_RESUME && t != EV_U_MODIFY &&
-           t != EV_U_CANCEL_IR && t != EV_U_CANCEL_RESYNC && t != EV_U_REMOVE;
+           t != EV_U_CANCEL_IR && t != EV_U_CANCEL_RESYNC && t != EV_U_REMOVE && t != EV_U_WITHDRAW;
 }
 
 /* A start that waits for its time is given another, a suspended resynchronisation begins anew: the
@@ -441,6 +442,8 @@ static bool restarts(const struct job *old, enum rel_event_type t)
                old->type == JOB_RESYNC;
     if (t == EV_U_RESYNC)
         return old->type == JOB_RESYNC;
+    if (t == EV_U_REVERSE)
+        return old->type == JOB_REVERSE;
     return t == EV_U_START_IR && (old->type == JOB_START_IR || old->type == JOB_START_SEEDED);
 }
 
@@ -523,10 +526,13 @@ int engine_job_cancel(struct engine *e, const struct vr_uuid *id, struct vr_err 
         return vr_fail(err, VR_E_STATE, 0, "job \"%s\" cannot be cancelled%s", job_caption(j->type),
                        job_over(j) ? ": it is over" : "");
     bool start = j->type == JOB_START_IR || j->type == JOB_START_SEEDED;
-    if (!start && j->type != JOB_RESYNC) /* not the engine's: whoever made it must end it */
+    if (!start && j->type != JOB_RESYNC &&
+        j->type != JOB_REVERSE) /* not the engine's: whoever made it must end it */
         return vr_fail(err, VR_E_UNSUPPORTED, 0, "job \"%s\" is cancelled elsewhere",
                        job_caption(j->type));
-    struct rel_event ev = { .type = start ? EV_U_CANCEL_IR : EV_U_CANCEL_RESYNC };
+    struct rel_event ev = { .type = start                    ? EV_U_CANCEL_IR
+                                    : j->type == JOB_REVERSE ? EV_U_WITHDRAW
+                                                             : EV_U_CANCEL_RESYNC };
     struct vr_uuid other;
     return engine_request(e, &j->machine, &ev, JOB_STATE_CHANGE, j->owner, &other, err);
 }
@@ -632,7 +638,7 @@ static bool goes_on(enum rel_state st, enum job_type t, bool scheduled)
     case JOB_REVERT:
         return st == ST_R_REVERTING;
     case JOB_REVERSE:
-        return st == ST_R_REVERSING;
+        return st == ST_R_REVERSING || st == ST_R_REVERSE_WAIT;
     case JOB_REMOVE:
         return st == ST_P_REMOVING || st == ST_R_REMOVING;
     case JOB_STATE_CHANGE:

@@ -125,6 +125,26 @@ static void put_peer_seen(struct out *o, const struct rel_facts *f)
     put(o, " ago)");
 }
 
+/* "$F": " at 2026-01-31T12:00:00Z, to point 7". */
+static void put_failover(struct out *o, const struct rel *r)
+{
+    char when[32];
+    bool here = rel_mode(r) == REL_MODE_REPLICA;
+    struct wall_us at = here ? r->failed_over_at : r->super_since;
+    uint64_t epoch = here ? r->failover.epoch : r->super_point.epoch;
+    if (at.us)
+        put(o, " at %s", vr_wall_iso(at, when));
+    put(o, ", to point %" PRIu64, epoch);
+}
+
+static void put_other_power(struct out *o, const struct rel *r)
+{
+    if (r->peer_away || r->peer_power == REL_POWER_UNKNOWN)
+        put(o, "whether it runs there is not known");
+    else
+        put(o, r->peer_power == REL_POWER_ON ? "it runs there" : "it is off there");
+}
+
 static const char *known(const char *text)
 {
     return text && *text ? text : "?";
@@ -183,6 +203,15 @@ static void put_value(struct out *o, const struct rel_facts *f, char which)
         break;
     case 'X':
         put_progress(o, f);
+        break;
+    case 'F':
+        put_failover(o, r);
+        break;
+    case 'O':
+        put_other_power(o, r);
+        break;
+    case 'Q':
+        put(o, f->running ? "is running, too" : "is off");
         break;
     default:
         put(o, "$%c", which);

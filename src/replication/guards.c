@@ -291,6 +291,14 @@ GUARD(unsure)
     return vr_kind_scope(ev->err.kind) == VR_SCOPE_XFER;
 }
 
+static int still_running(const struct rel *r, struct vr_err *err)
+{
+    return vr_fail(err, VR_E_RUNNING, 0,
+                   "machine %s is still running on its old primary; shut it down there first "
+                   "(or: vmreplica reverse %s --stop-old)",
+                   r->name, r->name);
+}
+
 GUARD(may_yield)
 {
     if (rel_g_from_peer(r, ev, err) < 0)
@@ -299,7 +307,7 @@ GUARD(may_yield)
         return vr_fail(err, VR_E_BUSY, 0, "the last cycle of machine %s is just ending; try again",
                        r->name);
     if (!ev->vm_off)
-        return vr_fail(err, VR_E_STATE, 0, "machine %s is running on its old primary", r->name);
+        return still_running(r, err);
     return vr_point_eq(&r->acked, &ev->point); /* else it has diverged: the next row */
 }
 
@@ -312,15 +320,13 @@ GUARD(may_diverge)
     if (r->flow.phase != FLOW_IDLE)
         return vr_fail(err, VR_E_BUSY, 0, "a cycle of machine %s is just ending; try again",
                        r->name);
-    if (!vr_uuid_eq(&r->lineage, &ev->point.lineage))
+    /* The point may be an older lineage's; what counts is that the peer received from here. */
+    if (!vr_uuid_eq(&r->lineage, &ev->newest.lineage) &&
+        !vr_uuid_eq(&r->lineage, &ev->point.lineage))
         return vr_fail(err, VR_E_STATE, 0,
                        "machine %s was failed over to a point that did not come from here",
                        r->name);
-    if (!ev->vm_off)
-        return vr_fail(err, VR_E_STATE, 0,
-                       "machine %s is running on its old primary; shut it down there first",
-                       r->name);
-    return 1;
+    return ev->vm_off ? 1 : still_running(r, err);
 }
 
 GUARD(diverging)
@@ -352,4 +358,128 @@ GUARD(same_lineage)
 {
     (void)err;
     return vr_uuid_eq(&r->lineage, &ev->lineage) && !strcmp(r->peer, ev->peer);
+}
+
+/* ---- what the other host tells ---- */
+GUARD(told_by_peer)
+{
+    (void)err;
+    return r->peer[0] && !strcmp(r->peer, ev->peer);
+}
+
+/* The machine was failed over there from the lineage that this host carries on. */
+GUARD(supersedes)
+{
+    return rel_g_told_by_peer(r, ev, err) && ev->story.failed_over &&
+           vr_uuid_eq(&ev->story.of, &r->lineage);
+}
+
+static bool follows(const struct rel *r, const struct rel_event *ev)
+{
+    return !strcmp(r->peer, ev->peer) && ev->story.mode == REL_MODE_REPLICA &&
+           !ev->story.failed_over && vr_uuid_eq(&ev->story.lineage, &r->lineage);
+}
+
+/* The failover was cancelled there: its replica is a replica again. */
+GUARD(follows_again)
+{
+    (void)err;
+    return follows(r, ev);
+}
+
+GUARD(follows_again_uncopied)
+{
+    (void)err;
+    return !r->has_acked && follows(r, ev);
+}
+
+GUARD(may_resume_copy)
+{
+    (void)err;
+    return r->resuming && !r->has_acked && follows(r, ev);
+}
+
+GUARD(may_resume)
+{
+    (void)err;
+    return r->resuming && follows(r, ev);
+}
+
+GUARD(not_asking)
+{
+    (void)ev;
+    if (!r->resuming)
+        return 1;
+    return vr_fail(err, VR_E_BUSY, 0, "host %s is just being asked whether machine %s may go on",
+                   r->peer, r->name);
+}
+
+GUARD(resuming)
+{
+    return r->resuming && rel_g_told_by_peer(r, ev, err);
+}
+
+GUARD(start_allowed)
+{
+    UNUSED;
+    return r->start_allowed;
+}
+
+GUARD(from_superseded)
+{
+    UNUSED;
+    return r->yield_from == ST_P_SUPERSEDED && !r->start_allowed;
+}
+
+GUARD(from_superseded_allowed)
+{
+    UNUSED;
+    return r->yield_from == ST_P_SUPERSEDED && r->start_allowed;
+}
+
+/* ---- a reversal that waits ---- */
+GUARD(withdraw_first)
+{
+    (void)ev;
+    return vr_fail(err, VR_E_STATE, 0,
+                   "the reversal of machine %s waits for host %s; withdraw it first (vmreplica "
+                   "cancel %s)",
+                   r->name, r->peer, r->name);
+}
+
+/* The old primary is back and its machine runs: the operator has to decide. */
+GUARD(queued_and_running)
+{
+    return r->queued && ev->story.power == REL_POWER_ON && rel_g_told_by_peer(r, ev, err);
+}
+
+GUARD(queued)
+{
+    return r->queued && rel_g_told_by_peer(r, ev, err);
+}
+
+/* Whoever asks now gets the answer; what waits goes on waiting. */
+GUARD(refused)
+{
+    return !r->queued && !r->committed && vr_kind_scope(ev->err.kind) != VR_SCOPE_XFER &&
+           rel_g_told_by_peer(r, ev, err);
+}
+
+GUARD(refused_committed)
+{
+    return !r->queued && r->committed && vr_kind_scope(ev->err.kind) != VR_SCOPE_XFER &&
+           rel_g_told_by_peer(r, ev, err);
+}
+
+GUARD(not_yet)
+{
+    UNUSED;
+    return r->queued && (ev->err.kind == VR_E_RUNNING || ev->err.kind == VR_E_BUSY ||
+                         ev->err.kind == VR_E_UNAVAIL);
+}
+
+GUARD(seeded_queued)
+{
+    UNUSED;
+    return ev->seeded && r->queued;
 }

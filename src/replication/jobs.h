@@ -38,7 +38,7 @@ enum job_state {
     JT(PREPARE, 100, "Initiating synced replication", false)                \
     JT(TEST_REPLICA, 102, "Initiating test replica", false)                 \
     JT(DESTROY_TEST, 103, "Destroying virtual machine", false)              \
-    JT(REVERSE, 104, "Reversing replication relationship", false)           \
+    JT(REVERSE, 104, "Reversing replication relationship", true)            \
     JT(SEND_DELTA, 105, "Sending delta", false)                             \
     JT(RESYNC, 107, "Resynchronizing replication", true)                    \
     JT(TEST_CONNECTION, 115, "Testing replication connection", false)       \

@@ -20,7 +20,22 @@ static bool is_replica(const struct rel_facts *f)
 /* ---- reasons ---- */
 WHY(error)
 {
-    return in(f, 8);
+    return in(f, 8) && f->r->st != ST_P_SUPERSEDED;
+}
+
+WHY(superseded)
+{
+    return f->r->st == ST_P_SUPERSEDED;
+}
+
+WHY(both_run)
+{
+    return (in(f, 5) || in(f, 6)) && f->r->peer_power == REL_POWER_ON;
+}
+
+WHY(reverse_waits)
+{
+    return f->r->st == ST_R_REVERSE_WAIT && f->r->queued;
 }
 
 WHY(resync_required)

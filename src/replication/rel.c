@@ -44,9 +44,14 @@ enum rel_mode rel_mode(const struct rel *r)
 
 uint16_t rel_cim_state(const struct rel *r)
 {
-    if (r->st == ST_R_REVERSING && r->committed)
+    if ((r->st == ST_R_REVERSING || r->st == ST_R_REVERSE_WAIT) && r->committed)
         return states[ST_R_COMMITTED].cim;
     return states[r->st].cim;
+}
+
+uint16_t rel_failover_type(const struct rel *r)
+{
+    return r->failover_kind == VR_POINT_ORPHAN ? VR_POINT_STANDARD : r->failover_kind;
 }
 
 const char *rel_state_text(enum rel_state st)
@@ -194,7 +199,8 @@ struct field {
         FIELD(prefix "recovery_history", F_U16, member.recovery_history), \
         FIELD(prefix "interval_s", F_U32, member.interval_s),             \
         FIELD(prefix "resync_start_s", F_U32, member.resync_start_s),     \
-        FIELD(prefix "resync_end_s", F_U32, member.resync_end_s)
+        FIELD(prefix "resync_end_s", F_U32, member.resync_end_s),     \
+        FIELD(prefix "on_superseded", F_U16, member.on_superseded)
 static const struct field fields[] = {
     FIELD("machine", F_UUID, machine),
     FIELD("name", F_STR, name),
@@ -232,6 +238,16 @@ static const struct field fields[] = {
     FIELD("resync_held", F_BOOL, resync_held),
     FIELD("start_by_window", F_BOOL, start_by_window),
     FIELD("paused_for_failover", F_BOOL, paused_for_failover),
+    FIELD("failed_over_at", F_WALL, failed_over_at),
+    FIELD("queued", F_BOOL, queued),
+    FIELD("asked", F_BOOL, asked),
+    FIELD("super_lineage", F_UUID, super_lineage),
+    FIELD("super_point_lineage", F_UUID, super_point.lineage),
+    FIELD("super_point_epoch", F_U64, super_point.epoch),
+    FIELD("super_since", F_WALL, super_since),
+    FIELD("parent_lineage", F_UUID, parent_lineage),
+    FIELD("start_allowed", F_BOOL, start_allowed),
+    FIELD("way_back", F_BOOL, way_back),
     FIELD("old_peer", F_STR, old_peer),
     SETTINGS_FIELDS("old_", old_set),
     FIELD("yield_from", F_STATE, yield_from),
@@ -258,6 +274,10 @@ static const struct field fields[] = {
     FIELD("last_payload", F_U64, last.payload),
     FIELD("last_wire", F_U64, last.wire),
     FIELD("last_ms", F_U64, last.ms),
+    FIELD("last_back_dirty", F_U64, last_back.dirty),
+    FIELD("last_back_payload", F_U64, last_back.payload),
+    FIELD("last_back_wire", F_U64, last_back.wire),
+    FIELD("last_back_ms", F_U64, last_back.ms),
 };
 
 static void put_field(struct vr_buf *b, const struct rel *r, const struct field *f)
@@ -388,7 +408,7 @@ static int get_field(struct rel *r, const struct field *f, const char *v, struct
                    f->form == F_U16    ? UINT16_MAX
                    : f->form == F_U32  ? UINT32_MAX
                    : f->form == F_BOOL ? 1
-                   : f->form == F_KIND ? VR_POINT_PLANNED
+                   : f->form == F_KIND ? VR_POINT_ORPHAN
                                        : INT64_MAX,
                    &n, err) < 0)
         return -1;

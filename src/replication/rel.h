@@ -35,6 +35,18 @@ struct rel_keep {
     uint16_t hourly, daily, weekly;
 };
 
+/* What shall happen to a machine that runs on a host whose lineage is superseded. */
+enum rel_on_superseded {
+    ON_SUPERSEDED_HOST, /* as the host's configuration says */
+    ON_SUPERSEDED_LEAVE,
+    ON_SUPERSEDED_PAUSE,
+    ON_SUPERSEDED_SHUTDOWN,
+    ON_SUPERSEDED_COUNT
+};
+
+/* What is known of a machine's power at the other host. */
+enum rel_power { REL_POWER_UNKNOWN, REL_POWER_OFF, REL_POWER_ON };
+
 /* What the user may set; the names are the contract's. src:[contract.md A.3] */
 struct rel_settings {
     uint16_t auth_type; /* 1 Kerberos, 2 certificate */
@@ -51,6 +63,7 @@ struct rel_settings {
     struct rel_keep keep; /* what the primary asks for beyond recovery_history */
     uint32_t interval_s;  /* 5..3600; the contract's ReplicationInterval shows it */
     uint32_t resync_start_s, resync_end_s; /* seconds of the local day */
+    uint16_t on_superseded;                /* enum rel_on_superseded */
 };
 
 /* A replicated disk. */
@@ -123,6 +136,16 @@ struct rel {
     bool seeded_start;   /* P: the initial copy compares instead of copying */
     struct wall_us start_at;  /* P: scheduled start of the initial copy or resync; 0 none */
     bool paused_for_failover; /* R: was suspended when the failover began */
+    struct wall_us failed_over_at;
+    bool queued; /* R: the reversal waits for a host that could not be asked */
+    bool asked;  /* R: the peer was asked to become the replica and has not surely refused */
+    /* P_SUPERSEDED: the failover at the other host, as it told it. */
+    struct vr_uuid super_lineage;
+    struct vr_point_id super_point;
+    struct wall_us super_since;
+    struct vr_uuid parent_lineage; /* P: the lineage that this one left; zero: none */
+    bool start_allowed;            /* somebody wants the machine to start here all the same */
+    bool way_back;                 /* P: the next point is the first one after a reversal */
     /* While a reverse or a change of role is under way: what to go back to if it fails. */
     char old_peer[VR_NAME_MAX];
     struct rel_settings old_set;
@@ -137,6 +160,11 @@ struct rel {
     bool rx_active;              /* R, volatile: a transfer is coming in */
     bool rx_cancel;              /* R, volatile: and has been told to stop */
     struct mono_ms due;          /* volatile: when TICK is wanted; 0 never */
+    /* What the peer told last (volatile). */
+    bool peer_away;           /* it did not answer when it was asked last */
+    struct wall_us peer_seen; /* when it did; 0 not since the start */
+    enum rel_power peer_power;
+    bool resuming;               /* P_SUPERSEDED: asked to go on, if the peer says so */
     uint32_t failures;           /* volatile: consecutive failed cycles */
     struct vr_err last_err;      /* why it is in trouble, empty when not */
     struct wall_us last_err_time;
@@ -157,7 +185,8 @@ struct rel {
     uint32_t stat_ok, stat_miss, stat_net_fail, stat_fail, stat_app_fail;
     uint64_t stat_bytes, stat_max_bytes;
     uint64_t stat_ms, stat_max_ms;
-    struct rel_moved last; /* last finished transfer */
+    struct rel_moved last;      /* last finished transfer */
+    struct rel_moved last_back; /* the first one after the last reversal */
 };
 
 /* rel_flow_kind() - of the point that the cycle in progress makes. Pure. */
@@ -183,6 +212,8 @@ enum rel_mode {
  * rel_state_name() - "P_REPL", for records and tests. Pure. src:[contract.md A.0] */
 enum rel_mode rel_mode(const struct rel *r);
 uint16_t rel_cim_state(const struct rel *r);
+/* rel_failover_type() - FailedOverReplicationType: an orphan point is one like the others there. */
+uint16_t rel_failover_type(const struct rel *r);
 const char *rel_state_text(enum rel_state st);
 const char *rel_state_name(enum rel_state st);
 const char *rel_event_text(enum rel_event_type t);

@@ -23,6 +23,7 @@
     FX(CANCEL_RX, "break the incoming transfer; RX_ENDED follows")                            \
     FX(GUARD, "refuse power-on of the machine here")                                          \
     FX(UNGUARD, "allow power-on again")                                                       \
+    FX(POLICY, "do with a running machine that is superseded what the policy says")           \
     FX(FAILOVER, "make overlays on `failover` -> FAILED_OVER | FAILOVER_FAILED")              \
     FX(REVERT, "drop the overlays -> REVERTED | REVERT_FAILED")                               \
     FX(REVERSE_CALL, "ask the peer to become the replica -> REVERSED | REVERSE_FAILED")       \
@@ -31,6 +32,7 @@
     FX(CLEAN_TRACKING, "delete all our checkpoints of the machine")                           \
     FX(RECONCILE, "delete our checkpoints other than the acknowledged one")                   \
     FX(REMOVE, "end what is ours here: guards, stage, chain rows -> REMOVED")                 \
+    FX(PROBE, "ask the peer how it stands and tell it -> PEER_TOLD | PEER_AWAY")              \
     FX(RETENTION, "merge away what retention no longer wants")                                \
     FX(FORGET, "delete the written relationship")                                             \
     FX(REPLY, "answer the peer who waits: success")                                           \
@@ -53,6 +55,22 @@ enum rel_fx {
 #undef FX
 };
 
+/* What one host tells the other of a machine that both know. */
+struct rel_story {
+    enum rel_mode mode;
+    bool failed_over;       /* it left lineage `of` at `point` for one of its own, at `since` */
+    struct vr_uuid lineage; /* that one, or the one it carries */
+    struct vr_uuid of;
+    struct vr_point_id point; /* failed over to */
+    struct wall_us since;
+    enum rel_power power;
+    bool ahead_known; /* a primary: bytes written since its last acknowledged point */
+    uint64_t ahead;
+};
+
+/* rel_story() - what @r tells of itself, but for power and ahead. Pure. */
+struct rel_story rel_story(const struct rel *r);
+
 /* An event with what it carries. Only the fields named by the event's type count. */
 struct rel_event {
     enum rel_event_type type;
@@ -61,12 +79,13 @@ struct rel_event {
     uint32_t day_s;          /* always: second of the local day, 0..86399 */
     struct vr_err err;       /* *_FAILED, ENDED (may be empty) */
     struct rel_settings set; /* U_CREATE, U_MODIFY, U_REVERSE, PEER_* */
-    char peer[VR_NAME_MAX];  /* U_CREATE, PEER_*, U_REVERSE */
+    char peer[VR_NAME_MAX];  /* U_CREATE, PEER_*, U_REVERSE: the other host */
     char name[VR_NAME_MAX];  /* U_CREATE, PEER_CREATE, U_BECOME_REPLICA */
     uint32_t n_disks;        /* U_CREATE, PEER_*, CAPTURED, U_BECOME_REPLICA */
     struct rel_disk disks[VR_DISKS_MAX];
     struct vr_uuid lineage;   /* U_CREATE, U_FAILOVER: a fresh random one; PEER_*: the peer's */
     struct vr_point_id point; /* U_FAILOVER, RX_*, FAILED_OVER, PEER_REVERSE: parent point */
+    struct vr_point_id newest; /* PEER_REVERSE: newest point that the peer received */
     bool latest;              /* U_FAILOVER: no point was named */
     enum vr_point_kind kind;  /* RX_*, FAILED_OVER; CAPTURED: APPLICATION when it is consistent */
     bool app;                 /* U_SYNC: the point shall be application-consistent */
@@ -80,6 +99,7 @@ struct rel_event {
     bool seeded;   /* U_START_IR type 3; CREATED, REVERSED: the peer has disks to compare with */
     struct wall_us start_at; /* U_START_IR, U_RESYNC: 0 now */
     struct rel_moved moved;  /* SHIPPED, RX_COMMITTED */
+    struct rel_story story;  /* PEER_TOLD; `peer` is who told it */
 };
 
 /* step() - what @ev does to @r: *ret_next and the effects (rel_fx bits) in *ret_fx.

@@ -2,66 +2,9 @@
 /* The table as the contract has it, and what must hold of every row. What the rows do together,
  * under faults, is the business of tests/sim. */
 #include "replication/explain.h"
-#include "replication/step.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "base/alloc.h"
-#include "base/cleanup.h"
+#include "replication/test-step-kit.h"
 
 #define IS_USER(e) ((e) <= EV_U_SYNC)
-
-static const struct vr_uuid machine = { { 1 } }, line = { { 2 } }, fresh = { { 3 } };
-
-/* A relationship as it is in @st when all is well. */
-static struct rel in_state(enum rel_state st)
-{
-    struct rel r = { .machine = machine, .name = "web01", .st = st };
-    rel_settings_default(&r.set);
-    if (st == ST_NONE)
-        return r;
-    snprintf(r.peer, sizeof r.peer, "beta");
-    snprintf(r.set.recovery_point, sizeof r.set.recovery_point, "beta");
-    r.set.recovery_port = 4433;
-    r.n_disks = 1;
-    snprintf(r.disks[0].target, sizeof r.disks[0].target, "vda");
-    r.lineage = line;
-    r.epoch = 7;
-    r.acked = r.newest = r.failover = (struct vr_point_id){ .lineage = line, .epoch = 7 };
-    bool ir = st == ST_P_READY || st == ST_P_IR || st == ST_P_IR_SUSP || st == ST_P_IR_CRIT ||
-              st == ST_R_WAIT || st == ST_R_IR_SUSP;
-    r.has_acked = r.tracked = r.has_newest = !ir;
-    r.committed = st == ST_R_COMMITTED;
-    r.yield_from = ST_P_PREPARED;
-    return r;
-}
-
-static struct rel_event event(enum rel_event_type t)
-{
-    struct rel_event ev = { .type = t, .mono.ms = 5000, .wall.us = 9000000, .vm_off = true };
-    snprintf(ev.peer, sizeof ev.peer, "beta");
-    snprintf(ev.name, sizeof ev.name, "web01");
-    ev.lineage = fresh;
-    ev.point = (struct vr_point_id){ .lineage = line, .epoch = 7 };
-    ev.n_disks = 1;
-    rel_settings_default(&ev.set);
-    return ev;
-}
-
-static int feed(struct rel *r, struct rel_event ev, uint32_t *fx, struct vr_err *err)
-{
-    struct rel next;
-    if (rel_step(r, &ev, &next, fx, err) < 0)
-        return -1;
-    *r = next;
-    return 0;
-}
 
 /* Everything that is under way succeeds. */
 static void settle(struct rel *r)
@@ -72,10 +15,11 @@ static void settle(struct rel *r)
     } next[] = {
         { ST_P_CREATING, EV_CREATED },   { ST_R_CREATING, EV_CREATED },
         { ST_P_YIELDING, EV_YIELDED },   { ST_R_FAILING, EV_FAILED_OVER },
-        { ST_R_REVERTING, EV_REVERTED }, { ST_R_REVERSING, EV_REVERSED },
-        { ST_P_REMOVING, EV_REMOVED },   { ST_R_REMOVING, EV_REMOVED },
-        { ST_P_PREPARING, EV_TICK },     { ST_P_PREPARING, EV_CAPTURED },
-        { ST_P_PREPARING, EV_SHIPPED },  { ST_P_PREPARED, EV_ENDED },
+        { ST_R_REVERTING, EV_REVERTED }, { ST_R_REVERSE_WAIT, EV_PEER_TOLD },
+        { ST_R_REVERSING, EV_REVERSED }, { ST_P_REMOVING, EV_REMOVED },
+        { ST_R_REMOVING, EV_REMOVED },   { ST_P_PREPARING, EV_TICK },
+        { ST_P_PREPARING, EV_CAPTURED }, { ST_P_PREPARING, EV_SHIPPED },
+        { ST_P_PREPARED, EV_ENDED },
     };
     for (size_t i = 0; i < VR_ARRAY_LEN(next); i++) {
         uint32_t fx;
@@ -202,7 +146,7 @@ static void test_machine_must_be_off(void **state)
         uint32_t fx;
         ev.vm_off = false;
         assert_int_equal(feed(&r, ev, &fx, &err), -1);
-        assert_int_equal(err.kind, VR_E_STATE);
+        assert_int_equal(err.kind, ev.type == EV_PEER_REVERSE ? VR_E_RUNNING : VR_E_STATE);
     }
 }
 
@@ -283,6 +227,7 @@ static void test_restart_sets_the_guard(void **state)
             continue;
         bool locked =
             st == ST_P_PREPARING || st == ST_P_PREPARED || st == ST_P_YIELDING ||
+            (st == ST_P_SUPERSEDED && strcmp(row.guard, "start_allowed") != 0) ||
             st == ST_R_REVERTING ||
             (rel_mode(&r) == REL_MODE_REPLICA && rel_cim_state(&r) != 5 && rel_cim_state(&r) != 6);
         if (!(row.fx & (locked ? FX_GUARD : FX_UNGUARD)))
@@ -320,6 +265,10 @@ static void test_reverse_that_fails(void **state)
     ev.set.interval_s = 42;
     assert_int_equal(feed(&r, ev, &fx, NULL), 0);
     assert_string_equal(r.peer, "gamma");
+    ev = event(EV_PEER_TOLD);
+    snprintf(ev.peer, sizeof ev.peer, "gamma");
+    assert_int_equal(feed(&r, ev, &fx, NULL), 0);
+    assert_int_equal(r.st, ST_R_REVERSING);
     struct rel asked = r;
     ev = event(EV_REVERSE_FAILED);
     vr_fail(&ev.err, VR_E_STATE, 0, "refused");
@@ -332,15 +281,21 @@ static void test_reverse_that_fails(void **state)
     ev = event(EV_REVERSE_FAILED);
     vr_fail(&ev.err, VR_E_TIMEOUT, 0, "no answer");
     assert_int_equal(feed(&r, ev, &fx, NULL), 0);
-    assert_int_equal(r.st, ST_R_COMMITTED);
+    assert_int_equal(r.st, ST_R_REVERSE_WAIT);
+    assert_int_equal(rel_cim_state(&r), 6);
+    assert_false(fx & FX_JOB_FAIL);
     assert_int_equal(feed(&r, event(EV_U_REVERT), &fx, NULL), -1);
     assert_int_equal(feed(&r, event(EV_U_REVERSE), &fx, NULL), 0);
+    assert_int_equal(feed(&r, event(EV_U_WITHDRAW), &fx, NULL), 0);
+    assert_int_equal(r.st, ST_R_COMMITTED);
+    assert_int_equal(feed(&r, event(EV_U_REVERT), &fx, NULL), -1);
 }
 
 static void test_offer_that_fails(void **state)
 {
     (void)state;
-    static const enum rel_state from[] = { ST_NONE, ST_P_PREPARED, ST_P_SUSP, ST_P_IR_SUSP };
+    static const enum rel_state from[] = { ST_NONE, ST_P_PREPARED, ST_P_SUSP, ST_P_IR_SUSP,
+                                           ST_P_SUPERSEDED };
     for (size_t i = 0; i < VR_ARRAY_LEN(from); i++) {
         struct rel r = in_state(from[i]);
         uint32_t fx;
@@ -350,7 +305,8 @@ static void test_offer_that_fails(void **state)
         assert_int_equal(feed(&r, ev, &fx, NULL), 0);
         assert_int_equal(r.st, from[i]);
         assert_false(r.seed);
-        assert_int_equal(!!(fx & FX_UNGUARD), from[i] != ST_P_PREPARED);
+        assert_int_equal(!!(fx & FX_UNGUARD),
+                         from[i] != ST_P_PREPARED && from[i] != ST_P_SUPERSEDED);
     }
 }
 

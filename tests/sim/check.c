@@ -13,7 +13,8 @@ static bool is_replica(enum rel_state st)
 
 static bool is_over(enum rel_state st)
 {
-    return st == ST_R_RECOVERED || st == ST_R_COMMITTED || st == ST_R_REVERSING;
+    return st == ST_R_RECOVERED || st == ST_R_COMMITTED || st == ST_R_REVERSING ||
+           st == ST_R_REVERSE_WAIT;
 }
 
 /* Promise 1: what is listed is what was captured, and stays so. */
@@ -133,7 +134,8 @@ static void check_jobs(struct host *h)
         if (!j)
             return;
         bool start = j->type == JOB_START_IR || j->type == JOB_RESYNC;
-        if (!job_over(j) && !(waits && start) && !j->waits_for_cycle)
+        bool queued = st == ST_R_REVERSE_WAIT && j->type == JOB_REVERSE;
+        if (!job_over(j) && !(waits && start) && !queued && !j->waits_for_cycle)
             violated(h->s, "%s: job \"%s\" never ends", h->name, job_caption(j->type));
         if (!job_over(j) && j->waits_for_cycle && st != ST_P_IR && st != ST_P_REPL &&
             st != ST_P_RESYNC)
@@ -163,13 +165,32 @@ static void check_state_rests(struct host *h)
         violated(h->s, "%s is a primary and lists recovery points", h->name);
     bool locked = rel_mode(rel_of(h)) == REL_MODE_REPLICA && !is_over(rel_of(h)->st);
     locked |= rel_of(h)->st == ST_P_PREPARED;
+    locked |= rel_of(h)->st == ST_P_SUPERSEDED && !rel_of(h)->start_allowed;
     if (h->hv.guarded != locked)
         violated(h->s, "%s in state %s is %s", h->name, rel_state_name(rel_of(h)->st),
                  locked ? "not guarded" : "guarded for ever");
 }
 
+/* Both hosts are there and have had time: who is superseded knows it, and what waited for nothing
+ * but the other host waits no more. */
+static void check_told(struct host *h)
+{
+    struct host *o = other(h);
+    const struct rel *r = rel_of(h), *there = rel_of(o);
+    if (!is_over(r->st) || strcmp(r->peer, o->name) != 0 || strcmp(there->peer, h->name) != 0)
+        return;
+    bool same = rel_mode(there) == REL_MODE_PRIMARY && vr_uuid_eq(&there->lineage, &r->lineage);
+    if (same && there->st != ST_P_SUPERSEDED && there->st != ST_P_PREPARED)
+        violated(h->s, "%s was failed over and %s is in state %s", h->name, o->name,
+                 rel_state_name(there->st));
+    if (r->st == ST_R_REVERSE_WAIT && !o->hv.running && (there->st == ST_P_SUPERSEDED || !same))
+        violated(h->s, "%s waits to reverse and %s is there", h->name, o->name);
+}
+
 void check_settled(struct sim *s, const uint64_t acked_before[HOSTS])
 {
+    for (int i = 0; i < HOSTS; i++)
+        check_told(&s->h[i]);
     for (int i = 0; i < HOSTS; i++) {
         struct host *p = &s->h[i], *q = other(p);
         const struct rel *a = rel_of(p), *b = rel_of(q);

@@ -170,6 +170,15 @@ static void fx_reconcile(struct sim *s, struct task *t)
     finish(h, NULL);
 }
 
+/* Some hosts leave a superseded machine running, some stop it. */
+static void fx_policy(struct sim *s, struct task *t)
+{
+    struct host *h = &s->h[t->host];
+    if (s->seed % 3 == 0)
+        vm_stop(h, true);
+    finish(h, NULL);
+}
+
 static void fx_guard(struct sim *s, struct task *t)
 {
     struct host *h = &s->h[t->host];
@@ -286,6 +295,7 @@ static void yield_store(struct host *h, const struct rel *r)
         violated(h->s, "%s yields without a disk", h->name);
     struct point n = { .id = first, .d = h->hv.disk, .instant.us = h->s->now * 1000 };
     n.kind = r->seed ? VR_POINT_STANDARD : VR_POINT_PLANNED;
+    h->s->n_orphan += r->diverged;
     n.oracle = oracle_put(h->s, &first, &h->hv.disk);
     h->d.n_points = 0;
     h->d.stage.exists = false;
@@ -380,6 +390,8 @@ static void (*effect_of(enum rel_fx_bit fx))(struct sim *, struct task *)
     case FX_BIT_GUARD:
     case FX_BIT_UNGUARD:
         return fx_guard;
+    case FX_BIT_POLICY:
+        return fx_policy;
     case FX_BIT_FAILOVER:
         return fx_failover;
     case FX_BIT_REVERT:
@@ -420,6 +432,9 @@ static void env_run(void *ctx, const struct rel *r, enum rel_fx_bit fx)
         return;
     case FX_BIT_SHIP:
         net_ship(h, r);
+        return;
+    case FX_BIT_PROBE:
+        net_call(h, r, fx);
         return;
     case FX_BIT_CREATE_AT_PEER:
     case FX_BIT_REVERSE_CALL:
@@ -480,6 +495,10 @@ static void env_changed(void *ctx, const struct rel *before, const struct rel *a
              rel_state_name(after->st), after->last_err.msg);
     if (before->st != after->st && after->st == ST_P_RESYNC)
         h->s->n_resync++;
+    if (before->st != after->st && after->st == ST_P_SUPERSEDED)
+        h->s->n_superseded++;
+    if (!before->queued && after->queued)
+        h->s->n_queued++;
     if (before->st == ST_P_YIELDING && after->st == ST_R_WAIT)
         h->s->n_seed++;
 }

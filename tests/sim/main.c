@@ -89,12 +89,15 @@ static void run(struct sim *s)
 }
 
 struct sum {
-    long app, app_failed, diverged, points, full, compare, reverse, failover, crash, seed, cuts,
+    long superseded, queued, orphan, app, app_failed, diverged, points, full, compare, reverse, failover, crash, seed, cuts,
         resync, lost, ops, refused;
 };
 
 static void add(struct sum *a, const struct sim *s)
 {
+    a->superseded += s->n_superseded;
+    a->queued += s->n_queued;
+    a->orphan += s->n_orphan;
     a->diverged += s->n_diverged;
     a->points += s->n_points;
     a->full += s->n_full;
@@ -144,11 +147,12 @@ int main(int argc, char **argv)
     }
     printf("%" PRIu64 " seeds: %ld points, guests frozen for %ld instants and not for %ld, %ld "
                       "failovers, %ld reversals (%ld of them diverged), "
+           "%ld waited for the other host, %ld primaries superseded, %ld orphan points, "
            "%ld seeds offered, "
            "%ld full and %ld comparing copies, %ld resyncs, %ld crashes, %ld cuts, %ld answers "
            "lost, %ld requests (%ld refused)\n",
            n, sum.points, sum.app, sum.app_failed, sum.failover, sum.reverse, sum.diverged,
-           sum.seed, sum.full, sum.compare, sum.resync, sum.crash, sum.cuts, sum.lost, sum.ops,
+           sum.queued, sum.superseded, sum.orphan, sum.seed, sum.full, sum.compare, sum.resync, sum.crash, sum.cuts, sum.lost, sum.ops,
            sum.refused);
     return 0;
 }

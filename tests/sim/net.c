@@ -18,7 +18,7 @@ static bool note_divergence(struct host *h, const struct call *c)
 {
     struct point *p = point_find(h, &c->r.failover), *newest = NULL;
     for (int i = 0; i < h->d.n_points; i++)
-        if (vr_uuid_eq(&h->d.points[i].id.lineage, &c->r.failover.lineage))
+        if (vr_uuid_eq(&h->d.points[i].id.lineage, &c->r.lineage))
             newest = &h->d.points[i];
     if (!p || !newest)
         return false;
@@ -30,12 +30,25 @@ static bool note_divergence(struct host *h, const struct call *c)
     return true;
 }
 
+static void probe_end(struct sim *s, struct call *c, const struct vr_err *err)
+{
+    struct rel_event ev = { .type = err->kind == VR_OK ? EV_PEER_TOLD : EV_PEER_AWAY,
+                            .err = *err,
+                            .story = c->story };
+    snprintf(ev.peer, sizeof ev.peer, "%s", s->h[c->to].name);
+    host_event(&s->h[c->from], &ev);
+}
+
 static void call_end(struct sim *s, struct call *c, const struct vr_err *err)
 {
     struct host *h = &s->h[c->from];
     if (c->over || !h->up || h->inc != c->from_inc)
         return;
     c->over = true;
+    if (c->fx == FX_BIT_PROBE) {
+        probe_end(s, c, err);
+        return;
+    }
     if (c->fx == FX_BIT_PUSH_SETTINGS)
         return;
     bool create = c->fx == FX_BIT_CREATE_AT_PEER;
@@ -86,6 +99,25 @@ static void call_replied(void *ctx, const struct rel *r, const struct vr_err *er
     later(s, 1 + rnd(s, 60), -1, call_answer)->arg = c;
 }
 
+static struct rel_story story_of(struct host *h)
+{
+    struct rel_story st = rel_story(rel_of(h));
+    st.power = h->hv.running ? REL_POWER_ON : REL_POWER_OFF;
+    return st;
+}
+
+/* Who is asked learns how the other one stood when it asked. */
+static void probe_arrive(struct sim *s, struct call *c)
+{
+    struct host *to = &s->h[c->to];
+    struct rel_event ev = { .type = EV_PEER_TOLD, .story = c->story };
+    snprintf(ev.peer, sizeof ev.peer, "%s", s->h[c->from].name);
+    host_event(to, &ev);
+    c->story = story_of(to);
+    if (s->link && !chance(s, s->faults ? 15 : 0))
+        later(s, 1 + rnd(s, 60), -1, call_answer)->arg = c;
+}
+
 static void call_arrive(struct sim *s, struct task *t)
 {
     struct call *c = t->arg;
@@ -96,6 +128,10 @@ static void call_arrive(struct sim *s, struct task *t)
         return;
     }
     c->to_inc = to->inc;
+    if (c->fx == FX_BIT_PROBE) {
+        probe_arrive(s, c);
+        return;
+    }
     struct rel_event ev = { .n_disks = c->r.n_disks, .set = c->r.set };
     memcpy(ev.disks, c->r.disks, sizeof ev.disks);
     snprintf(ev.peer, sizeof ev.peer, "%s", s->h[c->from].name);
@@ -109,6 +145,7 @@ static void call_arrive(struct sim *s, struct task *t)
         ev.type = EV_PEER_REVERSE;
         ev.lineage = c->r.next_lineage;
         ev.point = c->r.failover;
+        ev.newest = c->r.newest;
         ev.vm_off = !to->hv.running;
         break;
     default:
@@ -128,6 +165,8 @@ void net_call(struct host *h, const struct rel *r, enum rel_fx_bit fx)
     c->from_inc = h->inc;
     c->fx = fx;
     c->r = *r;
+    if (fx == FX_BIT_PROBE)
+        c->story = story_of(h);
     /* The reply function gets the call only: the world travels behind the name, which is not used.
      */
     memset(c->r.name, 0, sizeof c->r.name);

@@ -148,6 +148,7 @@ struct call {
     struct rel r;
     bool over; /* the caller has given up or got its answer */
     bool seeded, diverged;
+    struct rel_story story; /* PROBE: the answer */
     struct divergence wrote;
     struct vr_err err;
 };
@@ -175,7 +176,7 @@ struct sim {
     bool removed_once;
     /* counters, for the summary and for the test of the simulator itself */
     long n_diverged, n_points, n_full, n_compare, n_reverse, n_failover, n_crash, n_seed, n_cuts,
-        n_resync, n_app, n_app_failed, n_lost_answers, n_ops, n_refused;
+        n_resync, n_app, n_app_failed, n_lost_answers, n_ops, n_refused, n_superseded, n_queued, n_orphan;
 };
 
 /* world.c */

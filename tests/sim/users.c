@@ -7,16 +7,18 @@
 
 /* ---- operations ---- */
 enum op {
-#define OPS(O)   \
-    O(CREATE)    \
-    O(START_IR)  \
-    O(CANCEL_IR) \
-    O(PAUSE)     \
-    O(RESUME)    \
-    O(PREPARE)   \
-    O(FAILOVER)  \
-    O(REVERT)    \
-    O(COMMIT) O(REVERSE) O(BECOME_REPLICA) O(RESYNC) O(CANCEL_RESYNC) O(MODIFY) O(REMOVE) O(SYNC)
+#define OPS(O)                                                                          \
+    O(CREATE)                                                                           \
+    O(START_IR)                                                                         \
+    O(CANCEL_IR)                                                                        \
+    O(PAUSE)                                                                            \
+    O(RESUME)                                                                           \
+    O(PREPARE)                                                                          \
+    O(FAILOVER)                                                                         \
+    O(REVERT)                                                                           \
+    O(COMMIT)                                                                           \
+    O(REVERSE) O(BECOME_REPLICA) O(RESYNC) O(CANCEL_RESYNC) O(MODIFY) O(REMOVE) O(SYNC) \
+        O(WITHDRAW) O(ALLOW_START)
 #define O(n) OP_##n,
     OPS(O)
 #undef O
@@ -46,6 +48,8 @@ static const struct {
     [OP_CANCEL_RESYNC] = { EV_U_CANCEL_RESYNC, JOB_STATE_CHANGE },
     [OP_MODIFY] = { EV_U_MODIFY, JOB_MODIFY },
     [OP_REMOVE] = { EV_U_REMOVE, JOB_REMOVE },
+    [OP_WITHDRAW] = { EV_U_WITHDRAW, JOB_STATE_CHANGE },
+    [OP_ALLOW_START] = { EV_U_ALLOW_START, JOB_STATE_CHANGE },
     [OP_SYNC] = { EV_U_SYNC, JOB_SEND_DELTA },
 };
 
@@ -94,7 +98,8 @@ static void note_split(struct host *h, enum op op)
     struct sim *s = h->s;
     enum rel_state there = rel_of(other(h))->st;
     bool other_over = there == ST_R_FAILING || there == ST_R_RECOVERED || there == ST_R_COMMITTED ||
-                      there == ST_R_REVERSING || there == ST_R_REVERTING;
+                      there == ST_R_REVERSING || there == ST_R_REVERTING ||
+                      there == ST_R_REVERSE_WAIT;
     if (op == OP_FAILOVER && there != ST_P_PREPARED)
         s->split = true;
     if (op == OP_REVERT && (other_over || !other(h)->up))
@@ -195,6 +200,12 @@ static enum op sensible(struct host *h)
         if (there == ST_R_COMMITTED || there == ST_R_RECOVERED)
             return h->hv.running ? OP_VM_STOP : chance(s, 50) ? OP_BECOME_REPLICA : OP_PREPARE;
         return chance(s, 50) ? (h->hv.running ? OP_VM_STOP : OP_PREPARE) : OP_VM_START;
+    case ST_P_SUPERSEDED:
+        if (there == ST_R_REPL || there == ST_R_SUSP || chance(s, 5))
+            return chance(s, 50) ? OP_RESUME : OP_ALLOW_START;
+        return h->hv.running ? OP_VM_STOP : chance(s, 10) ? OP_BECOME_REPLICA : OP_SYNC;
+    case ST_R_REVERSE_WAIT:
+        return chance(s, 5) ? OP_WITHDRAW : chance(s, 10) ? OP_REVERSE : OP_SYNC;
     case ST_P_PREPARED:
         return chance(s, 5) ? OP_REVERT : OP_SYNC;
     case ST_R_REPL:

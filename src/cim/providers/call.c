@@ -224,7 +224,7 @@ int call_admit(struct call *c, const struct vm *vm, struct rel_event *ev, struct
     struct rel next;
     uint32_t fx;
 
-    if (j && !is_long(j->type))
+    if (j && !is_long(j->type) && vm->rel->st != ST_R_REVERSE_WAIT)
         return vr_fail(err, VR_E_BUSY, 0,
                        "another operation of machine %s is still running (%s); wait for it: "
                        "vmreplica jobs",

@@ -22,10 +22,11 @@ struct host_peer {
     char name[VR_NAME_MAX];
     char address[VR_NAME_MAX];
     uint16_t port;
-    char thumb[65];      /* SHA-256 */
-    bool reachable;      /* at the last contact */
-    uint16_t told_port;  /* that it knows us to listen on, 0: unknown */
-    struct wall_us seen; /* last contact, 0 never */
+    char thumb[65];        /* SHA-256 */
+    bool reachable;        /* at the last contact */
+    uint16_t told_port;    /* that it knows us to listen on, 0: unknown */
+    struct wall_us seen;   /* last contact, 0 never */
+    struct mono_ms failed; /* when it last did not answer, 0 never */
 };
 
 struct host_transfer {
@@ -87,6 +88,14 @@ struct host {
     /* Bytes that a primary wrote since the last acknowledged point, as far as its change map knows;
      * false when that is not known. May be NULL. */
     bool (*ahead)(void *ctx, const struct vr_uuid *machine, uint64_t *ret);
+
+    /* What the peer told last of a machine and when; *ret_away: it did not answer since. False when
+     * nothing is known. NULL function: never. */
+    bool (*peer_story)(void *ctx, const struct vr_uuid *machine, struct rel_story *ret,
+                       struct wall_us *ret_when, bool *ret_away);
+    /* Ask it now; that it does not answer is an answer. */
+    int (*ask_peer)(void *ctx, const struct vr_uuid *machine, const char *owner,
+                    struct vr_uuid *ret_job, struct vr_err *err);
 
     /* One-time code for pairing. */
     int (*pair_code)(void *ctx, char code[64], struct wall_us *ret_expires, struct vr_err *err);

@@ -36,8 +36,18 @@ static bool failed(const struct job *j)
     return j->state == JOB_EXCEPTION || j->state == JOB_TERMINATED;
 }
 
+/* A reversal that waits for its host can be withdrawn. */
+static const struct rel *waiting_reversal(const struct host_providers *p, const struct job *j)
+{
+    const struct rel *r = j->type == JOB_REVERSE ? engine_find(p->h->engine, &j->machine) : NULL;
+
+    return r && r->st == ST_R_REVERSE_WAIT && !job_over(j) ? r : NULL;
+}
+
 static bool cancellable(const struct host_providers *p, const struct job *j)
 {
+    if (j->type == JOB_REVERSE)
+        return waiting_reversal(p, j) != NULL;
     return job_cancellable(j) && (j->type != JOB_VERIFY || p->h->cancel);
 }
 
@@ -91,7 +101,11 @@ struct cim_inst *job_inst(const struct host_providers *p, const struct job *j)
     cim_inst_set_str(in, P(CAPTION), caption);
     cim_inst_set_str(in, P(ELEMENTNAME), caption);
     cim_inst_set_str(in, P(DESCRIPTION), caption);
-    cim_inst_set_str(in, P(JOBSTATUS), status_text(j));
+    const struct rel *waits = waiting_reversal(p, j);
+    if (waits && waits->queued)
+        cim_inst_set_strf(in, P(JOBSTATUS), "Waiting for host %s", waits->peer);
+    else
+        cim_inst_set_str(in, P(JOBSTATUS), status_text(j));
     set_times(in, j);
     cim_inst_set_str(in, P(OWNER), j->owner);
     cim_inst_set_uint(in, P(PERCENTCOMPLETE), job_percent(p, j));

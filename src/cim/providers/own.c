@@ -115,10 +115,9 @@ static enum cim_status enum_peers(void *ctx, const struct cim_caller *who, struc
 
 /* ---- recovery points ---- */
 static const char *const point_kinds[] = {
-    [VR_POINT_NONE] = "standard",
-    [VR_POINT_STANDARD] = "standard",
-    [VR_POINT_APPLICATION] = "application",
-    [VR_POINT_PLANNED] = "planned",
+    [VR_POINT_NONE] = "standard",           [VR_POINT_STANDARD] = "standard",
+    [VR_POINT_APPLICATION] = "application", [VR_POINT_PLANNED] = "planned",
+    [VR_POINT_ORPHAN] = "orphan",
 };
 
 static const struct {

@@ -263,6 +263,13 @@ int point_release(struct call *c, const struct vm *vm, const struct store_point 
                   struct vr_err *err);
 /* status_test() - method TestFailover of Vmr_ReplicationStatus for machine @vm. */
 int status_test(struct call *c, const struct vm *vm, struct vr_err *err);
+/* otherhost.c: properties of Vmr_ReplicationStatus about the other host, and its methods. */
+void otherhost_set(const struct host_providers *p, const struct vm *vm, struct cim_inst *in);
+int otherhost_withdraw(struct call *c, struct vr_err *err);
+int otherhost_allow_start(struct call *c, struct vr_err *err);
+int otherhost_ask(struct call *c, struct vr_err *err);
+int otherhost_set_policy(struct call *c, struct vr_err *err);
+int otherhost_policy(struct call *c, const char *text, struct vr_err *err);
 int svc_commit(struct call *c, struct vr_err *err);
 int svc_reverse(struct call *c, struct vr_err *err);
 int svc_add_entry(struct call *c, struct vr_err *err);

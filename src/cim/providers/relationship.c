@@ -16,7 +16,7 @@ static bool emit_one(const struct vm *vm, int n, struct cim_sink *sink)
     cim_inst_set_uint(in, P(REPLICATIONSTATE), state);
     cim_inst_set_uint(in, P(REPLICATIONHEALTH), n ? 0 : vm_health(vm));
     cim_inst_set_uint(in, P(FAILEDOVERREPLICATIONTYPE),
-                      state == 5 || state == 6 ? r->failover_kind : VR_POINT_NONE);
+                      state == 5 || state == 6 ? rel_failover_type(r) : VR_POINT_NONE);
     cim_inst_set_uint(in, P(LASTREPLICATIONTYPE), n ? VR_POINT_NONE : r->last_kind);
     if (!n) {
         cim_inst_set_time(in, P(LASTREPLICATIONTIME), r->last_time);

@@ -89,6 +89,7 @@ static bool emit_status(const struct host_providers *p, const struct vm *vm, str
         cim_inst_set_uint(in, P(LASTFREEZEMILLISECONDS), r->app_frozen_ms);
     cim_inst_set_str(in, P(APPLICATIONCONSISTENTERROR), r->app_note[0] ? r->app_note : NULL);
     set_next(r, now, in);
+    otherhost_set(p, vm, in);
     explain_set(p, vm, in);
     proof_set_status(p, vm, in);
     cim_inst_set_uint(in, P(INTERVALSECONDS), r->set.interval_s);
@@ -184,6 +185,10 @@ static const struct method methods[] = {
     { CIM_M_VMR_REPLICATIONSTATUS_SETINTERVAL, CIM_ROLE_ADMIN, set_interval },
     { CIM_M_VMR_REPLICATIONSTATUS_VERIFYPOINT, CIM_ROLE_OPERATOR, verify },
     { CIM_M_VMR_REPLICATIONSTATUS_ACKNOWLEDGE, CIM_ROLE_OPERATOR, acknowledge },
+    { CIM_M_VMR_REPLICATIONSTATUS_ASKPEER, CIM_ROLE_READER, otherhost_ask },
+    { CIM_M_VMR_REPLICATIONSTATUS_WITHDRAWREVERSE, CIM_ROLE_OPERATOR, otherhost_withdraw },
+    { CIM_M_VMR_REPLICATIONSTATUS_ALLOWSTART, CIM_ROLE_OPERATOR, otherhost_allow_start },
+    { CIM_M_VMR_REPLICATIONSTATUS_SETONSUPERSEDED, CIM_ROLE_ADMIN, otherhost_set_policy },
 };
 
 static enum cim_status invoke(void *ctx, const struct cim_caller *who, const struct cim_inst *in,
@@ -193,18 +198,28 @@ static enum cim_status invoke(void *ctx, const struct cim_caller *who, const str
     return prov_dispatch(ctx, who, in, m, args, methods, VR_ARRAY_LEN(methods), ret, err);
 }
 
-/* IntervalSeconds is the one property that can be written. */
+/* IntervalSeconds and OnSuperseded can be written. */
+static int put_all(struct call *c, const struct cim_inst *want, struct vr_err *err)
+{
+    if (cim_inst_is_seen(want, P(INTERVALSECONDS)) &&
+        change_interval(c, cim_inst_uint(want, P(INTERVALSECONDS), 0), err) < 0)
+        return -1;
+    if (cim_inst_is_seen(want, P(ONSUPERSEDED)))
+        return otherhost_policy(c, cim_inst_str(want, P(ONSUPERSEDED)), err);
+    return 0;
+}
+
 static enum cim_status put(void *ctx, const struct cim_caller *who, const struct cim_inst *old,
                            const struct cim_inst *want, struct vr_err *err)
 {
     struct call c = { .p = ctx, .who = who, .target = old };
     struct vr_err why = VR_ERR_INIT;
 
-    if (!cim_inst_is_seen(want, P(INTERVALSECONDS)))
+    if (!cim_inst_is_seen(want, P(INTERVALSECONDS)) && !cim_inst_is_seen(want, P(ONSUPERSEDED)))
         return CIM_S_OK;
     if (who->role < CIM_ROLE_ADMIN)
-        vr_fail(&why, VR_E_DENIED, 0, "changing IntervalSeconds needs the role administrator");
-    else if (change_interval(&c, cim_inst_uint(want, P(INTERVALSECONDS), 0), &why) == 0)
+        vr_fail(&why, VR_E_DENIED, 0, "changing a setting needs the role administrator");
+    else if (put_all(&c, want, &why) == 0)
         return CIM_S_OK;
     prov_refused(ctx, who, why.msg);
     vr_err_move(err, &why);

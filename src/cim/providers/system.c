@@ -93,7 +93,7 @@ static bool emit_machine(const struct host_providers *p, const struct vm *vm, st
     cim_inst_set_uint(in, P(REPLICATIONSTATE), state);
     cim_inst_set_uint(in, P(REPLICATIONHEALTH), vm_health(vm));
     cim_inst_set_uint(in, P(FAILEDOVERREPLICATIONTYPE),
-                      state == 5 || state == 6 ? r->failover_kind : VR_POINT_NONE);
+                      state == 5 || state == 6 ? rel_failover_type(r) : VR_POINT_NONE);
     cim_inst_set_uint(in, P(LASTREPLICATIONTYPE), r->last_kind);
     cim_inst_set_time(in, P(LASTREPLICATIONTIME), r->last_time);
     cim_inst_set_time(in, P(LASTAPPLICATIONCONSISTENTREPLICATIONTIME), r->last_app_time);

@@ -90,6 +90,7 @@ static const struct {
     { FX_BIT_FAILOVER, EV_FAILED_OVER, EV_FAILOVER_FAILED },
     { FX_BIT_REVERT, EV_REVERTED, EV_REVERT_FAILED },
     { FX_BIT_REVERSE_CALL, EV_REVERSED, EV_REVERSE_FAILED },
+    { FX_BIT_PROBE, EV_PEER_TOLD, EV_PEER_AWAY },
     { FX_BIT_YIELD, EV_YIELDED, EV_YIELD_FAILED },
     { FX_BIT_REMOVE, EV_REMOVED, EV_REMOVED },
 };
@@ -106,6 +107,7 @@ static void answer(struct world *w, const struct pending *q)
     if (fail)
         vr_fail(&ev.err, fail, 0, "the test wants %s to fail", rel_fx_name(q->fx));
     ev.vm_off = w->vm[0].power == HV_POWER_OFF;
+    snprintf(ev.peer, sizeof ev.peer, "%s", q->r.peer);
     ev.n_disks = q->r.n_disks;
     memcpy(ev.disks, q->r.disks, sizeof ev.disks);
     ev.moved = (struct rel_moved){ .dirty = 4096, .payload = 2048, .wire = 1024, .ms = 2000 };
@@ -116,7 +118,7 @@ static void answer(struct world *w, const struct pending *q)
             ev.kind = w->points[i].kind;
     if (ev.type != EV_COUNT)
         engine_event(w->engine, &q->r.machine, &ev);
-    if (q->fx != FX_BIT_SHIP)
+    if (q->fx != FX_BIT_SHIP && q->fx != FX_BIT_PROBE)
         engine_done(w->engine, &q->r.machine);
 }
 

@@ -23,6 +23,7 @@ static const char *const point_types[] = {
     [VR_POINT_STANDARD] = "Microsoft:Hyper-V:Snapshot:Replica:Standard",
     [VR_POINT_APPLICATION] = "Microsoft:Hyper-V:Snapshot:Replica:ApplicationConsistent",
     [VR_POINT_PLANNED] = "Microsoft:Hyper-V:Snapshot:Replica:PlannedFailover",
+    [VR_POINT_ORPHAN] = "Microsoft:Hyper-V:Snapshot:Replica:Standard",
 };
 
 static struct cim_inst *make(const struct vm *vm, const char *id, const char *name,

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* How a machine stands at the other end: two hosts tell each other in one call (CALL_STATUS). A
+ * host that was superseded learns it here; one that was failed over to learns whether the old
+ * primary is back and whether its machine runs. work() on network workers, the rest on the control
+ * thread. */
+#include "daemon/probe.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "daemon/messages.h"
+
+enum { PROBE_TIMEOUT_MS = 8000, NOT_AGAIN_MS = 2500 };
+
+/* ---- the story on the wire ---- */
+struct msg_story msg_from_story(const struct rel_story *s)
+{
+    return (struct msg_story){ .mode = (uint16_t)s->mode,
+                               .power = (uint8_t)s->power,
+                               .lineage = s->lineage,
+                               .failed_over = s->failed_over,
+                               .of = s->of,
+                               .point_lineage = s->point.lineage,
+                               .point_epoch = s->point.epoch,
+                               .since_us = s->since.us,
+                               .ahead_known = s->ahead_known,
+                               .ahead = s->ahead };
+}
+
+struct rel_story msg_to_story(const struct msg_story *m)
+{
+    return (struct rel_story){
+        .mode = m->mode > REL_MODE_EXTENDED ? REL_MODE_NONE : (enum rel_mode)m->mode,
+        .power = m->power > REL_POWER_ON ? REL_POWER_UNKNOWN : (enum rel_power)m->power,
+        .lineage = m->lineage,
+        .failed_over = m->failed_over,
+        .of = m->of,
+        .point = { m->point_lineage, m->point_epoch },
+        .since.us = m->since_us > 0 ? m->since_us : 0,
+        .ahead_known = m->ahead_known,
+        .ahead = m->ahead
+    };
+}
+
+struct rel_story story_here(const struct daemon *d, const struct vr_uuid *machine)
+{
+    static const struct rel none;
+    const struct rel *r = engine_find(d->engine, machine);
+    const struct hv_machine *m = host_machine(d, machine);
+    struct rel_story s = rel_story(r ? r : &none);
+    if (m && m->power != HV_POWER_OTHER)
+        s.power = m->power == HV_POWER_OFF ? REL_POWER_OFF : REL_POWER_ON;
+    return s;
+}
+
+void story_ahead(struct daemon *d, const struct rel *r, struct rel_story *s)
+{
+    char name[64];
+    struct vr_err err = VR_ERR_INIT;
+    if (rel_mode(r) != REL_MODE_PRIMARY || !r->has_acked || !r->tracked || s->power != REL_POWER_ON)
+        return;
+    rel_checkpoint(&r->acked.lineage, r->acked.epoch, name);
+    s->ahead_known = hv_checkpoint_dirty(d->hv, &r->machine, name, &s->ahead, &err) == 0;
+    if (!s->ahead_known)
+        vr_log_err(VR_LOG_DEBUG, "bytes since the last point", &err);
+}
+
+/* ---- asking ---- */
+struct probe_task {
+    struct task t;
+    struct xport_peer peer;
+    struct rel_story mine, theirs;
+    bool want_ahead;
+    struct vr_uuid job; /* that ends with it; zero: the engine asked */
+};
+
+static void ask(struct probe_task *p, struct vr_err *err)
+{
+    struct msg_story mine = msg_from_story(&p->mine);
+    struct msg_status m = {
+        .machine = p->t.r.machine, .story = &mine, .n_story = 1, .want_ahead = p->want_ahead
+    };
+    vr_autobuf struct vr_buf b = VR_BUF_INIT;
+    vr_autobuf struct vr_buf reply = VR_BUF_INIT;
+    if (msg_status_encode(&m, &b, err) < 0 ||
+        xport_call(p->t.d->xport, &p->peer, CALL_STATUS, b.data, b.len, &reply, PROBE_TIMEOUT_MS,
+                   err) < 0)
+        return;
+    __attribute__((cleanup(msg_status_reply_done))) struct msg_status_reply r = { 0 };
+    if (msg_status_reply_decode(reply.data, reply.len, &r, err) < 0)
+        return;
+    if (r.n_story)
+        p->theirs = msg_to_story(r.story);
+    else /* a version that tells less */
+        p->theirs = (struct rel_story){ .mode = r.mode > REL_MODE_EXTENDED ? REL_MODE_NONE
+                                                                           : (enum rel_mode)r.mode,
+                                        .lineage = r.lineage,
+                                        .power = r.running ? REL_POWER_ON : REL_POWER_OFF };
+}
+
+static void probe_work(struct task *t)
+{
+    struct probe_task *p = (struct probe_task *)t;
+    if (t->err.kind == VR_OK)
+        ask(p, &t->err);
+    if (t->err.kind != VR_OK)
+        vr_err_wrap(&t->err, "host %s", p->peer.name[0] ? p->peer.name : t->r.peer);
+}
+
+static struct host_peer *peer_entry(struct daemon *d, const char *name)
+{
+    for (size_t i = 0; i < d->n_peers; i++)
+        if (!strcasecmp(d->peers[i].name, name))
+            return &d->peers[i];
+    return NULL;
+}
+
+static void probe_done(struct task *t)
+{
+    struct probe_task *p = (struct probe_task *)t;
+    struct daemon *d = t->d;
+    struct machine_rt *rt = rt_get(d, &t->r.machine);
+    struct rel_event ev = { .type = EV_PEER_TOLD, .story = p->theirs };
+    bool away = vr_kind_scope(t->err.kind) == VR_SCOPE_XFER;
+    host_peer_contact(d, t->r.peer, !away);
+    struct host_peer *e = peer_entry(d, t->r.peer);
+    if (e && away)
+        e->failed = vr_mono_now();
+    if (t->err.kind != VR_OK) {
+        ev.type = EV_PEER_AWAY;
+        ev.err = t->err;
+        rt->peer_away = true;
+    } else {
+        rt->peer_away = false;
+        rt->story = p->theirs;
+        rt->story_at = vr_wall_now();
+    }
+    snprintf(ev.peer, sizeof ev.peer, "%s", t->r.peer);
+    engine_event(d->engine, &t->r.machine, &ev);
+    if (!vr_uuid_is_zero(&p->job)) /* that nobody answers is an answer */
+        engine_job_end(d->engine, &p->job, away || t->err.kind == VR_OK ? NULL : &t->err);
+}
+
+static struct probe_task *probe_new(struct daemon *d, const struct rel *r)
+{
+    struct probe_task *p = vr_new(struct probe_task);
+    p->t.work = probe_work;
+    p->t.done = probe_done;
+    p->t.r = *r;
+    p->mine = story_here(d, &r->machine);
+    peer_of(d, r->peer, &p->peer, &p->t.err);
+    return p;
+}
+
+/* A thousand machines may wait for one host: those that ask right after it did not answer are told
+ * so without another attempt, and the network workers stay free for others. */
+void fx_probe(struct daemon *d, const struct rel *r)
+{
+    struct probe_task *p = probe_new(d, r);
+    const struct host_peer *e = peer_entry(d, r->peer);
+    bool again = e && e->failed.ms && vr_mono_now().ms - e->failed.ms < NOT_AGAIN_MS;
+    if (again && p->t.err.kind == VR_OK)
+        vr_fail(&p->t.err, VR_E_PEER, 0, "did not answer a moment ago");
+    task_run(d, p->t.err.kind == VR_OK ? d->net_exec : d->hv_exec, &p->t);
+}
+
+int probe_peer(struct daemon *d, const struct rel *r, const char *owner, struct vr_uuid *ret_job)
+{
+    struct probe_task *p = probe_new(d, r);
+    p->want_ahead = true;
+    p->job = engine_job_new(d->engine, JOB_TEST_CONNECTION, &r->machine, owner);
+    *ret_job = p->job;
+    task_run(d, p->t.err.kind == VR_OK ? d->net_exec : d->hv_exec, &p->t);
+    return 0;
+}
+
+/* ---- being asked (connection threads) ---- */
+struct status_ask {
+    struct daemon *d;
+    const struct msg_status *m;
+    const char *from;
+    struct rel r;
+    struct rel_story here;
+    struct msg_status_reply reply;
+};
+
+static void ask_status(void *arg)
+{
+    struct status_ask *a = arg;
+    if (a->m->n_story) {
+        struct rel_event ev = { .type = EV_PEER_TOLD, .story = msg_to_story(a->m->story) };
+        struct machine_rt *rt = rt_get(a->d, &a->m->machine);
+        const struct rel *of = engine_find(a->d->engine, &a->m->machine);
+        if (of && !strcmp(of->peer, a->from)) {
+            rt->story = ev.story;
+            rt->story_at = vr_wall_now();
+            rt->peer_away = false;
+        }
+        snprintf(ev.peer, sizeof ev.peer, "%s", a->from);
+        host_peer_contact(a->d, a->from, true);
+        engine_event(a->d->engine, &a->m->machine, &ev);
+    }
+    const struct rel *r = engine_find(a->d->engine, &a->m->machine);
+    a->here = story_here(a->d, &a->m->machine);
+    a->reply.running = a->here.power == REL_POWER_ON;
+    a->reply.text = rel_state_text(r ? r->st : ST_NONE);
+    if (!r)
+        return;
+    a->r = *r;
+    a->reply.mode = (uint16_t)rel_mode(r);
+    a->reply.state = rel_cim_state(r);
+    a->reply.lineage = r->lineage;
+    a->reply.newest_epoch = r->newest.epoch;
+}
+
+int call_status(struct daemon *d, const struct xport_peer *from, const void *body, size_t n,
+                struct vr_buf *reply, struct vr_err *err)
+{
+    __attribute__((cleanup(msg_status_done))) struct msg_status m = { 0 };
+    if (msg_status_decode(body, n, &m, err) < 0)
+        return -1;
+    struct status_ask *a = vr_new(struct status_ask);
+    a->d = d;
+    a->m = &m;
+    a->from = from->name;
+    ctl_call(d, ask_status, a);
+    if (m.want_ahead)
+        story_ahead(d, &a->r, &a->here);
+    struct msg_story here = msg_from_story(&a->here);
+    a->reply.story = &here;
+    a->reply.n_story = 1;
+    int rc = msg_status_reply_encode(&a->reply, reply, err);
+    free(a);
+    return rc;
+}
+
+/* ---- POLICY ---- */
+struct policy_task {
+    struct task t;
+    enum rel_on_superseded policy;
+};
+
+static enum rel_on_superseded policy_of(const struct daemon *d, const struct rel *r)
+{
+    if (r->set.on_superseded != ON_SUPERSEDED_HOST)
+        return (enum rel_on_superseded)r->set.on_superseded;
+    if (!strcmp(d->cfg.on_superseded, "pause"))
+        return ON_SUPERSEDED_PAUSE;
+    return !strcmp(d->cfg.on_superseded, "shutdown") ? ON_SUPERSEDED_SHUTDOWN : ON_SUPERSEDED_LEAVE;
+}
+
+static void policy_work(struct task *t)
+{
+    struct policy_task *p = (struct policy_task *)t;
+    struct hv_machine m;
+    swap_wait_hv(t);
+    if (hv_get(t->d->hv, &t->r.machine, &m, &t->err) < 0)
+        return;
+    enum hv_power power = m.power;
+    hv_machine_done(&m);
+    if (power == HV_POWER_OFF)
+        return;
+    if (p->policy == ON_SUPERSEDED_LEAVE || power != HV_POWER_RUNNING) {
+        vr_log(VR_LOG_WARN,
+               "machine %s goes on running here although it was failed over to host %s: what it "
+               "writes is not replicated",
+               t->r.name, t->r.peer);
+        return;
+    }
+    bool pause = p->policy == ON_SUPERSEDED_PAUSE;
+    vr_log(VR_LOG_WARN, "machine %s was failed over to host %s: %s here, as on_superseded says",
+           t->r.name, t->r.peer, pause ? "pausing it" : "shutting it down");
+    hv_power(t->d->hv, &t->r.machine, pause ? HV_PAUSE : HV_SHUTDOWN, &t->err);
+}
+
+static void policy_done(struct task *t)
+{
+    if (t->err.kind != VR_OK)
+        vr_log_err(VR_LOG_ERROR, "a superseded machine", &t->err);
+    host_refresh_machines(t->d);
+    finish_effect(t->d, &t->r.machine, NULL);
+}
+
+void fx_policy(struct daemon *d, const struct rel *r)
+{
+    struct policy_task *p = vr_new(struct policy_task);
+    p->t.work = policy_work;
+    p->t.done = policy_done;
+    p->t.r = *r;
+    p->policy = policy_of(d, r);
+    task_run(d, d->hv_exec, &p->t);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef VR_DAEMON_PROBE_H
+#define VR_DAEMON_PROBE_H
+
+#include "daemon/swap.h"
+
+/* How a machine stands at the two ends of a relationship. */
+struct msg_story;
+
+/* msg_from_story(), msg_to_story() - between the engine's value and the wire; what is out of range
+ * becomes "unknown". Pure. */
+struct msg_story msg_from_story(const struct rel_story *s);
+struct rel_story msg_to_story(const struct msg_story *m);
+
+/* story_here() - what this host tells of @machine. Control thread. story_ahead() - a primary's
+ * bytes since its last acknowledged point, from its bitmaps; unknown when they cannot be asked.
+ * Workers and connection threads; blocks. */
+struct rel_story story_here(const struct daemon *d, const struct vr_uuid *machine);
+void story_ahead(struct daemon *d, const struct rel *r, struct rel_story *s);
+
+/* fx_probe(), fx_policy() - the effects. Control thread. */
+void fx_probe(struct daemon *d, const struct rel *r);
+void fx_policy(struct daemon *d, const struct rel *r);
+
+/* probe_peer() - ask the peer now, at a user's wish: the job ends when it has answered or has not
+ * (machine_rt.story, story_at). Control thread. Returns 0. */
+int probe_peer(struct daemon *d, const struct rel *r, const char *owner, struct vr_uuid *ret_job);
+
+/* call_status() - answer CALL_STATUS. Connection threads. */
+int call_status(struct daemon *d, const struct xport_peer *from, const void *body, size_t n,
+                struct vr_buf *reply, struct vr_err *err);
+
+#endif

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Rows about the other host: a reversal that waits for it, a primary that it superseded. */
+#include "replication/test-step-kit.h"
+
+static struct rel_event away(enum vr_kind k)
+{
+    struct rel_event ev = event(EV_PEER_AWAY);
+    vr_fail(&ev.err, k, 0, "no answer");
+    return ev;
+}
+
+/* The old primary cannot be reached: the reversal waits, over a restart, and begins when it is
+ * there and its machine is off. */
+static void test_reverse_that_waits(void **state)
+{
+    (void)state;
+    struct rel r = in_state(ST_R_RECOVERED);
+    struct rel_event told = event(EV_PEER_TOLD);
+    uint32_t fx;
+    assert_int_equal(feed(&r, event(EV_U_REVERSE), &fx, NULL), 0);
+    assert_int_equal(fx, FX_PERSIST | FX_PROBE);
+    assert_int_equal(feed(&r, away(VR_E_PEER), &fx, NULL), 0);
+    assert_int_equal(r.st, ST_R_REVERSE_WAIT);
+    assert_int_equal(rel_cim_state(&r), 5);
+    assert_true(r.queued && (fx & FX_PERSIST) && !(fx & FX_JOB_FAIL));
+    assert_int_not_equal(r.due.ms, 0);
+    vr_autofree char *text = rel_encode(&r);
+    assert_int_equal(rel_decode(text, &r, NULL), 0);
+    assert_int_equal(feed(&r, event(EV_RESTART), &fx, NULL), 0);
+    assert_true(fx & FX_PROBE);
+    told.story.power = REL_POWER_ON;
+    assert_int_equal(feed(&r, told, &fx, NULL), 0);
+    assert_int_equal(r.st, ST_R_REVERSE_WAIT);
+    assert_int_equal(r.last_err.kind, VR_E_RUNNING);
+    told.story.power = REL_POWER_OFF;
+    assert_int_equal(feed(&r, told, &fx, NULL), 0);
+    assert_int_equal(r.st, ST_R_REVERSING);
+    struct rel_event done = event(EV_REVERSED);
+    done.seeded = done.diverged = true;
+    assert_int_equal(feed(&r, done, &fx, NULL), 0);
+    assert_int_equal(r.st, ST_P_IR); /* nobody is there who would start it */
+}
+
+static void test_reverse_that_is_withdrawn(void **state)
+{
+    (void)state;
+    struct rel r = in_state(ST_R_RECOVERED);
+    struct vr_err err = VR_ERR_INIT;
+    uint32_t fx;
+    feed(&r, event(EV_U_REVERSE), &fx, NULL);
+    feed(&r, away(VR_E_PEER), &fx, NULL);
+    assert_int_equal(feed(&r, event(EV_U_REVERT), &fx, &err), -1);
+    assert_non_null(strstr(err.msg, "withdraw"));
+    assert_int_equal(feed(&r, event(EV_U_WITHDRAW), &fx, NULL), 0);
+    assert_int_equal(r.st, ST_R_RECOVERED);
+    assert_true(fx & FX_JOB_CANCEL);
+    assert_int_equal(feed(&r, event(EV_U_REVERT), &fx, NULL), 0);
+}
+
+/* Somebody waits for the answer: what is not a matter of waiting is refused at once. */
+static void test_reverse_that_is_refused(void **state)
+{
+    (void)state;
+    struct rel r = in_state(ST_R_RECOVERED);
+    struct rel_event no = event(EV_REVERSE_FAILED);
+    uint32_t fx;
+    feed(&r, event(EV_U_REVERSE), &fx, NULL);
+    assert_int_equal(feed(&r, away(VR_E_AUTH), &fx, NULL), 0);
+    assert_int_equal(r.st, ST_R_RECOVERED);
+    assert_true(fx & FX_JOB_FAIL);
+    feed(&r, event(EV_U_REVERSE), &fx, NULL);
+    feed(&r, event(EV_PEER_TOLD), &fx, NULL);
+    vr_fail(&no.err, VR_E_RUNNING, 0, "it runs");
+    assert_int_equal(feed(&r, no, &fx, NULL), 0);
+    assert_int_equal(r.st, ST_R_RECOVERED);
+    assert_true(fx & FX_JOB_FAIL);
+}
+
+/* ---- a primary that was superseded ---- */
+static struct rel_event failed_over(void)
+{
+    struct rel_event ev = event(EV_PEER_TOLD);
+    ev.story = (struct rel_story){ .mode = REL_MODE_REPLICA,
+                                   .failed_over = true,
+                                   .lineage = fresh,
+                                   .of = line,
+                                   .point = { line, 6 },
+                                   .since.us = 8 };
+    return ev;
+}
+
+static void test_superseded(void **state)
+{
+    (void)state;
+    static const enum rel_state all[] = { ST_P_READY,      ST_P_IR,          ST_P_IR_SUSP,
+                                          ST_P_REPL,       ST_P_PREPARING,   ST_P_SUSP,
+                                          ST_P_CRIT,       ST_P_RESYNC_WAIT, ST_P_RESYNC,
+                                          ST_P_RESYNC_SUSP };
+    for (size_t i = 0; i < VR_ARRAY_LEN(all); i++) {
+        struct rel r = in_state(all[i]);
+        struct rel_event other = failed_over();
+        uint32_t fx;
+        other.story.of = fresh; /* the failover left another lineage */
+        assert_int_equal(feed(&r, other, &fx, NULL), 0);
+        assert_int_equal(r.st, all[i]);
+        other = failed_over();
+        snprintf(other.peer, sizeof other.peer, "gamma"); /* nobody we replicate with */
+        assert_int_equal(feed(&r, other, &fx, NULL), 0);
+        assert_int_equal(r.st, all[i]);
+        assert_int_equal(feed(&r, failed_over(), &fx, NULL), 0);
+        assert_int_equal(r.st, ST_P_SUPERSEDED);
+        assert_int_equal(rel_cim_state(&r), 8);
+        assert_true((fx & FX_GUARD) && (fx & FX_POLICY) && (fx & FX_PERSIST));
+        assert_int_equal(r.last_err.kind, VR_E_SUPERSEDED);
+        assert_int_equal(feed(&r, event(EV_TICK), &fx, NULL), 0);
+        assert_int_equal(fx, FX_PROBE); /* nothing is captured or shipped */
+        assert_int_equal(feed(&r, event(EV_U_SYNC), &fx, NULL), -1);
+    }
+}
+
+static void test_superseded_goes_on(void **state)
+{
+    (void)state;
+    struct rel r = in_state(ST_P_REPL);
+    uint32_t fx;
+    feed(&r, failed_over(), &fx, NULL);
+    assert_int_equal(feed(&r, event(EV_U_RESUME), &fx, NULL), 0);
+    assert_int_equal(fx, FX_PROBE);
+    assert_int_equal(feed(&r, failed_over(), &fx, NULL), 0); /* still so: refused */
+    assert_int_equal(r.st, ST_P_SUPERSEDED);
+    assert_true(fx & FX_JOB_FAIL);
+    assert_int_equal(feed(&r, event(EV_U_RESUME), &fx, NULL), 0);
+    assert_int_equal(feed(&r, away(VR_E_PEER), &fx, NULL), 0);
+    assert_int_equal(r.st, ST_P_SUPERSEDED);
+    assert_true(fx & FX_JOB_FAIL);
+    struct rel_event cancelled = event(EV_PEER_TOLD);
+    cancelled.story = (struct rel_story){ .mode = REL_MODE_REPLICA, .lineage = line };
+    struct rel before = r;
+    feed(&r, event(EV_U_RESUME), &fx, NULL);
+    assert_int_equal(feed(&r, cancelled, &fx, NULL), 0);
+    assert_int_equal(r.st, ST_P_REPL);
+    assert_true((fx & FX_UNGUARD) && (fx & FX_JOB_DONE));
+    r = before;
+    assert_int_equal(feed(&r, cancelled, &fx, NULL), 0);
+    assert_int_equal(r.st, ST_P_CRIT);
+    assert_true(fx & FX_UNGUARD);
+    r = before;
+    assert_int_equal(feed(&r, event(EV_U_ALLOW_START), &fx, NULL), 0);
+    assert_true(r.start_allowed && (fx & FX_UNGUARD));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_reverse_that_waits),
+        cmocka_unit_test(test_reverse_that_is_withdrawn),
+        cmocka_unit_test(test_reverse_that_is_refused),
+        cmocka_unit_test(test_superseded),
+        cmocka_unit_test(test_superseded_goes_on),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

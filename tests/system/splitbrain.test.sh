@@ -1,0 +1,100 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# The primary is cut off while its machine runs on, and the replica takes over: two copies write. When
+# the primary is back it learns that it is superseded before anything is sent; both sides say so, and
+# nothing is overwritten. Once the failover is cancelled, once it is reversed: the reversal was ordered
+# while the old primary was away, waits, and starts by itself.
+. "$(dirname "$0")/lib.sh"
+system_begin
+hosts_up
+pair_hosts
+"$guest" create "$dir" A g1 --fill 16
+"$guest" start "$dir" A g1 >/dev/null
+protect g1
+wait_points B g1 1
+
+health() {
+    vr "$1" --json explain "$2" | jq -r '.[0].ReasonLevels | max'
+}
+has_reason() {
+    vr "$1" --json explain "$2" | jq -e --arg r "$3" '.[0].Reasons | index($r)' >/dev/null
+}
+runs() {
+    [ "$(virsh_on "$1" domstate g1)" = running ]
+}
+job_waits() {
+    vr B --json jobs | jq -e '.[] | select(.JobType == 104 and .JobStatus == "Waiting for host hosta")' >/dev/null
+}
+
+# ---- two copies run; the operator keeps the first ----
+"$lab" net-down "$dir" A
+vr B --quiet failover g1
+"$guest" wait-line "$dir" B g1 60 '^VMR boot' >/dev/null
+refused A 1 'hostb|reach|answer' sync g1 # nothing gets through
+"$lab" net-up "$dir" A
+wait_state A g1 "superseded by a failover" 60
+wait_for 30 "hostb notices the other copy" has_reason B g1 both_run
+has_reason A g1 superseded || fail "hosta does not say why: $(vr A explain g1)"
+[ "$(health A g1)" = 3 ] && [ "$(health B g1)" = 3 ] || fail "not critical on both sides"
+vr A explain g1 | grep -q 'failed over to host hostb at .*it runs there.* is running, too' || fail "hosta tells: $(vr A explain g1)"
+runs A && runs B || fail "a copy was stopped although nobody said so"
+"$guest" wait-tick "$dir" A g1 2 >/dev/null
+ok "both run, both sides say so: $(vr A explain g1 | grep -m1 'failed over')"
+refused A 1 'failed over to host hostb' resume g1
+refused B 1 'running.*--stop-old' reverse g1
+points=$(n_points B g1)
+[ "$points" = "$(n_points B g1)" ] || fail "a point came in from a superseded primary"
+"$guest" destroy "$dir" A g1 >/dev/null
+out=$(virsh_on A start g1 2>&1) && fail "a superseded machine could be started"
+grep -q 'failed over to host hostb.*--anyway' <<<"$out" || fail "the hook says: $out"
+ok "virsh start is refused: $out"
+vr A --quiet boot g1 --anyway
+runs A || fail "boot --anyway did not start it"
+vr B --quiet cancel g1
+wait_state A g1 error 60
+vr A --quiet resume g1
+wait_points B g1 1 180
+check_points B g1
+ok "the failover was cancelled: replication from hosta goes on"
+
+# ---- two copies; the operator keeps the second, and says so while the first is away ----
+vr A set g1 --on-superseded shutdown
+wait_points B g1 1 120
+[ "$(status B g1 OnSuperseded)" = shutdown ] || fail "the replica does not know the policy"
+"$guest" wait-tick "$dir" A g1 3 >/dev/null
+"$lab" net-down "$dir" A
+vr B --quiet failover g1
+out=$(vr B reverse g1)
+grep -q 'hosta cannot be reached: the reversal of g1 waits' <<<"$out" || fail "reverse says: $out"
+is_state B g1 "failed over, waiting to reverse" || fail "hostb is $(status B g1 State)"
+job_waits || fail "no job shows it: $(vr B --json jobs)"
+"$daemon" stop "$dir" B
+"$daemon" start "$dir" B
+is_state B g1 "failed over, waiting to reverse" || fail "after a restart hostb is $(status B g1 State)"
+job_waits || fail "after a restart no job shows it: $(vr B --json jobs)"
+vr B cancel g1
+is_state B g1 "failed over, waiting for completion" || fail "withdrawn, hostb is $(status B g1 State)"
+runs B || fail "withdrawing the reversal touched the machine"
+out=$(vr B --json reverse g1)
+[ "$(jq .queued <<<"$out")" = true ] || fail "reverse --json says: $out"
+has_reason B g1 reverse_waits || fail "explain does not say that it waits"
+ok "the reversal waits: $(vr B explain g1 | grep -m1 'did not become')"
+disk=$(virsh_on A domblklist g1 | awk '$1 == "vda" { print $2 }')
+"$guest" wait-tick "$dir" B g1 3 >/dev/null
+sent=$(sent_by B)
+"$lab" net-up "$dir" A
+wait_state B g1 replicating 180
+wait_state A g1 replicating 120
+last=$(guest_last_words A g1)
+[ -n "$last" ] || fail "the machine on hosta was not shut down in order"
+wait_points A g1 1
+sent=$(($(sent_by B) - sent))
+[ $sent -lt $((12 << 20)) ] || fail "the reverse sent $(human $sent)"
+orphan=$(vr A --json points g1 | jq -r '.[] | select(.Kind == "orphan") | .InstanceID')
+[ "$orphan" = "$(points A g1 | head -n 1)" ] || fail "there is no orphan point: $(vr A points g1)"
+[ "$("$guest" counter "$dir" A "$disk")" = "$last" ] || fail "the orphan point is not what hosta wrote last"
+mkdir -p "$dir/A/var/log/oracle/$(uuid_of A g1)/${orphan/:/-}"
+on A qemu-img convert -U -O raw "$disk" "/var/log/oracle/$(uuid_of A g1)/${orphan/:/-}/vda.raw"
+check_points A g1
+ok "started by itself with $(human $sent); what hosta wrote alone, tick $last, is the orphan point $orphan"
