@@ -64,38 +64,53 @@ static void keep_every(struct store_point *p, size_t n, const struct store_reten
     }
 }
 
-static bool is_consistent(const struct store_point *p)
+/* Wrong blocks were found in it: it stands for nothing. */
+static bool is_bad(const struct store_point *p)
 {
-    return p->kind == VR_POINT_APPLICATION || p->kind == VR_POINT_PLANNED;
+    return p->proof.quarantine == STORE_QUARANTINED;
+}
+
+/* How good a point is as the one that stands for its hour: a sound one before a bad one, then an
+ * application-consistent one before another. */
+static int worth(const struct store_point *p)
+{
+    return 2 * !is_bad(p) + (p->kind == VR_POINT_APPLICATION || p->kind == VR_POINT_PLANNED);
 }
 
 /* One point of each of @count units of time (hours, ...) that have any, besides the unit that the
- * newest point lies in: the newest application-consistent one, else the newest. */
+ * newest point lies in: the newest application-consistent one, else the newest. In the unit that is
+ * not over an application-consistent one is kept in advance. */
 static void keep_units(struct store_point *p, size_t n, int64_t unit, int64_t offset,
                        uint32_t count, unsigned why)
 {
+    int64_t current = whole(p[n - 1].moment.us + offset, unit);
     uint32_t seen = 0;
     for (size_t end = n; end-- > 0 && seen < count;) {
         int64_t u = whole(p[end].moment.us + offset, unit);
-        size_t first = end, best = end;
-        while (first > 0 && whole(p[first - 1].moment.us + offset, unit) == u)
-            first--;
-        while (best > first && !is_consistent(&p[best]))
-            best--;
-        bool current = u == whole(p[n - 1].moment.us + offset, unit);
-        if (!is_consistent(&p[best]))
-            best = end;
-        if (!current || is_consistent(&p[best]))
+        size_t best = end;
+        for (; end > 0 && whole(p[end - 1].moment.us + offset, unit) == u; end--)
+            if (worth(&p[end - 1]) > worth(&p[best]))
+                best = end - 1;
+        if (u != current || worth(&p[best]) == 3)
             keep(&p[best], why, (u + 1 + (int64_t)count) * unit - offset);
-        seen += !current;
-        end = first;
+        seen += u != current;
     }
+}
+
+static void keep_newest(struct store_point *p, size_t n)
+{
+    keep(&p[n - 1], STORE_WHY_NEWEST, 0);
+    for (size_t i = n; i-- > 0;)
+        if (!is_bad(&p[i])) { /* the newest that one can fail over to */
+            keep(&p[i], STORE_WHY_NEWEST, 0);
+            return;
+        }
 }
 
 static void keep_newest_app(struct store_point *p, size_t n)
 {
     for (size_t i = n; i-- > 0;)
-        if (p[i].kind == VR_POINT_APPLICATION) {
+        if (p[i].kind == VR_POINT_APPLICATION && !is_bad(&p[i])) {
             keep(&p[i], STORE_WHY_APP, 0);
             return;
         }
@@ -104,7 +119,7 @@ static void keep_newest_app(struct store_point *p, size_t n)
 /* Wrong blocks were found in it, and nobody has seen that yet. */
 static bool is_held(const struct store_point *p)
 {
-    return p->proof.quarantine == STORE_QUARANTINED && !p->proof.acknowledged;
+    return is_bad(p) && !p->proof.acknowledged;
 }
 
 void store_retention_apply(struct store_point *p, size_t n, const struct store_retention *r)
@@ -116,7 +131,7 @@ void store_retention_apply(struct store_point *p, size_t n, const struct store_r
         p[i].why = (p[i].pins ? STORE_WHY_PINNED : 0) | (is_held(&p[i]) ? STORE_WHY_QUARANTINE : 0);
         p[i].goes.us = 0;
     }
-    keep(&p[n - 1], STORE_WHY_NEWEST, 0);
+    keep_newest(p, n);
     keep_every(p, n, r);
     keep_units(p, n, HOUR, 0, r->hourly, STORE_WHY_HOURLY);
     keep_units(p, n, DAY, 0, r->daily, STORE_WHY_DAILY);

@@ -116,7 +116,8 @@ static void rot(struct fixture *f, unsigned epoch, size_t b, uint8_t v)
     vr_autofree char *path = image(f, epoch);
     vr_autofree char *cmd =
         vr_printf("write -P %u %zu %u", v, b * VR_BLOCK_SIZE, (unsigned)VR_BLOCK_SIZE);
-    const char *argv[] = { "qemu-io", "-f", "qcow2", "-c", cmd, path, NULL };
+    const char *format = strstr(path, ".raw") ? "raw" : "qcow2"; /* the base is raw */
+    const char *argv[] = { "qemu-io", "-f", format, "-c", cmd, path, NULL };
     td_run(argv);
 }
 
@@ -397,7 +398,7 @@ static void test_phantom_block(void **state)
     assert_true(same(f, 1));
 }
 
-/* Rot in a layer that a merge then carries down. */
+/* Rot in a layer that a merge then carries down. No point is sound: a sound one would be kept. */
 static void test_rot_moves_with_a_merge(void **state)
 {
     struct fixture *f = *state;
@@ -405,16 +406,37 @@ static void test_rot_moves_with_a_merge(void **state)
     cycle(f, 3, 33);
     cycle(f, 4, 44);
     cycle(f, 5, 55);
+    rot(f, 1, 1, 9);
     rot(f, 2, 3, 34);
-    assert_int_equal(scrub(f).blocks, 1);
+    assert_int_equal(scrub(f).blocks, 2);
     ok(store_proof_acknowledge(f->st, &f->m, &err));
     merge_all(f, 2);
     assert_int_equal(state_of(f, 3), STORE_QUARANTINED);
     assert_int_equal(state_of(f, 4), STORE_QUARANTINED);
-    ship_again(f, wants(f, 1, 3), 3);
-    assert_int_equal(repair(f), 1);
+    struct store_stage *sg = wants(f, 2, 3);
+    struct td_disk to = f->now;
+    f->now.byte[1]++; /* so that td_write() writes them */
+    f->now.byte[3]++;
+    commit(f, sg, &to);
+    assert_int_equal(repair(f), 2);
     for (unsigned e = 3; e <= 5; e++)
         assert_true(same(f, e));
+}
+
+/* The newest point that one can fail over to is kept, whatever else is. */
+static void test_the_last_sound_point_stays(void **state)
+{
+    struct fixture *f = *state;
+    cycle(f, 1, 10);
+    cycle(f, 3, 33);
+    cycle(f, 4, 44);
+    rot(f, 2, 3, 34);
+    assert_int_equal(scrub(f).blocks, 1);
+    ok(store_proof_acknowledge(f->st, &f->m, &err));
+    merge_all(f, 1);
+    assert_int_equal(state_of(f, 1), STORE_SOUND);
+    assert_int_equal(state_of(f, 3), STORE_QUARANTINED);
+    assert_true(same(f, 1));
 }
 
 static void test_booted(void **state)
@@ -435,7 +457,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_whole_is_proven),        T(test_rot_is_repaired), T(test_rot_that_is_lost),
         T(test_rot_of_the_newest),      T(test_phantom_block),   T(test_the_primary_differs),
-        T(test_rot_moves_with_a_merge), T(test_booted),
+        T(test_rot_moves_with_a_merge), T(test_booted),          T(test_the_last_sound_point_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -285,6 +285,27 @@ static void test_retention_kinds(void **state)
     assert_int_equal(p[3].goes.us, 0);
 }
 
+/* A point with wrong blocks neither stands for its hour nor pushes the last good one out. */
+static void test_retention_quarantined(void **state)
+{
+    struct store_point p[5] = { 0 };
+    static const int at[] = { 0, 20, 40, 70, 80 };
+    struct store_retention r = { .hourly = 4 };
+    for (int i = 0; i < 5; i++)
+        p[i].moment.us = monday + at[i] * minute;
+    p[1].kind = VR_POINT_APPLICATION;
+    p[1].proof.quarantine = p[2].proof.quarantine = p[4].proof.quarantine = STORE_QUARANTINED;
+    for (int i = 0; i < 5; i++)
+        p[i].proof.acknowledged = true;
+    store_retention_apply(p, 5, &r);
+    static const unsigned want[] = { STORE_WHY_HOURLY, 0, 0, STORE_WHY_NEWEST, STORE_WHY_NEWEST };
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(p[i].why, want[i]);
+    p[2].proof.acknowledged = false; /* somebody shall see it first */
+    store_retention_apply(p, 5, &r);
+    assert_int_equal(p[2].why, STORE_WHY_QUARANTINE);
+}
+
 static void test_retention_pinned(void **state)
 {
     struct store_point p[4] = { { .pins = STORE_PIN_USER }, { .pins = STORE_PIN_USE } };
@@ -507,6 +528,7 @@ int main(void)
         cmocka_unit_test(test_retention_days_and_weeks),
         cmocka_unit_test(test_retention_waits_for_points),
         cmocka_unit_test(test_retention_kinds),
+        cmocka_unit_test(test_retention_quarantined),
         cmocka_unit_test(test_retention_life),
         cmocka_unit_test(test_retention_clock_jumps),
         cmocka_unit_test(test_retention_lying_primary),
