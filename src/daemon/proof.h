@@ -5,7 +5,7 @@
 #include "daemon/daemon.h"
 #include "daemon/proofplan.h"
 
-/* Proof that both hosts hold the same, docs/decisions/0006-proof.md. proof.c: the primary's slices,
+/* Proof that both hosts hold the same, docs/decisions/0007-proof.md. proof.c: the primary's slices,
  * proof_peer.c: what the replica answers, verify.c: reading a point when somebody asks, scrub.c:
  * the replica's layers in the background, and repair. Control thread unless said. */
 

@@ -68,7 +68,7 @@ static void alarm_of(struct proving *p)
                                .first = bad->v[0].block };
     char text[VR_BAD_TEXT];
     proof_text(&diff, text, sizeof text);
-    proof_differs(p->d, &p->m->machine, p->noted.blocks, true, text);
+    proof_differs(p->d, &p->m->machine, p->noted.blocks, p->noted.wanted > 0, text);
 }
 
 static void ctl_told(void *arg)

@@ -59,6 +59,7 @@ static void st_finish(void *arg)
     x->bytes += bytes;
     x->noted.blocks += noted.blocks;
     x->noted.points += noted.points;
+    x->noted.wanted += noted.wanted;
 }
 
 /* One layer after the other until what is due has been read. */
@@ -84,7 +85,7 @@ static void tell(struct scrub *x)
         vr_printf("%" PRIu64 " blocks changed on host %.64s after they had been received; %zu "
                   "recovery points that show them are quarantined.",
                   x->noted.blocks, x->t.d->cfg.host_name, x->noted.points);
-    proof_differs(x->t.d, &x->t.r.machine, x->noted.blocks, true, text);
+    proof_differs(x->t.d, &x->t.r.machine, x->noted.blocks, x->noted.wanted > 0, text);
 }
 
 static void scrub_done(struct task *t)

@@ -66,7 +66,7 @@ static void tell(struct verify *v)
                                .first = bad->v[0].block };
     char text[VR_BAD_TEXT];
     proof_text(&diff, text, sizeof text);
-    proof_differs(v->t.d, &v->machine, v->noted.blocks, true, text);
+    proof_differs(v->t.d, &v->machine, v->noted.blocks, v->noted.wanted > 0, text);
 }
 
 static void verify_done(struct task *t)

@@ -174,7 +174,7 @@ struct rel {
     struct wall_us lost_at;
     char lost_text[VR_LOST_TEXT]; /* what was found */
 
-    /* A proof found a difference (docs/decisions/0006-proof.md), until somebody acknowledges. */
+    /* A proof found a difference (docs/decisions/0007-proof.md), until somebody acknowledges. */
     uint64_t bad_blocks;       /* 0: nothing to tell */
     bool bad_open;             /* the newest point still shows them */
     struct wall_us bad_since;

@@ -178,7 +178,9 @@ static int put_damage(struct store *st, const struct vr_uuid *machine, const str
                " VALUES(?,?,?,?,?,?)",
                "usiiii", machine, b->target, layer, (int64_t)b->block, now.us, (int64_t)wanted) < 0)
         return -1;
-    noted->blocks += (uint64_t)db_changes(st->db);
+    uint64_t fresh = (uint64_t)db_changes(st->db);
+    noted->blocks += fresh;
+    noted->wanted += wanted ? fresh : 0;
     return 0;
 }
 

@@ -11,7 +11,7 @@
 #include "model/model.h"
 #include "store/store.h"
 
-/* What follows from reading points: proof, damage, quarantine, repair. docs/decisions/0006-proof.md
+/* What follows from reading points: proof, damage, quarantine, repair. docs/decisions/0007-proof.md
  * says why, docs/store.md section 10 what is kept. Store thread unless said. */
 
 /* A block that is not what it should be. */

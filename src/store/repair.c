@@ -4,7 +4,7 @@
  *     rotten <- above        becomes        rotten <- repair <- above
  *
  * The right bytes are those of any other layer of the chain whose table has the same digest at the
- * same block. docs/decisions/0006-proof.md has the steps and what a crash leaves. The hold is that
+ * same block. docs/decisions/0007-proof.md has the steps and what a crash leaves. The hold is that
  * of a merge: both change layers, and whatever wants the chain at rest stops both. */
 #include <string.h>
 

@@ -67,7 +67,7 @@ enum store_proof_how {
     STORE_PROOF_DIGESTS, /* its digest tables, which came with the data */
     STORE_PROOF_PRIMARY, /* the primary's disks, at the instant of the point */
 };
-/* store/proof.h, docs/decisions/0006-proof.md */
+/* store/proof.h, docs/decisions/0007-proof.md */
 enum store_quarantine {
     STORE_SOUND,
     STORE_QUARANTINED, /* holds wrong blocks: not to be failed over to */
@@ -269,6 +269,7 @@ struct store_verify_input;
 struct store_noted {
     size_t points;   /* that are quarantined now and were not */
     uint64_t blocks; /* that are known to be wrong now and were not */
+    uint64_t wanted; /* of them, that the newest point shows: the sender will be asked for them */
 };
 int store_verify_prepare(struct store *st, const struct vr_uuid *machine,
                          const struct vr_point_id *p, struct store_verify_input **ret,
