@@ -50,9 +50,11 @@ static int check_password(void *ctx, const char *user, const char *password, con
                           struct wsm_identity *ret, struct vr_err *err)
 {
     struct daemon *d = ctx;
+    if (strlen("user:") + strlen(user) >= sizeof ret->name)
+        return vr_fail(err, VR_E_AUTH, 0, "the user name is too long");
     if (wsm_pam_check("vmreplica", user, password, address, err) < 0)
         return -1;
-    snprintf(ret->name, sizeof ret->name, "user:%.120s", user);
+    snprintf(ret->name, sizeof ret->name, "user:%s", user);
     ret->role = access_of_user(d->access, user);
     return 0;
 }
@@ -62,7 +64,9 @@ static int role_of_principal(void *ctx, const char *principal, const char *local
                              struct wsm_identity *ret)
 {
     struct daemon *d = ctx;
-    snprintf(ret->name, sizeof ret->name, "principal:%.116s", principal);
+    if (strlen("principal:") + strlen(principal) >= sizeof ret->name)
+        return -1; /* two of the same beginning must not be taken for one */
+    snprintf(ret->name, sizeof ret->name, "principal:%s", principal);
     ret->role = access_of_principal(d->access, principal, local_user);
     return 0;
 }

@@ -192,6 +192,13 @@ static void set_local_user(struct wsm_gss *g, gss_name_t name)
     gss_release_buffer(&minor, &text);
 }
 
+/* Also under the two other names that it has had. */
+static bool is_krb5(gss_OID mech)
+{
+    return gss_oid_equal(mech, gss_mech_krb5) || gss_oid_equal(mech, gss_mech_krb5_old) ||
+           gss_oid_equal(mech, gss_mech_krb5_wrong);
+}
+
 /* What must hold whatever the library has accepted. */
 static int judge(struct wsm_gss *g, OM_uint32 flags, struct vr_err *err)
 {
@@ -205,7 +212,7 @@ static int judge(struct wsm_gss *g, OM_uint32 flags, struct vr_err *err)
     int rc = name_text(from, g->principal, err);
     if (!rc)
         rc = name_text(to, service, err);
-    if (!rc && !gss_oid_equal(mech, gss_mech_krb5))
+    if (!rc && !is_krb5(mech))
         rc = vr_fail(err, VR_E_AUTH, 0, "%s did not use Kerberos", g->principal);
     if (!rc && !(flags & GSS_C_MUTUAL_FLAG))
         rc = vr_fail(err, VR_E_AUTH, 0, "the client of %s does not ask for mutual authentication",

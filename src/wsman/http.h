@@ -50,13 +50,14 @@ struct wsm_http_limits {
     size_t envelope_bytes;  /* of a request body; default 512000, src:[contract.md E.3] */
     size_t anonymous_bytes; /* the same before anybody is known; default 16384 */
     unsigned connections;   /* per listener; default 128 */
-    unsigned
-        per_address;    /* connections of one address, or of one local user but root; default 32 */
-    unsigned idle_s;    /* from connecting, or the last reply, to the next header; default 75 */
-    unsigned request_s; /* from the header to the last byte of the body; default 30 */
-    unsigned reply_s;   /* for taking the reply; default 60 */
-    unsigned
-        failed_delay_ms; /* a failed login is answered that late, see throttle.h; default 1000 */
+    /* Connections of one address, or of one local user but root; default 32. */
+    unsigned per_address;
+    unsigned stranger_s; /* idle_s for those who have not logged in; default 15 */
+    unsigned idle_s;     /* from connecting, or the last reply, to the next header; default 75 */
+    unsigned request_s;  /* from the header to the last byte of the body; default 30 */
+    unsigned reply_s;    /* for taking the reply; default 60 */
+    /* A failed login is answered that late, see throttle.h; default 1000. */
+    unsigned failed_delay_ms;
 };
 
 /* wsm_http_new() - the HTTP side without listeners.

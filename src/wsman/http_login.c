@@ -15,7 +15,8 @@
 #include "base/exec.h"
 #include "base/mailbox.h"
 
-enum { RUNNING_MAX = 16 };
+/* Passwords take seconds when they are wrong: nobody may fill the queue alone. */
+enum { RUNNING_MAX = 16, RUNNING_PER_ADDRESS = 4 };
 
 struct wsm_logins {
     sd_event *ev;
@@ -23,7 +24,7 @@ struct wsm_logins {
     unsigned delay_ms;
     struct vr_mailbox *mail;
     sd_event_source *mail_io;
-    unsigned running; /* on workers, or on the way back */
+    struct wsm_login *running[RUNNING_MAX]; /* on workers, or on the way back */
     struct wsm_throttle throttle;
 };
 
@@ -68,11 +69,39 @@ static int on_delay(sd_event_source *s, uint64_t usec, void *arg)
     return 0;
 }
 
+static void leave(struct wsm_login *k)
+{
+    for (size_t i = 0; i < RUNNING_MAX; i++)
+        if (k->l->running[i] == k)
+            k->l->running[i] = NULL;
+}
+
+static bool is_running(const struct wsm_logins *l)
+{
+    for (size_t i = 0; i < RUNNING_MAX; i++)
+        if (l->running[i])
+            return true;
+    return false;
+}
+
+/* A place for one more of this address, NULL if there is none. */
+static struct wsm_login **place_for(struct wsm_logins *l, const char *address)
+{
+    struct wsm_login **place = NULL;
+    unsigned same = 0;
+    for (size_t i = 0; i < RUNNING_MAX; i++)
+        if (!l->running[i])
+            place = &l->running[i];
+        else
+            same += !strcmp(l->running[i]->address, address);
+    return same < RUNNING_PER_ADDRESS ? place : NULL;
+}
+
 static void back(void *arg)
 {
     struct wsm_login *k = arg;
     struct wsm_logins *l = k->l;
-    l->running--;
+    leave(k);
     if (k->r.end == WSM_LOGIN_BAD) {
         struct mono_ms now = vr_mono_now();
         wsm_throttle_log(&l->throttle, now, k->address, "login", k->err.msg);
@@ -116,14 +145,14 @@ static void work(void *arg)
 static struct wsm_login *begin(struct wsm_logins *l, const char *address, wsm_login_fn done,
                                void *arg)
 {
-    if (l->running >= RUNNING_MAX)
+    struct wsm_login **place = place_for(l, address);
+    if (!place)
         return NULL;
-    struct wsm_login *k = vr_new(struct wsm_login);
+    struct wsm_login *k = *place = vr_new(struct wsm_login);
     k->l = l;
     k->done = done;
     k->arg = arg;
     snprintf(k->address, sizeof k->address, "%s", address);
-    l->running++;
     return k;
 }
 
@@ -148,7 +177,7 @@ struct wsm_login *wsm_login_token(struct wsm_logins *l, const char *address,
     if (!k)
         return NULL;
     if (vr_buf_add(&k->token, token->data, token->len, NULL)) {
-        l->running--;
+        leave(k);
         login_free(k);
         return NULL;
     }
@@ -197,7 +226,7 @@ void wsm_logins_free(struct wsm_logins *l)
 {
     if (!l)
         return;
-    while (l->running) { /* workers still refer to us */
+    while (is_running(l)) { /* workers still refer to us */
         struct pollfd p = { .fd = vr_mailbox_fd(l->mail), .events = POLLIN };
         poll(&p, 1, -1);
         vr_mailbox_run(l->mail);

@@ -24,7 +24,7 @@
 #include "base/log.h"
 
 /* A connection's memory: what fits holds the header with its token in base64. */
-enum { TICK_MS = 1000, SEALED_MEMORY = 96 << 10, STRANGER_S = 5 };
+enum { TICK_MS = 1000, SEALED_MEMORY = 96 << 10 };
 
 int64_t wsm_in_s(unsigned s)
 {
@@ -109,6 +109,14 @@ static void set_address(struct wsm_peer *p, struct MHD_Connection *mc)
         inet_ntop(AF_INET6, &v6->sin6_addr, p->address, sizeof p->address);
 }
 
+/* Idle connections of strangers are how the others would be kept out. */
+int64_t wsm_idle_deadline(const struct conn *c)
+{
+    const struct wsm_peer *p = &c->peer;
+    bool known = (p->known && p->who.role != CIM_ROLE_NONE) || p->basic || p->gss;
+    return wsm_in_s(known ? c->l->h->lim.idle_s : c->l->h->lim.stranger_s);
+}
+
 /* The socket is open to every user of the host, and none may take it away from the others. */
 static void limit_local(struct conn *c)
 {
@@ -117,12 +125,8 @@ static void limit_local(struct conn *c)
         return;
     for (const struct conn *o = c->l->conns; o; o = o->next)
         same += o->peer.uid == c->peer.uid;
-    if (c->peer.who.role == CIM_ROLE_NONE)
-        c->deadline = wsm_in_s(STRANGER_S);
-    if (same <= c->l->h->lim.per_address)
-        return;
-    shutdown(c->fd, SHUT_RDWR);
-    c->deadline = wsm_in_s(1);
+    if (same > c->l->h->lim.per_address)
+        shutdown(c->fd, SHUT_RDWR);
 }
 
 static void conn_open(struct listener *l, struct MHD_Connection *mc, void **ctx)
@@ -133,7 +137,6 @@ static void conn_open(struct listener *l, struct MHD_Connection *mc, void **ctx)
     const union MHD_ConnectionInfo *i =
         MHD_get_connection_info(mc, MHD_CONNECTION_INFO_CONNECTION_FD);
     c->fd = i ? i->connect_fd : -1;
-    c->deadline = wsm_in_s(l->h->lim.idle_s);
     if (l->kind == LISTENER_LOCAL) {
         wsm_peer_local(&c->peer, c->fd, &l->h->auth);
         limit_local(c);
@@ -143,6 +146,7 @@ static void conn_open(struct listener *l, struct MHD_Connection *mc, void **ctx)
         if (i && l->h->auth.role_of_thumbprint)
             wsm_tls_ask_certificate(i->tls_session);
     }
+    c->deadline = wsm_idle_deadline(c);
     c->next = l->conns;
     c->prev = &l->conns;
     if (c->next)
@@ -289,7 +293,15 @@ int wsm_http_listen_sealed(struct wsm_http *h, const char *address, uint16_t por
 
 static void set_limits(struct wsm_http_limits *to, const struct wsm_http_limits *from)
 {
-    static const struct wsm_http_limits std = { 512000, 16384, 128, 32, 75, 30, 60, 1000 };
+    static const struct wsm_http_limits std = { .envelope_bytes = 512000,
+                                                .anonymous_bytes = 16384,
+                                                .connections = 128,
+                                                .per_address = 32,
+                                                .stranger_s = 15,
+                                                .idle_s = 75,
+                                                .request_s = 30,
+                                                .reply_s = 60,
+                                                .failed_delay_ms = 1000 };
     *to = from ? *from : std;
 #define DEFAULT(m) \
     if (!to->m)    \
@@ -298,6 +310,7 @@ static void set_limits(struct wsm_http_limits *to, const struct wsm_http_limits 
     DEFAULT(anonymous_bytes);
     DEFAULT(connections);
     DEFAULT(per_address);
+    DEFAULT(stranger_s);
     DEFAULT(idle_s);
     DEFAULT(request_s);
     DEFAULT(reply_s);

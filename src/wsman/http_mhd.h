@@ -76,6 +76,8 @@ struct wsm_http {
 
 /* wsm_in_s() - monotonic ms in @s seconds. */
 int64_t wsm_in_s(unsigned s);
+/* wsm_idle_deadline() - until when a connection may wait for its next request. */
+int64_t wsm_idle_deadline(const struct conn *c);
 /* wsm_listener_run() - let the library do what is to be done now. */
 void wsm_listener_run(struct listener *l);
 /* wsm_on_request() - called by the library for each piece of a request. wsm_on_completed() - when

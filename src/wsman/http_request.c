@@ -514,7 +514,7 @@ void wsm_on_completed(void *arg, struct MHD_Connection *mc, void **con_cls,
         if (rq->next)
             rq->next->prev = rq->prev;
     }
-    rq->c->deadline = wsm_in_s(rq->c->l->h->lim.idle_s);
+    rq->c->deadline = wsm_idle_deadline(rq->c);
     wsm_wait_end(rq);
     vr_buf_done(&rq->body);
     free(rq->token);

@@ -31,7 +31,6 @@
 #include "wsman/client.h"
 #include "wsman/fake.h"
 #include "wsman/http.h"
-#include "wsman/throttle.h"
 #include "wsman/tls.h"
 #include "wsman/wsm.h"
 
@@ -174,7 +173,7 @@ static void serve(int report)
                                    .check_password = by_password,
                                    .exec = x };
     const struct wsm_http_limits lim = {
-        .request_s = 1, .idle_s = 60, .per_address = 6, .failed_delay_ms = 100
+        .request_s = 1, .idle_s = 60, .stranger_s = 3, .per_address = 6, .failed_delay_ms = 100
     };
     const struct wsm_tls_listen l = { .address = "127.0.0.1",
                                       .cert_pem = pem[0],
@@ -569,6 +568,20 @@ static void test_slow_senders_are_dropped(void **s)
     assert_int_equal(wsmc_identify(c, &id, NULL), 0);
 }
 
+static void test_strangers_do_not_stay(void **s)
+{
+    struct sockaddr_in sa = { .sin_family = AF_INET,
+                              .sin_port = htons(port),
+                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    vr_autoclose int net = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), root = raw_local();
+    assert_int_equal(connect(net, (struct sockaddr *)&sa, sizeof sa), 0);
+    int64_t begin = vr_mono_now().ms;
+    assert_true(is_dropped(net, false));
+    assert_true(vr_mono_now().ms - begin < 40000); /* long before idle_s */
+    struct pollfd p = { .fd = root, .events = POLLIN };
+    assert_int_equal(poll(&p, 1, 0), 0); /* who is known stays */
+}
+
 static void test_connections_of_one_address_are_limited(void **s)
 {
     int fd[7];
@@ -623,35 +636,6 @@ static void test_a_local_user_cannot_take_all_connections(void **s)
     int st;
     assert_int_equal(waitpid(p, &st, 0), p);
     assert_true(WIFEXITED(st) && WEXITSTATUS(st) == 0);
-}
-
-static void test_those_who_guess_wait_longer_and_fill_no_log(void **s)
-{
-    struct wsm_throttle t = { 0 };
-    static const unsigned delays[] = { 100, 200, 400, 800, 1600, 1600 };
-    struct mono_ms now = { 5000 };
-    for (size_t i = 0; i < VR_ARRAY_LEN(delays); i++, now.ms += 10)
-        assert_int_equal(wsm_throttle_delay(&t, now, "192.0.2.1", 100), delays[i]);
-    assert_int_equal(wsm_throttle_delay(&t, now, "192.0.2.2", 100), 100); /* another address */
-    now.ms += WSM_THROTTLE_FORGET_MS - 100;
-    assert_int_equal(wsm_throttle_delay(&t, now, "192.0.2.1", 100), 1600);
-    now.ms += WSM_THROTTLE_FORGET_MS + 1;
-    assert_int_equal(wsm_throttle_delay(&t, now, "192.0.2.1", 100), 100);
-    vr_log_level(VR_LOG_ERROR);
-    assert_true(wsm_throttle_log(&t, now, "192.0.2.1", "login", "x"));
-    assert_false(wsm_throttle_log(&t, now, "192.0.2.1", "login", "x"));
-    assert_true(wsm_throttle_log(&t, now, "192.0.2.3", "login", "x"));
-    now.ms += 999;
-    assert_false(wsm_throttle_log(&t, now, "192.0.2.1", "login", "x"));
-    now.ms += 1;
-    assert_true(wsm_throttle_log(&t, now, "192.0.2.1", "login", "x"));
-    for (int i = 0; i < 1000; i++) { /* many addresses push the quiet ones out, nothing else */
-        char a[32];
-        snprintf(a, sizeof a, "198.51.100.%d", i);
-        now.ms++;
-        assert_true(wsm_throttle_log(&t, now, a, "login", "x"));
-    }
-    vr_log_level(VR_LOG_INFO);
 }
 
 static void test_bad_certificate_is_an_error_and_the_port_stays_free(void **s)
@@ -725,9 +709,9 @@ int main(void)
         cmocka_unit_test(test_curl_sees_plain_http),
         cmocka_unit_test(test_curl_over_tls),
         cmocka_unit_test(test_slow_senders_are_dropped),
+        cmocka_unit_test(test_strangers_do_not_stay),
         cmocka_unit_test(test_connections_of_one_address_are_limited),
         cmocka_unit_test(test_a_local_user_cannot_take_all_connections),
-        cmocka_unit_test(test_those_who_guess_wait_longer_and_fill_no_log),
         cmocka_unit_test(test_bad_certificate_is_an_error_and_the_port_stays_free),
         cmocka_unit_test(test_pam_refuses_a_wrong_password),
     };
