@@ -5,6 +5,8 @@
  * random vrbench copy SOCKET IMAGE TABLE MODE [CONTEXT] transfer an NBD export into a layer; MODE
  * fresh, dirty
  *
+ * VRBENCH_GIB is the size of the disk that is transferred, if it is not 2.
+ *
  * Sender and receiver are two processes, paired and joined by TLS as two daemons are. Prints one
  * line of numbers: seconds, bytes on the wire, payload bytes, CPU seconds of both sides (and of the
  * receiver's qemu-nbd), peak resident KiB of sender and receiver. */
@@ -24,7 +26,7 @@
 #include "transport/xport.h"
 
 enum { CHUNK = 1 << 20 };
-static const uint64_t disk_size = (uint64_t)2 << 30;
+static uint64_t disk_size = (uint64_t)2 << 30;
 
 static void die(const char *what, const struct vr_err *e)
 {
@@ -286,6 +288,9 @@ static int copy(char **argv, const char *context)
 
 int main(int argc, char **argv)
 {
+    const char *gib = getenv("VRBENCH_GIB");
+    if (gib)
+        disk_size = (uint64_t)strtoull(gib, NULL, 10) << 30;
     if (argc == 3 && strcmp(argv[1], "image") == 0)
         return make_image(argv[2]);
     if ((argc == 6 || argc == 7) && strcmp(argv[1], "copy") == 0)
