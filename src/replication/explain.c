@@ -154,7 +154,11 @@ static void put_value(struct out *o, const struct rel_facts *f, char which)
 {
     const struct rel *r = f->r;
     uint64_t age = 0;
+    char when[32];
     switch (which) {
+    case 'R':
+        put(o, "%s", vr_wall_iso(r->start_at, when));
+        break;
     case 'M':
         put(o, "%s", r->name[0] ? r->name : "MACHINE");
         break;

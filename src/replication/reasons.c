@@ -119,13 +119,30 @@ WHY(behind)
 
 WHY(failing)
 {
-    return is_primary(f) && !in(f, 8) && f->r->last_err.kind != VR_OK &&
+    bool tries = in(f, 2) || in(f, 3) || in(f, 10);
+    return is_primary(f) && tries && f->r->last_err.kind != VR_OK &&
            f->r->failures < FAILURES_TO_TELL;
 }
 
 WHY(peer_away)
 {
     return f->r->peer[0] && f->peer_away;
+}
+
+WHY(resync_scheduled)
+{
+    return is_primary(f) && (in(f, 9) || in(f, 11)) && f->r->start_at.us;
+}
+
+WHY(resync_held)
+{
+    return is_primary(f) && in(f, 9) && !f->r->start_at.us &&
+           (f->r->resync_held || !f->r->set.auto_resync);
+}
+
+WHY(start_scheduled)
+{
+    return is_primary(f) && in(f, 1) && f->r->start_at.us;
 }
 
 WHY(queued)
