@@ -83,6 +83,7 @@ struct daemon {
     size_t n_machines;
     struct vr_uuidmap machine_by_uuid; /* the same */
     bool machines_wanted, machines_busy;
+    bool machines_known; /* the hypervisor answered when it was last asked */
     struct host_peer *peers;
     size_t n_peers;
     uint16_t peer_port; /* where peers are awaited, or would be when `listening` is false */

@@ -46,6 +46,7 @@ static void list_done(struct task *t)
     struct list_task *l = (struct list_task *)t;
     struct daemon *d = t->d;
     d->machines_busy = false;
+    d->machines_known = t->err.kind == VR_OK;
     if (t->err.kind == VR_OK) {
         note_changes(d, l->m, l->n);
         hv_machines_free(d->machines, d->n_machines);
@@ -334,6 +335,11 @@ static bool h_transfer(void *ctx, const struct vr_uuid *machine, struct host_tra
     return true;
 }
 
+static bool h_hypervisor_answers(void *ctx)
+{
+    return ((struct daemon *)ctx)->machines_known;
+}
+
 static bool h_queued(void *ctx, const struct vr_uuid *machine)
 {
     return slots_waits(((struct daemon *)ctx)->slots, machine);
@@ -560,6 +566,7 @@ void host_init(struct daemon *d)
                              .queued = h_queued,
                              .peer_story = h_peer_story,
                              .ask_peer = h_ask_peer,
+                             .hypervisor_answers = h_hypervisor_answers,
                              .pair_code = h_pair_code,
                              .pair = h_pair,
                              .unpair = h_unpair,

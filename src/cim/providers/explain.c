@@ -81,7 +81,6 @@ static const char *or_null(const char *list)
 static void gather(const struct host_providers *p, const struct vm *vm, struct lists *l,
                    struct rel_facts *f)
 {
-    const struct hv_machine *any = NULL;
     struct host_transfer t;
 
     *l = (struct lists){ .added = "" };
@@ -90,7 +89,7 @@ static void gather(const struct host_providers *p, const struct vm *vm, struct l
         gather_disks(vm, l);
     gather_peer(p, f);
     gather_tests(p, vm, l);
-    f->machine_gone = !vm->hv && p->h->machines(p->h->ctx, &any) > 0;
+    f->machine_gone = !vm->hv && p->h->hypervisor_answers && p->h->hypervisor_answers(p->h->ctx);
     f->running = vm->hv && vm->hv->power != HV_POWER_OFF;
     f->new_disks = or_null(l->added);
     f->gone_disks = or_null(l->gone);

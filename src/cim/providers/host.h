@@ -83,6 +83,8 @@ struct host {
     /* The transfer in progress of a machine; false when there is none. */
     bool (*transfer)(void *ctx, const struct vr_uuid *machine, struct host_transfer *ret);
 
+    /* Did the hypervisor answer when it was last asked for its machines? May be NULL. */
+    bool (*hypervisor_answers)(void *ctx);
     /* Does the machine's next transfer wait until others are over? May be NULL. */
     bool (*queued)(void *ctx, const struct vr_uuid *machine);
     /* Bytes that a primary wrote since the last acknowledged point, as far as its change map knows;
