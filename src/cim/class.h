@@ -13,6 +13,7 @@
 
 #define CIM_NS_VIRT "root/virtualization/v2"
 #define CIM_NS_OURS "root/vmreplica/v1"
+#define CIM_NS_HOST "root/cimv2" /* a few classes of the host itself */
 
 /* The order is relied on by cim_type_is_*(). */
 enum cim_type {

@@ -34,7 +34,7 @@ static char *canonical_ns(const char *ns, size_t n)
     for (char *p = c; *p; p++)
         if (*p == '\\')
             *p = '/';
-    static const char *const known[] = { CIM_NS_VIRT, CIM_NS_OURS };
+    static const char *const known[] = { CIM_NS_VIRT, CIM_NS_OURS, CIM_NS_HOST };
     for (size_t i = 0; i < VR_ARRAY_LEN(known); i++)
         if (cim_ns_equal(c, known[i]))
             vr_set_str(&c, known[i]);

@@ -234,6 +234,7 @@ enum cim_status refs_vm(void *ctx, const struct cim_path *object, struct cim_sin
     G(authorization) \
     G(network) \
     G(retention) \
+    G(cimv2) \
     G(rest)
 /* clang-format on */
 #define G(name) void prov_register_##name(struct cim_server *s, struct host_providers *p);

@@ -5,6 +5,9 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/sysinfo.h>
+#include <sys/utsname.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "cim/cimxml.h"
@@ -531,6 +534,30 @@ static void own_interval_is_written(void **st)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, world_new, world_free)
 
+/* What clients ask of any host before they come to machines, against the kernel's own words. */
+static void the_host_itself(void **st)
+{
+    struct world *w = *st;
+    struct utsname u;
+    struct sysinfo si;
+
+    assert_int_equal(uname(&u), 0);
+    assert_int_equal(sysinfo(&si), 0);
+    assert_string_equal(txt(w, "root/cimv2:Win32_ComputerSystem=\"hosta\"", "DNSHostName"),
+                        "hosta");
+    uint64_t memory = num(w, "root/cimv2:Win32_ComputerSystem=\"hosta\"", "TotalPhysicalMemory");
+    assert_true(memory / si.mem_unit == si.totalram);
+    assert_int_equal(
+        num(w, "root/cimv2:Win32_ComputerSystem=\"hosta\"", "NumberOfLogicalProcessors"),
+        sysconf(_SC_NPROCESSORS_ONLN));
+    assert_string_equal(txt(w, "root/cimv2:Win32_OperatingSystem=@", "Version"), u.release);
+    assert_int_equal(num(w, "root/cimv2:Win32_OperatingSystem=@", "OSType"), 36);
+    assert_true(num(w, "root/cimv2:Win32_OperatingSystem=@", "TotalVisibleMemorySize") * 1024 ==
+                memory);
+    assert_true(num(w, "root/cimv2:Win32_Processor=\"CPU0\"", "NumberOfCores") > 0);
+    assert_string_not_equal(txt(w, "root/cimv2:Win32_ComputerSystemProduct=@", "Name"), "(null)");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -553,6 +580,7 @@ int main(void)
         T(own_status),
         T(own_status_of_a_replica),
         T(own_interval_is_written),
+        T(the_host_itself),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
