@@ -42,6 +42,7 @@ enum job_state {
     JT(SEND_DELTA, 105, "Sending delta", false)                             \
     JT(RESYNC, 107, "Resynchronizing replication", true)                    \
     JT(TEST_CONNECTION, 115, "Testing replication connection", false)       \
+    JT(SEND_IR, 116, "Sending initial replica", true)                       \
     JT(START_SEEDED, 117, "Starting seeded initial replication", true)      \
     JT(RESET_STATS, 119, "Resetting replication statistics", false)         \
     JT(PAIR, 1000, "Pairing with a host", false)                            \

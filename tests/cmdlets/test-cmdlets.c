@@ -14,6 +14,7 @@
 #define SVC_PATH "Msvm_ReplicationService=@"
 #define VSMS_PATH "Msvm_VirtualSystemManagementService=@"
 #define JOB ARG_JOB
+#define SENDING ARG_SENDING
 #define POINT ARG_POINT
 #define ENTRY ENTRY_OF
 
@@ -101,8 +102,8 @@ static uint32_t make_call(struct world *w, const struct step *s)
 
     for (size_t i = 0; i < VR_ARRAY_LEN(s->args) && s->args[i].name; i++)
         args[i] = (struct arg){ s->args[i].name, arg_text(w, s->args[i].text) };
-    if (!strcmp(s->target, JOB))
-        job = arg_text(w, JOB);
+    if (*s->target == '(')
+        job = arg_text(w, s->target);
     uint32_t code = call(w, job ? job : s->target, s->what, args);
     for (size_t i = 0; args[i].name; i++)
         free((char *)args[i].text);

@@ -239,20 +239,20 @@ static enum cim_status enum_affected(void *ctx, const struct cim_caller *who, st
                                      struct vr_err *err)
 {
     const struct host_providers *p = ctx;
-    const struct job *j;
+    struct job j;
     char guid[VR_UUID_STR];
 
-    for (size_t i = 0; (j = engine_job_at(p->h->engine, i)) != NULL; i++) {
-        struct cim_path *of = vr_uuid_is_zero(&j->machine)
+    for (size_t i = 0; job_next(p, &i, &j);) {
+        struct cim_path *of = vr_uuid_is_zero(&j.machine)
                                   ? path_system(p->h->name)
-                                  : path_system(vr_uuid_fmt_upper(&j->machine, guid));
+                                  : path_system(vr_uuid_fmt_upper(&j.machine, guid));
         if (!PAIR(sink, MSVM_AFFECTEDJOBELEMENT, AFFECTEDELEMENT, of, AFFECTINGELEMENT,
-                  path_job(&j->id)))
+                  path_job(&j.id)))
             break;
-        const struct host_test *t = vm_test_of_job(p, &j->id);
+        const struct host_test *t = vm_test_of_job(p, &j.id);
         if (t && !PAIR(sink, MSVM_AFFECTEDJOBELEMENT, AFFECTEDELEMENT,
                        path_system(vr_uuid_fmt_upper(&t->uuid, guid)), AFFECTINGELEMENT,
-                       path_job(&j->id)))
+                       path_job(&j.id)))
             break;
     }
     return CIM_S_OK;
@@ -262,15 +262,14 @@ static enum cim_status enum_owning(void *ctx, const struct cim_caller *who, stru
                                    struct vr_err *err)
 {
     const struct host_providers *p = ctx;
-    const struct job *j;
+    struct job j;
     char guid[VR_UUID_STR];
 
-    for (size_t i = 0; (j = engine_job_at(p->h->engine, i)) != NULL; i++) {
-        struct cim_path *owner = j->type == JOB_POWER
-                                     ? path_system(vr_uuid_fmt_upper(&j->machine, guid))
+    for (size_t i = 0; job_next(p, &i, &j);) {
+        struct cim_path *owner = j.type == JOB_POWER
+                                     ? path_system(vr_uuid_fmt_upper(&j.machine, guid))
                                      : path_service(p, REPL);
-        if (!PAIR(sink, MSVM_OWNINGJOBELEMENT, OWNINGELEMENT, owner, OWNEDELEMENT,
-                  path_job(&j->id)))
+        if (!PAIR(sink, MSVM_OWNINGJOBELEMENT, OWNINGELEMENT, owner, OWNEDELEMENT, path_job(&j.id)))
             break;
     }
     return CIM_S_OK;

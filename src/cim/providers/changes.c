@@ -22,8 +22,12 @@ void host_providers_changed(struct host_providers *p, const struct vr_uuid *mach
 
     if (machine)
         relationship_changed(p, machine);
-    if (job)
-        cim_changed(p->server, CIM_C_MSVM_CONCRETEJOB, vr_uuid_fmt_upper(&job->id, id));
+    if (!job)
+        return;
+    struct vr_uuid child = job_child_id(&job->id);
+    cim_changed(p->server, CIM_C_MSVM_CONCRETEJOB, vr_uuid_fmt_upper(&job->id, id));
+    if (job->type == JOB_START_IR || job->type == JOB_START_SEEDED)
+        cim_changed(p->server, CIM_C_MSVM_CONCRETEJOB, vr_uuid_fmt_upper(&child, id));
 }
 
 void host_providers_machines_changed(struct host_providers *p)

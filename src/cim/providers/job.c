@@ -9,6 +9,43 @@
 
 #define P(n) CIM_P_MSVM_CONCRETEJOB_##n
 
+/* ---- jobs of jobs ---- */
+struct vr_uuid job_child_id(const struct vr_uuid *job)
+{
+    struct vr_uuid id = *job;
+
+    id.b[0] ^= JOB_SEND_IR; /* and back again */
+    return id;
+}
+
+/* The job that sends what @j has started. */
+static bool child_of(const struct job *j, struct job *ret)
+{
+    if ((j->type != JOB_START_IR && j->type != JOB_START_SEEDED) || j->state == JOB_NEW ||
+        !j->started.us)
+        return false;
+    *ret = *j;
+    ret->id = job_child_id(&j->id);
+    ret->type = JOB_SEND_IR;
+    return true;
+}
+
+bool job_next(const struct host_providers *p, size_t *i, struct job *ret)
+{
+    const struct job *j;
+
+    for (; (j = engine_job_at(p->h->engine, *i / 2)) != NULL; ++*i) {
+        bool is_child = *i % 2;
+        if (is_child && !child_of(j, ret))
+            continue;
+        if (!is_child)
+            *ret = *j;
+        ++*i;
+        return true;
+    }
+    return false;
+}
+
 /* ---- instances ---- */
 uint16_t job_percent(const struct host_providers *p, const struct job *j)
 {
@@ -17,6 +54,7 @@ uint16_t job_percent(const struct host_providers *p, const struct job *j)
     switch (j->type) {
     case JOB_START_IR:
     case JOB_START_SEEDED:
+    case JOB_SEND_IR:
     case JOB_RESYNC:
     case JOB_PREPARE:
     case JOB_SEND_DELTA:
@@ -128,45 +166,49 @@ static enum cim_status enumerate(void *ctx, const struct cim_caller *who, struct
                                  struct vr_err *err)
 {
     const struct host_providers *p = ctx;
-    const struct job *j;
+    struct job j;
 
-    for (size_t i = 0; (j = engine_job_at(p->h->engine, i)) != NULL; i++)
-        if (!cim_emit(sink, job_inst(p, j)))
+    for (size_t i = 0; job_next(p, &i, &j);)
+        if (!cim_emit(sink, job_inst(p, &j)))
             break;
     return CIM_S_OK;
 }
 
-static const struct job *find(const struct host_providers *p, const char *id)
+static bool find(const struct host_providers *p, const char *id, struct job *ret)
 {
     struct vr_uuid uuid;
 
     if (!id || vr_uuid_parse(id, &uuid, NULL) < 0)
-        return NULL;
-    return engine_job(p->h->engine, &uuid);
+        return false;
+    const struct job *j = engine_job(p->h->engine, &uuid);
+    if (j) {
+        *ret = *j;
+        return true;
+    }
+    uuid = job_child_id(&uuid);
+    j = engine_job(p->h->engine, &uuid);
+    return j && child_of(j, ret);
 }
 
 static enum cim_status get(void *ctx, const struct cim_caller *who, const struct cim_path *path,
                            struct cim_inst **ret, struct vr_err *err)
 {
     const struct host_providers *p = ctx;
-    const struct job *j = find(p, cim_path_key(path, "InstanceID"));
+    struct job j;
 
-    if (!j) {
+    if (!find(p, cim_path_key(path, "InstanceID"), &j)) {
         vr_fail(err, VR_E_NOTFOUND, 0, "there is no such job; jobs are kept for five minutes");
         return CIM_S_NOT_FOUND;
     }
-    *ret = job_inst(p, j);
+    *ret = job_inst(p, &j);
     return CIM_S_OK;
 }
 
 /* ---- methods ---- */
 static int target(struct call *c, struct job *ret, struct vr_err *err)
 {
-    const struct job *j = find(c->p, cim_inst_str(c->target, P(INSTANCEID)));
-
-    if (!j)
+    if (!find(c->p, cim_inst_str(c->target, P(INSTANCEID)), ret))
         return vr_fail(err, VR_E_INVAL, 0, "there is no such job");
-    *ret = *j;
     return 0;
 }
 
@@ -181,7 +223,8 @@ static int cancel(struct call *c, struct vr_err *err)
                        job_over(&j) ? ": it is over" : "");
     if (j.type == JOB_VERIFY)
         return c->p->h->cancel(c->p->h->ctx, &j.id, err);
-    return engine_job_cancel(c->p->h->engine, &j.id, err);
+    struct vr_uuid id = j.type == JOB_SEND_IR ? job_child_id(&j.id) : j.id;
+    return engine_job_cancel(c->p->h->engine, &id, err);
 }
 
 static int request_state(struct call *c, struct vr_err *err)

@@ -197,6 +197,11 @@ int settings_connection(const struct host *h, uint64_t auth_type, const char *th
 /* error_inst() - Msvm_Error for an error or a health reason. */
 struct cim_inst *error_inst(enum vr_kind kind, const char *msg, bool is_warning,
                             const char *source);
+/* job_next() - the next job as clients see it; *i starts at 0. Besides the engine's there is, for
+ * an initial copy that has begun, the one that sends it: clients show its progress.
+ * job_child_id() - identifier of that one. src:[contract.md B.2 StartReplication] */
+bool job_next(const struct host_providers *p, size_t *i, struct job *ret);
+struct vr_uuid job_child_id(const struct vr_uuid *job);
 /* job_inst() - a job. point_inst() - a recovery point, @parent the one before or NULL. */
 struct cim_inst *job_inst(const struct host_providers *p, const struct job *j);
 struct cim_inst *point_inst(const struct host_providers *p, const struct vm *vm,

@@ -89,12 +89,12 @@ INFO(set_snapshots)
 
 INFO(set_tasks)
 {
-    const struct job *j;
+    struct job j;
 
     cim_value_empty(cim_inst_value(in, P(ASYNCHRONOUSTASKS)));
-    for (size_t i = 0; (j = engine_job_at(p->h->engine, i)) != NULL; i++)
-        if (vr_uuid_eq(&j->machine, &vm->uuid) && !job_over(j))
-            cim_inst_add_inst(in, P(ASYNCHRONOUSTASKS), job_inst(p, j));
+    for (size_t i = 0; job_next(p, &i, &j);)
+        if (vr_uuid_eq(&j.machine, &vm->uuid) && !job_over(&j))
+            cim_inst_add_inst(in, P(ASYNCHRONOUSTASKS), job_inst(p, &j));
 }
 
 INFO(set_health_state)

@@ -80,6 +80,21 @@ static char *embedded(struct world *w, const char *text)
     return xml;
 }
 
+static char *sending_job(struct world *w)
+{
+    struct cim_list l = walk(w, VM(WEB), "Msvm_AffectedJobElement", "Msvm_ConcreteJob");
+    char *text = NULL;
+
+    for (size_t i = 0; i < l.n && !text; i++)
+        if (cim_inst_uint(l.v[i], CIM_P_MSVM_CONCRETEJOB_JOBTYPE, 0) == JOB_SEND_IR) {
+            vr_auto(cim_path_free) struct cim_path *p = cim_inst_path(l.v[i]);
+            text = cim_path_fmt(p, NULL);
+        }
+    cim_list_done(&l);
+    assert_non_null(text);
+    return text;
+}
+
 char *arg_text(struct world *w, const char *text)
 {
     if (*text == '+')
@@ -89,6 +104,8 @@ char *arg_text(struct world *w, const char *text)
         char at[CIM_DATETIME_STR];
         return vr_strdup(cim_datetime_fmt(&dt, at));
     }
+    if (!strcmp(text, ARG_SENDING))
+        return sending_job(w);
     if (!strcmp(text, ARG_JOB)) {
         vr_auto(cim_inst_free) struct cim_inst *in = last_job(w);
         vr_auto(cim_path_free) struct cim_path *p = cim_inst_path(in);

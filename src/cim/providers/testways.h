@@ -15,9 +15,11 @@ void with_tests(struct world *w);
 /* arg_text() - what an argument stands for; the caller frees. "+path|Prop=Value|...": the embedded
  * instance that is read there with these changes, as a client makes it; "+Class|Prop=Value|...": a
  * new one; "(point)": path of the oldest recovery point of web; "(job)": path of the last call's
- * job; "(later)": an instant in an hour; anything else: itself. */
+ * job; "(sending)": path of the job of web that sends an initial copy; "(later)": an instant in an
+ * hour; anything else: itself. */
 #define ARG_POINT "(point)"
 #define ARG_JOB "(job)"
+#define ARG_SENDING "(sending)"
 #define ARG_LATER "(later)"
 char *arg_text(struct world *w, const char *text);
 
