@@ -3,6 +3,7 @@
  * can be taken for an option. Any thread. */
 #include "store/img.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -81,14 +82,26 @@ char *img_opts(const struct img_ref *ref, const char *prefix)
                      ref->format, prefix, block ? "host_device" : "file", prefix, prefix, path);
 }
 
+/* Can the file be written past the page cache? */
+static bool is_direct(const char *path)
+{
+    vr_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC | O_DIRECT);
+    return fd >= 0;
+}
+
 int img_commit(const struct img *im, const char *upper, const struct img_ref *lower,
                struct vr_err *err)
 {
     struct img_ref up = { upper, "qcow2" };
     vr_autofree char *u = img_opts(&up, ""), *l = img_opts(lower, "backing.");
     vr_autofree char *opts = vr_printf("%s,%s", u, l);
-    /* -d: do not empty the upper layer afterwards, it is still the truth until its row is gone. */
-    const char *argv[] = { "qemu-img", "commit", "-q", "-d", "--image-opts", opts, NULL };
+    /* -d: do not empty the upper layer afterwards, it is still the truth until its row is gone.
+     * -t none: gigabytes in the page cache would have to reach the disk before this can be stopped,
+     * and a failover waits for that. */
+    const char *cache = is_direct(lower->path) && is_direct(upper) ? "none" : "writeback";
+    const char *argv[] = {
+        "qemu-img", "commit", "-q", "-d", "-t", cache, "--image-opts", opts, NULL
+    };
     return run(im, argv, upper, err);
 }
 

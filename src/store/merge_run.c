@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The long part of a merge: copying a layer down. Any worker; the database is not touched. May be
  * cut anywhere: nothing that a point shows depends on the lower layer's own content. */
+#include <fcntl.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -48,26 +49,43 @@ static int merge_tables(struct store_merge *m, struct vr_err *err)
     return 0;
 }
 
+/* From here on files are changed. Whoever cancels sets its flag first and looks at ours then; we do
+ * it the other way round. */
+static int begin(struct store_merge *m, struct vr_err *err)
+{
+    atomic_store(&m->hold->running, true);
+    if (!atomic_load(&m->hold->cancel))
+        return 0;
+    return vr_fail(err, VR_E_CANCELLED, 0, "the merge was called off");
+}
+
+/* Making the copy durable may take long, changes nothing and keeps nobody waiting. What readers had
+ * in the page cache before it was written past that is let go. */
+static int sync_copy(struct store_merge *m, struct vr_err *err)
+{
+    atomic_store(&m->hold->running, false);
+    if (m->fs->sync_file(m->fs, m->lower.path, err) < 0)
+        return -1;
+    vr_autoclose int fd = open(m->lower.path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0)
+        (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    return 0;
+}
+
 static int run(struct store_merge *m, struct vr_err *err)
 {
     struct img im = { .fs = m->fs, .lock_fd = m->lock_fd, .cancel = &m->hold->cancel };
     struct img_ref lower = { m->lower.path, m->lower.format };
-    if (remove_bitmaps(&im, &m->lower, err) < 0 ||
-        img_commit(&im, m->upper.path, &lower, err) < 0 ||
-        m->fs->sync_file(m->fs, m->lower.path, err) < 0)
+    if (begin(m, err) < 0 || remove_bitmaps(&im, &m->lower, err) < 0 ||
+        img_commit(&im, m->upper.path, &lower, err) < 0 || sync_copy(m, err) < 0 ||
+        begin(m, err) < 0)
         return -1;
     return merge_tables(m, err);
 }
 
 int store_merge_run(struct store_merge *m, struct vr_err *err)
 {
-    /* Whoever cancels sets its flag first and looks at ours then; we do it the other way round. */
-    atomic_store(&m->hold->running, true);
-    int rc = -1;
-    if (atomic_load(&m->hold->cancel))
-        vr_fail(err, VR_E_CANCELLED, 0, "the merge was called off");
-    else
-        rc = run(m, err);
+    int rc = run(m, err);
     m->done = rc == 0;
     atomic_store(&m->hold->running, false);
     if (rc < 0) {
