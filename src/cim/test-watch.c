@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 #include <cmocka.h>
 
 #include "base/alloc.h"
@@ -25,6 +26,7 @@ static struct {
 static size_t n_jobs;
 static bool broken;
 static int looks;
+static long slow_ns; /* each job takes that long to read */
 
 static struct cim_inst *make(size_t i)
 {
@@ -40,10 +42,14 @@ static struct cim_inst *make(size_t i)
 static enum cim_status enumerate(void *ctx, const struct cim_caller *who, struct cim_sink *sink,
                                  struct vr_err *err)
 {
-    looks++;
-    for (size_t i = 0; i < n_jobs; i++)
-        if (!cim_emit(sink, make(i)))
+    looks += !cim_sink_at(sink);
+    for (size_t i = cim_sink_at(sink); i < n_jobs; i++) {
+        const struct timespec t = { 0, slow_ns };
+        if (slow_ns)
+            nanosleep(&t, NULL);
+        if (!cim_emit(sink, make(i)) || cim_sink_pause(sink, i + 1))
             break;
+    }
     if (!broken)
         return CIM_S_OK;
     vr_fail(err, VR_E_IO, 0, "broken");
@@ -91,6 +97,7 @@ static int setup(void **st)
     jobs[0].percent = jobs[0].elapsed = 0;
     n_jobs = 1;
     broken = false;
+    slow_ns = 0;
     *st = f;
     return 0;
 }
@@ -338,6 +345,41 @@ static void test_classes_without_events(void **st)
     assert_int_equal(cim_watch_new(f->s, &none, q, on_event, f, &w, &e), CIM_S_DENIED);
 }
 
+/* A look in slices. What is told between them is told once, and nothing is taken back. */
+static void test_a_long_look(void **st)
+{
+    struct fixture *f = *st;
+    struct cim_watch *w = watch(f, "SELECT * FROM __InstanceOperationEvent WHERE " ISA_JOB);
+    static const char *const ids[] = { "b", "c", "d", "e" };
+    struct mono_ms now = vr_mono_now();
+
+    for (size_t i = 1; i < VR_ARRAY_LEN(ids); i++) {
+        jobs[i] = jobs[0];
+        jobs[i].id = ids[i];
+    }
+    n_jobs = VR_ARRAY_LEN(ids);
+    slow_ns = 6000000; /* longer than a slice */
+    cim_changed_all(f->s, CIM_C_MSVM_CONCRETEJOB);
+    cim_watch_tick(f->s, now); /* has read b */
+    heard(f, "");
+    jobs[0].percent = 7;
+    cim_changed(f->s, CIM_C_MSVM_CONCRETEJOB, "b");
+    heard(f, "~b7<0");
+    for (int i = 0; i < 20 && !*f->log; i++)
+        cim_watch_tick(f->s, now);
+    heard(f, "+c0+d0+e0");
+    /* Somebody changes all the time: it comes to an end all the same. */
+    n_jobs = 3;
+    cim_changed_all(f->s, CIM_C_MSVM_CONCRETEJOB);
+    for (int i = 0; i < 40 && !strchr(f->log, '-'); i++) {
+        cim_watch_tick(f->s, now);
+        jobs[0].percent++;
+        cim_changed(f->s, CIM_C_MSVM_CONCRETEJOB, "b");
+    }
+    assert_non_null(strstr(f->log, "-e0"));
+    cim_watch_free(w);
+}
+
 /* A second watch begins with what is there now; the first misses nothing by it. */
 static void test_a_second_watch(void **st)
 {
@@ -373,6 +415,7 @@ int main(void)
                                         T(test_filters),
                                         T(test_bad_queries),
                                         T(test_classes_without_events),
+                                        T(test_a_long_look),
                                         T(test_a_second_watch) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

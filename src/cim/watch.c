@@ -11,9 +11,10 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "cim/scan.h"
 #include "cim/server_int.h"
 
-enum { EVERY_DEFAULT_MS = 5000, EVERY_MIN_MS = 1000, SHARE = 100 };
+enum { EVERY_DEFAULT_MS = 5000, EVERY_MIN_MS = 1000, SHARE = 100, SLICE_MS = 5, TRIES_MAX = 3 };
 
 struct cim_snapshot {
     struct cim_snapshot *next;
@@ -22,7 +23,11 @@ struct cim_snapshot {
     struct cim_inst **v; /* sorted by key */
     size_t n;
     size_t users;
-    int64_t due_ms; /* of the next look */
+    int64_t due_ms;        /* of the next look */
+    struct cim_scan *scan; /* a look that is under way */
+    bool is_spoiled;       /* what it has read of an instance is older than the snapshot */
+    unsigned tries;
+    int64_t took_us;
 };
 
 struct cim_watch {
@@ -125,6 +130,7 @@ void cim_changed(struct cim_server *s, enum cim_class_id id, const char *key)
 
     if (!sn)
         return;
+    sn->is_spoiled = sn->scan != NULL;
     vr_auto(cim_path_free) struct cim_path *path = cim_path_new(c->ns, c->name);
     if (cim_path_add(path, c->props[sn->how->key].name, key, NULL) < 0)
         return;
@@ -178,24 +184,63 @@ static void compare(struct cim_server *s, struct cim_snapshot *sn, struct cim_li
     }
 }
 
-/* @tell: give out the differences */
+/* @tell: give out the differences. @now: becomes the snapshot */
+static void replace(struct cim_server *s, struct cim_snapshot *sn, bool tell, struct cim_list *now)
+{
+    if (now->n)
+        qsort_r(now->v, now->n, sizeof *now->v, by_key, sn);
+    if (tell)
+        compare(s, sn, now);
+    struct cim_list old = { sn->v, sn->n };
+    sn->v = now->v;
+    sn->n = now->n;
+    *now = old;
+}
+
+/* All in one slice. */
 static enum cim_status look(struct cim_server *s, struct cim_snapshot *sn, bool tell,
                             struct vr_err *err)
 {
     cim_autolist struct cim_list now = CIM_LIST_INIT;
     enum cim_status st = cim_collect(s, &nobody, sn->id, NULL, NULL, &now, err);
 
-    if (st != CIM_S_OK)
-        return st;
-    if (now.n)
-        qsort_r(now.v, now.n, sizeof *now.v, by_key, sn);
-    if (tell)
-        compare(s, sn, &now);
-    struct cim_list old = { sn->v, sn->n };
-    sn->v = now.v;
-    sn->n = now.n;
-    now = old;
-    return CIM_S_OK;
+    if (st == CIM_S_OK)
+        replace(s, sn, tell, &now);
+    return st;
+}
+
+static void end_scan(struct cim_snapshot *sn)
+{
+    cim_scan_free(sn->scan);
+    sn->scan = NULL;
+    sn->is_spoiled = false;
+}
+
+/* A slice of a look. Returns whether it is over. */
+static bool look_on(struct cim_server *s, struct cim_snapshot *sn)
+{
+    cim_autolist struct cim_list now = CIM_LIST_INIT;
+    struct vr_err e = VR_ERR_INIT;
+    bool over;
+
+    if (sn->is_spoiled) {
+        end_scan(sn);
+        sn->tries++;
+    }
+    if (!sn->scan)
+        sn->scan = cim_scan_class(s, &nobody, cim_class_get(sn->id), false, NULL);
+    enum cim_status st = cim_scan_run(sn->scan, sn->tries < TRIES_MAX ? SLICE_MS : 0, &over, &e);
+    if (!over)
+        return false;
+    if (st == CIM_S_OK) {
+        cim_scan_take(sn->scan, &now);
+        replace(s, sn, true, &now);
+    } else {
+        vr_log_err(VR_LOG_DEBUG, "looking for changes", &e);
+    }
+    end_scan(sn);
+    sn->tries = 0;
+    return true;
 }
 
 void cim_changed_all(struct cim_server *s, enum cim_class_id id)
@@ -229,12 +274,14 @@ void cim_watch_tick(struct cim_server *s, struct mono_ms now)
             sn = o;
     if (!sn || sn->due_ms > now.ms)
         return;
-    struct vr_err e = VR_ERR_INIT;
-    int64_t began = vr_mono_now().ms;
-    if (look(s, sn, true, &e) != CIM_S_OK)
-        vr_log_err(VR_LOG_DEBUG, "looking for changes", &e);
-    int64_t took = vr_mono_now().ms - began, wait = every(s, sn->id);
-    sn->due_ms = now.ms + (wait > took * SHARE ? wait : took * SHARE);
+    int64_t began = vr_mono_us(), wait = every(s, sn->id);
+    bool over = look_on(s, sn);
+    sn->took_us += vr_mono_us() - began;
+    if (!over)
+        return; /* the next tick goes on */
+    int64_t rest = sn->took_us * SHARE / 1000;
+    sn->due_ms = now.ms + (wait > rest ? wait : rest);
+    sn->took_us = 0;
 }
 
 /* ---- watches ---- */
@@ -250,6 +297,7 @@ static void drop(struct cim_server *s, enum cim_class_id id)
         *at = sn->next;
         struct cim_list all = { sn->v, sn->n };
         cim_list_done(&all);
+        end_scan(sn);
         free(sn);
         return;
     }
@@ -267,6 +315,7 @@ static enum cim_status join(struct cim_server *s, enum cim_class_id id, struct v
         sn->next = s->snapshots;
         s->snapshots = sn;
     }
+    end_scan(sn);
     enum cim_status st = look(s, sn, sn->users++ > 0, err);
     if (st != CIM_S_OK)
         drop(s, id);

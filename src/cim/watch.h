@@ -36,7 +36,7 @@ void cim_changed(struct cim_server *s, enum cim_class_id id, const char *key);
  * scans (cim/scan.h) that are under way begin anew. */
 void cim_changed_all(struct cim_server *s, enum cim_class_id id);
 /* cim_watch_tick() - look for changes that nobody told; to be called several times a second. Reads
- * at most one class, and each at most for a hundredth of the time. */
+ * one class for a few milliseconds, and each at most for a hundredth of the time. */
 void cim_watch_tick(struct cim_server *s, struct mono_ms now);
 
 #endif

@@ -116,6 +116,7 @@ out=$(on B env "KRB5_CONFIG=$dir/kdc/krb5.conf" "KRB5CCNAME=FILE:$dir/kdc/rosa.c
     "$tree/tests/wsman/pywinrm_kerberos.py" http://hosta:5985/wsman)
 grep -qx 'service True' <<<"$out" || fail "pywinrm got: $out"
 grep -qx 'fault True' <<<"$out" || fail "pywinrm got: $out"
+grep -qx 'heartbeat True' <<<"$out" || fail "pywinrm got: $out"
 ok "pywinrm with message encryption, as a reader"
 
 # ---- nothing in clear text ----

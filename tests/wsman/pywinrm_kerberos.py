@@ -22,6 +22,7 @@ from gssapi import raw
 
 SPNEGO = gssapi.OID.from_int_seq('1.3.6.1.5.5.2')
 VIRT = 'http://schemas.microsoft.com/wbem/wsman/1/wmi/root/virtualization/v2/'
+EVENTING = 'http://schemas.xmlsoap.org/ws/2004/08/eventing'
 ENUM = 'http://schemas.xmlsoap.org/ws/2004/09/enumeration'
 
 
@@ -86,6 +87,22 @@ def envelope(protocol, resource, action, body):
     return xmltodict.unparse(header)
 
 
+def wait_for_heartbeat(protocol):
+    """A request that the server holds back for a while is sealed like any other."""
+    resource = VIRT + '*'
+    reply = protocol.send_message(envelope(protocol, resource, EVENTING + '/Subscribe', {'e:Subscribe': {
+        '@xmlns:e': EVENTING, '@xmlns:w': 'http://schemas.dmtf.org/wbem/wsman/1/wsman.xsd',
+        'e:Delivery': {'@Mode': 'http://schemas.dmtf.org/wbem/wsman/1/wsman/Pull', 'w:Heartbeats': 'PT1S'},
+        'w:Filter': {'@Dialect': 'http://schemas.microsoft.com/wbem/wsman/1/WQL', '#text':
+                     "SELECT * FROM __InstanceDeletionEvent WHERE TargetInstance ISA 'Msvm_ConcreteJob'"}}}))
+    text = reply.decode() if isinstance(reply, bytes) else reply
+    context = text.partition('<n:EnumerationContext>')[2].partition('<')[0]
+    reply = protocol.send_message(envelope(protocol, resource, ENUM + '/Pull', {'n:Pull': {
+        '@xmlns:n': ENUM, 'n:EnumerationContext': context, 'n:MaxTime': 'PT20S', 'n:MaxElements': '5'}}))
+    text = reply.decode() if isinstance(reply, bytes) else reply
+    return 'wsman/Heartbeat' in text
+
+
 def main():
     winrm.transport.HTTPKerberosAuth = GssAuth
     winrm.transport.HAVE_KERBEROS = True
@@ -110,6 +127,7 @@ def main():
         print('fault none')
     except winrm.exceptions.WinRMError as e:  # made from the fault that pywinrm unsealed
         print('fault', 'DestinationUnreachable' in str(e))
+    print('heartbeat', wait_for_heartbeat(protocol))
 
 
 main()

@@ -109,7 +109,8 @@ static enum cim_status get(void *ctx, const struct cim_caller *who, const struct
 }
 
 /* What tells how old something is changes all the time. */
-static const int quiet[] = { P(DATAAGESECONDS), P(NEXTCYCLETIME), P(EXPLANATION) };
+static const int quiet[] = { P(DATAAGESECONDS), P(NEXTCYCLETIME), P(EXPLANATION),
+                             P(LOSSNOW),        P(REASONTEXTS),   P(PEERMACHINETIME) };
 static const struct cim_watchable watchable = { .key = P(INSTANCEID),
                                                 .quiet = quiet,
                                                 .n_quiet = VR_ARRAY_LEN(quiet) };
