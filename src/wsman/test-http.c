@@ -31,6 +31,7 @@
 #include "wsman/client.h"
 #include "wsman/fake.h"
 #include "wsman/http.h"
+#include "wsman/ns.h"
 #include "wsman/tls.h"
 #include "wsman/wsm.h"
 
@@ -172,9 +173,12 @@ static void serve(int report)
                                    .role_of_thumbprint = by_thumb,
                                    .check_password = by_password,
                                    .exec = x };
-    const struct wsm_http_limits lim = {
-        .request_s = 1, .idle_s = 60, .stranger_s = 3, .per_address = 6, .failed_delay_ms = 100
-    };
+    const struct wsm_http_limits lim = { .request_s = 1,
+                                         .reply_s = 5,
+                                         .idle_s = 60,
+                                         .stranger_s = 3,
+                                         .per_address = 6,
+                                         .failed_delay_ms = 100 };
     const struct wsm_tls_listen l = { .address = "127.0.0.1",
                                       .cert_pem = pem[0],
                                       .key_pem = pem[1] };
@@ -582,6 +586,28 @@ static void test_strangers_do_not_stay(void **s)
     assert_int_equal(poll(&p, 1, 0), 0); /* who is known stays */
 }
 
+/* The reply is longer than what the kernel takes in between. */
+static void test_who_does_not_take_the_reply_is_dropped(void **s)
+{
+    vr_autoclose int fd = raw_local();
+    vr_autofree char *body = vr_printf(
+        "<s:Envelope xmlns:s='" NS_SOAP "' xmlns:a='" NS_ADDR "' xmlns:w='" NS_WSMAN
+        "' xmlns:n='" NS_ENUM "'><s:Header><a:Action>" ACT_ENUMERATE
+        "</a:Action><a:MessageID>uuid:1"
+        "</a:MessageID><w:ResourceURI>" URI_WMI "root/virtualization/v2/Msvm_ComputerSystem"
+        "</w:ResourceURI></s:Header><s:Body><n:Enumerate><w:OptimizeEnumeration/><w:MaxElements>"
+        "1000</w:MaxElements></n:Enumerate></s:Body></s:Envelope>");
+    vr_autofree char *text = vr_printf("POST /wsman HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n"
+                                       "Content-Type: application/soap+xml\r\n\r\n%s",
+                                       strlen(body), body);
+    assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
+    struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+    assert_int_equal(poll(&p, 1, 60000), 1);
+    vr_auto(wsmc_free) struct wsmc *c = local_client();
+    vr_auto(wsmc_inst_free) struct wsmc_inst *id = NULL;
+    assert_int_equal(wsmc_identify(c, &id, NULL), 0);
+}
+
 static void test_connections_of_one_address_are_limited(void **s)
 {
     int fd[7];
@@ -709,6 +735,7 @@ int main(void)
         cmocka_unit_test(test_curl_sees_plain_http),
         cmocka_unit_test(test_curl_over_tls),
         cmocka_unit_test(test_slow_senders_are_dropped),
+        cmocka_unit_test(test_who_does_not_take_the_reply_is_dropped),
         cmocka_unit_test(test_strangers_do_not_stay),
         cmocka_unit_test(test_connections_of_one_address_are_limited),
         cmocka_unit_test(test_a_local_user_cannot_take_all_connections),
