@@ -192,7 +192,7 @@ int hv_capture_begin(struct hv *hv, const struct vr_uuid *uuid, const char *cons
  * libvirtd or the agent does not answer (then again and again until they do), and by the next
  * hv_libvirt_new() when this process died meanwhile (marks guard_dir/<uuid>.frozen). @limit_s 0: as
  * hv_capture_begin().
- * Source: libvirt virDomainFSFreeze; docs/notes-libvirt.md 6. */
+ * Source: libvirt virDomainFSFreeze; docs/notes-libvirt.md 7. */
 int hv_capture_begin_frozen(struct hv *hv, const struct vr_uuid *uuid, const char *const targets[],
                             size_t n_targets, const char *parent, const char *checkpoint,
                             unsigned limit_s, struct hv_capture **ret, struct vr_err *err);
