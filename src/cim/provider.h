@@ -197,8 +197,8 @@ enum cim_status cim_find_method(const struct cim_path *target, const char *metho
                                 const struct cim_method **ret, struct vr_err *err);
 
 /* cim_put() - change the instance that @path names: writable properties marked as seen in @want;
- * others are ignored. @ret: the instance afterwards. UNSUPPORTED when the class takes no changes.
- */
+ * others are ignored. @ret: the instance afterwards. UNSUPPORTED when the class takes no changes,
+ * DENIED for anybody but an administrator. */
 enum cim_status cim_put(struct cim_server *s, const struct cim_caller *who,
                         const struct cim_path *path, const struct cim_inst *want,
                         struct cim_inst **ret, struct vr_err *err);

@@ -432,6 +432,9 @@ enum cim_status cim_put(struct cim_server *s, const struct cim_caller *who,
     if (!p->put)
         return cim_fault(CIM_S_UNSUPPORTED, err, "instances of class %s change by methods only",
                          old->cls->name);
+    if (who->role < CIM_ROLE_ADMIN)
+        return cim_fault(CIM_S_DENIED, err, "changing a %s needs the role administrator",
+                         old->cls->name);
     if (want->cls != old->cls)
         return cim_fault(CIM_S_PARAM_TYPE, err, "a %s cannot become a %s", old->cls->name,
                          want->cls->name);
