@@ -108,6 +108,7 @@ void cli_json(const struct wsmc_list *l, const char *const *numbers);
     V(set, "set MACHINE [options]", "change settings of a relationship")                           \
     V(points, "points MACHINE", "list recovery points (on the replica)")                           \
     V(pin, "pin MACHINE POINT", "keep a recovery point until it is unpinned")                      \
+    V(discard, "discard MACHINE POINT", "give an orphan point up")                                 \
     V(unpin, "unpin MACHINE POINT", "let retention decide about it again")                         \
     V(retention, "retention MACHINE [options]", "which recovery points are kept")                  \
     V(jobs, "jobs [ID] [--cancel]", "list, follow or cancel jobs")                                 \

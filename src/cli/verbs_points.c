@@ -174,6 +174,11 @@ int verb_pin(struct cli *c)
     return change_pin(c, "pin", "Pin", "is kept until it is unpinned");
 }
 
+int verb_discard(struct cli *c)
+{
+    return change_pin(c, "discard", "Discard", "is discarded");
+}
+
 int verb_unpin(struct cli *c)
 {
     return change_pin(c, "unpin", "Unpin", "is no longer pinned");

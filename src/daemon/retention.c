@@ -26,6 +26,7 @@ struct store_retention retention_of(const struct daemon *d, const struct rel *r)
                                      .daily = k.daily,
                                      .weekly = k.weekly,
                                      .least = 1,
+                                     .orphan_s = d->cfg.keep_orphans,
                                      .app = r->set.app_interval_s != 0 };
 }
 
@@ -167,6 +168,35 @@ static void pin_done(struct task *t)
     engine_job_end(t->d->engine, &p->job, t->err.kind == VR_OK ? NULL : &t->err);
 }
 
+static void discard_work(struct task *t)
+{
+    struct pin_task *p = (struct pin_task *)t;
+    store_point_discard(t->d->store, &t->r.machine, &p->point, &t->err);
+}
+
+static void discard_done(struct task *t)
+{
+    const struct rel *r = engine_find(t->d->engine, &t->r.machine);
+    if (t->err.kind == VR_OK && r && r->st == ST_R_REPL)
+        fx_retention(t->d, r); /* its layers go */
+    pin_done(t);
+}
+
+static int h_discard(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point,
+                     const char *owner, struct vr_uuid *ret_job, struct vr_err *err)
+{
+    struct daemon *d = ctx;
+    (void)err;
+    struct pin_task *p = vr_new(struct pin_task);
+    p->t.work = discard_work;
+    p->t.done = discard_done;
+    p->t.r.machine = *machine;
+    p->point = *point;
+    p->job = *ret_job = engine_job_new(d->engine, JOB_PIN, machine, owner);
+    task_run(d, d->store_exec, &p->t);
+    return 0;
+}
+
 static int h_pin(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point, bool on,
                  const char *owner, struct vr_uuid *ret_job, struct vr_err *err)
 {
@@ -190,4 +220,5 @@ void retention_host(struct daemon *d)
                                        .daily = (uint16_t)d->cfg.floor_daily,
                                        .weekly = (uint16_t)d->cfg.floor_weekly };
     d->host.pin = h_pin;
+    d->host.discard = h_discard;
 }

@@ -282,13 +282,16 @@ int store_failover_forget_newer(struct store *st, const struct vr_uuid *machine,
     return trash_empty(st, false, false, err);
 }
 
-/* All points go; the overlays are the top of the chain and the new point. */
+/* All points go but orphans, which lie below; the overlays are the top of the chain and the new point. */
 static int insert_return(struct store *st, const struct chain_row *c, const struct layers *l,
                          const struct new_point *p, struct vr_err *err)
 {
     int64_t seq = 0, active = 0;
     if (forget_newer(st, c, err) < 0 ||
-        db_run(st->db, err, "DELETE FROM point WHERE machine = ?", "u", &c->machine) < 0 ||
+        db_run(st->db, err, "DELETE FROM point WHERE machine = ? AND kind != ?", "ui", &c->machine,
+               (int64_t)VR_POINT_ORPHAN) < 0 ||
+        db_run(st->db, err, "UPDATE point SET listed = 1 WHERE machine = ?", "u", &c->machine) <
+            0 ||
         point_add(st, p, &seq, err) < 0)
         return -1;
     for (size_t i = 0; i < l->n; i++) {

@@ -154,3 +154,28 @@ int store_point_pin(struct store *st, const struct vr_uuid *machine, const struc
                     on ? now | pin : now & ~(int64_t)pin, seq);
     return store_end(st, "pin", rc, err);
 }
+
+int store_point_discard(struct store *st, const struct vr_uuid *machine,
+                        const struct vr_point_id *p, struct vr_err *err)
+{
+    int64_t seq = 0, newest = 0, kind = 0, pins = 0;
+    if (find(st, machine, p, &seq, err) < 0 ||
+        db_one_int(st->db, &kind, err, "SELECT kind FROM point WHERE seq = ?", "i", seq) < 0 ||
+        db_one_int(st->db, &pins, err, "SELECT pinned FROM point WHERE seq = ?", "i", seq) < 0 ||
+        point_newest(st->db, machine, &newest, NULL, err) < 0)
+        return -1;
+    if (kind != VR_POINT_ORPHAN)
+        return vr_fail(err, VR_E_STATE, 0,
+                       "only orphan points are discarded; others go as retention says");
+    if (seq == newest)
+        return vr_fail(err, VR_E_STATE, 0,
+                       "the orphan point is the newest one: what the primary sends will stand on "
+                       "it; wait for the next recovery point");
+    if (pins || hold_on_point(st, seq))
+        return vr_fail(err, VR_E_BUSY, 0,
+                       "the orphan point is pinned or being read; unpin it, or end its test");
+    if (store_begin(st, "discard", err) < 0)
+        return -1;
+    return store_end(st, "discard", db_run(st->db, err, "DELETE FROM point WHERE seq = ?", "i", seq),
+                     err);
+}

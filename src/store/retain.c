@@ -122,6 +122,15 @@ static bool is_held(const struct store_point *p)
     return is_bad(p) && !p->proof.acknowledged;
 }
 
+static void keep_orphans(struct store_point *p, size_t n, uint32_t seconds)
+{
+    int64_t span = (int64_t)seconds * SECOND;
+    for (size_t i = 0; i < n; i++)
+        if (p[i].kind == VR_POINT_ORPHAN &&
+            (!span || p[n - 1].received.us - p[i].received.us <= span))
+            keep(&p[i], STORE_WHY_ORPHAN, span ? p[i].received.us + span : 0);
+}
+
 void store_retention_apply(struct store_point *p, size_t n, const struct store_retention *r)
 {
     if (n == 0)
@@ -138,6 +147,7 @@ void store_retention_apply(struct store_point *p, size_t n, const struct store_r
     keep_units(p, n, WEEK, MONDAY, r->weekly, STORE_WHY_WEEKLY);
     if (r->app)
         keep_newest_app(p, n);
+    keep_orphans(p, n, r->orphan_s);
     for (size_t i = 0; i < n; i++)
         kept += p[i].why != 0;
     for (size_t i = n; i-- > 0 && kept < least;)

@@ -113,6 +113,11 @@ enum { STORE_USER_PINS_MAX = 16 }; /* of one machine: each costs a layer of the 
  * gone, unpin. Durable, idempotent. Errors: VR_E_NOTFOUND, VR_E_LIMIT too many pins of the user. */
 int store_point_pin(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
                     enum store_pin pin, bool on, struct vr_err *err);
+/* store_point_discard() - give an orphan point up; its layers go with the next merges. Durable.
+ * Errors: VR_E_NOTFOUND; VR_E_STATE no orphan, or the newest point (what follows stands on it);
+ * VR_E_BUSY pinned or being read. */
+int store_point_discard(struct store *st, const struct vr_uuid *machine,
+                        const struct vr_point_id *p, struct vr_err *err);
 /* store_point_image() - path of the top layer of a point's disk (read-only use!); caller frees. */
 int store_point_image(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
                       const char *target, char **ret, struct vr_err *err);
@@ -210,6 +215,7 @@ struct store_retention {
     uint32_t hourly, daily, weekly; /* one of each of so many past hours, days, weeks (UTC; weeks
                                        begin on Monday) that have points */
     uint32_t least;                 /* never fewer points in all (at least 1) */
+    uint32_t orphan_s; /* orphan points that are not older; 0: until they are discarded */
     bool app; /* application-consistent points are being made: the newest one stays in any case */
 };
 /* Why a point is kept. */
@@ -222,6 +228,7 @@ enum store_why {
     STORE_WHY_DAILY = 32,
     STORE_WHY_WEEKLY = 64,
     STORE_WHY_LEAST = 128,
+    STORE_WHY_ORPHAN = 512, /* what an old primary had written and nobody received */
     STORE_WHY_QUARANTINE = 256, /* wrong blocks were found, and nobody has acknowledged */
 };
 /* store_retention_apply() - the rule of retention (docs/store.md section 5): fill in why and goes

@@ -123,6 +123,9 @@ struct host {
     /* How far the proof of a machine is; false: nothing is known. */
     bool (*proof)(void *ctx, const struct vr_uuid *machine, struct host_proof *ret);
 
+    /* Give an orphan point up; the job ends when it is written. */
+    int (*discard)(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point,
+                   const char *owner, struct vr_uuid *ret_job, struct vr_err *err);
     /* Pin a recovery point for the user or lift that pin; the job ends when it is written. */
     int (*pin)(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point, bool on,
                const char *owner, struct vr_uuid *ret_job, struct vr_err *err);

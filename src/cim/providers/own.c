@@ -127,7 +127,7 @@ static const struct {
     { STORE_WHY_NEWEST, "newest" },         { STORE_WHY_APP, "application" },
     { STORE_WHY_EVERY, "every" },           { STORE_WHY_HOURLY, "hourly" },
     { STORE_WHY_DAILY, "daily" },           { STORE_WHY_WEEKLY, "weekly" },
-    { STORE_WHY_QUARANTINE, "quarantine" },
+    { STORE_WHY_QUARANTINE, "quarantine" }, { STORE_WHY_ORPHAN, "orphan" },
 };
 
 static void set_retention(struct cim_inst *in, const struct store_point *pt)
@@ -228,7 +228,30 @@ static int unpin(struct call *c, struct vr_err *err)
     return change_pin(c, false, err);
 }
 
+static int discard(struct call *c, struct vr_err *err)
+{
+    const struct host *h = c->p->h;
+    const struct store_point *pt;
+    struct vr_uuid job;
+    struct vm vm;
+
+    if (target_point(c, &vm, &pt, err) < 0)
+        return -1;
+    if (pt->kind != VR_POINT_ORPHAN)
+        return vr_fail(err, VR_E_STATE, 0,
+                       "only orphan points are discarded; others go as retention says (vmreplica "
+                       "retention %s)",
+                       vm.name);
+    if (!h->discard)
+        return call_unsupported(c, err);
+    if (h->discard(h->ctx, &vm.uuid, &pt->id, c->who->name, &job, err) < 0)
+        return -1;
+    call_job(c, &job);
+    return 0;
+}
+
 static const struct method point_methods[] = {
+    { CIM_M_VMR_RECOVERYPOINT_DISCARD, CIM_ROLE_ADMIN, discard },
     { CIM_M_VMR_RECOVERYPOINT_PIN, CIM_ROLE_OPERATOR, pin },
     { CIM_M_VMR_RECOVERYPOINT_UNPIN, CIM_ROLE_ADMIN, unpin },
     { CIM_M_VMR_RECOVERYPOINT_RELEASE, CIM_ROLE_OPERATOR, release },
