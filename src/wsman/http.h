@@ -75,7 +75,7 @@ VR_DEFINE_CLEANUP(struct wsm_http, wsm_http_free)
 
 /* wsm_http_listen_unix() - serve a UNIX socket.
  * @path: made with mode 0666 after an old one was removed: who may do something is decided by the
- *        kernel's word about the caller (root, or a process in the admin group), not by the mode
+ *        kernel's word about the caller and role_of_local(), not by the mode
  * Errors: VR_E_INVAL path too long, VR_E_BUSY when somebody answers there, VR_E_IO. */
 int wsm_http_listen_unix(struct wsm_http *h, const char *path, struct vr_err *err);
 

@@ -10,7 +10,7 @@
 
 #define BOUNDARY "Encrypted Boundary"
 
-enum { BOUNDARY_MAX = 70, LINE_MAX_ = 512, LINES_MAX = 16 };
+enum { BOUNDARY_MAX = 70, LINE_SIZE = 512, LINES_MAX = 16 };
 
 static const struct {
     const char *name, *content_type;
@@ -104,17 +104,19 @@ static bool take_boundary(struct reader *r, const char *boundary)
 }
 
 /* One line without its end and the blanks around it. */
-static bool take_line(struct reader *r, char out[LINE_MAX_])
+static bool take_line(struct reader *r, char out[LINE_SIZE])
 {
     const char *end = memchr(r->p, '\n', r->left);
-    if (!end || end == r->p || end[-1] != '\r' || (size_t)(end - r->p) > LINE_MAX_)
+    if (!end || end == r->p || end[-1] != '\r' || (size_t)(end - r->p) > LINE_SIZE)
         return false;
     size_t n = (size_t)(end - 1 - r->p);
     if (memchr(r->p, 0, n))
         return false;
     const char *s = r->p;
-    while (n && (*s == ' ' || *s == '\t'))
-        s++, n--;
+    while (n && (*s == ' ' || *s == '\t')) {
+        s++;
+        n--;
+    }
     while (n && (s[n - 1] == ' ' || s[n - 1] == '\t'))
         n--;
     memcpy(out, s, n);
@@ -154,7 +156,7 @@ static int original(const char *v, struct wsm_sealed *ret)
 static int first_part(struct reader *r, const char *boundary, struct wsm_sealed *ret,
                       struct vr_err *err)
 {
-    char line[LINE_MAX_];
+    char line[LINE_SIZE];
     bool has_original = false;
     for (int i = 0; !take_boundary(r, boundary); i++) {
         if (i == LINES_MAX || !take_line(r, line))
@@ -175,7 +177,7 @@ static int first_part(struct reader *r, const char *boundary, struct wsm_sealed 
 int wsm_sealed_parse(const char *content_type, const void *body, size_t n, struct wsm_sealed *ret,
                      struct vr_err *err)
 {
-    char boundary[BOUNDARY_MAX + 1], name[WSM_SEALED_TYPE_MAX], line[LINE_MAX_],
+    char boundary[BOUNDARY_MAX + 1], name[WSM_SEALED_TYPE_MAX], line[LINE_SIZE],
         tail[BOUNDARY_MAX + 8];
     struct wsm_sealed s = { 0 };
     if (!wsm_sealed_is(content_type) ||

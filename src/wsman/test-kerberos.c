@@ -34,7 +34,7 @@ enum { MACHINES = 2500, SHORT_TICKET_S = 5, SKEW_S = 8 /* of kdc.sh */ };
 
 static char dir[] = "/tmp/vr-test-kerberos-XXXXXX";
 static const char *source; /* of the project */
-static pid_t server;
+static pid_t server, kdc;
 static uint16_t port;
 
 static void shell(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -643,11 +643,26 @@ static void test_a_ticket_for_another_service_is_refused(void **s)
     assert_non_null(strstr(e.msg, "host/localhost"));
 }
 
+/* It dies with us, whatever happens. */
+static void start_kdc(void)
+{
+    vr_autofree char *script = vr_printf("%s/tests/lab/kdc.sh", source);
+    kdc = fork();
+    assert_true(kdc >= 0);
+    if (!kdc) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        execl(script, script, "run", dir, NULL);
+        _exit(127);
+    }
+}
+
 static int set_up(void **s)
 {
     if (!mkdtemp(dir))
         return -1;
-    shell("cd %s && K=%s/tests/lab/kdc.sh && $K up . && $K service . localhost http.keytab && "
+    shell("cd %s && %s/tests/lab/kdc.sh prepare .", dir, source);
+    start_kdc();
+    shell("cd %s && K=%s/tests/lab/kdc.sh && $K wait . && $K service . localhost http.keytab && "
           "$K user . alice && $K user . eve && $K login . alice alice.cc && "
           "$K login . eve eve.cc && $K login-other . alice other.cc",
           dir, source);
@@ -665,7 +680,9 @@ static int tear_down(void **s)
     vr_autofree char *log = vr_printf("cat %s/server.log", dir);
     if (!good && system(log))
         fail_msg("no log");
-    shell("%s/tests/lab/kdc.sh down %s; rm -rf %s", source, dir, dir);
+    kill(kdc, SIGTERM);
+    assert_int_equal(waitpid(kdc, NULL, 0), kdc);
+    shell("rm -rf %s", dir);
     return good ? 0 : -1;
 }
 

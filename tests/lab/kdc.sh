@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # A real Kerberos domain controller (MIT krb5kdc) for tests: realm VMR.TEST and a second one,
-# OTHER.TEST, that nobody trusts. Everything lies in DIR; it ends when it is told to, or with the
-# process that started it when that is a lab host.
+# OTHER.TEST, that nobody trusts. Everything lies in DIR.
 #
 #   kdc.sh up DIR [ADDRESS]    make the realms, start on a free port of ADDRESS (default 127.0.0.1)
+#   kdc.sh prepare DIR [ADDRESS]; kdc.sh run DIR; kdc.sh wait DIR
+#                              the same in steps: "run" is the controller itself and does not return
 #   kdc.sh down DIR            stop it; the files stay
 #   kdc.sh service DIR HOST KEYTAB [SERVICE...]   keys of SERVICE/HOST (default HTTP WSMAN) in both
 #                              realms; KEYTAB gets those of VMR.TEST only
@@ -63,10 +64,10 @@ answers() {
     KRB5_CONFIG=$dir/krb5.conf kinit -c "$dir/probe.cc" -k -t "$dir/probe.keytab" probe >/dev/null 2>"$dir/probe.log"
 }
 
-up() {
+prepare() {
     address=${1:-127.0.0.1}
     port=$(free_port)
-    local r end
+    local r
     krb5_conf $realm >"$dir/krb5.conf"
     krb5_conf $other >"$dir/other.conf"
     {
@@ -94,12 +95,20 @@ CONF
     done
     kadmin $realm addprinc -randkey probe
     kadmin $realm ktadd -k "$dir/probe.keytab" probe
-    krb5kdc -P "$dir/kdc.pid" -r $realm -r $other >"$dir/kdc.out" 2>&1 || die "$(cat "$dir/kdc.out")"
-    end=$((SECONDS + 60))
+}
+
+wait_up() {
+    local end=$((SECONDS + 60))
     until answers; do
         [ $SECONDS -lt $end ] || die "it does not answer: $(cat "$dir/probe.log")"
         sleep 0.1
     done
+}
+
+up() {
+    prepare "$@"
+    krb5kdc -P "$dir/kdc.pid" -r $realm -r $other >"$dir/kdc.out" 2>&1 || die "$(cat "$dir/kdc.out")"
+    wait_up
 }
 
 down() {
@@ -116,12 +125,11 @@ down() {
 service() {
     local host=$1 keytab=$2 s
     shift 2
-    for s in "${@:-HTTP WSMAN}"; do
-        for s in $s; do
-            kadmin $realm addprinc -randkey "$s/$host"
-            kadmin $other addprinc -randkey "$s/$host"
-            kadmin $realm ktadd -k "$keytab" "$s/$host"
-        done
+    [ $# -gt 0 ] || set -- HTTP WSMAN
+    for s in "$@"; do
+        kadmin $realm addprinc -randkey "$s/$host"
+        kadmin $other addprinc -randkey "$s/$host"
+        kadmin $realm ktadd -k "$keytab" "$s/$host"
     done
 }
 
@@ -142,6 +150,9 @@ shift 2
 export KRB5_KDC_PROFILE=$dir/kdc.conf KRB5_CONFIG=$dir/krb5.conf
 case $command in
 up) up "$@" ;;
+prepare) prepare "$@" ;;
+run) exec krb5kdc -n -r $realm -r $other >"$dir/kdc.out" 2>&1 ;;
+wait) wait_up ;;
 down) down ;;
 service) service "$@" ;;
 user)
