@@ -217,6 +217,22 @@ static struct world *world_new(size_t n)
     return w;
 }
 
+static void world_free(struct world *w)
+{
+    cim_server_free(w->cim);
+    host_providers_free(w->prov);
+    engine_free(w->engine);
+    hostset_free(w->host.set);
+    vr_uuidmap_done(&w->by_uuid);
+    for (size_t i = 0; i < w->n; i++) {
+        free(w->vm[i].disks);
+        free(w->vm[i].nics);
+    }
+    free(w->vm);
+    free(w->points);
+    free(w);
+}
+
 /* ---- how long the control thread is kept ---------------------------------------------------- */
 
 static double now_ms(void)
@@ -547,5 +563,7 @@ int main(int argc, char **argv)
     hostile_requests(w);
     events(wd, w);
     all_classes(w, wd->cim);
+    wsm_free(w);
+    world_free(wd);
     return 0;
 }

@@ -247,9 +247,13 @@ void cim_changed_all(struct cim_server *s, enum cim_class_id id)
 {
     struct cim_snapshot *sn = find(s, id);
 
-    s->generation++;
     if (sn)
         sn->due_ms = 0;
+}
+
+void cim_moved(struct cim_server *s)
+{
+    s->generation++;
 }
 
 /* How often somebody wants the class looked at. */

@@ -32,9 +32,11 @@ VR_DEFINE_CLEANUP(struct cim_watch, cim_watch_free)
 /* cim_changed() - the instance of class @id with this key may have come, gone or changed: events
  * are given out before it returns. Cheap when nobody watches the class. */
 void cim_changed(struct cim_server *s, enum cim_class_id id, const char *key);
-/* cim_changed_all() - any instances of the class may have; the next cim_watch_tick() looks, and
- * scans (cim/scan.h) that are under way begin anew. */
+/* cim_changed_all() - any instances of the class may have; the next cim_watch_tick() looks. */
 void cim_changed_all(struct cim_server *s, enum cim_class_id id);
+/* cim_moved() - something came or went, or is in another place: scans (cim/scan.h) that are under way
+ * begin anew. */
+void cim_moved(struct cim_server *s);
 /* cim_watch_tick() - look for changes that nobody told; to be called several times a second. Reads
  * one class for a few milliseconds, and each at most for a hundredth of the time. */
 void cim_watch_tick(struct cim_server *s, struct mono_ms now);

@@ -206,6 +206,9 @@ static void write_text(struct daemon *d, const char *kind, const struct vr_uuid 
 
 static void env_write_job(void *ctx, const struct vr_uuid *id, const char *text)
 {
+    struct daemon *d = ctx;
+    if (!text && d->prov)
+        host_providers_jobs_removed(d->prov);
     write_text(ctx, "job", id, vr_strdup(text), NULL);
 }
 

@@ -41,6 +41,15 @@ static void note_changes(const struct daemon *d, struct hv_machine *m, size_t n)
     }
 }
 
+/* Did machines come or go, or change places? */
+static bool have_moved(const struct daemon *d, const struct hv_machine *m, size_t n)
+{
+    for (size_t i = 0; n == d->n_machines && i < n; i++)
+        if (!vr_uuid_eq(&m[i].uuid, &d->machines[i].uuid))
+            return true;
+    return n != d->n_machines;
+}
+
 static void list_done(struct task *t)
 {
     struct list_task *l = (struct list_task *)t;
@@ -48,6 +57,7 @@ static void list_done(struct task *t)
     d->machines_busy = false;
     d->machines_known = t->err.kind == VR_OK;
     if (t->err.kind == VR_OK) {
+        bool moved = have_moved(d, l->m, l->n);
         note_changes(d, l->m, l->n);
         hv_machines_free(d->machines, d->n_machines);
         d->machines = l->m;
@@ -58,7 +68,7 @@ static void list_done(struct task *t)
         for (size_t i = 0; i < l->n; i++)
             engine_rename(d->engine, &l->m[i].uuid, l->m[i].name);
         if (d->prov)
-            host_providers_machines_changed(d->prov);
+            host_providers_machines_changed(d->prov, moved);
     } else {
         vr_log_err(VR_LOG_DEBUG, "list of machines", &t->err);
     }

@@ -235,45 +235,76 @@ static bool emit_in_drive(const struct host_providers *p, const struct vm *vm,
 }
 
 /* ---- jobs ---- */
-static enum cim_status enum_affected(void *ctx, const struct cim_caller *who, struct cim_sink *sink,
-                                     struct vr_err *err)
+/* A job's affected elements, those that name @only if it is not NULL. False when no more is wanted.
+ */
+static bool emit_affected(const struct host_providers *p, const struct job *j,
+                          const struct vr_uuid *only, struct cim_sink *sink)
 {
-    const struct host_providers *p = ctx;
-    struct job j;
+    const struct host_test *t = vm_test_of_job(p, &j->id);
+    bool is_job = !only || vr_uuid_eq(only, &j->id);
     char guid[VR_UUID_STR];
 
-    for (size_t i = 0; job_next(p, &i, &j);) {
-        struct cim_path *of = vr_uuid_is_zero(&j.machine)
+    if (is_job || vr_uuid_eq(only, &j->machine)) {
+        struct cim_path *of = vr_uuid_is_zero(&j->machine)
                                   ? path_system(p->h->name)
-                                  : path_system(vr_uuid_fmt_upper(&j.machine, guid));
+                                  : path_system(vr_uuid_fmt_upper(&j->machine, guid));
         if (!PAIR(sink, MSVM_AFFECTEDJOBELEMENT, AFFECTEDELEMENT, of, AFFECTINGELEMENT,
-                  path_job(&j.id)))
-            break;
-        const struct host_test *t = vm_test_of_job(p, &j.id);
-        if (t && !PAIR(sink, MSVM_AFFECTEDJOBELEMENT, AFFECTEDELEMENT,
-                       path_system(vr_uuid_fmt_upper(&t->uuid, guid)), AFFECTINGELEMENT,
-                       path_job(&j.id)))
-            break;
+                  path_job(&j->id)))
+            return false;
     }
-    return CIM_S_OK;
+    return !t || !(is_job || vr_uuid_eq(only, &t->uuid)) ||
+           PAIR(sink, MSVM_AFFECTEDJOBELEMENT, AFFECTEDELEMENT,
+                path_system(vr_uuid_fmt_upper(&t->uuid, guid)), AFFECTINGELEMENT, path_job(&j->id));
 }
 
-static enum cim_status enum_owning(void *ctx, const struct cim_caller *who, struct cim_sink *sink,
-                                   struct vr_err *err)
+/* A job's owner: the machine that is turned on or off, or the service. */
+static bool emit_owning(const struct host_providers *p, const struct job *j,
+                        const struct vr_uuid *only, struct cim_sink *sink)
 {
-    const struct host_providers *p = ctx;
-    struct job j;
+    bool of_machine = j->type == JOB_POWER;
     char guid[VR_UUID_STR];
 
-    for (size_t i = 0; job_next(p, &i, &j);) {
-        struct cim_path *owner = j.type == JOB_POWER
-                                     ? path_system(vr_uuid_fmt_upper(&j.machine, guid))
-                                     : path_service(p, REPL);
-        if (!PAIR(sink, MSVM_OWNINGJOBELEMENT, OWNINGELEMENT, owner, OWNEDELEMENT, path_job(&j.id)))
+    if (only && !vr_uuid_eq(only, &j->id) && !(of_machine && vr_uuid_eq(only, &j->machine)))
+        return true;
+    struct cim_path *owner =
+        of_machine ? path_system(vr_uuid_fmt_upper(&j->machine, guid)) : path_service(p, REPL);
+    return PAIR(sink, MSVM_OWNINGJOBELEMENT, OWNINGELEMENT, owner, OWNEDELEMENT, path_job(&j->id));
+}
+
+typedef bool (*job_emit_fn)(const struct host_providers *p, const struct job *j,
+                            const struct vr_uuid *only, struct cim_sink *sink);
+
+/* @object: NULL for all */
+static enum cim_status each_job(const struct host_providers *p, const struct cim_path *object,
+                                struct cim_sink *sink, job_emit_fn fn)
+{
+    struct vr_uuid uuid;
+    const struct vr_uuid *only = object && id_of_path(object, &uuid) ? &uuid : NULL;
+    struct job j;
+
+    for (size_t i = cim_sink_at(sink); job_next(p, &i, &j);)
+        if (!fn(p, &j, only, sink) || cim_sink_pause(sink, i))
             break;
-    }
     return CIM_S_OK;
 }
+
+#define JOBS(A)                \
+    A(affected, emit_affected) \
+    A(owning, emit_owning)
+#define A(name, fn)                                                                          \
+    static enum cim_status enum_##name(void *ctx, const struct cim_caller *who,              \
+                                       struct cim_sink *sink, struct vr_err *err)            \
+    {                                                                                        \
+        return each_job(ctx, NULL, sink, fn);                                                \
+    }                                                                                        \
+    static enum cim_status refs_##name(void *ctx, const struct cim_caller *who,              \
+                                       const struct cim_path *object, struct cim_sink *sink, \
+                                       struct vr_err *err)                                   \
+    {                                                                                        \
+        return each_job(ctx, object, sink, fn);                                              \
+    }
+JOBS(A)
+#undef A
 
 /* ---- registration ---- */
 #define PER_MACHINE(A)                                              \
@@ -311,8 +342,10 @@ static const struct cim_provider all[] = {
     { .cls = CIM_C_MSVM_ELEMENTSETTINGDATA,
       .enumerate = enum_element_setting,
       .references = refs_element_setting },
-    { .cls = CIM_C_MSVM_AFFECTEDJOBELEMENT, .enumerate = enum_affected },
-    { .cls = CIM_C_MSVM_OWNINGJOBELEMENT, .enumerate = enum_owning },
+    { .cls = CIM_C_MSVM_AFFECTEDJOBELEMENT,
+      .enumerate = enum_affected,
+      .references = refs_affected },
+    { .cls = CIM_C_MSVM_OWNINGJOBELEMENT, .enumerate = enum_owning, .references = refs_owning },
 };
 
 void prov_register_assoc(struct cim_server *s, struct host_providers *p)

@@ -30,12 +30,19 @@ void host_providers_changed(struct host_providers *p, const struct vr_uuid *mach
         cim_changed(p->server, CIM_C_MSVM_CONCRETEJOB, vr_uuid_fmt_upper(&child, id));
 }
 
-void host_providers_machines_changed(struct host_providers *p)
+void host_providers_jobs_removed(struct host_providers *p)
+{
+    cim_moved(p->server);
+}
+
+void host_providers_machines_changed(struct host_providers *p, bool moved)
 {
     static const enum cim_class_id classes[] = { CIM_C_MSVM_COMPUTERSYSTEM,
                                                  CIM_C_MSVM_REPLICATIONRELATIONSHIP,
                                                  CIM_C_VMR_REPLICATIONSTATUS };
 
+    if (moved)
+        cim_moved(p->server);
     for (size_t i = 0; i < VR_ARRAY_LEN(classes); i++)
         cim_changed_all(p->server, classes[i]);
 }

@@ -170,10 +170,12 @@ struct host_providers *host_providers_register(struct cim_server *s, const struc
  * every now and then. src:[contract.md D.2] */
 void host_providers_tick(struct host_providers *p);
 /* host_providers_changed() - the relationship of @machine or (else NULL) @job changed: whoever
- * subscribed is told. host_providers_machines_changed() - host.machines() has another answer. */
+ * subscribed is told. host_providers_machines_changed() - host.machines() has another answer;
+ * @moved: machines came, went or have another order. host_providers_jobs_removed() - jobs went. */
 void host_providers_changed(struct host_providers *p, const struct vr_uuid *machine,
                             const struct job *job);
-void host_providers_machines_changed(struct host_providers *p);
+void host_providers_machines_changed(struct host_providers *p, bool moved);
+void host_providers_jobs_removed(struct host_providers *p);
 /* host_providers_free() - NULL is fine. */
 void host_providers_free(struct host_providers *p);
 

@@ -168,8 +168,8 @@ static enum cim_status enumerate(void *ctx, const struct cim_caller *who, struct
     const struct host_providers *p = ctx;
     struct job j;
 
-    for (size_t i = 0; job_next(p, &i, &j);)
-        if (!cim_emit(sink, job_inst(p, &j)))
+    for (size_t i = cim_sink_at(sink); job_next(p, &i, &j);)
+        if (!cim_emit(sink, job_inst(p, &j)) || cim_sink_pause(sink, i))
             break;
     return CIM_S_OK;
 }

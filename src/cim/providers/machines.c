@@ -175,25 +175,32 @@ static bool vm_of_point(const struct host_providers *p, const struct vr_uuid *uu
     return false;
 }
 
-/* The machine in one key: "<GUID>", "lineage:epoch", or "Microsoft:...<GUID>..." with the parts
+/* The identifier in one key: "<GUID>", "lineage:epoch", or "Microsoft:...<GUID>..." with the parts
  * between backslashes. */
-static bool vm_of_key(const struct host_providers *p, const char *text, struct vm *ret)
+static bool id_of_key(const char *text, struct vr_uuid *ret)
 {
     struct vr_point_id pt;
-    struct vr_uuid uuid;
 
     if (id_point_parse(text, &pt)) {
-        uuid = point_uuid(&pt);
-        return vm_of_point(p, &uuid, ret);
+        *ret = point_uuid(&pt);
+        return true;
     }
     if (!strncasecmp(text, ID_PREFIX, strlen(ID_PREFIX)))
         text += strlen(ID_PREFIX);
     while (text) {
-        if (uuid_at(text, &uuid))
-            return vm_find(p, &uuid, ret) || vm_of_point(p, &uuid, ret);
+        if (uuid_at(text, ret))
+            return true;
         text = strchr(text, '\\');
         text += text != NULL;
     }
+    return false;
+}
+
+bool id_of_path(const struct cim_path *path, struct vr_uuid *ret)
+{
+    for (size_t i = 0; i < path->n_keys; i++)
+        if (path->keys[i].text && id_of_key(path->keys[i].text, ret))
+            return true;
     return false;
 }
 
@@ -201,10 +208,9 @@ static bool vm_of_key(const struct host_providers *p, const char *text, struct v
  * points. False: none of them is. */
 static bool vm_of_path(const struct host_providers *p, const struct cim_path *path, struct vm *ret)
 {
-    for (size_t i = 0; i < path->n_keys; i++)
-        if (path->keys[i].text && vm_of_key(p, path->keys[i].text, ret))
-            return true;
-    return false;
+    struct vr_uuid uuid;
+
+    return id_of_path(path, &uuid) && (vm_find(p, &uuid, ret) || vm_of_point(p, &uuid, ret));
 }
 
 struct one_vm {

@@ -213,6 +213,9 @@ uint16_t job_percent(const struct host_providers *p, const struct job *j);
 typedef bool (*vm_emit_fn)(const struct host_providers *p, const struct vm *vm,
                            struct cim_sink *sink);
 enum cim_status each_vm(void *ctx, struct cim_sink *sink, vm_emit_fn fn);
+/* id_of_path() - the first identifier (of a machine, a point, a job) in the keys of @path; false if
+ * there is none. */
+bool id_of_path(const struct cim_path *path, struct vr_uuid *ret);
 /* get_vm() - get() of a class of which each machine has instances: only the machine that @path is
  * about is asked. refs_vm() - the same for references(). */
 enum cim_status get_vm(void *ctx, const struct cim_path *path, vm_emit_fn fn, struct cim_inst **ret,

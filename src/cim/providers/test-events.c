@@ -99,7 +99,7 @@ static void machines_of_the_hypervisor_are_heard(void **st)
 
     w->vm[1].power = HV_POWER_RUNNING;
     w->n_vms = 2;
-    host_providers_machines_changed(w->prov);
+    host_providers_machines_changed(w->prov, true);
     for (int i = 0; i < 40; i++) /* a look may take more than one */
         cim_watch_tick(w->cim, vr_mono_now());
     assert_string_equal(names.text, "db -odd");
