@@ -11,7 +11,9 @@
 
 #include "daemon/access.h"
 #include "daemon/config.h"
+#include "base/alloc.h"
 #include "daemon/messages.h"
+#include "daemon/proofplan.h"
 #include "replication/rel.h"
 
 static int load(const char *text, struct config *c, struct vr_err *err)
@@ -270,6 +272,74 @@ static void test_transfer_opening_round_trip(void **s)
     }
 }
 
+static void test_proof_is_due_in_time(void **state)
+{
+    (void)state;
+    const uint64_t week = 7 * 86400, total = 1 << 20; /* blocks: 64 GiB */
+    assert_int_equal(proof_budget(total, 0, week, PROOF_LEAST), 0);
+    assert_int_equal(proof_budget(total, 7, 0, PROOF_LEAST), 0);
+    assert_int_equal(proof_budget(total, 7, -5, PROOF_LEAST), 0);
+    assert_int_equal(proof_budget(total, 7, 60, PROOF_LEAST), 0); /* too little to begin */
+    assert_int_equal(proof_budget(total, 7, week / 2, PROOF_LEAST), total / 2);
+    assert_int_equal(proof_budget(total, 7, week, PROOF_LEAST), total);
+    assert_int_equal(proof_budget(total, 7, 100 * week, PROOF_LEAST), total);
+    assert_int_equal(proof_budget(10, 7, week - 1, PROOF_LEAST), 0); /* a small disk: all at once */
+    assert_int_equal(proof_budget(10, 7, week, PROOF_LEAST), 10);
+    /* Cycles of a minute, for a week: everything was read. */
+    uint64_t read = 0;
+    int64_t since = 0;
+    for (int64_t now = 60; now <= (int64_t)week; now += 60) {
+        uint64_t n = proof_budget(total, 7, now - since, PROOF_LEAST);
+        read += n;
+        since = n ? now : since;
+    }
+    assert_in_range(read, total - 10 * PROOF_LEAST, total);
+}
+
+static void test_proof_is_written_down(void **state)
+{
+    (void)state;
+    struct proof_state s = { .disk = 1,
+                             .block = 2,
+                             .began = { 3 },
+                             .bad = 4,
+                             .slice = { 5 },
+                             .last = { 6 },
+                             .last_bad = 7,
+                             .layer = 8,
+                             .layer_block = 9,
+                             .scrub_piece = { 10 },
+                             .scrub_last = { 11 } };
+    struct proof_state back;
+    struct vr_err e = VR_ERR_INIT;
+    vr_autofree char *text = proof_encode(&s), *again = NULL;
+    assert_int_equal(proof_decode(text, &back, &e), 0);
+    again = proof_encode(&back);
+    assert_string_equal(text, again);
+    assert_int_equal(back.scrub_last.us, 11);
+    assert_int_equal(proof_decode("1 2 3", &back, &e), -1);
+    assert_int_equal(e.kind, VR_E_CORRUPT);
+    assert_int_equal(proof_decode("", &back, NULL), -1);
+}
+
+static void test_proof_says_who_is_wrong(void **state)
+{
+    (void)state;
+    char text[400];
+    struct proof_diff d = {
+        .replica = "hostb", .target = "vda", .epoch = 7, .blocks = 2, .rot = 2, .points = 3
+    };
+    d.first = 5;
+    proof_text(&d, text, sizeof text);
+    assert_non_null(
+        strstr(text, "2 blocks of disk vda (the first at byte 327680) changed on host hostb"));
+    assert_non_null(strstr(text, "3 recovery points"));
+    d.rot = 1;
+    proof_text(&d, text, sizeof text);
+    assert_non_null(strstr(text, "differ between the primary and host hostb at point 7"));
+    assert_non_null(strstr(text, "without its change map"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,6 +352,9 @@ int main(void)
         cmocka_unit_test(test_settings_travel_whole),
         cmocka_unit_test(test_disks_of_a_peer_are_checked),
         cmocka_unit_test(test_transfer_opening_round_trip),
+        cmocka_unit_test(test_proof_is_due_in_time),
+        cmocka_unit_test(test_proof_is_written_down),
+        cmocka_unit_test(test_proof_says_who_is_wrong),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -353,6 +353,59 @@ static void comparing_ships_what_differs(void **state)
     assert_int_equal(atomic_load(&blind.sp.skipped), 0);
 }
 
+/* Below the layer some bytes changed behind everybody's back; the receiver knows where, and gets
+ * them again although no bitmap names them and the digests say that they are equal. */
+static void what_is_wrong_below_is_sent_again(void **state)
+{
+    (void)state;
+    const uint64_t size = 8 * 1048576;
+    vr_autofree char *raw = make_raw("src.raw", size);
+    vr_autofree char *q = to_qcow2(raw, "src.qcow2");
+    qemu_io(q, "write -P 0x61 1M 64k");
+    qemu_io(q, "write -z 2M 64k");
+    vr_autofree char *base = make_qcow2("base.qcow2", size, NULL);
+    vr_autofree char *base_dig = file("base.dig"), *table = file("layer.dig");
+    unlink(base_dig);
+    RUN("qemu-img", "bitmap", "--add", "-f", "qcow2", q, "b0");
+    struct server s = serve(q, "qcow2", "b0");
+    struct xfer_send_disk sd = from(&s, size, XFER_ALL, NULL);
+    struct xfer_recv_disk rd = {
+        .target = "vda", .size = size, .image = base, .fresh = true, .digests = base_dig
+    };
+    struct transfer first = transfer_new();
+    transfer_run(&first, &sd, &rd, 1);
+    assert_done(&first);
+    qemu_io(base, "write -P 0x62 1M 64k");
+    qemu_io(base, "write -P 0x63 2M 64k");
+
+    struct extents wanted = { .v = NULL };
+    extents_add(&wanted, 1 << 20, 64 << 10);
+    extents_add(&wanted, 2 << 20, 64 << 10);
+    const char *parents[] = { base_dig };
+    enum xfer_mode modes[] = { XFER_DIRTY, XFER_COMPARE };
+    for (size_t i = 0; i < VR_ARRAY_LEN(modes); i++) {
+        vr_autofree char *layer = make_qcow2("layer.qcow2", size, base);
+        unlink(table);
+        sd = from(&s, size, modes[i], modes[i] == XFER_DIRTY ? "qemu:dirty-bitmap:b0" : NULL);
+        rd = (struct xfer_recv_disk){ .target = "vda",
+                                      .size = size,
+                                      .image = layer,
+                                      .digests = table,
+                                      .parent_digests = parents,
+                                      .n_parent_digests = 1,
+                                      .parents_complete = true,
+                                      .wanted = &wanted };
+        struct transfer t = transfer_new();
+        transfer_run(&t, &sd, &rd, 1);
+        assert_done(&t);
+        assert_same(q, "qcow2", layer, "qcow2");
+        assert_int_equal(atomic_load(&t.sp.payload) + atomic_load(&t.sp.zero), 128 << 10);
+        unlink(layer);
+    }
+    extents_done(&wanted);
+    unserve(&s);
+}
+
 static void a_full_replica_says_so_and_goes_on_later(void **state)
 {
     (void)state;
@@ -594,6 +647,7 @@ int main(void)
         cmocka_unit_test(a_cut_anywhere_is_resumed),
         cmocka_unit_test(a_damaged_byte_is_noticed),
         cmocka_unit_test(comparing_ships_what_differs),
+        cmocka_unit_test(what_is_wrong_below_is_sent_again),
         cmocka_unit_test(a_full_replica_says_so_and_goes_on_later),
         cmocka_unit_test(cancelling_ends_both_sides),
         cmocka_unit_test(a_source_that_dies_is_an_error),

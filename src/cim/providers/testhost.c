@@ -234,10 +234,52 @@ static int h_pin(void *ctx, const struct vr_uuid *machine, const struct vr_point
     return h_job(ctx, JOB_PIN, machine, owner, ret_job);
 }
 
+/* A whole pass goes on until it is cancelled. */
 static int h_verify(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point,
                     const char *owner, struct vr_uuid *ret_job, struct vr_err *err)
 {
-    return h_job(ctx, JOB_VERIFY, machine, owner, ret_job);
+    struct world *w = ctx;
+    (void)err;
+    if (point)
+        return h_job(ctx, JOB_VERIFY, machine, owner, ret_job);
+    *ret_job = engine_job_new(w->engine, JOB_VERIFY, machine, owner);
+    return 0;
+}
+
+static int h_cancel(void *ctx, const struct vr_uuid *job, struct vr_err *err)
+{
+    struct vr_err cancelled = VR_ERR_INIT;
+    (void)err;
+    vr_fail(&cancelled, VR_E_CANCELLED, 0, "cancelled");
+    engine_job_end(((struct world *)ctx)->engine, job, &cancelled);
+    return 0;
+}
+
+static int h_acknowledge(void *ctx, const struct vr_uuid *machine, const char *owner,
+                         struct vr_uuid *ret_job, struct vr_err *err)
+{
+    struct world *w = ctx;
+    if (engine_acknowledge(w->engine, machine, err) < 0)
+        return -1;
+    return h_job(w, JOB_VERIFY_NOTE, machine, owner, ret_job);
+}
+
+static int h_release(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point,
+                     const char *owner, struct vr_uuid *ret_job, struct vr_err *err)
+{
+    struct world *w = ctx;
+    (void)err;
+    for (size_t i = 0; i < w->n_points; i++)
+        if (vr_point_eq(&w->points[i].id, point))
+            w->points[i].proof.quarantine = STORE_RELEASED;
+    return h_job(w, JOB_VERIFY_NOTE, machine, owner, ret_job);
+}
+
+static bool h_proof(void *ctx, const struct vr_uuid *machine, struct host_proof *ret)
+{
+    (void)machine;
+    *ret = ((struct world *)ctx)->proof;
+    return true;
 }
 
 /* What was written must be readable after a restart: it is read again at once. */
@@ -353,6 +395,10 @@ int world_new(void **st)
                              .power = h_power,
                              .test_connection = h_test,
                              .verify = h_verify,
+                             .cancel = h_cancel,
+                             .acknowledge = h_acknowledge,
+                             .release = h_release,
+                             .proof = h_proof,
                              .save_service = h_save_service,
                              .pin = h_pin,
                              .save = h_save };

@@ -54,6 +54,7 @@ struct world {
     struct host_test made; /* testways.h */
     size_t n_made;
     struct host_transfer transfer;
+    struct host_proof proof;
     bool transferring;
     int64_t mono;
     enum vr_kind fail[FX_BIT_COUNT]; /* how an effect fails, VR_OK: it does not */

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Proof as clients see and use it: what differs is told until somebody acknowledges, quarantined
+ * points are not failed over to unless they are released, verification can be cancelled. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cim/providers/testways.h"
+
+static char *point_path(struct world *w, size_t i)
+{
+    static char path[192];
+    char lineage[VR_UUID_STR];
+    const struct vr_point_id *p = &w->points[i].id;
+    snprintf(path, sizeof path, "Vmr_RecoveryPoint.InstanceID=\"%s:%llu\"",
+             vr_uuid_fmt(&p->lineage, lineage), (unsigned long long)p->epoch);
+    return path;
+}
+
+static void what_differs_is_told(void **st)
+{
+    struct world *w = *st;
+    struct vr_err err = VR_ERR_INIT;
+    struct vr_uuid web;
+
+    make_replicating(w);
+    vr_uuid_parse(WEB, &web, NULL);
+    assert_int_equal(num(w, STATUS_PATH(WEB), "Mismatches"), 0);
+    assert_string_equal(txt(w, STATUS_PATH(WEB), "LastVerified"), "(null)");
+    assert_int_equal(num(w, REL_PATH(WEB, "0"), "ReplicationHealth"), 1);
+    engine_differs(w->engine, &web, 3, true, "3 blocks of disk vda differ.", &err);
+    pump(w);
+    assert_int_equal(num(w, REL_PATH(WEB, "0"), "ReplicationHealth"), 3);
+    assert_int_equal(num(w, STATUS_PATH(WEB), "Mismatches"), 3);
+    assert_non_null(
+        strstr(txt(w, STATUS_PATH(WEB), "Explanation"), "3 blocks of disk vda differ."));
+    world_restart(w); /* and it is still known */
+    pump(w);
+    assert_int_equal(num(w, STATUS_PATH(WEB), "Mismatches"), 3);
+    done(w, CALL(w, STATUS_PATH(WEB), "SyncNow")); /* the next point has the right bytes */
+    assert_int_equal(num(w, REL_PATH(WEB, "0"), "ReplicationHealth"), 2);
+    w->who.role = CIM_ROLE_READER;
+    assert_int_equal(CALL(w, STATUS_PATH(WEB), "Acknowledge"), 32769);
+    w->who.role = CIM_ROLE_OPERATOR;
+    done(w, CALL(w, STATUS_PATH(WEB), "Acknowledge"));
+    assert_int_equal(num(w, REL_PATH(WEB, "0"), "ReplicationHealth"), 1);
+    assert_int_equal(num(w, STATUS_PATH(WEB), "Mismatches"), 0);
+}
+
+static void how_far_it_is(void **st)
+{
+    struct world *w = *st;
+
+    make_replicating(w);
+    w->proof = (struct host_proof){
+        .running = true, .percent = 42, .last = { 1700000000000000 }, .last_bad = 2
+    };
+    assert_int_equal(num(w, STATUS_PATH(WEB), "VerifyProgress"), 42);
+    assert_int_equal(num(w, STATUS_PATH(WEB), "LastVerifiedMismatches"), 2);
+    assert_non_null(strstr(txt(w, STATUS_PATH(WEB), "LastVerified"), "20231114"));
+    assert_string_equal(txt(w, STATUS_PATH(WEB), "LastScrubbed"), "(null)");
+}
+
+static void a_pass_can_be_cancelled(void **st)
+{
+    struct world *w = *st;
+
+    make_replicating(w);
+    assert_int_equal(CALL(w, STATUS_PATH(WEB), "VerifyPoint", { "PointId", "x:1" }), 32775);
+    assert_int_equal(CALL(w, STATUS_PATH(WEB), "VerifyPoint"), 4096);
+    vr_auto(cim_inst_free) struct cim_inst *job = last_job(w);
+    char path[128];
+    snprintf(path, sizeof path, "Msvm_ConcreteJob.InstanceID=\"%s\"",
+             cim_inst_str(job, CIM_P_MSVM_CONCRETEJOB_INSTANCEID));
+    assert_string_equal(txt(w, path, "Cancellable"), "true");
+    assert_int_equal(num(w, path, "JobState"), 4);
+    assert_int_equal(CALL(w, path, "RequestStateChange", { "RequestedState", "4" }), 0);
+    assert_int_equal(num(w, path, "JobState"), 8);
+    assert_string_equal(txt(w, path, "Cancellable"), "false");
+}
+
+static void quarantine(void **st)
+{
+    struct world *w = *st;
+
+    make_replica(w);
+    done(w, CALL(w, STATUS_PATH(WEB), "VerifyPoint"));
+    struct store_proof *first = &w->points[0].proof;
+    assert_string_equal(txt(w, point_path(w, 0), "Quarantine"), "none");
+    *first = (struct store_proof){ .quarantine = STORE_QUARANTINED, .since = { 1 }, .bad = 5 };
+    assert_string_equal(txt(w, point_path(w, 0), "Quarantine"), "quarantined");
+    assert_int_equal(num(w, point_path(w, 0), "WrongBlocks"), 5);
+    assert_string_equal(txt(w, point_path(w, 0), "Proof"), "none");
+    vr_autofree char *ref = arg_text(w, ARG_POINT);
+    assert_int_equal(SVC(w, WEB, "InitiateFailover", { "SnapshotSettingData", ref }), 32775);
+    assert_non_null(strstr(refusal(w), "quarantined"));
+    w->who.role = CIM_ROLE_READER;
+    assert_int_equal(CALL(w, point_path(w, 0), "Release"), 32769);
+    w->who.role = CIM_ROLE_OPERATOR;
+    done(w, CALL(w, point_path(w, 0), "Release"));
+    assert_string_equal(txt(w, point_path(w, 0), "Quarantine"), "released");
+    assert_int_equal(CALL(w, point_path(w, 0), "Release"), 0); /* again */
+    done(w, SVC(w, WEB, "InitiateFailover", { "SnapshotSettingData", ref }));
+}
+
+static void what_is_proven(void **st)
+{
+    struct world *w = *st;
+
+    make_replica(w);
+    w->points[0].proof = (struct store_proof){ .how = STORE_PROOF_PRIMARY,
+                                               .verified = { 1700000000000000 },
+                                               .booted = { 1700000000000000 } };
+    assert_string_equal(txt(w, point_path(w, 0), "Proof"), "primary");
+    assert_non_null(strstr(txt(w, point_path(w, 0), "Verified"), "20231114"));
+    assert_non_null(strstr(txt(w, point_path(w, 0), "TestBooted"), "20231114"));
+}
+
+#define T(n) cmocka_unit_test_setup_teardown(n, world_new, world_free)
+int main(void)
+{
+    const struct CMUnitTest all[] = { T(what_differs_is_told), T(how_far_it_is),
+                                      T(a_pass_can_be_cancelled), T(quarantine),
+                                      T(what_is_proven) };
+    return cmocka_run_group_tests(all, NULL, NULL);
+}
