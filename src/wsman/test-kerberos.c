@@ -351,6 +351,31 @@ static void raw_login(struct raw *r, bool spnego)
     assert_false(more);
 }
 
+/* Post an envelope of tests/wsman sealed, with @context in its place; the reply in clear text. */
+static char *raw_exchange(struct raw *r, const char *file, const char *context, int status)
+{
+    vr_autofree char *path = vr_printf("%s/tests/wsman/%s", source, file);
+    vr_autofclose FILE *f = fopen(path, "re");
+    vr_autobuf struct vr_buf sealed = VR_BUF_INIT, plain = VR_BUF_INIT;
+    char text[8192], type[WSM_SEALED_TYPE_MAX];
+    struct vr_err e = VR_ERR_INIT;
+    enum wsm_protocol p;
+    assert_non_null(f);
+    size_t n = fread(text, 1, sizeof text - 1, f);
+    text[n] = 0;
+    char *at = strstr(text, "<s:Envelope"), *mark = strstr(at, "@CONTEXT@");
+    vr_autofree char *body =
+        mark ? vr_printf("%.*s%s%s", (int)(mark - at), at, context, mark + strlen("@CONTEXT@"))
+             : vr_strdup(at);
+    must(wsm_body_seal(r->g, WSM_PROTOCOL_SPNEGO, SOAP, body, strlen(body), &sealed, &e), &e);
+    raw_post(r, wsm_sealed_content_type(WSM_PROTOCOL_SPNEGO), "", sealed.data, sealed.len);
+    assert_int_equal(r->status, status);
+    must(wsm_body_open(r->g, wsm_sealed_content_type(WSM_PROTOCOL_SPNEGO), &r->body, &plain, type,
+                       &p, &e),
+         &e);
+    return vr_strdup((char *)plain.data);
+}
+
 static void raw_sealed(struct raw *r, enum wsm_protocol p, struct vr_buf *sealed)
 {
     struct vr_err e = VR_ERR_INIT;
@@ -396,6 +421,23 @@ static void test_both_schemes_and_both_protocols(void **s)
             assert_int_equal(got, p);
             assert_non_null(strstr((char *)plain.data, "IdentifyResponse"));
         }
+    }
+}
+
+/* A request that was suspended and is processed again is answered sealed as well. */
+static void test_a_pull_that_waits_stays_sealed(void **s)
+{
+    autoraw struct raw r = raw_open();
+    raw_login(&r, true);
+    vr_autofree char *told = raw_exchange(&r, "200-subscribe.req.xml", "", 200);
+    char *at = strstr(told, "EnumerationContext>");
+    assert_non_null(at);
+    at += strlen("EnumerationContext>");
+    vr_autofree char *context = vr_strndup(at, strcspn(at, "<"));
+    for (int i = 0; i < 2; i++) {
+        vr_autofree char *nothing =
+            raw_exchange(&r, "203-pull-nothing-in-time.req.xml", context, 500);
+        assert_non_null(strstr(nothing, "w:TimedOut"));
     }
 }
 
@@ -701,6 +743,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_another_realm_is_refused),
         cmocka_unit_test(test_a_principal_without_role_gets_the_fault),
         cmocka_unit_test(test_both_schemes_and_both_protocols),
+        cmocka_unit_test(test_a_pull_that_waits_stays_sealed),
         cmocka_unit_test(test_clear_bodies_are_refused),
         cmocka_unit_test(test_a_token_with_a_clear_body_is_no_way_around),
         cmocka_unit_test(test_passwords_are_refused),
