@@ -104,10 +104,21 @@ int hv_set_scratch_dir(struct hv *hv, const char *dir, struct vr_err *err);
 int hv_list(struct hv *hv, struct hv_machine **ret, size_t *ret_n, struct vr_err *err);
 int hv_get(struct hv *hv, const struct vr_uuid *uuid, struct hv_machine *ret, struct vr_err *err);
 
-enum hv_action { HV_START, HV_SHUTDOWN, HV_FORCE_OFF, HV_PAUSE, HV_UNPAUSE, HV_REBOOT, HV_RESET };
+enum hv_action {
+    HV_START,
+    HV_SHUTDOWN,
+    HV_FORCE_OFF,
+    HV_PAUSE,
+    HV_UNPAUSE,
+    HV_REBOOT,
+    HV_RESET,
+    HV_SAVE
+};
 /* hv_power() - change power. HV_SHUTDOWN only asks the guest (ACPI, agent when there): the caller
- * waits for HV_EV_STOPPED. All are idempotent: the wanted state already reached is success.
- * Errors: VR_E_NOTFOUND, VR_E_STATE, VR_E_HV (with libvirt's text), VR_E_UNAVAIL. */
+ * waits for HV_EV_STOPPED. HV_FORCE_OFF also discards memory that was saved. HV_SAVE writes the
+ * memory to a file from which HV_START goes on; it takes as long as that. All are idempotent: the
+ * wanted state already reached is success. Errors: VR_E_NOTFOUND, VR_E_STATE, VR_E_HV (with
+ * libvirt's text), VR_E_UNAVAIL. */
 int hv_power(struct hv *hv, const struct vr_uuid *uuid, enum hv_action action, struct vr_err *err);
 
 /* hv_xml() - the inactive definition (caller frees). */

@@ -139,6 +139,7 @@ static bool reached(enum hv_action action, int state)
         return !off && state != VIR_DOMAIN_CRASHED;
     case HV_SHUTDOWN:
     case HV_FORCE_OFF:
+    case HV_SAVE:
         return off;
     case HV_PAUSE:
         return state == VIR_DOMAIN_PAUSED;
@@ -168,6 +169,8 @@ static int act(virDomainPtr dom, enum hv_action action)
         return virDomainReboot(dom, 0);
     case HV_RESET:
         return virDomainReset(dom, 0);
+    case HV_SAVE:
+        return virDomainManagedSave(dom, 0);
     }
     return -1;
 }
@@ -177,7 +180,7 @@ int hv_power(struct hv *hv, const struct vr_uuid *uuid, enum hv_action action, s
     static const char *const names[] = {
         [HV_START] = "start", [HV_SHUTDOWN] = "shut down", [HV_FORCE_OFF] = "force off",
         [HV_PAUSE] = "pause", [HV_UNPAUSE] = "unpause",    [HV_REBOOT] = "reboot",
-        [HV_RESET] = "reset",
+        [HV_RESET] = "reset", [HV_SAVE] = "save",
     };
     lv_dom_auto dom = lv_dom(hv, uuid, 0, err);
     int state = 0, reason = 0;
@@ -185,6 +188,12 @@ int hv_power(struct hv *hv, const struct vr_uuid *uuid, enum hv_action action, s
         return -1;
     if (virDomainGetState(dom, &state, &reason, 0) < 0)
         return lv_fail(err, "%s: state", virDomainGetName(dom));
+    /* Off is what has nothing to go on with. */
+    if (action == HV_FORCE_OFF && state == VIR_DOMAIN_SHUTOFF &&
+        virDomainHasManagedSaveImage(dom, 0) == 1)
+        return virDomainManagedSaveRemove(dom, 0) < 0
+                   ? lv_fail(err, "cannot discard the saved memory of %s", virDomainGetName(dom))
+                   : 0;
     if (reached(action, state))
         return 0;
     if (act(dom, action) == 0)

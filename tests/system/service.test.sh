@@ -8,18 +8,35 @@
 system_begin
 hosts_up
 
-# invoke HOST METHOD BODY: a method of the service over the local socket; the return value and the job.
-invoke() {
-    local uri=http://schemas.microsoft.com/wbem/wsman/1/wmi/root/virtualization/v2/Msvm_ReplicationService
-    on "$1" curl -s --unix-socket /run/vmreplica/wsman.sock -H 'Content-Type: application/soap+xml;charset=UTF-8' \
-        --data-binary @- http://localhost/wsman <<XML
+# envelope URI METHOD SELECTORS BODY
+envelope() {
+    cat <<XML
 <s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope" xmlns:a="http://schemas.xmlsoap.org/ws/2004/08/addressing"
  xmlns:w="http://schemas.dmtf.org/wbem/wsman/1/wsman.xsd"><s:Header><a:To>http://localhost/wsman</a:To>
-<w:ResourceURI s:mustUnderstand="true">$uri</w:ResourceURI><a:Action s:mustUnderstand="true">$uri/$2</a:Action>
+<w:ResourceURI s:mustUnderstand="true">$1</w:ResourceURI><a:Action s:mustUnderstand="true">$1/$2</a:Action>
 <a:ReplyTo><a:Address>http://schemas.xmlsoap.org/ws/2004/08/addressing/role/anonymous</a:Address></a:ReplyTo>
-<a:MessageID>uuid:00000000-0000-0000-0000-000000000001</a:MessageID></s:Header>
-<s:Body><p:$2_INPUT xmlns:p="$uri">$3</p:$2_INPUT></s:Body></s:Envelope>
+<a:MessageID>uuid:00000000-0000-0000-0000-000000000001</a:MessageID>$3</s:Header>
+<s:Body><p:$2_INPUT xmlns:p="$1">$4</p:$2_INPUT></s:Body></s:Envelope>
 XML
+}
+
+# send HOST: an envelope to the local socket there
+send() {
+    on "$1" curl -s --unix-socket /run/vmreplica/wsman.sock -H 'Content-Type: application/soap+xml;charset=UTF-8' \
+        --data-binary @- http://localhost/wsman
+}
+
+# invoke HOST METHOD BODY: a method of the service
+invoke() {
+    envelope http://schemas.microsoft.com/wbem/wsman/1/wmi/root/virtualization/v2/Msvm_ReplicationService "$2" '' "$3" |
+        send "$1"
+}
+
+# machine_call HOST UUID METHOD BODY: the same of a machine.
+machine_call() {
+    local uri=http://schemas.microsoft.com/wbem/wsman/1/wmi/root/virtualization/v2/Msvm_ComputerSystem
+    envelope "$uri" "$3" "<w:SelectorSet><w:Selector Name=\"CreationClassName\">Msvm_ComputerSystem</w:Selector><w:Selector Name=\"Name\">${2^^}</w:Selector></w:SelectorSet>" "$4" |
+        send "$1"
 }
 
 # returns HOST CODE METHOD BODY
@@ -107,6 +124,26 @@ on A grep -q qemu "/proc/$(machine A g1 ProcessID)/cmdline" || fail "ProcessID i
 [ "$(machine A g1 OnTimeInMilliseconds)" -lt 600000 ] || fail "g1 runs since $(machine A g1 OnTimeInMilliseconds) ms"
 [ -n "$(machine A g1 TimeOfLastConfigurationChange)" ] || fail "nobody knows when g1 was defined"
 ok "process, uptime and definition of a running machine"
+
+# ---- a machine that is saved ----
+state_of() { [ "$(machine A g1 EnabledState)" = "$1" ]; }
+machine_call A "$uuid" RequestStateChange '<p:RequestedState>6</p:RequestedState>' | grep -q '<p:ReturnValue>4096<' ||
+    fail "the machine cannot be saved"
+wait_for 120 "g1 is saved" state_of 6
+wait_points B g1 1
+refused A 1 'saved, not off' failover g1 --planned
+vr A --quiet boot g1
+wait_for 60 "g1 goes on" state_of 2
+[ "$(virsh_on A domstate g1)" = running ] || fail "g1 does not run"
+wait_points B g1 2
+ok "saved and started again: cycles went on"
+machine_call A "$uuid" RequestStateChange '<p:RequestedState>6</p:RequestedState>' >/dev/null
+wait_for 120 "g1 is saved again" state_of 6
+vr A --quiet shutdown g1 --force
+wait_for 60 "nothing is saved any more" state_of 3
+on A test ! -e /var/lib/libvirt/qemu/save/g1.save || fail "the saved memory is still there"
+ok "turned off: what was saved is discarded"
+"$guest" start "$dir" A g1 >/dev/null
 
 # ---- the listener moves ----
 on B sh -c 'exec 9<>/dev/null; python3 -c "

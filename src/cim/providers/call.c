@@ -259,7 +259,7 @@ int call_admit(struct call *c, const struct vm *vm, struct rel_event *ev, struct
         return vr_fail(
             err, VR_E_STATE, 0,
             "machine %s is saved, not off: what it had in memory would be lost. Start it "
-            "and shut it down, or discard that (virsh managedsave-remove %s)",
+            "and shut it down, or discard that (vmreplica shutdown %s --force)",
             vm->name, vm->name);
     if (ev->vm_off)
         return 0;

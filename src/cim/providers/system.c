@@ -194,7 +194,12 @@ static int power_action(const struct vm *vm, uint64_t wanted, enum hv_action *re
         return 0;
     case 4:
         *ret = HV_SHUTDOWN;
-        return 0;
+        if (!vm->hv->saved)
+            return 0;
+        return vr_fail(err, VR_E_STATE, 0,
+                       "machine %s is saved, not off, and cannot be shut down like this. Start it "
+                       "first, or discard what it had in memory (vmreplica shutdown %s --force)",
+                       vm->name, vm->name);
     case 9:
         *ret = HV_PAUSE;
         break;
@@ -205,6 +210,8 @@ static int power_action(const struct vm *vm, uint64_t wanted, enum hv_action *re
         *ret = HV_RESET;
         break;
     case 6:
+        *ret = HV_SAVE;
+        break;
     case 7:
     case 8:
         return vr_fail(err, VR_E_UNSUPPORTED, 0, "RequestedState %u is not supported",

@@ -540,7 +540,8 @@ static void power(void **st)
         { "3", HV_POWER_RUNNING, 4096, HV_FORCE_OFF }, { "4", HV_POWER_RUNNING, 4096, HV_SHUTDOWN },
         { "9", HV_POWER_RUNNING, 4096, HV_PAUSE },     { "10", HV_POWER_RUNNING, 4096, HV_REBOOT },
         { "11", HV_POWER_RUNNING, 4096, HV_RESET },    { "9", HV_POWER_OFF, 32775, 0 },
-        { "6", HV_POWER_RUNNING, 32770, 0 },           { "77", HV_POWER_RUNNING, 32773, 0 },
+        { "6", HV_POWER_RUNNING, 4096, HV_SAVE },      { "6", HV_POWER_OFF, 32775, 0 },
+        { "7", HV_POWER_RUNNING, 32770, 0 },           { "77", HV_POWER_RUNNING, 32773, 0 },
     };
 
     for (size_t i = 0; i < VR_ARRAY_LEN(cases); i++) {
@@ -551,6 +552,12 @@ static void power(void **st)
         if (code == 4096)
             assert_int_equal(w->action, cases[i].action);
     }
+    /* saved: only going on and giving it up */
+    w->vm[0].power = HV_POWER_OFF;
+    w->vm[0].saved = true;
+    assert_int_equal(CALL(w, VM(WEB), "RequestStateChange", { "RequestedState", "4" }), 32775);
+    assert_int_equal(CALL(w, VM(WEB), "RequestStateChange", { "RequestedState", "3" }), 4096);
+    assert_int_equal(CALL(w, VM(WEB), "RequestStateChange", { "RequestedState", "2" }), 4096);
     w->who.role = CIM_ROLE_READER;
     assert_int_equal(CALL(w, VM(WEB), "RequestStateChange", { "RequestedState", "2" }), 32769);
 }
