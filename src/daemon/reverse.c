@@ -11,8 +11,9 @@
 #include "daemon/messages.h"
 
 /* ---- REVERSE_CALL and BECOME_PRIMARY, on the failed-over host ---- */
-/* O and D, written down before the direction changes. When they cannot be told, the first copy
- * compares instead: more reading, no more on the wire. */
+/* O and D, written down before the direction changes. When they cannot be told (the point failed
+ * over to is not known any more, the old primary lost its bitmap), the first copy compares instead:
+ * more reading, no more on the wire; what that costs is said. */
 static bool note_divergence(struct swap_task *s, const struct msg_reverse_reply *rr)
 {
     struct divergence v = { .of = { .lineage = s->t.r.next_lineage }, .known = true };
@@ -20,8 +21,16 @@ static bool note_divergence(struct swap_task *s, const struct msg_reverse_reply 
     bool ok = msg_to_divergence(rr, &v, &err) == 0 &&
               divergence_add_points(s->t.d, &s->t.r, &v, &err) == 0 &&
               divergence_save(s->t.d, &s->t.r.machine, &v, &err) == 0;
-    if (!ok)
-        vr_log_err(VR_LOG_WARN, "the divergence is found by comparing the disks", &err);
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < s->t.r.n_disks; i++)
+        bytes += s->t.r.disks[i].size;
+    if (!ok) {
+        vr_log_err(VR_LOG_WARN, s->t.r.name, &err);
+        vr_log(VR_LOG_WARN,
+               "machine %s: what differs is found by comparing the disks: each host reads up to "
+               "%" PRIu64 " MiB, only what differs is sent",
+               s->t.r.name, bytes >> 20);
+    }
     divergence_done(&v);
     return ok;
 }

@@ -439,6 +439,35 @@ static void test_the_last_sound_point_stays(void **state)
     assert_true(same(f, 1));
 }
 
+/* The daemon stops: what reads or merges ends, and nothing has happened. */
+static void test_interrupted(void **state)
+{
+    struct fixture *f = *state;
+    struct vr_err e = VR_ERR_INIT;
+    struct store_retention r = { .least = 1 };
+    struct store_verify_input *v = NULL;
+    struct store_merge *m = NULL;
+    uint64_t blocks = 0, bad = 0;
+    for (int i = 0; i < 4; i++)
+        cycle(f, 1, (uint8_t)(10 + i));
+    struct vr_point_id p = id_of(4);
+    ok(store_verify_prepare(f->st, &f->m, &p, &v, &err));
+    store_interrupt(f->st);
+    assert_int_equal(store_verify_run(v, &blocks, &bad, &e), -1);
+    assert_int_equal(e.kind, VR_E_CANCELLED);
+    store_verify_free(v);
+    vr_err_clear(&e);
+    ok(store_merge_prepare(f->st, &f->m, &r, &m, &err));
+    assert_non_null(m);
+    store_interrupt(f->st);
+    assert_int_equal(store_merge_run(m, &e), -1);
+    assert_int_equal(e.kind, VR_E_CANCELLED);
+    ok(store_merge_finish(f->st, m, &err));
+    assert_true(same(f, 4));
+    merge_all(f, 1);
+    assert_true(same(f, 4));
+}
+
 static void test_booted(void **state)
 {
     struct fixture *f = *state;
@@ -455,9 +484,16 @@ static void test_booted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_whole_is_proven),        T(test_rot_is_repaired), T(test_rot_that_is_lost),
-        T(test_rot_of_the_newest),      T(test_phantom_block),   T(test_the_primary_differs),
-        T(test_rot_moves_with_a_merge), T(test_booted),          T(test_the_last_sound_point_stays),
+        T(test_whole_is_proven),
+        T(test_rot_is_repaired),
+        T(test_rot_that_is_lost),
+        T(test_rot_of_the_newest),
+        T(test_phantom_block),
+        T(test_the_primary_differs),
+        T(test_rot_moves_with_a_merge),
+        T(test_booted),
+        T(test_the_last_sound_point_stays),
+        T(test_interrupted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

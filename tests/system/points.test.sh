@@ -229,5 +229,20 @@ short() { # files of the chain: points, the one below, a stage
 wait_for 120 "the chain is short" short
 check_points B g1
 virsh_on B dumpxml g1 | grep -q guest_agent.0 || fail "the replica has no channel for its agent"
+
+# ---- a failover in the middle of a merge ----
+: >"$dir/B$slow/on"
+cycles 3
+wait_for 60 "a merge is under way" [ -e "$dir/B$slow/merging" ]
+before=$SECONDS
 vr B --quiet failover g1 --no-start
-ok "failover after all that"
+[ $((SECONDS - before)) -lt 10 ] || fail "a failover in the middle of a merge took $((SECONDS - before)) s"
+rm -f "$dir/B$slow/on"
+vr B --quiet cancel g1
+on_again() { # the primary has stopped when it learned of the failover
+    vr A --quiet resume g1 || vr A --quiet sync g1
+}
+wait_for 60 "replication goes on" on_again
+cycles 1
+check_points B g1
+ok "a failover came in the middle of a merge, was taken back, and replication goes on"

@@ -123,6 +123,43 @@ static void pins(void **st)
     assert_string_equal(txt(w, path, "Pinned"), "false");
 }
 
+/* src:[contract.md A.10, A.5] as Microsoft's tools see an application-consistent point */
+static void an_application_consistent_point(void **st)
+{
+    struct world *w = *st;
+    char path[192], id[128], lineage[VR_UUID_STR];
+
+    make_replica(w);
+    w->points[0].kind = VR_POINT_APPLICATION;
+    const struct vr_point_id *p = &w->points[0].id;
+    snprintf(id, sizeof id, "%s:%llu", vr_uuid_fmt(&p->lineage, lineage),
+             (unsigned long long)p->epoch);
+    snprintf(path, sizeof path, "Vmr_RecoveryPoint.InstanceID=\"%s\"", id);
+    assert_string_equal(txt(w, path, "Kind"), "application");
+    cim_autolist struct cim_list l = walk(w, VM(WEB), "Msvm_SnapshotOfVirtualSystem", NULL);
+    assert_int_equal(l.n, 2);
+    bool found = false;
+    for (size_t i = 0; i < l.n; i++) {
+        const char *type =
+            cim_inst_str(l.v[i], CIM_P_MSVM_VIRTUALSYSTEMSETTINGDATA_VIRTUALSYSTEMTYPE);
+        found |= !strcmp(type, "Microsoft:Hyper-V:Snapshot:Replica:ApplicationConsistent");
+    }
+    assert_true(found);
+    /* When one is received, the times of the relationship and of the machine tell it. */
+    assert_string_equal(txt(w, REL_PATH(WEB, "0"), "LastApplicationConsistentReplicationTime"),
+                        "(null)");
+    struct rel_event ev = { .type = EV_RX_COMMITTED, .kind = VR_POINT_APPLICATION, .n_disks = 1 };
+    struct vr_uuid web;
+    vr_uuid_parse(WEB, &web, NULL);
+    ev.point = (struct vr_point_id){ .lineage = p->lineage, .epoch = 9 };
+    engine_event(w->engine, &web, &ev);
+    pump(w);
+    assert_string_not_equal(txt(w, REL_PATH(WEB, "0"), "LastApplicationConsistentReplicationTime"),
+                            "(null)");
+    assert_string_not_equal(txt(w, VM(WEB), "LastApplicationConsistentReplicationTime"), "(null)");
+    assert_string_not_equal(txt(w, STATUS_PATH(WEB), "LastApplicationConsistentTime"), "(null)");
+}
+
 int main(void)
 {
     const struct CMUnitTest all[] = {
@@ -130,6 +167,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_interval_of_consistent_points, world_new, world_free),
         cmocka_unit_test_setup_teardown(the_replica_has_a_floor, world_new, world_free),
         cmocka_unit_test_setup_teardown(pins, world_new, world_free),
+        cmocka_unit_test_setup_teardown(an_application_consistent_point, world_new, world_free),
     };
     return cmocka_run_group_tests(all, NULL, NULL);
 }
