@@ -98,8 +98,14 @@ static void capture_now(struct host *h, const struct rel *r)
     struct checkpoint *c = r->flow.has_since ? cp_find(h, since) : NULL;
     if (!h->hv.has_disk) {
         fail_with(h, EV_CAPTURE_FAILED, VR_E_HV, "no disk");
-    } else if (chance(s, s->faults ? 5 : 0)) {
-        fail_with(h, EV_CAPTURE_FAILED, chance(s, 50) ? VR_E_HV : VR_E_BUSY, "hypervisor says no");
+    } else if (h->away_until > s->now) {
+        seen(s, FAULT_HYPERVISOR_AWAY);
+        fail_with(h, EV_CAPTURE_FAILED, VR_E_UNAVAIL, "libvirtd does not answer");
+    } else if (chance(s, s->faults ? 3 : 0)) {
+        seen(s, FAULT_FOREIGN_JOB);
+        fail_with(h, EV_CAPTURE_FAILED, VR_E_BUSY, "another job is running");
+    } else if (chance(s, s->faults ? 3 : 0)) {
+        fail_with(h, EV_CAPTURE_FAILED, VR_E_HV, "hypervisor says no");
     } else if (r->flow.has_since && (!c || c->inconsistent)) {
         fail_with(h, EV_CAPTURE_FAILED, VR_E_TRACKING, "bitmap is missing or inconsistent");
     } else {
@@ -357,14 +363,22 @@ static void fx_remove(struct sim *s, struct task *t)
 static void fx_retention(struct sim *s, struct task *t)
 {
     struct host *h = &s->h[t->host];
+    h->merging = false;
     if (h->d.n_points <= KEEP_POINTS || rel_of(h)->st == ST_R_FAILING)
         return;
+    if (s->faults && chance(s, 2))
+        h->full_until = s->now + rnd(s, 4000);
+    if (h->full_until > s->now) { /* nothing changes; tried again after the next point */
+        seen(s, FAULT_FULL_IN_MERGE);
+        return;
+    }
     int i = 0;
     while (h->d.failed_over && vr_point_eq(&h->d.points[i].id, &h->d.overlay_on))
         i++;
     memmove(&h->d.points[i], &h->d.points[i + 1],
             (size_t)(h->d.n_points - i - 1) * sizeof h->d.points[0]);
     h->d.n_points--;
+    h->merging = true;
     go_on(s, t, 5 + rnd(s, 500));
 }
 
@@ -417,6 +431,13 @@ static void env_run(void *ctx, const struct rel *r, enum rel_fx_bit fx)
     struct host *h = ctx;
     struct sim *s = h->s;
     tell(s, "%s: %s (%s)", h->name, rel_fx_name(fx), rel_state_name(r->st));
+    if (fx == FX_BIT_FAILOVER && rel_of(other(h))->st == ST_P_RESYNC)
+        seen(s, FAULT_FAILOVER_IN_RESYNC);
+    if (fx == FX_BIT_YIELD && (r->yield_from == ST_P_RESYNC || r->yield_from == ST_P_RESYNC_WAIT ||
+                               r->yield_from == ST_P_RESYNC_SUSP))
+        seen(s, FAULT_REVERSE_IN_RESYNC);
+    if (fx == FX_BIT_REVERSE_CALL && h->merging)
+        seen(s, FAULT_REVERSE_IN_MERGE);
     fault_soon(h);
     user_soon(h);
     switch (fx) {
@@ -439,6 +460,7 @@ static void env_run(void *ctx, const struct rel *r, enum rel_fx_bit fx)
     case FX_BIT_CREATE_AT_PEER:
     case FX_BIT_REVERSE_CALL:
         h->effects++;
+        h->running_fx = fx;
         net_call(h, r, fx);
         return;
     case FX_BIT_PUSH_SETTINGS:
@@ -451,6 +473,8 @@ static void env_run(void *ctx, const struct rel *r, enum rel_fx_bit fx)
     default:
         h->effects++;
     }
+    if (fx != FX_BIT_RETENTION)
+        h->running_fx = fx;
     if (h->effects > 1)
         violated(s, "%s: effects of one machine side by side", h->name);
     bool doc = fx == FX_BIT_PERSIST || fx == FX_BIT_FORGET;

@@ -83,6 +83,12 @@ void host_crash(struct host *h, bool power)
 {
     tell(h->s, "%s: %s", h->name, power ? "LOSES POWER" : "daemon killed");
     h->s->n_crash++;
+    if (power)
+        seen(h->s,
+             rel_mode(rel_of(h)) == REL_MODE_REPLICA ? FAULT_RESET_REPLICA : FAULT_RESET_PRIMARY);
+    else if (h->up)
+        seen_death(h);
+    h->merging = false;
     h->inc++;
     if (h->up) {
         engine_free(h->e);
@@ -192,8 +198,10 @@ void vm_stop(struct host *h, bool clean)
     h->hv.running = false;
     if (h->hv.cap.held && h->hv.cap.live)
         capture_lost(h);
-    if (!clean)
+    if (!clean) {
         h->may_compare = true;
+        seen(h->s, FAULT_QEMU_KILLED);
+    }
     for (int i = 0; i < h->hv.n_cp && !clean; i++)
         h->hv.cp[i].inconsistent = true;
     changed(h);

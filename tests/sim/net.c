@@ -173,6 +173,8 @@ void net_call(struct host *h, const struct rel *r, enum rel_fx_bit fx)
     memcpy(c->r.name + 8, &s, sizeof s);
     later(s, CALL_TIMEOUT_MS, h->no, call_timeout)->arg = c;
     bool late = chance(s, s->faults ? 5 : 0);
+    if (late)
+        seen(s, FAULT_LATE_CALL);
     if (late) /* stays in a queue somewhere, the caller gives up before it arrives */
         tell(s, "net: a call of %s is under way for long", h->name);
     struct task *t =
@@ -231,6 +233,11 @@ void net_break(struct sim *s, struct xfer *x)
         return;
     x->broken = true;
     s->n_cuts++;
+    static const enum fault cut[] = {
+        [X_CONNECT] = FAULT_CUT_CONNECT, [X_DATA] = FAULT_CUT_DATA, [X_GO] = FAULT_CUT_GO,
+        [X_COMMIT] = FAULT_CUT_COMMIT,   [X_TELL] = FAULT_CUT_TELL, [X_OVER] = FAULT_CUT_TELL
+    };
+    seen(s, cut[x->phase]);
     for (int end = 0; end < 2; end++) {
         struct task *t = later(s, rnd(s, chance(s, 70) ? 50 : NOTICE_MS), -1, notice);
         t->arg = x;
@@ -335,6 +342,8 @@ static bool x_connect(struct sim *s, struct xfer *x)
     struct vr_err err = VR_ERR_INIT;
     if (!s->link || !to->up) {
         vr_fail(&err, VR_E_PEER, 0, "cannot connect");
+        if (!s->link)
+            seen(s, FAULT_CUT_CONNECT);
         tx_end(s, x, &err);
         return false;
     }
@@ -420,7 +429,10 @@ static void x_step(struct sim *s, struct task *t);
 
 static void x_again(struct sim *s, struct xfer *x)
 {
-    later(s, 1 + rnd(s, 25), -1, x_step)->arg = x;
+    bool slow = s->slow_until > s->now;
+    if (slow)
+        seen(s, FAULT_SLOW);
+    later(s, 1 + rnd(s, slow ? 5000 : 25), -1, x_step)->arg = x;
 }
 
 /* Before the go-ahead either end may leave; after it the receiver commits whatever happens. */
@@ -454,6 +466,16 @@ static void x_step(struct sim *s, struct task *t)
         x->phase = X_DATA;
         break;
     case X_DATA:
+        if (s->h[x->to].full_until > s->now) {
+            seen(s, FAULT_FULL_IN_CYCLE);
+            fail_both(s, x, VR_E_NOSPACE, "no space left on the replica's disk");
+            return;
+        }
+        if (s->faults && !from->hv.cap.live && chance(s, 1)) {
+            seen(s, FAULT_READER_DIED);
+            fail_both(s, x, VR_E_IO, "the server of the disk is gone");
+            return;
+        }
         if (x_data(s, x))
             x->phase = X_GO;
         break;

@@ -16,6 +16,13 @@ enum { HOSTS = 2, BLOCKS = 64, POINTS_MAX = 64, CHECKPOINTS_MAX = 16, KEEP_POINT
 struct sim;
 struct host;
 
+enum fault {
+#define F(n, text) FAULT_##n,
+#include "faults.def"
+#undef F
+    FAULT_COUNT
+};
+
 /* ---- the disk of a machine: one number per block, 0 is a hole ---- */
 struct disk {
     uint32_t b[BLOCKS];
@@ -96,7 +103,10 @@ struct host {
     int64_t store_free; /* the store does one thing after the other */
     int effects;        /* begun and not done */
     int64_t tick_at;
-    bool may_compare; /* something happened after which only a comparison helps */
+    enum rel_fx_bit running_fx; /* the last one that was begun */
+    bool merging;
+    int64_t full_until, away_until; /* its disk is full; its hypervisor does not answer */
+    bool may_compare;               /* something happened after which only a comparison helps */
 };
 
 /* ---- the queue of what happens next ---- */
@@ -174,9 +184,12 @@ struct sim {
     long steps, max_steps;
     bool split; /* users have declared that both may run (unplanned failover, ...) */
     bool removed_once;
+    int64_t slow_until;
+    long seen[FAULT_COUNT], killed[FX_BIT_COUNT];
     /* counters, for the summary and for the test of the simulator itself */
     long n_diverged, n_points, n_full, n_compare, n_reverse, n_failover, n_crash, n_seed, n_cuts,
-        n_resync, n_app, n_app_failed, n_lost_answers, n_ops, n_refused, n_superseded, n_queued, n_orphan;
+        n_resync, n_app, n_app_failed, n_lost_answers, n_ops, n_refused, n_superseded, n_queued,
+        n_orphan;
 };
 
 /* world.c */
@@ -223,6 +236,11 @@ void users_start(struct sim *s);
 void faults_start(struct sim *s);
 void user_soon(struct host *h);
 void fault_soon(struct host *h);
+
+/* faults.c */
+void seen(struct sim *s, enum fault f);
+void seen_death(struct host *h);
+int faults_missing(const long all[FAULT_COUNT], const long killed[FX_BIT_COUNT]);
 
 /* check.c */
 void check_all(struct sim *s);

@@ -7,18 +7,19 @@
 
 /* ---- operations ---- */
 enum op {
-#define OPS(O)                                                                          \
-    O(CREATE)                                                                           \
-    O(START_IR)                                                                         \
-    O(CANCEL_IR)                                                                        \
-    O(PAUSE)                                                                            \
-    O(RESUME)                                                                           \
-    O(PREPARE)                                                                          \
-    O(FAILOVER)                                                                         \
-    O(REVERT)                                                                           \
-    O(COMMIT)                                                                           \
-    O(REVERSE) O(BECOME_REPLICA) O(RESYNC) O(CANCEL_RESYNC) O(MODIFY) O(REMOVE) O(SYNC) \
-        O(WITHDRAW) O(ALLOW_START)
+#define OPS(O)        \
+    O(CREATE)         \
+    O(START_IR)       \
+    O(CANCEL_IR)      \
+    O(PAUSE)          \
+    O(RESUME)         \
+    O(PREPARE)        \
+    O(FAILOVER)       \
+    O(REVERT)         \
+    O(COMMIT)         \
+    O(REVERSE)        \
+    O(BECOME_REPLICA) \
+    O(RESYNC) O(CANCEL_RESYNC) O(MODIFY) O(REMOVE) O(SYNC) O(WITHDRAW) O(ALLOW_START)
 #define O(n) OP_##n,
     OPS(O)
 #undef O
@@ -295,12 +296,28 @@ void fault_soon(struct host *h)
     t->step = chance(s, 20);
 }
 
+/* By somebody who tidies up. */
+static void checkpoint_deleted(struct host *h)
+{
+    const struct rel *r = rel_of(h);
+    char name[64];
+    rel_checkpoint(&r->acked.lineage, r->acked.epoch, name);
+    if (rel_mode(r) != REL_MODE_PRIMARY || !r->has_acked || !cp_find(h, name))
+        return;
+    cp_delete(h, name);
+    h->may_compare = true;
+    seen(h->s, FAULT_CHECKPOINT_DELETED);
+}
+
 static void fault(struct sim *s, struct task *t)
 {
     (void)t;
     struct host *h = &s->h[rnd(s, HOSTS)];
-    uint32_t what = rnd(s, 10);
+    uint32_t what = rnd(s, 14);
     if (!s->faults) {
+        s->slow_until = 0;
+        for (int i = 0; i < HOSTS; i++)
+            s->h[i].full_until = s->h[i].away_until = 0;
         if (!s->link)
             later(s, 10, -1, link_up);
         for (int i = 0; i < HOSTS; i++)
@@ -318,10 +335,20 @@ static void fault(struct sim *s, struct task *t)
                 net_break(s, x);
         later(s, rnd(s, chance(s, 80) ? 5000 : 200000), -1, link_up);
     } else if (what == 8 && s->jumps) {
+        int64_t was = s->wall_off;
         s->wall_off = (int64_t)rnd(s, 7200000);
+        seen(s, s->wall_off < was ? FAULT_CLOCK_BACK : FAULT_CLOCK_FORWARD);
         tell(s, "the wall clock is set");
     } else if (what == 7) {
         vm_stop(h, false);
+    } else if (what == 10) {
+        h->full_until = s->now + rnd(s, chance(s, 80) ? 8000 : 100000);
+    } else if (what == 11) {
+        h->away_until = s->now + rnd(s, 20000);
+    } else if (what == 12) {
+        s->slow_until = s->now + rnd(s, 30000);
+    } else if (what == 13) {
+        checkpoint_deleted(h);
     }
     later(s, s->faults ? 100 + rnd(s, s->fault_ms) : 1000, -1, fault);
 }
