@@ -152,7 +152,9 @@ void fx_end_capture(struct daemon *d, const struct rel *r, bool keep)
     e->t.r = *r;
     e->cap = rt->capture;
     e->keep = keep;
-    e->stale = rt->stale_checkpoints;
+    /* Who starts from nothing has no parent that the end of the capture would delete: what was
+     * acknowledged before a loss of tracking goes here. */
+    e->stale = rt->stale_checkpoints || !r->flow.has_since;
     e->t.d = d;
     rt->capture = NULL;
     slots_release(d->slots, &r->machine);

@@ -364,6 +364,41 @@ static void disk_that_changes_its_size(void **state)
         }
 }
 
+/* ---- the same machine enabled from two primaries ---- */
+static void two_primaries(void **state)
+{
+    (void)state;
+    static const struct {
+        enum rel_state st;
+        enum vr_kind kind;
+    } rows[] = { { ST_R_WAIT, VR_E_EXISTS },
+                 { ST_R_REPL, VR_E_STATE },
+                 { ST_R_SUSP, VR_E_STATE },
+                 { ST_P_REPL, VR_E_STATE },
+                 { ST_R_RECOVERED, VR_E_STATE } };
+    for (size_t i = 0; i < VR_ARRAY_LEN(rows); i++) {
+        struct rel r = in_state(rows[i].st), next;
+        struct rel_event ev = at(EV_PEER_CREATE, 1000);
+        struct vr_err err = VR_ERR_INIT;
+        uint32_t fx;
+        strcpy(ev.peer, "hostc");
+        assert_int_equal(rel_step(&r, &ev, &next, &fx, &err), -1);
+        if (err.kind != rows[i].kind || !strstr(err.msg, "web"))
+            fail_msg("%s: %s", rel_state_name(r.st), err.msg);
+        /* nor does it take what the second one sends */
+        ev.type = EV_RX_OPEN;
+        vr_err_clear(&err);
+        assert_int_equal(rel_step(&r, &ev, &next, &fx, &err), -1);
+    }
+    struct rel r = in_state(ST_R_WAIT), next;
+    struct rel_event ev = at(EV_PEER_CREATE, 1000);
+    struct vr_err err = VR_ERR_INIT;
+    uint32_t fx;
+    strcpy(ev.peer, "hostc");
+    assert_int_equal(rel_step(&r, &ev, &next, &fx, &err), -1);
+    assert_non_null(strstr(err.msg, "hostb")); /* who has it */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -376,6 +411,7 @@ int main(void)
         cmocka_unit_test(cancelled_stays_cancelled),
         cmocka_unit_test(nothing_starts_by_itself_when_it_is_off),
         cmocka_unit_test(disk_that_changes_its_size),
+        cmocka_unit_test(two_primaries),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

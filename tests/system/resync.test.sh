@@ -1,0 +1,104 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# Resynchronisation: what is sent is what differs, counted independently; it is suspended and resumed
+# without sending again what had arrived; a failover is possible in the middle of it; the points from
+# before are there afterwards. The machine is off, so that nothing else changes.
+. "$(dirname "$0")/lib.sh"
+system_begin
+hosts_up bandwidth=6
+pair_hosts
+"$guest" create "$dir" A g1 --size 64M
+data=/var/lib/libvirt/images/data.qcow2
+on A qemu-img create -q -f qcow2 $data 256M
+virsh_on A attach-disk g1 $data vdb --subdriver qcow2 --config >/dev/null # of which nobody is told
+uuid=$(uuid_of A g1)
+
+step() {
+    say "---- $1"
+}
+
+# lose OFFSET MIB: other bytes there, and no change map any more.
+lose() {
+    local name
+    head -c $(($2 << 20)) /dev/urandom >"$dir/A/var/log/random"
+    on A qemu-io -f qcow2 -c "write -s /var/log/random ${1}M ${2}M" $data >/dev/null
+    for name in $(virsh_on A checkpoint-list g1 --name | grep '^vmr\.'); do
+        on A qemu-img bitmap --remove $data "$name"
+    done
+    vr A --quiet sync g1 >/dev/null 2>&1 || :
+    wait_state A g1 "waiting to resynchronise"
+    [ "$(status A g1 TrackingLost)" = MISSING ] || fail "lost by: $(status A g1 TrackingLost)"
+}
+
+well_under_way() {
+    [ "$(status A g1 State)" = resynchronising ] && [ $(($(sent_by A) - sent)) -gt $((12 << 20)) ]
+}
+
+last_copy() {
+    copies "$uuid" | tail -n 1
+}
+
+wait_for 60 "the new disk is known" vr A --quiet enable g1 --to hostb --interval 3600 --resync-window never
+vr A --quiet start g1
+vr A --quiet sync g1
+before=$(points B g1)
+
+step ships-differences-only
+old=$(last_copy)
+lose 16 24
+vr A --quiet resync g1
+differs=$(differing "$old" "$(last_copy)" 65536)
+shipped=$(status A g1 LastCycleBytes)
+[ "$differs" -ge $((24 << 20)) ] || fail "only $(human "$differs") differ: the test is wrong"
+[ "$shipped" -le $((differs * 101 / 100)) ] || fail "$(human "$shipped") shipped, $(human "$differs") differ"
+ok "$(human "$differs") of 320 MiB differ, $(human "$shipped") were shipped"
+
+step points-survive
+for id in $before; do
+    points B g1 | grep -qx "$id" || fail "point $id is gone after the resynchronisation"
+done
+check_points B g1
+[ "$(virsh_on A checkpoint-list g1 --name | grep -c '^vmr\.')" = 1 ] ||
+    fail "checkpoints are left: $(virsh_on A checkpoint-list g1 --name | tr '\n' ' ')"
+[ -z "$(status A g1 TrackingLost)" ] || fail "still lost: $(status A g1 TrackingLost)"
+ok "the points from before the resynchronisation are there"
+
+step paused-and-resumed
+lose 64 32
+sent=$(sent_by A)
+vr A --quiet --no-wait resync g1 >/dev/null
+wait_for 120 "the resynchronisation is well under way" well_under_way
+vr A --quiet suspend g1
+wait_state A g1 "resynchronisation suspended"
+half=$(($(sent_by A) - sent))
+vr A --quiet resume g1
+wait_state A g1 replicating 240
+sent=$(($(sent_by A) - sent))
+[ $sent -lt $((40 << 20)) ] || fail "32 MiB differed, $(human $half) before the pause, $(human $sent) in all were sent"
+check_points B g1
+ok "suspended after $(human $half), $(human $sent) in all for 32 MiB"
+
+step failover-during-resync
+newest=$(newest_point B g1)
+lose 128 32
+sent=$(sent_by A)
+vr A --quiet --no-wait resync g1 >/dev/null
+wait_for 120 "the resynchronisation is well under way" well_under_way
+began_ms=$(date +%s%3N)
+vr B --quiet failover g1 --no-start
+took=$(($(date +%s%3N) - began_ms))
+[ "$(status B g1 State)" = "failed over, waiting for completion" ] || fail "state on B: $(status B g1 State)"
+[ "$(newest_point B g1)" = "$newest" ] || fail "the newest point is another one now"
+ok "failed over to the newest point in $took ms, in the middle of a resynchronisation"
+vr B --quiet cancel g1
+wait_state B g1 replicating
+case $(status A g1 State) in
+error | suspended) vr A --quiet resume g1 ;;
+esac
+case $(status A g1 State) in
+waiting*) vr A --quiet resync g1 ;;
+esac
+wait_state A g1 replicating 240
+check_points B g1
+ok "failover cancelled: the resynchronisation was made up for"
