@@ -129,3 +129,27 @@ char *canonical(const char *text)
     vr_buf_add(&b, "\n", 1, NULL);
     return vr_strdup((char *)b.data);
 }
+
+/* Is the line an element with all that is in it: a property or a selector? */
+static bool is_whole(const char *line, size_t n, const char *start)
+{
+    return !strncmp(line, start, strlen(start)) &&
+           (!strncmp(line + n - 2, "/>", 2) || memmem(line, n, "</", 2));
+}
+
+char *canonical_host(const char *message)
+{
+    vr_autobuf struct vr_buf b = VR_BUF_INIT;
+
+    for (size_t n; *message; message += n + (message[n] == '\n')) {
+        n = strcspn(message, "\n");
+        size_t name = strcspn(message, " />");
+        if (is_whole(message, n, "<p:"))
+            vr_buf_printf(&b, NULL, "%.*s>HOST\n", (int)name, message);
+        else if (is_whole(message, n, "<w:Selector "))
+            vr_buf_printf(&b, NULL, "%.*s>HOST\n", (int)strcspn(message, ">"), message);
+        else
+            vr_buf_printf(&b, NULL, "%.*s\n", (int)n, message);
+    }
+    return vr_strdup((char *)b.data);
+}

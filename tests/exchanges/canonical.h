@@ -8,4 +8,8 @@
 char *canonical(const char *text);
 void canonical_begin(void);
 
+/* canonical_host() - for classes that tell of the computer on which the test runs: a canonical
+ * message without any values. The caller frees. */
+char *canonical_host(const char *message);
+
 #endif
