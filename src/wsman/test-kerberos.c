@@ -1,25 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The listener for Kerberos with a real domain controller (tests/lab/kdc.sh): our client, pywinrm
  * and curl come in; everybody else and everything in clear text does not. Needs krb5kdc. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <systemd/sd-event.h>
 
 #include "base/alloc.h"
-#include "base/base64.h"
 #include "base/clock.h"
 #include "base/exec.h"
 #include "base/log.h"
@@ -27,15 +17,13 @@
 #include "wsman/client.h"
 #include "wsman/fake.h"
 #include "wsman/http.h"
-#include "wsman/http_gss.h"
+#include "wsman/testraw.h"
 #include "wsman/wsm.h"
 
 enum { MACHINES = 2500, SHORT_TICKET_S = 5, SKEW_S = 8 /* of kdc.sh */ };
 
 static char dir[] = "/tmp/vr-test-kerberos-XXXXXX";
-static const char *source; /* of the project */
 static pid_t server, kdc;
-static uint16_t port;
 
 static void shell(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 static void shell(const char *fmt, ...)
@@ -124,7 +112,7 @@ static void start_server(void)
         serve(p[1]);
     }
     close(p[1]);
-    assert_int_equal(read(p[0], &port, sizeof port), sizeof port);
+    assert_int_equal(read(p[0], &raw_port, sizeof raw_port), sizeof raw_port);
     close(p[0]);
 }
 
@@ -156,16 +144,10 @@ static void log_says(const char *words)
 
 static struct wsmc *client(void)
 {
-    const struct wsmc_target t = { .host = "localhost", .port = port, .kerberos = true };
+    const struct wsmc_target t = { .host = "localhost", .port = raw_port, .kerberos = true };
     struct wsmc *c = NULL;
     assert_int_equal(wsmc_new(&t, &c, NULL), 0);
     return c;
-}
-
-static void must(int rc, const struct vr_err *e)
-{
-    if (rc)
-        fail_msg("%s", e->msg);
 }
 
 static void test_our_client_gets_all_sealed(void **s)
@@ -174,16 +156,16 @@ static void test_our_client_gets_all_sealed(void **s)
     vr_auto(wsmc_inst_free) struct wsmc_inst *id = NULL, *out = NULL;
     wsmc_autolist struct wsmc_list all = { 0 };
     struct vr_err e = VR_ERR_INIT;
-    must(wsmc_identify(c, &id, &e), &e);
+    raw_must(wsmc_identify(c, &id, &e), &e);
     assert_string_equal(wsmc_str(id, "ProductVersion"), VR_VERSION);
-    must(wsmc_enumerate(c, NULL, "Msvm_ComputerSystem", &all, &e), &e);
+    raw_must(wsmc_enumerate(c, NULL, "Msvm_ComputerSystem", &all, &e), &e);
     assert_int_equal(all.n, MACHINES);
     const struct wsmc_ref svc = { .cls = "Msvm_ReplicationService" };
     const struct wsmc_key key = { "Name", "00000000-0000-0000-0000-000000000001" };
     const struct wsmc_ref vm = { .cls = "Msvm_ComputerSystem", .keys = &key, .n_keys = 1 };
     const struct wsmc_arg by_ref = { .name = "ComputerSystem", .ref = &vm };
     uint32_t ret;
-    must(wsmc_invoke(c, &svc, "InitiateFailover", &by_ref, 1, &ret, &out, &e), &e);
+    raw_must(wsmc_invoke(c, &svc, "InitiateFailover", &by_ref, 1, &ret, &out, &e), &e);
     assert_int_equal(ret, 4096);
     const struct wsmc_ref none = { .path = "Msvm_ConcreteJob.InstanceID=\"JOB-77\"" };
     vr_auto(wsmc_inst_free) struct wsmc_inst *missing = NULL;
@@ -243,169 +225,13 @@ static void test_a_principal_without_role_gets_the_fault(void **s)
 
 /* ---- raw ------------------------------------------------------------------------------------- */
 
-struct raw {
-    int fd;
-    struct wsm_gss *g;
-    int status;
-    char head[16384];
-    struct vr_buf body;
-};
-
-static struct raw raw_open(void)
-{
-    struct raw r = { .fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), .g = wsm_gss_new() };
-    const struct sockaddr_in sa = { .sin_family = AF_INET,
-                                    .sin_port = htons(port),
-                                    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    assert_int_equal(connect(r.fd, (const struct sockaddr *)&sa, sizeof sa), 0);
-    return r;
-}
-
-static void raw_close(struct raw *r)
-{
-    close(r->fd);
-    wsm_gss_free(r->g);
-    vr_buf_done(&r->body);
-}
-#define autoraw __attribute__((cleanup(raw_close)))
-
-static void raw_read(struct raw *r)
-{
-    vr_autobuf struct vr_buf in = VR_BUF_INIT;
-    char *end = NULL;
-    size_t want = 0;
-    vr_buf_done(&r->body);
-    r->status = 0;
-    for (;;) {
-        char piece[4096];
-        struct pollfd p = { .fd = r->fd, .events = POLLIN };
-        assert_int_equal(poll(&p, 1, 60000), 1);
-        ssize_t n = recv(r->fd, piece, sizeof piece, 0);
-        if (n <= 0)
-            return; /* closed */
-        assert_int_equal(vr_buf_add(&in, piece, (size_t)n, NULL), 0);
-        if (!end && (end = strstr((char *)in.data, "\r\n\r\n"))) {
-            size_t len = (size_t)(end - (char *)in.data);
-            assert_true(len < sizeof r->head);
-            memcpy(r->head, in.data, len);
-            r->head[len] = 0;
-            const char *cl = strcasestr(r->head, "Content-Length:");
-            want = len + 4 + (cl ? strtoul(cl + 15, NULL, 10) : 0);
-        }
-        if (end && in.len >= want)
-            break;
-    }
-    assert_int_equal(sscanf(r->head, "HTTP/1.1 %d", &r->status), 1);
-    size_t head = strlen(r->head) + 4;
-    assert_int_equal(vr_buf_add(&r->body, in.data + head, in.len - head, NULL), 0);
-}
-
-/* @extra: further header lines with their ends. */
-static void raw_post(struct raw *r, const char *type, const char *extra, const void *p, size_t n)
-{
-    vr_autobuf struct vr_buf out = VR_BUF_INIT;
-    vr_buf_printf(&out, NULL,
-                  "POST /wsman HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\n"
-                  "Content-Length: %zu\r\n%s\r\n",
-                  type, n, extra);
-    vr_buf_add(&out, p, n, NULL);
-    for (size_t at = 0; at < out.len;) {
-        ssize_t k = send(r->fd, out.data + at, out.len - at, MSG_NOSIGNAL);
-        assert_true(k > 0);
-        at += (size_t)k;
-    }
-    raw_read(r);
-}
-
-#define SOAP "application/soap+xml;charset=UTF-8"
-static const char identify[] =
-    "<s:Envelope xmlns:s='http://www.w3.org/2003/05/soap-envelope' "
-    "xmlns:i='http://schemas.dmtf.org/"
-    "wbem/wsman/identity/1/wsmanidentity.xsd'><s:Body><i:Identify/></s:Body></s:Envelope>";
-
-static char *first_token(struct raw *r, bool spnego)
-{
-    vr_autobuf struct vr_buf token = VR_BUF_INIT;
-    struct vr_err e = VR_ERR_INIT;
-    bool more;
-    must(wsm_gss_connect(r->g, "localhost", spnego, NULL, 0, &token, &more, &e), &e);
-    vr_autofree char *text = vr_base64(token.data, token.len);
-    return vr_printf("Authorization: %s %s\r\n", spnego ? "Negotiate" : "Kerberos", text);
-}
-
-static void raw_login(struct raw *r, bool spnego)
-{
-    vr_autobuf struct vr_buf token = VR_BUF_INIT, none = VR_BUF_INIT;
-    struct vr_err e = VR_ERR_INIT;
-    bool more;
-    vr_autofree char *line = first_token(r, spnego);
-    raw_post(r, SOAP, line, NULL, 0);
-    assert_int_equal(r->status, 200);
-    const char *want = spnego ? "WWW-Authenticate: Negotiate " : "WWW-Authenticate: Kerberos ";
-    char *back = strstr(r->head, want);
-    assert_non_null(back);
-    back += strlen(want);
-    vr_autofree char *text = vr_strndup(back, strcspn(back, "\r"));
-    must(wsm_token_of(text, &token, &e), &e);
-    must(wsm_gss_connect(r->g, "localhost", spnego, token.data, token.len, &none, &more, &e), &e);
-    assert_false(more);
-}
-
-/* Post an envelope of tests/wsman sealed, with @context in its place; the reply in clear text. */
-static char *raw_exchange(struct raw *r, const char *file, const char *context, int status)
-{
-    vr_autofree char *path = vr_printf("%s/tests/wsman/%s", source, file);
-    vr_autofclose FILE *f = fopen(path, "re");
-    vr_autobuf struct vr_buf sealed = VR_BUF_INIT, plain = VR_BUF_INIT;
-    char text[8192], type[WSM_SEALED_TYPE_MAX];
-    struct vr_err e = VR_ERR_INIT;
-    enum wsm_protocol p;
-    assert_non_null(f);
-    size_t n = fread(text, 1, sizeof text - 1, f);
-    text[n] = 0;
-    char *at = strstr(text, "<s:Envelope"), *mark = strstr(at, "@CONTEXT@");
-    vr_autofree char *body =
-        mark ? vr_printf("%.*s%s%s", (int)(mark - at), at, context, mark + strlen("@CONTEXT@"))
-             : vr_strdup(at);
-    must(wsm_body_seal(r->g, WSM_PROTOCOL_SPNEGO, SOAP, body, strlen(body), &sealed, &e), &e);
-    raw_post(r, wsm_sealed_content_type(WSM_PROTOCOL_SPNEGO), "", sealed.data, sealed.len);
-    assert_int_equal(r->status, status);
-    must(wsm_body_open(r->g, wsm_sealed_content_type(WSM_PROTOCOL_SPNEGO), &r->body, &plain, type,
-                       &p, &e),
-         &e);
-    return vr_strdup((char *)plain.data);
-}
-
-static void raw_sealed(struct raw *r, enum wsm_protocol p, struct vr_buf *sealed)
-{
-    struct vr_err e = VR_ERR_INIT;
-    must(wsm_body_seal(r->g, p, SOAP, identify, sizeof identify - 1, sealed, &e), &e);
-}
-
-static void assert_closed(struct raw *r)
-{
-    char c;
-    assert_non_null(strstr(r->head, "Connection: close"));
-    struct pollfd p = { .fd = r->fd, .events = POLLIN };
-    assert_int_equal(poll(&p, 1, 60000), 1);
-    assert_true(recv(r->fd, &c, 1, 0) <= 0);
-}
-
-static void assert_offers_kerberos_only(const struct raw *r)
-{
-    assert_int_equal(r->status, 401);
-    assert_non_null(strstr(r->head, "WWW-Authenticate: Negotiate"));
-    assert_non_null(strstr(r->head, "WWW-Authenticate: Kerberos"));
-    assert_null(strcasestr(r->head, "Basic"));
-}
-
 static void test_both_schemes_and_both_protocols(void **s)
 {
     become("alice", "krb5.conf");
     for (int spnego = 0; spnego < 2; spnego++) {
         autoraw struct raw r = raw_open();
         raw_post(&r, SOAP, "", NULL, 0); /* an empty body is how clients ask for the schemes */
-        assert_offers_kerberos_only(&r);
+        raw_assert_offers_kerberos_only(&r);
         raw_login(&r, spnego);
         for (int i = 0; i < 3; i++) {
             enum wsm_protocol p = spnego ? WSM_PROTOCOL_SPNEGO : WSM_PROTOCOL_KERBEROS, got;
@@ -416,8 +242,9 @@ static void test_both_schemes_and_both_protocols(void **s)
             raw_post(&r, wsm_sealed_content_type(p), "", sealed.data, sealed.len);
             assert_int_equal(r.status, 200);
             assert_null(memmem(r.body.data, r.body.len, "Identify", 8));
-            must(wsm_body_open(r.g, wsm_sealed_content_type(p), &r.body, &plain, type, &got, &e),
-                 &e);
+            raw_must(
+                wsm_body_open(r.g, wsm_sealed_content_type(p), &r.body, &plain, type, &got, &e),
+                &e);
             assert_int_equal(got, p);
             assert_non_null(strstr((char *)plain.data, "IdentifyResponse"));
         }
@@ -445,47 +272,48 @@ static void test_clear_bodies_are_refused(void **s)
 {
     autoraw struct raw a = raw_open(), b = raw_open();
     wait_for_log_line();
-    raw_post(&a, SOAP, "", identify, sizeof identify - 1);
-    assert_offers_kerberos_only(&a);
-    assert_closed(&a);
+    raw_post(&a, SOAP, "", raw_identify, strlen(raw_identify));
+    raw_assert_offers_kerberos_only(&a);
+    raw_assert_closed(&a);
     raw_login(&b, true); /* and a login does not make them better */
-    raw_post(&b, SOAP, "", identify, sizeof identify - 1);
+    raw_post(&b, SOAP, "", raw_identify, strlen(raw_identify));
     assert_int_equal(b.status, 400);
     assert_null(strstr((char *)b.body.data, "IdentifyResponse"));
-    assert_closed(&b);
+    raw_assert_closed(&b);
     log_says("refused: the body is in clear text");
 }
 
 static void test_a_token_with_a_clear_body_is_no_way_around(void **s)
 {
     autoraw struct raw r = raw_open();
-    vr_autofree char *line = first_token(&r, true);
-    raw_post(&r, SOAP, line, identify, sizeof identify - 1);
+    vr_autofree char *line = raw_first_token(&r, true);
+    raw_post(&r, SOAP, line, raw_identify, strlen(raw_identify));
     assert_int_equal(r.status, 400);
     assert_null(strstr((char *)r.body.data, "IdentifyResponse"));
-    assert_closed(&r);
+    raw_assert_closed(&r);
 }
 
 static void test_passwords_are_refused(void **s)
 {
     autoraw struct raw r = raw_open();
     wait_for_log_line();
-    raw_post(&r, SOAP, "Authorization: Basic b3A6czM6Y3JldA==\r\n", identify, sizeof identify - 1);
-    assert_offers_kerberos_only(&r);
-    assert_closed(&r);
+    raw_post(&r, SOAP, "Authorization: Basic b3A6czM6Y3JldA==\r\n", raw_identify,
+             strlen(raw_identify));
+    raw_assert_offers_kerberos_only(&r);
+    raw_assert_closed(&r);
     log_says("a password came in clear text");
 }
 
 static void test_a_token_counts_once(void **s)
 {
     autoraw struct raw a = raw_open(), b = raw_open();
-    vr_autofree char *line = first_token(&a, true);
+    vr_autofree char *line = raw_first_token(&a, true);
     raw_post(&a, SOAP, line, NULL, 0);
     assert_int_equal(a.status, 200);
     wait_for_log_line();
     raw_post(&b, SOAP, line, NULL, 0);
     assert_int_equal(b.status, 401);
-    assert_closed(&b);
+    raw_assert_closed(&b);
     log_says("refused: Kerberos: .*[Rr]e[pq]");
 }
 
@@ -497,15 +325,15 @@ static void test_a_login_belongs_to_its_connection(void **s)
     raw_login(&a, true);
     raw_sealed(&a, WSM_PROTOCOL_SPNEGO, &sealed);
     raw_post(&b, type, "", sealed.data, sealed.len);
-    assert_offers_kerberos_only(&b);
-    assert_closed(&b);
+    raw_assert_offers_kerberos_only(&b);
+    raw_assert_closed(&b);
     raw_post(&a, type, "", sealed.data, sealed.len);
     assert_int_equal(a.status, 200);
     autoraw struct raw c = raw_open();
     raw_login(&c, true);
     raw_post(&c, type, "", sealed.data, sealed.len); /* the keys are others */
     assert_int_equal(c.status, 400);
-    assert_closed(&c);
+    raw_assert_closed(&c);
 }
 
 static void test_sealed_messages_cannot_be_repeated_or_changed(void **s)
@@ -519,13 +347,13 @@ static void test_sealed_messages_cannot_be_repeated_or_changed(void **s)
     assert_int_equal(a.status, 200);
     raw_post(&a, type, "", one.data, one.len);
     assert_int_equal(a.status, 400);
-    assert_closed(&a);
+    raw_assert_closed(&a);
     raw_login(&b, true);
     raw_sealed(&b, WSM_PROTOCOL_SPNEGO, &two);
     two.data[two.len - 40] ^= 1;
     raw_post(&b, type, "", two.data, two.len);
     assert_int_equal(b.status, 400);
-    assert_closed(&b);
+    raw_assert_closed(&b);
 }
 
 static void test_nonsense_is_refused(void **s)
@@ -544,7 +372,7 @@ static void test_nonsense_is_refused(void **s)
         raw_post(&r, SOAP, lines[i], NULL, 0);
         if (r.status != 401)
             fail_msg("%s: %d", lines[i], r.status);
-        assert_closed(&r);
+        raw_assert_closed(&r);
     }
     autoraw struct raw r = raw_open();
     vr_autofree char *big = vr_new0(1, 70001);
@@ -552,7 +380,7 @@ static void test_nonsense_is_refused(void **s)
     vr_autofree char *line = vr_printf("Authorization: Negotiate %s\r\n", big);
     raw_post(&r, SOAP, line, NULL, 0);
     assert_int_equal(r.status, 401); /* longer than any token may be */
-    assert_closed(&r);
+    raw_assert_closed(&r);
 }
 
 /* ---- others' clients ------------------------------------------------------------------------- */
@@ -563,7 +391,7 @@ static void test_curl_logs_in(void **s)
     shell("cd %s && curl -s -o body -D head --negotiate -u : -X POST -H 'Content-Type: %s' "
           "-H 'Content-Length: 0' --max-time 60 http://localhost:%u/wsman && "
           "grep -q '^HTTP/1.1 200' head || { cat head >&2; exit 1; }",
-          dir, SOAP, port);
+          dir, SOAP, raw_port);
 }
 
 static void test_pywinrm_gets_answers(void **s)
@@ -579,7 +407,7 @@ static void test_pywinrm_gets_answers(void **s)
         "grep -q '^machines 50$' %s/out && grep -q '^service True$' %s/out && "
         "grep -q '^fault True$' %s/out && grep -q '^heartbeat True$' %s/out || "
         "{ cat %s/out >&2; exit 1; }",
-        source, port, dir, dir, dir, dir, dir, dir);
+        raw_source, raw_port, dir, dir, dir, dir, dir, dir);
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */
@@ -592,7 +420,7 @@ static int64_t brief_until_ms;
 static void test_a_short_ticket_counts(void **s)
 {
     vr_autobuf struct vr_buf sealed = VR_BUF_INIT;
-    shell("%s/tests/lab/kdc.sh login %s alice %s/short.cc -l %ds", source, dir, dir,
+    shell("%s/tests/lab/kdc.sh login %s alice %s/short.cc -l %ds", raw_source, dir, dir,
           SHORT_TICKET_S);
     become("short", "krb5.conf");
     brief_until_ms = vr_mono_now().ms + (SHORT_TICKET_S + SKEW_S + 1) * 1000;
@@ -603,7 +431,7 @@ static void test_a_short_ticket_counts(void **s)
     assert_int_equal(brief.status, 200);
     become("alice", "krb5.conf");
     late = raw_open();
-    late_token = first_token(&late, true);
+    late_token = raw_first_token(&late, true);
 }
 
 static void test_a_login_ends_with_its_ticket(void **s)
@@ -614,7 +442,7 @@ static void test_a_login_ends_with_its_ticket(void **s)
     raw_sealed(&brief, WSM_PROTOCOL_SPNEGO, &sealed);
     raw_post(&brief, wsm_sealed_content_type(WSM_PROTOCOL_SPNEGO), "", sealed.data, sealed.len);
     assert_int_equal(brief.status, 401);
-    assert_closed(&brief);
+    raw_assert_closed(&brief);
     raw_close(&brief);
     struct vr_err e = VR_ERR_INIT;
     become("short", "krb5.conf");
@@ -628,7 +456,7 @@ static void test_an_old_token_is_refused(void **s)
     wait_for_log_line();
     raw_post(&r, SOAP, late_token, NULL, 0);
     assert_int_equal(r.status, 401);
-    assert_closed(&r);
+    raw_assert_closed(&r);
     log_says("refused: Kerberos: .*[Cc]lock skew");
     raw_close(&late);
     free(late_token);
@@ -666,10 +494,10 @@ static void test_a_ticket_for_another_service_is_refused(void **s)
     /* A keytab with HTTP/elsewhere beside host/localhost, and a ticket for the latter. */
     shell("cd %s && K=%s/tests/lab/kdc.sh && $K service . elsewhere two.keytab HTTP && "
           "$K service . localhost two.keytab host",
-          dir, source);
+          dir, raw_source);
     vr_autofree char *kt = vr_printf("%s/two.keytab", dir);
     vr_autofree char *rc = vr_printf("%s/rc3", dir);
-    must(wsm_gss_cred_new(kt, rc, &c, &e), &e);
+    raw_must(wsm_gss_cred_new(kt, rc, &c, &e), &e);
     shell("cd %s && /usr/bin/python3 -c 'import gssapi, sys\n"
           "n = gssapi.Name(\"host@localhost\", gssapi.NameType.hostbased_service)\n"
           "c = gssapi.SecurityContext(name=n, usage=\"initiate\", "
@@ -688,7 +516,7 @@ static void test_a_ticket_for_another_service_is_refused(void **s)
 /* It dies with us, whatever happens. */
 static void start_kdc(void)
 {
-    vr_autofree char *script = vr_printf("%s/tests/lab/kdc.sh", source);
+    vr_autofree char *script = vr_printf("%s/tests/lab/kdc.sh", raw_source);
     kdc = fork();
     assert_true(kdc >= 0);
     if (!kdc) {
@@ -702,12 +530,12 @@ static int set_up(void **s)
 {
     if (!mkdtemp(dir))
         return -1;
-    shell("cd %s && %s/tests/lab/kdc.sh prepare .", dir, source);
+    shell("cd %s && %s/tests/lab/kdc.sh prepare .", dir, raw_source);
     start_kdc();
     shell("cd %s && K=%s/tests/lab/kdc.sh && $K wait . && $K service . localhost http.keytab && "
           "$K user . alice && $K user . eve && $K login . alice alice.cc && "
           "$K login . eve eve.cc && $K login-other . alice other.cc",
-          dir, source);
+          dir, raw_source);
     become("alice", "krb5.conf");
     start_server();
     return 0;
@@ -730,7 +558,7 @@ static int tear_down(void **s)
 
 int main(int argc, char **argv)
 {
-    source = argc > 1 ? argv[1] : ".";
+    raw_source = argc > 1 ? argv[1] : ".";
     if (access("/usr/sbin/krb5kdc", X_OK)) {
         puts("krb5kdc is not installed");
         return 77;
