@@ -399,6 +399,14 @@ static void single_requests(struct world *wd, struct wsm *w)
     print_one("ASSOCIATORS OF a machine by one class", wql(w, one));
     print_one("ASSOCIATORS OF a machine, all", wql(w, all));
     print_one("REFERENCES OF a machine, all", wql(w, refs));
+    vr_autofree char *sum = envelope(
+        URI_WMI "root/virtualization/v2/Msvm_VirtualSystemManagementService/GetSummaryInformation",
+        "Msvm_VirtualSystemManagementService", "",
+        "<p:GetSummaryInformation_INPUT xmlns:p='" URI_WMI "root/virtualization/v2/"
+        "Msvm_VirtualSystemManagementService'><p:RequestedInformation>0</p:RequestedInformation>"
+        "<p:RequestedInformation>1</p:RequestedInformation><p:RequestedInformation>100"
+        "</p:RequestedInformation></p:GetSummaryInformation_INPUT>");
+    print_one("GetSummaryInformation of all machines", ask(w, sum, NULL).longest);
     print_one("ASSOCIATORS OF the host, all",
               wql(w, "ASSOCIATORS OF {Msvm_ComputerSystem.CreationClassName="
                      "\"Msvm_ComputerSystem\",Name=\"hosta\"}"));
