@@ -29,6 +29,8 @@
 #include "wsman/ns.h"
 #include "wsman/wsm.h"
 
+enum { IDLE_S = 4 };
+
 static char dir[] = "/tmp/vr-test-events-XXXXXX";
 static char *sock;
 static pid_t server;
@@ -70,9 +72,10 @@ static void serve(int report)
     struct cim_server *svc = wsm_fake_server();
     struct wsm *w = wsm_new(svc, NULL);
     const struct wsm_auth auth = { .role_of_local = by_kernel };
+    const struct wsm_http_limits lim = { .idle_s = IDLE_S, .request_s = IDLE_S };
     if (sd_event_new(&ev) < 0 || sd_event_add_signal(ev, NULL, SIGTERM, on_term, ev) < 0 ||
         sd_event_add_signal(ev, NULL, SIGUSR1, on_usr1, svc) < 0 ||
-        wsm_http_new(ev, w, &auth, NULL, &h, &e) || wsm_http_listen_unix(h, sock, &e)) {
+        wsm_http_new(ev, w, &auth, &lim, &h, &e) || wsm_http_listen_unix(h, sock, &e)) {
         fprintf(stderr, "server: %s\n", e.msg);
         _exit(1);
     }
@@ -242,6 +245,22 @@ static void test_patience_ends(void **st)
     must_say(later, "__InstanceModificationEvent_Type");
 }
 
+/* Waiting is no idleness: no limit of a connection's time ends it. */
+static void test_long_patience(void **st)
+{
+    vr_autofree char *context = subscribe("");
+    vr_autoclose int fd = open_socket();
+    int64_t began = vr_mono_now().ms;
+    pull(fd, context, "PT6S");
+    vr_autofree char *text = hear(fd);
+    must_say(text, "w:TimedOut");
+    assert_true(vr_mono_now().ms - began >= 1000 * IDLE_S);
+    move_job();
+    pull(fd, context, "PT60S"); /* on the same connection */
+    vr_autofree char *later = hear(fd);
+    must_say(later, "__InstanceModificationEvent_Type");
+}
+
 static void test_heartbeat(void **st)
 {
     vr_autofree char *context = subscribe("<w:Heartbeats>PT1S</w:Heartbeats>");
@@ -334,6 +353,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_an_event_ends_the_waiting),
         T(test_patience_ends),
+        T(test_long_patience),
         T(test_heartbeat),
         T(test_a_newer_pull_takes_the_place),
         T(test_who_goes_away_is_forgotten),

@@ -154,6 +154,13 @@ def states(events, guid):
             if instance(e) is not None and guid in values(instance(e), 'Name')]
 
 
+def new_job_is_over(seen):
+    """Was the beginning of a job seen, and later that it is completed? Older ones may still run."""
+    new = [values(instance(e), 'InstanceID')[0] for e in seen if local(e) == '__InstanceCreationEvent']
+    return any(values(instance(e), 'JobState') == ['7'] and values(instance(e), 'InstanceID')[0] in new
+               for e in seen if local(e) != '__InstanceDeletionEvent' and instance(e) is not None)
+
+
 def events(caller, other, url, user, password, guid):
     isa = "SELECT * FROM %s WITHIN 1 WHERE TargetInstance ISA '%s'"
     jobs = subscribe(caller, isa % ('__InstanceOperationEvent', 'Msvm_ConcreteJob'))
@@ -168,15 +175,12 @@ def events(caller, other, url, user, password, guid):
         must('events: RequestStateChange %s' % state, values(tree, 'ReturnValue') == ['4096'])
 
     waiting = {}
-    thread = threading.Thread(target=lambda: waiting.update(
-        seen=pull_until(caller, jobs, lambda seen: any('7' in values(instance(e), 'JobState') for e in seen))))
+    thread = threading.Thread(target=lambda: waiting.update(seen=pull_until(caller, jobs, new_job_is_over)))
     thread.start()
     turn('3')
     thread.join()
     seen = waiting['seen']
-    must('events: a job from its beginning to its end',
-         local(seen[0]) == '__InstanceCreationEvent' and
-         [values(instance(e), 'JobState')[0] for e in seen if values(instance(e), 'JobState')][-1] == '7')
+    must('events: a job from its beginning to its end', new_job_is_over(seen))
     seen = pull_until(other, machines, lambda seen: '3' in states(seen, guid))
     must('events: the machine is off', states(seen, guid)[-1] == '3')
     quiet = subscribe(caller, isa % ('__InstanceDeletionEvent', 'Msvm_ReplicationRelationship'), 'PT2S')
