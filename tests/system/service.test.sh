@@ -161,6 +161,12 @@ refused A 1 'nothing listens at .* port 8443' check hostb --port 8443
 vr A --quiet check hostb
 wait_points B g1 1
 ok "the listener moved to port 9443, replication goes on"
+vr A --quiet set g1 --port 9998
+fails() { grep -qE "$1" <<<"$(status A g1 LastError)"; }
+wait_for 60 "hosta connects where the settings say" fails 9998
+vr A --quiet set g1 --port 9443
+wait_points B g1 1
+ok "a wrong port is told, the right one puts it in order"
 
 # ---- the listener closes ----
 vr B --quiet server --receive no

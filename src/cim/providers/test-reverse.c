@@ -27,6 +27,30 @@ static void reverse_4096_job_started(void **st)
     assert_int_equal(num(w, REL_PATH(WEB, "0"), "FailedOverReplicationType"), 0);
 }
 
+/* A client hands the replica's settings back as it read them: with the port on which this host
+ * listens. What is meant is the one of the new receiver, which may listen elsewhere. */
+static void reverse_to_a_host_with_another_port(void **st)
+{
+    struct world *w = *st;
+
+    w->peer.port = 5555;
+    make_failed_over(w);
+    assert_int_equal(num(w, FRSD_PATH(WEB, "0"), "RecoveryServerPortNumber"), 4433);
+    done(w, REVERSE(w, WEB, frsd(GOOD, NULL)));
+    assert_int_equal(num(w, FRSD_PATH(WEB, "0"), "RecoveryServerPortNumber"), 5555);
+}
+
+static void reverse_to_a_port_that_is_named(void **st)
+{
+    struct world *w = *st;
+
+    make_failed_over(w);
+    done(w, REVERSE(w, WEB,
+                    frsd("AuthenticationType", "2", "RecoveryConnectionPoint", "hostb",
+                         "RecoveryServerPortNumber", "6666", NULL)));
+    assert_int_equal(num(w, FRSD_PATH(WEB, "0"), "RecoveryServerPortNumber"), 6666);
+}
+
 /* The old primary has the disks but not the state: an initial copy by comparison must follow. */
 static void reverse_4096_towards_a_seed(void **st)
 {
@@ -339,6 +363,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(reverse_4096_job_started),
+        T(reverse_to_a_host_with_another_port),
+        T(reverse_to_a_port_that_is_named),
         T(reverse_4096_towards_a_seed),
         T(reverse_32768_failed),
         T(reverse_32769_access_denied),
