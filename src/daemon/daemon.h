@@ -91,6 +91,7 @@ struct daemon {
     bool listen_busy;       /* the listener is being changed */
     bool announcing;        /* a peer is just told our port */
     unsigned announce_next; /* whose turn it is */
+    struct mono_ms announce_due;
     unsigned tasks;         /* posted and not yet answered */
     atomic_bool stopping;
 };

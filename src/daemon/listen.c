@@ -13,6 +13,8 @@
 #include "daemon/messages.h"
 #include "daemon/service.h"
 
+enum { ANNOUNCE_EVERY_MS = 10000 };
+
 /* ---- the socket ---- */
 struct listen_task {
     struct task t;
@@ -145,4 +147,13 @@ void listen_announce(struct daemon *d)
         task_run(d, d->net_exec, &a->t);
         return;
     }
+}
+
+void listen_tick(struct daemon *d)
+{
+    struct mono_ms now = vr_mono_now();
+    if (now.ms < d->announce_due.ms)
+        return;
+    d->announce_due.ms = now.ms + ANNOUNCE_EVERY_MS;
+    listen_announce(d);
 }

@@ -12,7 +12,8 @@
 int listen_start(struct daemon *d, struct vr_err *err);
 
 /* listen_announce() - tell the next paired host that does not know yet on which port this one
- * listens; to be called every now and then. */
+ * listens. listen_tick() - the same every ten seconds; to be called often. */
 void listen_announce(struct daemon *d);
+void listen_tick(struct daemon *d);
 
 #endif

@@ -52,6 +52,7 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *user)
         testvm_tick(d);
         cim_watch_tick(d->cim, vr_mono_now());
         wsm_expire(d->wsm, vr_mono_now());
+        listen_tick(d);
     }
     sd_event_source_set_time(s, usec + 250000);
     return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
@@ -60,7 +61,6 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *user)
 static int on_refresh(sd_event_source *s, uint64_t usec, void *user)
 {
     host_refresh_machines(user); /* sizes and states change without an event, too */
-    listen_announce(user);
     manage_refresh(user);
     sd_event_source_set_time(s, usec + 30000000);
     return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);

@@ -168,6 +168,16 @@ vr A --quiet set g1 --port 9443
 wait_points B g1 1
 ok "a wrong port is told, the right one puts it in order"
 
+# Nobody is left behind: hosta is away while hostb moves again.
+"$daemon" stop "$dir" A
+vr B --quiet server --port 9445
+"$daemon" start "$dir" A
+wait_for 90 "hosta learns the port of a host that moved while it was away" knows 9445
+vr B --quiet server --port 9443
+wait_for 60 "hosta learns the port" knows 9443
+wait_points B g1 1
+ok "a host that was away learns the port"
+
 # ---- the listener closes ----
 vr B --quiet server --receive no
 [ "$(server B AllowedAuthenticationType)" = 0 ] || fail "an authentication type of a host that receives nothing"
