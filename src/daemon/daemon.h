@@ -38,15 +38,18 @@ struct machine_rt {
     struct rx *rx;                   /* likewise; receive.c */
     char *xml;                       /* definition sent by the primary, for MAKE_REPLICA */
     struct proof proof;
-    bool merging;                    /* RETENTION runs */
+    bool merging; /* RETENTION runs */
     bool merge_again;
     void (*after_merge)(void *arg); /* an effect that waits for the merge to end */
     void *after_merge_arg;
     struct store_point *points; /* snapshot for the providers */
     size_t n_points;
-    const char *effect;      /* being run, for fault_after() */
-    bool reversed_seeded;    /* answer of the peer to REVERSE_CALL */
-    bool stale_checkpoints;  /* RECONCILE failed: the next RETIRE does its work */
+    const char *effect;     /* being run, for fault_after() */
+    bool reversed_seeded;   /* answer of the peer to REVERSE_CALL */
+    bool stale_checkpoints; /* RECONCILE failed: the next RETIRE does its work */
+    bool ahead_known;       /* a primary: ahead.c */
+    uint64_t ahead;         /* bytes written since `ahead_of` when it was last looked at */
+    struct vr_point_id ahead_of;
     struct rel_story story;  /* what the peer told last of this machine */
     struct wall_us story_at; /* 0: nothing since the start */
     bool peer_away;          /* it did not answer since */
@@ -59,15 +62,15 @@ struct daemon {
     struct vr_exec *store_exec; /* one thread */
     struct vr_exec *hv_exec;
     struct vr_exec *net_exec;
-    struct vr_exec *auth_exec; /* logins: nobody waits for a peer to log in */
-    struct vr_exec *xfer_exec; /* a thread for each slot */
+    struct vr_exec *auth_exec;  /* logins: nobody waits for a peer to log in */
+    struct vr_exec *xfer_exec;  /* a thread for each slot */
     struct vr_exec *proof_exec; /* slices: a held capture waits for them, so nothing else does */
     unsigned slices;            /* that run */
-    struct vr_exec *disk_exec; /* long work on this host's disks: merging, verifying */
-    struct slots *slots;       /* who may send; slots.h */
-    struct store *store;       /* store thread only */
-    struct hv *hv;             /* any worker */
-    struct xport *xport;       /* any worker */
+    struct vr_exec *disk_exec;  /* long work on this host's disks: merging, verifying */
+    struct slots *slots;        /* who may send; slots.h */
+    struct store *store;        /* store thread only */
+    struct hv *hv;              /* any worker */
+    struct xport *xport;        /* any worker */
     struct engine *engine;
     struct host host;
     struct cim_server *cim;
@@ -155,6 +158,13 @@ size_t rel_targets(const struct rel *r, const char *out[]);
 int peer_of(struct daemon *d, const char *name, struct xport_peer *ret, struct vr_err *err);
 /* peer_of_rel() - the host that a relationship's data goes to, on the port of its settings. */
 int peer_of_rel(struct daemon *d, const struct rel *r, struct xport_peer *ret, struct vr_err *err);
+
+/* ---- ahead.c ---- */
+/* ahead_start() - begin to look at primaries, after d->loop is there. ahead_of() - what is known of
+ * one; false: nothing.
+ */
+int ahead_start(struct daemon *d, struct vr_err *err);
+bool ahead_of(struct daemon *d, const struct vr_uuid *machine, uint64_t *ret);
 
 /* ---- receive.c: what peers send (connection threads) ---- */
 int on_peer_call(void *ctx, const struct xport_peer *from, uint16_t type, const void *body,

@@ -350,6 +350,11 @@ static bool h_hypervisor_answers(void *ctx)
     return ((struct daemon *)ctx)->machines_known;
 }
 
+static bool h_ahead(void *ctx, const struct vr_uuid *machine, uint64_t *ret)
+{
+    return ahead_of(ctx, machine, ret);
+}
+
 static bool h_queued(void *ctx, const struct vr_uuid *machine)
 {
     return slots_waits(((struct daemon *)ctx)->slots, machine);
@@ -574,6 +579,7 @@ void host_init(struct daemon *d)
                              .find_peer = h_find_peer,
                              .transfer = h_transfer,
                              .queued = h_queued,
+                             .ahead = h_ahead,
                              .peer_story = h_peer_story,
                              .ask_peer = h_ask_peer,
                              .hypervisor_answers = h_hypervisor_answers,

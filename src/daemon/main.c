@@ -236,7 +236,7 @@ static int start(struct daemon *d, struct vr_err *err)
     vr_autofree char *scratch = vr_printf("%s/scratch", d->cfg.state_dir);
     if (hv_set_scratch_dir(d->hv, scratch, err) < 0)
         return -1;
-    if (manage_start(d, err) < 0)
+    if (manage_start(d, err) < 0 || ahead_start(d, err) < 0)
         return -1;
     host_refresh_machines(d);
     for (size_t i = 0; engine_at(d->engine, i); i++)

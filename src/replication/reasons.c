@@ -202,6 +202,11 @@ LOSS(ahead_unknown)
     return is_primary(f);
 }
 
+LOSS(replica_ahead)
+{
+    return is_replica(f) && f->has_ahead && f->ahead;
+}
+
 LOSS(planned)
 {
     return is_replica(f) && f->r->last_kind == VR_POINT_PLANNED;

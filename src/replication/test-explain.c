@@ -141,8 +141,8 @@ static void loss(void **state)
     } rows[] = {
         { ST_NONE, false, 0, "machine would be lost" },
         { ST_P_REPL, false, 0, "as it was 30 min ago." },
-        { ST_P_REPL, true, 0, "as it was 30 min ago; about 5 MiB" },
-        { ST_P_CRIT, true, 0, "about 5 MiB" },
+        { ST_P_REPL, true, 0, "as it was 30 min ago; at least 5 MiB" },
+        { ST_P_CRIT, true, 0, "at least 5 MiB" },
         { ST_P_PREPARED, true, 0, "Nothing: host hostb has everything" },
         { ST_R_REPL, false, VR_POINT_STANDARD, "set the machine back by 30 min" },
         { ST_R_REPL, false, VR_POINT_PLANNED, "made after the machine was shut down" },

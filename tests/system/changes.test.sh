@@ -68,6 +68,12 @@ go_on
 [ "$(vr A --json explain g1 | jq -r '.[0].Reasons | length')" = 0 ] || fail "explain: $(vr A explain g1)"
 vr A explain g1 | grep -q 'could start the machine as it was' || fail "explain: $(vr A explain g1)"
 
+ahead_known() {
+    vr A explain g1 | grep -q 'at least .* written since then would be lost'
+}
+wait_for 90 "explain tells how much would be lost now" ahead_known
+ok "$(vr A explain g1 | grep 'at risk')"
+
 step foreign-backup-job
 cat >"$dir/A/var/log/backup.xml" <<'X'
 <domainbackup mode='pull'><server transport='unix' socket='/var/log/foreign.sock'/>

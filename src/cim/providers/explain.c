@@ -73,6 +73,22 @@ static void gather_tests(const struct host_providers *p, const struct vm *vm, st
             append(l->tests, v[i].name);
 }
 
+/* A primary looks at its own change maps; a replica knows what the primary told. */
+static void gather_ahead(const struct host_providers *p, const struct vm *vm, struct rel_facts *f)
+{
+    struct rel_story story = { .mode = REL_MODE_NONE };
+    struct wall_us when = { 0 };
+    bool away = false;
+
+    if (rel_mode(vm->rel) == REL_MODE_PRIMARY && p->h->ahead)
+        f->has_ahead = p->h->ahead(p->h->ctx, &vm->uuid, &f->ahead);
+    else if (rel_mode(vm->rel) == REL_MODE_REPLICA && p->h->peer_story &&
+             p->h->peer_story(p->h->ctx, &vm->uuid, &story, &when, &away)) {
+        f->has_ahead = story.ahead_known && when.us > vm->rel->newest_instant.us;
+        f->ahead = story.ahead;
+    }
+}
+
 static const char *or_null(const char *list)
 {
     return *list ? list : NULL;
@@ -101,8 +117,7 @@ static void gather(const struct host_providers *p, const struct vm *vm, struct l
         f->to_move = t.total;
     }
     f->queued = p->h->queued && p->h->queued(p->h->ctx, &vm->uuid);
-    if (p->h->ahead)
-        f->has_ahead = p->h->ahead(p->h->ctx, &vm->uuid, &f->ahead);
+    gather_ahead(p, vm, f);
 }
 
 static void set_text(struct cim_inst *in, int property, const char *text)

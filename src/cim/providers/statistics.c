@@ -71,9 +71,11 @@ static uint64_t pending(const struct host_providers *p, const struct vm *vm)
 {
     struct host_transfer t;
 
-    if (!p->h->transfer(p->h->ctx, &vm->uuid, &t) || !t.sending || t.done > t.total)
-        return 0;
-    return t.total - t.done;
+    uint64_t n = 0;
+
+    if (p->h->transfer(p->h->ctx, &vm->uuid, &t) && t.sending && t.done <= t.total)
+        return t.total - t.done;
+    return p->h->ahead && p->h->ahead(p->h->ctx, &vm->uuid, &n) ? n : 0;
 }
 
 static struct cim_inst *make_statistics(const struct host_providers *p, const struct vm *vm)
