@@ -279,6 +279,11 @@ void lv_thaw_free(struct lv_thaw *w)
 /* Whether asking makes sense: without an agent every call would take its time to fail. */
 static bool has_agent(virDomainPtr dom, char why[160])
 {
+    int state = 0;
+    if (virDomainGetState(dom, &state, NULL, 0) == 0 && state == VIR_DOMAIN_PAUSED) {
+        snprintf(why, 160, "the machine is paused: its guest agent cannot answer");
+        return false;
+    }
     vr_autofree char *xml = virDomainGetXMLDesc(dom, 0);
     int there = xml ? domxml_agent(xml, NULL) : -1;
     if (there == 2)

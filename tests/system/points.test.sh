@@ -87,6 +87,10 @@ out=$(vr A sync g1 --application)
 grep -q 'application-consistent point was made' <<<"$out" || fail "sync --application says: $out"
 check_points B g1
 vr A --quiet retention g1 --app 0
+virsh_on A suspend g1 >/dev/null
+out=$(vr A sync g1 --application 2>&1)
+virsh_on A resume g1 >/dev/null
+grep -q 'is paused' <<<"$out" || fail "nothing is said of the paused machine: $out"
 
 # ---- the agent hangs: less than freeze_seconds is lost ----
 wait_warning() { # yes or no
