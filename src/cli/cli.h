@@ -111,6 +111,7 @@ void cli_json(const struct wsmc_list *l, const char *const *numbers);
     V(discard, "discard MACHINE POINT", "give an orphan point up")                                 \
     V(unpin, "unpin MACHINE POINT", "let retention decide about it again")                         \
     V(retention, "retention MACHINE [options]", "which recovery points are kept")                  \
+    V(events, "events", "tell what happens on this host until Ctrl-C")                             \
     V(jobs, "jobs [ID] [--cancel]", "list, follow or cancel jobs")                                 \
     V(suspend, "suspend MACHINE", "pause replication")                                             \
     V(resume, "resume MACHINE", "go on after suspend or an error")                                 \

@@ -261,6 +261,69 @@ int wsmc_query(struct wsmc *c, const char *ns, const char *wql, struct wsmc_list
     return enumerate(c, &ref, wql, ret, err);
 }
 
+/* ---- events ---- */
+
+int wsmc_subscribe(struct wsmc *c, const char *ns, const char *wql, unsigned beat_s,
+                   char **ret_context, struct vr_err *err)
+{
+    const struct wsmc_ref ref = { .ns = ns, .cls = "*" };
+    autocall struct call k = { .id = "" };
+    vr_autofree char *beat = vr_printf("PT%uS", beat_s);
+    if (begin(&k, ACT_SUBSCRIBE, &ref, err))
+        return -1;
+    vr_xmlw_start(&k.w, "e", "Subscribe");
+    vr_xmlw_ns(&k.w, "e", NS_EVENTING);
+    vr_xmlw_start(&k.w, "e", "Delivery");
+    vr_xmlw_attr(&k.w, "Mode", MODE_PULL);
+    vr_xmlw_elem(&k.w, "w", "Heartbeats", beat);
+    vr_xmlw_end(&k.w);
+    vr_xmlw_elem(&k.w, "e", "Expires", "P1D");
+    vr_xmlw_start(&k.w, "w", "Filter");
+    vr_xmlw_attr(&k.w, "Dialect", DIALECT_WQL);
+    vr_xmlw_text(&k.w, wql);
+    vr_xmlw_end(&k.w);
+    vr_xmlw_end(&k.w);
+    if (send_call(c, &k, false, err) || need_body(&k, err))
+        return -1;
+    const char *context = vr_xml_child_trim(k.body, NS_ENUM, "EnumerationContext");
+    if (!context)
+        return vr_fail(err, VR_E_PROTO, 0, "the answer has no context");
+    *ret_context = vr_strdup(context);
+    return 0;
+}
+
+int wsmc_pull(struct wsmc *c, const char *ns, const char *context, struct wsmc_list *ret,
+              struct vr_err *err)
+{
+    const struct wsmc_ref ref = { .ns = ns, .cls = "*" };
+    autocall struct call k = { .id = "" };
+    if (begin(&k, ACT_PULL, &ref, err))
+        return -1;
+    vr_xmlw_start(&k.w, "n", "Pull");
+    vr_xmlw_elem(&k.w, "n", "EnumerationContext", context);
+    vr_xmlw_elem(&k.w, "n", "MaxElements", "100");
+    vr_xmlw_end(&k.w);
+    if (send_call(c, &k, false, err) || need_body(&k, err))
+        return -1;
+    const struct vr_xml *items = vr_xml_child(k.body, NS_ENUM, "Items");
+    const struct vr_xml *first = items ? items->first : NULL;
+    if (!vr_xml_is(first, NS_WSMAN, "Event")) /* a heartbeat */
+        add_items(items, ret);
+    return 0;
+}
+
+int wsmc_unsubscribe(struct wsmc *c, const char *ns, const char *context, struct vr_err *err)
+{
+    const struct wsmc_ref ref = { .ns = ns, .cls = "*" };
+    autocall struct call k = { .id = "" };
+    if (begin(&k, ACT_RELEASE, &ref, err))
+        return -1;
+    vr_xmlw_start(&k.w, "n", "Release");
+    vr_xmlw_elem(&k.w, "n", "EnumerationContext", context);
+    vr_xmlw_end(&k.w);
+    return send_call(c, &k, false, err);
+}
+
 /* Take the return value out of the out parameters. */
 static int take_return(struct wsmc_inst *out, uint32_t *ret, struct vr_err *err)
 {

@@ -112,6 +112,19 @@ int wsmc_enumerate(struct wsmc *c, const char *ns, const char *cls, struct wsmc_
 int wsmc_query(struct wsmc *c, const char *ns, const char *wql, struct wsmc_list *ret,
                struct vr_err *err);
 
+/* wsmc_subscribe() - to the events of a WQL query; what was before is not told.
+ * @beat_s:      a Pull without an event ends after this many seconds
+ * @ret_context: for the functions below; the caller frees. Lives for a day. */
+int wsmc_subscribe(struct wsmc *c, const char *ns, const char *wql, unsigned beat_s,
+                   char **ret_context, struct vr_err *err);
+/* wsmc_pull() - wait for events. Appends them to @ret as instances with embedded objects
+ * TargetInstance and PreviousInstance; nothing when there was none in time; one of class
+ * DroppedEvents where some were lost. Errors also VR_E_INVAL: the subscription is over. */
+int wsmc_pull(struct wsmc *c, const char *ns, const char *context, struct wsmc_list *ret,
+              struct vr_err *err);
+/* wsmc_unsubscribe() - end it. */
+int wsmc_unsubscribe(struct wsmc *c, const char *ns, const char *context, struct vr_err *err);
+
 /* An argument of a method; leave out what shall be NULL. */
 struct wsmc_arg {
     const char *name;

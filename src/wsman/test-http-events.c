@@ -24,6 +24,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "wsman/client.h"
 #include "wsman/fake.h"
 #include "wsman/http.h"
 #include "wsman/ns.h"
@@ -270,6 +271,36 @@ static void test_heartbeat(void **st)
     must_say(text, EVENT_HEARTBEAT);
 }
 
+static void test_our_client(void **st)
+{
+    const struct wsmc_target t = { .unix_path = sock };
+    vr_auto(wsmc_free) struct wsmc *c = NULL;
+    vr_autofree char *context = NULL;
+    struct vr_err e = VR_ERR_INIT;
+    assert_int_equal(wsmc_new(&t, &c, &e), 0);
+    assert_int_equal(
+        wsmc_subscribe(c, NULL, "SELECT * FROM __InstanceModificationEvent", 1, &context, &e), 0);
+    for (int i = 0; i < 3; i++) {
+        wsmc_autolist struct wsmc_list l = { 0 };
+        move_job();
+        while (!l.n)
+            if (wsmc_pull(c, NULL, context, &l, &e))
+                fail_msg("%s", e.msg);
+        assert_int_equal(l.n, 1);
+        assert_string_equal(l.v[0]->cls, "__InstanceModificationEvent");
+        const struct wsmc_prop *p = wsmc_prop(l.v[0], "TargetInstance");
+        assert_non_null(p->inst);
+        assert_string_equal(p->inst[0]->cls, "Msvm_ConcreteJob");
+        assert_int_equal(wsmc_uint(p->inst[0], "JobState", 0), i % 2 ? 7 : 4);
+    }
+    wsmc_autolist struct wsmc_list none = { 0 };
+    assert_int_equal(wsmc_pull(c, NULL, context, &none, &e), 0); /* a heartbeat is no event */
+    assert_int_equal(none.n, 0);
+    assert_int_equal(wsmc_unsubscribe(c, NULL, context, &e), 0);
+    assert_int_equal(wsmc_pull(c, NULL, context, &none, &e), -1);
+    assert_int_equal(e.kind, VR_E_INVAL);
+}
+
 /* The older one may be on a connection that died without a word. */
 static void test_a_newer_pull_takes_the_place(void **st)
 {
@@ -353,6 +384,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_an_event_ends_the_waiting),
         T(test_patience_ends),
+        T(test_our_client),
         T(test_long_patience),
         T(test_heartbeat),
         T(test_a_newer_pull_takes_the_place),

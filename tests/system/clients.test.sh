@@ -37,6 +37,11 @@ XML
 sees_m1() { vr A --json machines | grep -q m1; }
 wait_for 60 "the machine is listed" sees_m1
 
+# ---- our own, all the time ----
+on A sh -c "echo \$\$ >'$dir/follower'; exec '$build/src/cli/vmreplica' events >'$dir/events'" &
+follower=$!
+wait_for 60 "vmreplica events is there" test -s "$dir/follower"
+
 # ---- the clients ----
 out=$(on B timeout 300 /usr/bin/python3 "$tree/tests/wsman/clients.py" https://hosta:5986/wsman \
     "$dir/A/var/lib/vmreplica/host.crt" anna secret \
@@ -52,3 +57,13 @@ grep -q 'EnumerateResponse' <<<"$sent" || fail "curl: $sent"
 [ "$(on B curl -s -k -o /dev/null -w '%{http_code}' --data-binary @"$tree/tests/wsman/010-identify.req.xml" \
     -H 'Content-Type: application/soap+xml' https://hosta:5986/wsman)" = 200 ] || fail "curl: Identify without a name"
 ok "curl"
+
+# ---- what our own saw meanwhile ----
+on A virsh -q undefine m1
+wait_for 60 "vmreplica events tells that m1 is gone" grep -q 'm1: is gone' "$dir/events"
+for line in 'm1: is running' 'm1: is off' 'Changing machine state: begins' 'Changing machine state: done'; do
+    grep -q "$line" "$dir/events" || fail "vmreplica events does not tell '$line': $(cat "$dir/events")"
+done
+on A kill -INT "$(cat "$dir/follower")"
+wait "$follower" || fail "vmreplica events: exit status $?"
+ok "vmreplica events"
