@@ -40,6 +40,7 @@ wait_for 60 "the machine is listed" sees_m1
 # ---- our own, all the time ----
 on A sh -c "echo \$\$ >'$dir/follower'; exec '$build/src/cli/vmreplica' events >'$dir/events'" &
 follower=$!
+vr A --json events >"$dir/events.json" &
 wait_for 60 "vmreplica events is there" test -s "$dir/follower"
 
 # ---- the clients ----
@@ -64,6 +65,8 @@ wait_for 60 "vmreplica events tells that m1 is gone" grep -q 'm1: is gone' "$dir
 for line in 'm1: is running' 'm1: is off' 'Changing machine state: begins' 'Changing machine state: done'; do
     grep -q "$line" "$dir/events" || fail "vmreplica events does not tell '$line': $(cat "$dir/events")"
 done
+jq -se 'add | any(.[]; .Class == "Msvm_ComputerSystem" and .Object == "m1" and .Text == "is off")' "$dir/events.json" >/dev/null ||
+    fail "vmreplica --json events: $(cat "$dir/events.json")"
 on A kill -INT "$(cat "$dir/follower")"
 wait "$follower" || fail "vmreplica events: exit status $?"
 ok "vmreplica events"
