@@ -63,6 +63,7 @@ static int change_rows(struct store *st, const struct vr_uuid *machine, const st
                m->upper.id) < 0 ||
         db_run(st->db, err, "DELETE FROM merge WHERE machine = ?", "u", machine) < 0 ||
         /* What was wrong in upper is wrong in lower now. Of what it covers, repair looks again. */
+        db_run(st->db, err, "UPDATE damage SET lost = 0 WHERE layer = ?", "i", m->lower.id) < 0 ||
         db_run(st->db, err, "UPDATE OR REPLACE damage SET layer = ? WHERE layer = ?", "ii",
                m->lower.id, m->upper.id) < 0 ||
         db_run(st->db, err, "DELETE FROM layer WHERE id = ?", "i", m->upper.id) < 0)

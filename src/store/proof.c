@@ -169,19 +169,27 @@ static int quarantine(struct store *st, int64_t seq, uint64_t bad, bool sticky, 
                   "iiiii", seq, (int64_t)STORE_QUARANTINED, (int64_t)sticky, now.us, (int64_t)bad);
 }
 
+/* A block may be known already: from the last reading, or because the layer held something else
+ * that was wrong before a merge or a repair. What the newest point shows is news in any case. */
 static int put_damage(struct store *st, const struct vr_uuid *machine, const struct store_bad *b,
                       int64_t layer, bool wanted, struct wall_us now, struct store_noted *noted,
                       struct vr_err *err)
 {
-    if (db_run(st->db, err,
-               "INSERT OR IGNORE INTO damage(machine, target, layer, block, found, wanted)"
-               " VALUES(?,?,?,?,?,?)",
-               "usiiii", machine, b->target, layer, (int64_t)b->block, now.us, (int64_t)wanted) < 0)
+    int64_t had = 0;
+    int rc = db_one_int(st->db, &had, err,
+                        "SELECT wanted FROM damage WHERE machine = ? AND target = ? AND layer = ?"
+                        " AND block = ?",
+                        "usii", machine, b->target, layer, (int64_t)b->block);
+    if (rc < 0)
         return -1;
-    uint64_t fresh = (uint64_t)db_changes(st->db);
-    noted->blocks += fresh;
-    noted->wanted += wanted ? fresh : 0;
-    return 0;
+    bool news = rc == 0 || (wanted && !had);
+    noted->blocks += news;
+    noted->wanted += news && wanted;
+    return db_run(st->db, err,
+                  "INSERT INTO damage(machine, target, layer, block, found, wanted)"
+                  " VALUES(?,?,?,?,?,?) ON CONFLICT(machine, target, layer, block) DO UPDATE"
+                  " SET wanted = max(wanted, excluded.wanted), lost = 0",
+                  "usiiii", machine, b->target, layer, (int64_t)b->block, now.us, (int64_t)wanted);
 }
 
 /* ---- what was found ---- */

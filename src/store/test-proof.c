@@ -3,6 +3,7 @@
  * are asked for again, older points are repaired, and nothing is repaired wrongly. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -15,7 +16,7 @@
 #include "transfer/digestlog.h"
 
 #define MIB ((uint64_t)1 << 20)
-enum { BLOCKS = 16, EPOCHS = 16 };
+enum { BLOCKS = 16, EPOCHS = 40 };
 
 struct fixture {
     char dir[64];
@@ -468,6 +469,127 @@ static void test_interrupted(void **state)
     assert_true(same(f, 4));
 }
 
+/* ---- a life of cycles, rot on either side, merges, restarts ---- */
+
+struct life {
+    struct fixture *f;
+    unsigned seed;
+    size_t held[EPOCHS]; /* a block that the point's own layer holds */
+    size_t rotten, repaired, differed;
+};
+
+static unsigned dice(struct life *l, unsigned n)
+{
+    return (unsigned)rand_r(&l->seed) % n;
+}
+
+/* Few values, so that the same bytes come again. */
+static void live_cycle(struct life *l)
+{
+    size_t b = dice(l, 8);
+    cycle(l->f, b, (uint8_t)(l->f->now.byte[b] % 4 + 1));
+    l->held[l->f->newest.epoch] = b;
+}
+
+static void live_rot(struct life *l)
+{
+    vr_autofree struct store_point *p = NULL;
+    size_t n = 0;
+    ok(store_points(l->f->st, &l->f->m, &p, &n, &err));
+    unsigned e = (unsigned)p[dice(l, (unsigned)n)].id.epoch;
+    rot(l->f, e, l->held[e], (uint8_t)(100 + dice(l, 100)));
+    l->rotten++;
+}
+
+/* What the sender is asked for comes with the next point. */
+static void live_heal(struct life *l)
+{
+    struct fixture *f = l->f;
+    struct store_stage *sg = stage_open(f);
+    struct td_disk to = f->now;
+    to.byte[15] = (uint8_t)(200 + f->newest.epoch);
+    for (size_t b = 0; b < BLOCKS; b++)
+        if (extents_contains(&sg->disks[0].wanted, b * VR_BLOCK_SIZE, 1))
+            f->now.byte[b] = (uint8_t)(to.byte[b] + 1); /* so that td_write() writes it */
+    commit(f, sg, &to);
+    l->held[f->newest.epoch] = 15;
+    l->repaired += repair(f);
+}
+
+/* The primary's disk changes behind its bitmap; the next point lacks it, and is found out. */
+static void live_flip(struct life *l)
+{
+    struct fixture *f = l->f;
+    struct td_disk primary = f->now;
+    size_t b = dice(l, 8);
+    primary.byte[b] = (uint8_t)(100 + dice(l, 100));
+    cycle(f, 15, 0);
+    l->held[f->newest.epoch] = 15;
+    primary.byte[15] = f->now.byte[15];
+    f->at[f->newest.epoch] = primary;
+    assert_true(compare(f, &primary).blocks >= 1);
+    f->now = primary;
+    l->differed++;
+    live_heal(l);
+}
+
+/* Whoever looks at everything finds all that is wrong: a point is what it was, or it is
+ * quarantined. */
+static void live_check(struct life *l)
+{
+    struct fixture *f = l->f;
+    vr_autofree struct store_point *p = NULL;
+    size_t n = 0;
+    scrub(f);
+    compare(f, &f->now);
+    live_heal(l);
+    assert_int_equal(compare(f, &f->now).blocks, 0);
+    ok(store_points(f->st, &f->m, &p, &n, &err));
+    for (size_t i = 0; i < n; i++) {
+        unsigned e = (unsigned)p[i].id.epoch;
+        if (p[i].proof.quarantine != STORE_QUARANTINED)
+            assert_true(same(f, e));
+    }
+    assert_true(same(f, (unsigned)f->newest.epoch));
+}
+
+static void test_random_lives(void **state)
+{
+    struct life l = { .f = *state };
+    const char *seed = getenv("VMR_PROOF_SEED");
+    l.seed = seed ? (unsigned)strtoul(seed, NULL, 10) : 1;
+    live_cycle(&l);
+    while (l.f->newest.epoch < EPOCHS - 8) {
+        switch (dice(&l, 8)) {
+        case 0:
+        case 1:
+            live_rot(&l);
+            break;
+        case 2:
+            live_flip(&l);
+            break;
+        case 3:
+            if (dice(&l, 2))
+                ok(store_proof_acknowledge(l.f->st, &l.f->m, &err));
+            merge_all(l.f, 3 + dice(&l, 3));
+            break;
+        case 4:
+            live_check(&l);
+            break;
+        case 5:
+            reopen(l.f);
+            break;
+        default:
+            live_cycle(&l);
+        }
+    }
+    live_check(&l);
+    print_message(
+        "seed %u: %zu times rotten, %zu blocks repaired, %zu times the primary differed\n",
+        seed ? (unsigned)strtoul(seed, NULL, 10) : 1, l.rotten, l.repaired, l.differed);
+    assert_true(l.rotten > 3 && l.differed > 1);
+}
+
 static void test_booted(void **state)
 {
     struct fixture *f = *state;
@@ -492,6 +614,7 @@ int main(void)
         T(test_the_primary_differs),
         T(test_rot_moves_with_a_merge),
         T(test_booted),
+        T(test_random_lives),
         T(test_the_last_sound_point_stays),
         T(test_interrupted),
     };
