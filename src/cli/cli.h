@@ -14,10 +14,10 @@
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_CONNECT = 3, EXIT_INTERRUPTED = 130 };
 
 struct cli {
-    struct wsmc *local; /* the daemon that was asked for: the local one or --host */
-    const char *socket; /* of the local daemon */
-    const char *host;   /* --host, NULL: local */
-    uint16_t port; /* 0: that of the way */
+    struct wsmc *local;    /* the daemon that was asked for: the local one or --host */
+    const char *socket;    /* of the local daemon */
+    const char *host;      /* --host, NULL: local */
+    uint16_t port;         /* 0: that of the way */
     const char *state_dir; /* where the host's certificate lies */
     const char *user, *pin, *ca_file;
     bool kerberos, json, quiet, no_wait, tty;
@@ -65,6 +65,11 @@ int cli_power(struct cli *c, struct wsmc *w, const struct cli_vm *vm, unsigned r
 /* cli_own() - a method without parameters of our own class Vmr_ReplicationStatus; waits for its job
  * without showing progress. */
 int cli_own(struct cli *c, const struct cli_vm *vm, const char *method, struct vr_err *err);
+/* cli_dry_run() - tell what a failover to @point (NULL: the newest) would mean now; changes
+ * nothing. */
+int cli_dry_run(struct cli *c, const struct cli_vm *vm, const char *point, struct vr_err *err);
+/* cli_seconds_of() - when a CIM datetime was or will be, in seconds since 1970; false for NULL. */
+bool cli_seconds_of(const char *cim, int64_t *ret);
 /* cli_wait_job() - until it is over; see cli_invoke(). */
 int cli_wait_job(struct cli *c, struct wsmc *w, const char *id, const char *what,
                  struct vr_err *err);
@@ -87,6 +92,13 @@ void cli_table(const char *const *cells, unsigned columns, unsigned rows);
 /* cli_json() - an array of objects: property names and values of instances; typed by @numbers (a
  * NULL-terminated list of names whose values are numbers). */
 void cli_json(const struct wsmc_list *l, const char *const *numbers);
+
+/* cli_json_object() - one object; a value NULL is null, @number: digits that are a number. */
+struct cli_field {
+    const char *name, *value;
+    bool number;
+};
+void cli_json_object(const struct cli_field *f, size_t n);
 
 /* ---- verbs; each returns an exit status ---- */
 #define CLI_VERBS(V)                                                                               \
@@ -116,7 +128,7 @@ void cli_json(const struct wsmc_list *l, const char *const *numbers);
     V(suspend, "suspend MACHINE", "pause replication")                                             \
     V(resume, "resume MACHINE", "go on after suspend or an error")                                 \
     V(resync, "resync MACHINE", "compare everything and ship what differs")                        \
-    V(failover, "failover MACHINE [--planned] [--point P] [--force]", "let the replica take over")           \
+    V(failover, "failover MACHINE [--planned] [--point P] [--dry-run]", "let the replica take over") \
     V(test, "test MACHINE [--point P] [--network N] [--end]",                                      \
       "start a copy of a recovery point; options: --another, --no-start")                          \
     V(cancel, "cancel MACHINE",                                                                    \

@@ -175,3 +175,17 @@ void cli_json(const struct wsmc_list *l, const char *const *numbers)
     fflush(stdout);
     json_decref(all);
 }
+
+void cli_json_object(const struct cli_field *f, size_t n)
+{
+    json_t *o = json_object();
+    for (size_t i = 0; i < n; i++)
+        json_object_set_new(o, f[i].name,
+                            !f[i].value || !*f[i].value ? json_null()
+                            : f[i].number ? json_integer((json_int_t)strtoll(f[i].value, NULL, 10))
+                                          : json_string(f[i].value));
+    json_dumpf(o, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    putchar('\n');
+    fflush(stdout);
+    json_decref(o);
+}

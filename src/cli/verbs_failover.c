@@ -199,20 +199,24 @@ static bool not_replicated(const struct cli_vm *vm, struct vr_err *err)
 int verb_failover(struct cli *c)
 {
     const char *args[2], *point = NULL, *wait_text = "180";
-    bool is_planned = false, no_start = false, force = false;
+    bool is_planned = false, no_start = false, force = false, dry = false;
     const struct cli_option o[] = { { .name = "planned", .flag = &is_planned },
                                     { .name = "point", .value = &point },
                                     { .name = "shutdown-timeout", .value = &wait_text },
                                     { .name = "force", .flag = &force },
+                                    { .name = "dry-run", .flag = &dry },
                                     { .name = "no-start", .flag = &no_start } };
     if (cli_parse(c, "failover", o, VR_ARRAY_LEN(o), args, 1, 1) < 0 || (is_planned && point) ||
-        (force && !point)) {
+        (force && !point) || (dry && is_planned)) {
         cli_usage("failover");
         fputs("  --planned              shut the primary down first; nothing is lost\n"
               "  --point POINT          unplanned: this recovery point instead of the newest\n"
               "  --force                with --point: also when the point is quarantined\n"
               "  --shutdown-timeout S   how long the guest may take to shut down [180]\n"
-              "  --no-start             do not start the machine afterwards\n",
+              "  --no-start             do not start the machine afterwards\n"
+              "  --dry-run              change nothing: how old the point is, what would be lost, "
+              "which\n"
+              "                         points are consistent and proven, how the primary stands\n",
               stderr);
         return EXIT_USAGE;
     }
@@ -227,8 +231,9 @@ int verb_failover(struct cli *c)
     struct vr_err err = VR_ERR_INIT;
     if (cli_find_vm(c->local, args[0], &vm, &err) < 0 || not_replicated(&vm, &err))
         return cli_fail(&err);
-    int rc = is_planned ? planned(c, &vm, (unsigned)wait_s, !no_start, &err)
-                        : unplanned(c, &vm, point, force, !no_start, &err);
+    int rc = dry          ? cli_dry_run(c, &vm, point, &err)
+             : is_planned ? planned(c, &vm, (unsigned)wait_s, !no_start, &err)
+                          : unplanned(c, &vm, point, force, !no_start, &err);
     return rc < 0 ? cli_fail(&err) : EXIT_OK;
 }
 

@@ -17,7 +17,7 @@ struct point_text {
 };
 
 /* When a CIM datetime (UTC) was or will be; false for NULL. */
-static bool seconds_of(const char *cim, int64_t *ret)
+bool cli_seconds_of(const char *cim, int64_t *ret)
 {
     int y, mo, d, h, mi, s, off = 0;
     char sign = '+';
@@ -72,7 +72,7 @@ static void fill_row(const struct wsmc_inst *in, struct point_text *t, const cha
     const char *goes = wsmc_str(in, "GoesAfter");
     bool kept = wsmc_prop(in, "KeptBecause") && wsmc_prop(in, "KeptBecause")->n;
     r[0] = cli_local_time(wsmc_str(in, "Time"), t->time);
-    r[1] = seconds_of(wsmc_str(in, "Time"), &when)
+    r[1] = cli_seconds_of(wsmc_str(in, "Time"), &when)
                ? cli_age(now > when ? (uint64_t)(now - when) : 0, t->age)
                : "-";
     r[2] = cli_text_or(in, "Kind", "-");

@@ -10,12 +10,23 @@
 #include "base/alloc.h"
 #include "cli/cli.h"
 
-static const char *const status_numbers[] = {
-    "NewestPointEpoch", "DataAgeSeconds",    "JobPercent",         "BytesDone",
-    "BytesTotal",       "LastCycleBytes",    "LastCycleWireBytes", "LastCycleMilliseconds",
-    "LastFreezeMilliseconds",
-    "IntervalSeconds",  "ReplicationHealth", "ReplicationState",   NULL
-};
+static const char *const status_numbers[] = { "NewestPointEpoch",
+                                              "DataAgeSeconds",
+                                              "JobPercent",
+                                              "BytesDone",
+                                              "BytesTotal",
+                                              "LastCycleBytes",
+                                              "LastCycleWireBytes",
+                                              "LastCycleMilliseconds",
+                                              "BytesAhead",
+                                              "LastReverseDivergedBytes",
+                                              "LastReverseBytes",
+                                              "LastReverseWireBytes",
+                                              "LastFreezeMilliseconds",
+                                              "IntervalSeconds",
+                                              "ReplicationHealth",
+                                              "ReplicationState",
+                                              NULL };
 
 /* Is it the id of that machine, "Microsoft:UUID\HVR\0"? */
 static bool has_uuid(const char *id, const char *uuid)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* sim --seed N --steps M [--trace]: one run. sim --seeds FROM N: many, for the test.
+/* sim --seed N --steps M [--trace]: one run. sim --seeds FROM N: many. Without either, or with
+ * VMR_SIM_SEEDS in the environment, the test: 10,000 reversals of the direction, or so many seeds.
  * A run has a wild part with faults and users, then a quiet one in which everything must settle. */
 #include "sim.h"
 
@@ -88,6 +89,8 @@ static void run(struct sim *s)
     check_settled(s, acked);
 }
 
+enum { ROUNDS = 10000 };
+
 struct sum {
     long seen[FAULT_COUNT], killed[FX_BIT_COUNT];
     long superseded, queued, orphan, app, app_failed, diverged, points, full, compare, reverse,
@@ -139,10 +142,12 @@ int main(int argc, char **argv)
                    2;
     }
     const char *more = getenv("VMR_SIM_SEEDS");
-    if (!n)
-        n = more ? strtoull(more, NULL, 10) : 1000;
+    if (!n && more)
+        n = strtoull(more, NULL, 10);
+    bool rounds = !n; /* by default so many seeds that the direction was reversed often enough */
     struct sum sum = { 0 };
-    for (uint64_t seed = first; seed < first + n; seed++) {
+    for (uint64_t seed = first; rounds ? sum.reverse < ROUNDS : seed < first + n; seed++) {
+        n = rounds ? seed - first + 1 : n;
         struct sim *s = vr_new(struct sim);
         sim_init(s, seed, steps, trace);
         run(s);

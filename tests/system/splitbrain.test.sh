@@ -27,8 +27,19 @@ job_waits() {
     vr B --json jobs | jq -e '.[] | select(.JobType == 104 and .JobStatus == "Waiting for host hosta")' >/dev/null
 }
 
+# ---- before anything happens: what would a failover mean ----
+out=$(vr B --json failover g1 --dry-run)
+jq -e '.primary == "running" and (.bytesAhead | type) == "number" and .pointAgeSeconds != null' <<<"$out" >/dev/null ||
+    fail "failover --dry-run says: $out"
+vr B failover g1 --dry-run | grep -q 'RUNS there' || fail "failover --dry-run does not warn: $(vr B failover g1 --dry-run)"
+is_state B g1 replicating || fail "failover --dry-run changed something"
+
 # ---- two copies run; the operator keeps the first ----
 "$lab" net-down "$dir" A
+out=$(vr B --json failover g1 --dry-run)
+jq -e '.primary == "unreachable" and .bytesAhead == null and .point != null' <<<"$out" >/dev/null ||
+    fail "failover --dry-run says of a host that is away: $out"
+ok "dry run: $(vr B failover g1 --dry-run | grep primary)"
 vr B --quiet failover g1
 "$guest" wait-line "$dir" B g1 60 '^VMR boot' >/dev/null
 refused A 1 'hostb|reach|answer' sync g1 # nothing gets through
@@ -96,5 +107,12 @@ orphan=$(vr A --json points g1 | jq -r '.[] | select(.Kind == "orphan") | .Insta
 [ "$("$guest" counter "$dir" A "$disk")" = "$last" ] || fail "the orphan point is not what hosta wrote last"
 mkdir -p "$dir/A/var/log/oracle/$(uuid_of A g1)/${orphan/:/-}"
 on A qemu-img convert -U -O raw "$disk" "/var/log/oracle/$(uuid_of A g1)/${orphan/:/-}/vda.raw"
+check_points A g1
+refused A 1 'only orphan' discard g1 "$(newest_point A g1)"
+vr A --quiet test g1 --point "$orphan" --no-start
+refused A 1 'pinned or being read' discard g1 "$orphan"
+vr A --quiet test g1 --end
+wait_for 60 "the orphan point can be discarded" vr A --quiet discard g1 "$orphan"
+points A g1 | grep -qx "$orphan" && fail "the orphan point is still listed"
 check_points A g1
 ok "started by itself with $(human $sent); what hosta wrote alone, tick $last, is the orphan point $orphan"

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* vmreplica failover --dry-run: what a failover now would mean, before anybody decides. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "cli/cli.h"
+
+struct facts {
+    struct wsmc_inst *status;
+    struct wsmc_list points;
+    const struct wsmc_inst *chosen, *consistent, *booted; /* the newest of each; NULL: none */
+};
+
+static void facts_done(struct facts *f)
+{
+    wsmc_inst_free(f->status);
+    wsmc_list_done(&f->points);
+}
+
+static const char *kind_of(const struct wsmc_inst *p)
+{
+    return cli_text_or(p, "Kind", "standard");
+}
+
+static int choose(struct facts *f, const struct cli_vm *vm, const char *point, struct vr_err *err)
+{
+    for (size_t i = 0; i < f->points.n; i++) {
+        const struct wsmc_inst *p = f->points.v[i];
+        if (!point || !strcmp(cli_text_or(p, "InstanceID", ""), point))
+            f->chosen = p;
+        if (!strcmp(kind_of(p), "application") || !strcmp(kind_of(p), "planned"))
+            f->consistent = p;
+        if (wsmc_str(p, "TestBooted"))
+            f->booted = p;
+    }
+    if (f->chosen)
+        return 0;
+    if (point)
+        return vr_fail(err, VR_E_NOTFOUND, 0,
+                       "there is no recovery point '%s'; see vmreplica points %s", point, vm->name);
+    return vr_fail(err, VR_E_STATE, 0, "machine %s has no recovery point yet", vm->name);
+}
+
+static int gather(struct cli *c, const struct cli_vm *vm, const char *point, struct facts *f,
+                  struct vr_err *err)
+{
+    struct wsmc_key key = { "InstanceID", vm->rel_id };
+    struct wsmc_ref ref = {
+        .ns = WSMC_NS_OURS, .cls = "Vmr_ReplicationStatus", .keys = &key, .n_keys = 1
+    };
+    vr_autofree char *q =
+        vr_printf("SELECT * FROM Vmr_RecoveryPoint WHERE MachineIdentifier = '%s'", vm->guid);
+    if (vm->mode != 2)
+        return vr_fail(err, VR_E_STATE, 0,
+                       "machine %s is not a replica here; ask on the host that holds the replica "
+                       "(vmreplica --host %s failover %s --dry-run)",
+                       vm->name, vm->peer[0] ? vm->peer : "HOST", vm->name);
+    /* Ask the primary first; that it does not answer is part of the answer. */
+    if (cli_own(c, vm, "AskPeer", err) < 0 || wsmc_get(c->local, &ref, &f->status, err) < 0 ||
+        wsmc_query(c->local, WSMC_NS_OURS, q, &f->points, err) < 0)
+        return -1;
+    return choose(f, vm, point, err);
+}
+
+/* What the primary wrote in a second, going by the last cycle. */
+static bool rate(const struct wsmc_inst *s, uint64_t *ret)
+{
+    uint64_t interval = wsmc_uint(s, "IntervalSeconds", 0);
+    *ret = interval ? wsmc_uint(s, "LastCycleBytes", 0) / interval : 0;
+    return *ret != 0;
+}
+
+static bool age_of(const struct wsmc_inst *p, uint64_t *ret)
+{
+    int64_t when = 0, now = time(NULL);
+    if (!cli_seconds_of(wsmc_str(p, "Time"), &when))
+        return false;
+    *ret = now > when ? (uint64_t)(now - when) : 0;
+    return true;
+}
+
+/* ---- for programs ---- */
+static void print_json(const struct cli_vm *vm, const struct facts *f)
+{
+    const struct wsmc_inst *s = f->status, *p = f->chosen;
+    char age_text[24], guess_text[24];
+    uint64_t per_second = 0, age = 0;
+    bool aged = age_of(p, &age), guess = aged && rate(s, &per_second);
+    snprintf(age_text, sizeof age_text, "%" PRIu64, age);
+    snprintf(guess_text, sizeof guess_text, "%" PRIu64, per_second * age);
+    const struct cli_field all[] = {
+        { "machine", vm->name, false },
+        { "state", wsmc_str(s, "State"), false },
+        { "point", wsmc_str(p, "InstanceID"), false },
+        { "pointTime", wsmc_str(p, "Time"), false },
+        { "pointKind", kind_of(p), false },
+        { "pointAgeSeconds", aged ? age_text : NULL, true },
+        { "pointVerified", wsmc_str(p, "Verified"), false },
+        { "pointTestBooted", wsmc_str(p, "TestBooted"), false },
+        { "pointQuarantine", wsmc_str(p, "Quarantine"), false },
+        { "bytesAhead", wsmc_str(s, "BytesAhead"), true },
+        { "estimatedBytesAhead", guess ? guess_text : NULL, true },
+        { "primaryHost", wsmc_str(s, "PeerName"), false },
+        { "primary", wsmc_str(s, "PeerMachine"), false },
+        { "primaryHeardOf", wsmc_str(s, "PeerMachineTime"), false },
+        { "newestConsistent", f->consistent ? wsmc_str(f->consistent, "InstanceID") : NULL, false },
+        { "newestTestBooted", f->booted ? wsmc_str(f->booted, "InstanceID") : NULL, false },
+    };
+    cli_json_object(all, VR_ARRAY_LEN(all));
+}
+
+/* ---- for people ---- */
+static void print_point(const char *label, const struct wsmc_inst *p)
+{
+    char when[32], age[32];
+    uint64_t s = 0;
+    if (!p) {
+        printf("%-14s none\n", label);
+        return;
+    }
+    printf("%-14s %s, %s old (%s, %s)\n", label, cli_text_or(p, "InstanceID", "?"),
+           age_of(p, &s) ? cli_age(s, age) : "?", cli_local_time(wsmc_str(p, "Time"), when),
+           kind_of(p));
+}
+
+static void print_proof(const struct wsmc_inst *p)
+{
+    char a[32], b[32];
+    const char *verified = wsmc_str(p, "Verified"), *booted = wsmc_str(p, "TestBooted");
+    const char *bad = wsmc_str(p, "Quarantine");
+    printf("%-14s %s%s; %s%s\n", "proven:", verified ? "verified " : "not verified",
+           verified ? cli_local_time(verified, a) : "", booted ? "test boot " : "no test boot",
+           booted ? cli_local_time(booted, b) : "");
+    if (bad && *bad)
+        printf("%-14s the point is quarantined: %s\n", "WARNING:", bad);
+}
+
+static void print_primary(const struct wsmc_inst *s)
+{
+    const char *how = cli_text_or(s, "PeerMachine", "unknown");
+    const char *host = cli_text_or(s, "PeerName", "?");
+    char when[32];
+    if (!strcmp(how, "unreachable"))
+        printf("%-14s host %s does not answer (last heard of: %s): it is dead, or the network is\n",
+               "primary:", host, cli_local_time(wsmc_str(s, "PeerMachineTime"), when));
+    else if (!strcmp(how, "running"))
+        printf("%-14s host %s answers, and the machine RUNS there: a failover would make two\n",
+               "primary:", host);
+    else
+        printf("%-14s host %s answers; the machine there is %s\n", "primary:", host, how);
+}
+
+static void print_loss(const struct facts *f)
+{
+    uint64_t per_second = 0, age = 0;
+    char a[32];
+    bool known = wsmc_str(f->status, "BytesAhead") != NULL;
+    if (known)
+        printf("%-14s the primary has written about %s since the newest point\n",
+               "would be lost:", cli_bytes(wsmc_uint(f->status, "BytesAhead", 0), a));
+    else if (rate(f->status, &per_second) && age_of(f->chosen, &age))
+        printf("%-14s about %s, going by what the last cycle had\n",
+               "would be lost:", cli_bytes(per_second * age, a));
+    else
+        printf("%-14s what was written since the point; how much is not known\n", "would be lost:");
+}
+
+int cli_dry_run(struct cli *c, const struct cli_vm *vm, const char *point, struct vr_err *err)
+{
+    __attribute__((cleanup(facts_done))) struct facts f = { 0 };
+    if (gather(c, vm, point, &f, err) < 0)
+        return -1;
+    if (c->json) {
+        print_json(vm, &f);
+        return 0;
+    }
+    printf("A failover of %s now (state: %s):\n", vm->name, cli_text_or(f.status, "State", "?"));
+    print_point("to point:", f.chosen);
+    print_loss(&f);
+    print_proof(f.chosen);
+    print_primary(f.status);
+    print_point("consistent:", f.consistent);
+    print_point("test-booted:", f.booted);
+    printf("Nothing was changed.\n");
+    return 0;
+}
