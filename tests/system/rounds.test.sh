@@ -1,0 +1,150 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# There and back twenty times: planned, unplanned, to a point in the past, after a crash of the old
+# primary, interrupted on either side, in turn. The machine is off and its disks are written from
+# outside, block by block, so that it is known which blocks the two hosts may differ in: F, O and D of
+# docs/architecture.md. After each round every point holds the bytes that it must, and the way back
+# shipped no more than these blocks.
+. "$(dirname "$0")/lib.sh"
+system_begin
+hosts_up
+pair_hosts
+"$guest" create "$dir" A g1 --size 64M --fill 1
+vr A --quiet enable g1 --to hostb --interval 3600 --start
+uuid=$(uuid_of A g1)
+from=A to=B
+next=64 # the next block that nobody has written; blocks of 64 KiB
+
+declare -A ahead=() last=() far=() # written since the newest point; by that point; where failed over to
+
+disk_of() {
+    virsh_on "$1" domblklist g1 | awk '$1 == "vda" { print $2 }'
+}
+# scribble HOST SET: a new block and one that was written before
+scribble() {
+    local -n set=$2
+    local block path
+    path=$(disk_of "$1")
+    for block in $next $((RANDOM % 60 + 64)); do
+        on "$1" qemu-io -c "write -q -P $((RANDOM % 254 + 1)) $((block * 65536)) 64k" "$path" >/dev/null
+        set[$block]=1
+    done
+    next=$((next < 900 ? next + 1 : 64))
+}
+# crash_write HOST SET: the same, and the writer dies: nobody closes the change map of the disk
+crash_write() {
+    local -n set2=$2
+    local path log=$dir/qemu-io.log
+    path=$(disk_of "$1")
+    : >"$log"
+    on "$1" sh -c "stdbuf -oL qemu-io -c 'write -P 77 $((next * 65536)) 64k' -c 'flush' -c 'sleep 600000' '$path' & echo \$! >/run/qemu-io.pid; wait" >"$log" 2>&1 &
+    wait_for 60 "qemu-io has written" grep -q wrote "$log"
+    # shellcheck disable=SC2016
+    on "$1" sh -c 'kill -9 $(cat /run/qemu-io.pid)'
+    wait $! || :
+    set2[$next]=1
+    next=$((next + 1))
+}
+# cycle: what was written becomes a point
+cycle() {
+    local block
+    vr $from --quiet sync g1
+    last=()
+    for block in "${!ahead[@]}"; do last[$block]=1; done
+    ahead=()
+}
+is_reversed() {
+    is_state "$to" g1 replicating && [ "$(status "$to" g1 Role)" = primary ] && is_state "$from" g1 replicating
+}
+# finish: the operator repeats what was interrupted until it is done
+finish() {
+    case $(status "$to" g1 State) in
+    "ready for initial copy") vr "$to" --quiet start g1 --seeded || : ;;
+    "failed over"*) vr "$to" --quiet reverse g1 || : ;;
+    esac
+    is_reversed
+}
+reverse_round() { # HOW
+    case $1 in
+    peer-away) # the reversal is ordered while the old primary's daemon is dead
+        "$daemon" kill "$dir" $from
+        vr $to reverse g1 | grep -q 'waits and starts by itself' || fail "the reversal does not wait"
+        "$daemon" start "$dir" $from
+        wait_for 180 "the reversal starts by itself" is_reversed
+        ;;
+    killed) # the new primary's daemon dies in the middle
+        timeout 60 "$lab" exec "$dir" $to "$build/src/cli/vmreplica" --quiet reverse g1 >/dev/null 2>&1 &
+        sleep 0.2 # anywhere: whatever it was doing has to be right
+        "$daemon" kill "$dir" $to
+        wait $! || :
+        "$daemon" start "$dir" $to
+        wait_for 180 "the interrupted reversal is done" finish
+        ;;
+    *)
+        vr $to --quiet reverse g1
+        wait_for 180 "reversed" finish
+        ;;
+    esac
+}
+
+# round NUMBER KIND INTERRUPTION
+round() {
+    local kind=$2 point before orphan was limit shipped block copy
+    declare -A differ=()
+    far=()
+    scribble $from ahead
+    cycle
+    scribble $from ahead
+    cycle
+    case $kind in
+    planned)
+        scribble $from ahead
+        vr $from --quiet failover g1 --planned --no-start
+        ahead=() last=()
+        ;;
+    *)
+        point=$(newest_point $to g1)
+        if [ "$kind" = past ]; then point=$(points $to g1 | tail -n 2 | head -n 1); fi
+        scribble $from ahead
+        if [ "$kind" = crash ]; then crash_write $from ahead; fi
+        copy=$dir/$from/var/log/oracle/orphan
+        mkdir -p "$copy"
+        on $from qemu-img convert -U -O raw "$(disk_of $from)" /var/log/oracle/orphan/vda.raw
+        vr $to --quiet failover g1 --point "$point" --no-start
+        for block in "${!ahead[@]}"; do differ[$block]=1; done
+        if [ "$kind" = past ]; then for block in "${!last[@]}"; do differ[$block]=1; done; fi
+        ;;
+    esac
+    scribble $to far
+    for block in "${!far[@]}"; do differ[$block]=1; done
+    before=$(vr $from --json points g1 | jq '[.[] | select(.Kind == "orphan")] | length')
+    reverse_round "$3"
+    vr $to --quiet sync g1
+    if [ "$kind" != planned ]; then
+        orphan=$(vr $from --json points g1 | jq -r '[.[] | select(.Kind == "orphan")] | last | .InstanceID')
+        [ -n "$orphan" ] && [ "$orphan" != null ] || fail "round $1: what $(host_name $from) had written alone is no point: $(vr $from points g1), $before before"
+        rm -rf "$dir/$from/var/log/oracle/$uuid/${orphan/:/-}"
+        mv "$copy" "$dir/$from/var/log/oracle/$uuid/${orphan/:/-}"
+    fi
+    check_points $from g1
+    shipped=$(status $to g1 LastReverseBytes)
+    limit=$((${#differ[@]} * 65536 * 101 / 100))
+    [ "$shipped" -le $limit ] || fail "round $1 ($kind): $(human "$shipped") were shipped, the hosts may differ in $(human $limit)"
+    ok "round $1: $kind${3:+, $3}: ${#differ[@]} blocks may differ, $((shipped / 65536)) were shipped"
+    was=$from
+    from=$to to=$was
+    ahead=() last=()
+}
+
+n=0
+for kind in planned unplanned past crash planned unplanned past crash planned unplanned \
+    past crash unplanned planned past unplanned crash planned past unplanned; do
+    n=$((n + 1))
+    case $n in
+    4 | 10 | 15) how=peer-away ;;
+    2 | 7 | 13 | 18) how=killed ;;
+    *) how= ;;
+    esac
+    round $n $kind "$how"
+done
