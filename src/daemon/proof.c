@@ -402,8 +402,10 @@ static bool is_due(struct daemon *d, const struct rel *r, struct proof *p, struc
         s->until_ms = vr_mono_now().ms + (half < ASKED_MS ? half : ASKED_MS);
         return true;
     }
-    if (!p->at.slice.us) /* time counts from the first cycle on */
+    if (!p->at.slice.us) { /* time counts from the first cycle on */
         p->at.slice = vr_wall_now();
+        proof_save(d, &r->machine);
+    }
     s->budget = proof_budget(s->total, d->cfg.verify_days,
                              (vr_wall_now().us - p->at.slice.us) / 1000000, PROOF_LEAST);
     return s->budget > 0;

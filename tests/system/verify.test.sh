@@ -131,7 +131,13 @@ out=$(vr A verify g1) || fail "verify after the repair: $out"
 refused B 1 'quarantined' failover g1 --point "$bad"
 vr B --quiet failover g1 --point "$bad" --force --no-start
 vr B --quiet cancel g1
+# The primary may have learned of the failover, and then waits for somebody.
+goes_on() {
+    is_state A g1 replicating || { vr A --quiet resume g1; is_state A g1 replicating; }
+}
 vr A verify g1 --acknowledge >/dev/null
+vr A --quiet sync g1 || :
+wait_for 60 "hosta replicates" goes_on
 wait_for 60 "hosta's health is good" is_health A ok
 ok "found on the primary: the newest point has its bytes, older ones the earlier content"
 
