@@ -132,7 +132,7 @@ void cli_json_object(const struct cli_field *f, size_t n);
     V(test, "test MACHINE [--point P] [--network N] [--end]",                                      \
       "start a copy of a recovery point; options: --another, --no-start")                          \
     V(cancel, "cancel MACHINE",                                                                    \
-      "take a failover, its preparation, a waiting reversal or the initial copy back")             \
+      "take back a failover, its preparation, a waiting reversal, a copy or a comparison")         \
     V(commit, "commit MACHINE", "complete a failover: no way back to other points")                \
     V(reverse, "reverse MACHINE [--to HOST] [--stop-old]",                                         \
       "replicate back, from the host failed over to; waits for a host that is away")               \

@@ -254,8 +254,11 @@ int verb_cancel(struct cli *c)
         cli_say(c, "The reversal of %s is withdrawn; the failover stays.", vm.name);
         return EXIT_OK;
     }
-    if (vm.mode == 1 && (vm.state == 2 || vm.state == 7 || vm.state == 8)) {
+    /* src:[contract.md B.5 Rq(1) and Rq(9)] */
+    if (vm.mode == 1 && (vm.state <= 2 || vm.state == 7 || vm.state == 8)) {
         rc = cli_rq(c, c->local, &vm, 1, NULL, &err);
+    } else if (vm.mode == 1 && vm.state >= 9 && vm.state <= 11) {
+        rc = cli_rq(c, c->local, &vm, 9, NULL, &err);
     } else {
         if (vm.mode == 2 && vm.state == 5 && vm.power != 3 &&
             cli_power(c, c->local, &vm, 3, NULL, &err) < 0)

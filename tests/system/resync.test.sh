@@ -79,9 +79,22 @@ sent=$(($(sent_by A) - sent))
 check_points B g1
 ok "suspended after $(human $half), $(human $sent) in all for 32 MiB"
 
-step failover-during-resync
+step cancelled
 newest=$(newest_point B g1)
 lose 128 32
+sent=$(sent_by A)
+vr A --quiet --no-wait resync g1 >/dev/null
+wait_for 120 "the resynchronisation is well under way" well_under_way
+vr A --quiet cancel g1
+wait_state A g1 "waiting to resynchronise"
+vr A --quiet set g1 --resync-window always
+"$daemon" stop "$dir" A
+"$daemon" start "$dir" A
+wait_for 60 "explain tells that somebody cancelled it" eval 'vr A --json explain g1 | jq -e ".[0].Reasons | index(\"resync_held\")"'
+is_state A g1 "waiting to resynchronise" || fail "it began again by itself: $(status A g1 State)"
+ok "cancelled, it does not begin again by itself: $(vr A explain g1 | grep 'does not start')"
+
+step failover-during-resync
 sent=$(sent_by A)
 vr A --quiet --no-wait resync g1 >/dev/null
 wait_for 120 "the resynchronisation is well under way" well_under_way
