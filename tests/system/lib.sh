@@ -201,11 +201,12 @@ more_points() {
     [ "$(n_points "$1" "$2")" -gt "$3" ]
 }
 
-# wait_points REPLICA MACHINE N [SECONDS]: N more than there are now.
+# wait_points REPLICA MACHINE N [SECONDS]: N that are not listed now. Their number is no measure: of
+# many points the older ones are thinned out.
 wait_points() {
-    local have end=$((SECONDS + ${4:-120}))
-    have=$(n_points "$1" "$2")
-    until more_points "$1" "$2" $((have + $3 - 1)); do
+    local had new end=$((SECONDS + ${4:-120}))
+    had=$(points "$1" "$2")
+    until new=$(points "$1" "$2" | grep -vxF -c -- "${had:-none}" || :) && [ "${new:-0}" -ge "$3" ]; do
         [ $SECONDS -lt $end ] || fail "no $3 new points of $2 on $1 within ${4:-120} s"
         sleep 0.2
     done
