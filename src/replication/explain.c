@@ -125,6 +125,15 @@ static void put_peer_seen(struct out *o, const struct rel_facts *f)
     put(o, " ago)");
 }
 
+/* "$D": what a comparison has to read on each host. */
+static void put_disk_sizes(struct out *o, const struct rel *r)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < r->n_disks; i++)
+        sum += r->disks[i].size;
+    put_bytes(o, sum);
+}
+
 /* "$F": " at 2026-01-31T12:00:00Z, to point 7". */
 static void put_failover(struct out *o, const struct rel *r)
 {
@@ -213,6 +222,9 @@ static void put_value(struct out *o, const struct rel_facts *f, char which)
         break;
     case 'O':
         put_other_power(o, r);
+        break;
+    case 'D':
+        put_disk_sizes(o, r);
         break;
     case 'Q':
         put(o, f->running ? "is running, too" : "is off");

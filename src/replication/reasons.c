@@ -150,6 +150,13 @@ WHY(queued)
     return f->queued;
 }
 
+WHY(compares_back)
+{
+    const struct rel *r = f->r;
+    bool first = r->st == ST_P_READY || r->st == ST_P_IR || r->st == ST_P_IR_SUSP;
+    return first && r->way_back && r->seeded_start && !(r->diverged && r->tracked);
+}
+
 WHY(new_disks)
 {
     return is_primary(f) && f->new_disks;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Rows about the other host: a reversal that waits for it, a primary that it superseded. */
+#include "replication/explain.h"
 #include "replication/test-step-kit.h"
 
 static struct rel_event away(enum vr_kind k)
@@ -149,12 +150,42 @@ static void test_superseded_goes_on(void **state)
     assert_true(r.start_allowed && (fx & FX_UNGUARD));
 }
 
+/* Nobody copies or reads whole disks without saying so, and what it costs. */
+static void test_comparison_is_announced(void **state)
+{
+    (void)state;
+    for (int known = 0; known < 2; known++) {
+        struct rel r = in_state(ST_R_RECOVERED);
+        struct rel_event done = event(EV_REVERSED);
+        struct rel_reason *why = vr_new0(REL_REASONS_MAX, sizeof *why);
+        const char *told = NULL;
+        uint32_t fx;
+        r.disks[0].size = (uint64_t)3 << 30;
+        feed(&r, event(EV_U_REVERSE), &fx, NULL);
+        feed(&r, event(EV_PEER_TOLD), &fx, NULL);
+        done.seeded = true;
+        done.diverged = known;
+        assert_int_equal(feed(&r, done, &fx, NULL), 0);
+        assert_int_equal(r.st, ST_P_READY);
+        struct rel_facts f = { .r = &r, .now.us = 1 };
+        size_t n = rel_reasons(&f, why);
+        for (size_t i = 0; i < n; i++)
+            if (!strcmp(why[i].name, "compares_back"))
+                told = why[i].why;
+        assert_int_equal(told != NULL, !known);
+        if (told)
+            assert_non_null(strstr(told, "3072 MiB"));
+        free(why);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reverse_that_waits),
         cmocka_unit_test(test_reverse_that_is_withdrawn),
         cmocka_unit_test(test_reverse_that_is_refused),
+        cmocka_unit_test(test_comparison_is_announced),
         cmocka_unit_test(test_superseded),
         cmocka_unit_test(test_superseded_goes_on),
     };
