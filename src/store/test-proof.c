@@ -16,7 +16,7 @@
 #include "transfer/digestlog.h"
 
 #define MIB ((uint64_t)1 << 20)
-enum { BLOCKS = 16, EPOCHS = 40 };
+enum { BLOCKS = 16, EPOCHS = 32 };
 
 struct fixture {
     char dir[64];
@@ -587,7 +587,7 @@ static void test_random_lives(void **state)
     print_message(
         "seed %u: %zu times rotten, %zu blocks repaired, %zu times the primary differed\n",
         seed ? (unsigned)strtoul(seed, NULL, 10) : 1, l.rotten, l.repaired, l.differed);
-    assert_true(l.rotten > 3 && l.differed > 1);
+    assert_true(l.rotten > 3 && l.differed > 0);
 }
 
 static void test_booted(void **state)
