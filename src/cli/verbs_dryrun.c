@@ -136,7 +136,7 @@ static void print_proof(const struct wsmc_inst *p)
     printf("%-14s %s%s; %s%s\n", "proven:", verified ? "verified " : "not verified",
            verified ? cli_local_time(verified, a) : "", booted ? "test boot " : "no test boot",
            booted ? cli_local_time(booted, b) : "");
-    if (bad && *bad)
+    if (bad && *bad && strcmp(bad, "none") != 0)
         printf("%-14s the point is quarantined: %s\n", "WARNING:", bad);
 }
 
@@ -155,18 +155,21 @@ static void print_primary(const struct wsmc_inst *s)
         printf("%-14s host %s answers; the machine there is %s\n", "primary:", host, how);
 }
 
+/* What the primary told counts for the moment when it told it. */
 static void print_loss(const struct facts *f)
 {
     uint64_t per_second = 0, age = 0;
     char a[32];
     bool known = wsmc_str(f->status, "BytesAhead") != NULL;
+    bool now = known && strcmp(cli_text_or(f->status, "PeerMachine", ""), "unreachable") != 0;
     if (known)
-        printf("%-14s the primary has written about %s since the newest point\n",
-               "would be lost:", cli_bytes(wsmc_uint(f->status, "BytesAhead", 0), a));
-    else if (rate(f->status, &per_second) && age_of(f->chosen, &age))
+        printf("%-14s %s%s that the primary has written since the newest point%s\n",
+               "would be lost:", now ? "about " : "at least ",
+               cli_bytes(wsmc_uint(f->status, "BytesAhead", 0), a), now ? "" : ", as it told last");
+    if (!now && rate(f->status, &per_second) && age_of(f->chosen, &age))
         printf("%-14s about %s, going by what the last cycle had\n",
-               "would be lost:", cli_bytes(per_second * age, a));
-    else
+               known ? "" : "would be lost:", cli_bytes(per_second * age, a));
+    else if (!known)
         printf("%-14s what was written since the point; how much is not known\n", "would be lost:");
 }
 

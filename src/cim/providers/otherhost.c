@@ -42,8 +42,6 @@ void otherhost_set(const struct host_providers *p, const struct vm *vm, struct c
         return;
     cim_inst_set_str(in, P(PEERMACHINE), power_text(story.power, away));
     cim_inst_set_time(in, P(PEERMACHINETIME), when);
-    if (known && !away && story.ahead_known && rel_mode(r) == REL_MODE_REPLICA)
-        cim_inst_set_uint(in, P(BYTESAHEAD), story.ahead);
 }
 
 /* ---- methods ---- */
