@@ -43,7 +43,7 @@ wait_state B g1 replicating
 wait_points A g1 2
 sent=$(($(sent_by B) - sent))
 [ $sent -lt $((12 << 20)) ] || fail "the reverse sent $(human $sent): that looks like a full copy"
-first=$(points A g1 | head -n 1)
+first=$(vr A --json points g1 | jq -r '[.[] | select(.Kind == "orphan")] | last | .InstanceID')
 mv "$dir/A/var/log/oracle/orphan" "$dir/A/var/log/oracle/$uuid/${first/:/-}"
 check_points A g1
 ok "reversed with $(human $sent); what hosta had written alone is the point $first"
@@ -93,7 +93,7 @@ wait_state B g1 replicating
 wait_points A g1 2
 sent=$(($(sent_by B) - sent))
 [ $sent -lt $((12 << 20)) ] || fail "the reverse sent $(human $sent): that looks like a full copy"
-first=$(points A g1 | head -n 1)
+first=$(vr A --json points g1 | jq -r '[.[] | select(.Kind == "orphan")] | last | .InstanceID')
 mv "$dir/A/var/log/oracle/orphan" "$dir/A/var/log/oracle/$uuid/${first/:/-}"
 check_points A g1
 ok "older point, committed, reversed with $(human $sent)"
