@@ -28,7 +28,6 @@ enum cim_status {
     CIM_S_KEYS_UNKNOWN,   /* a selector that is no key of the class */
     CIM_S_KEYS_INVALID,   /* a selector's value cannot be of its type */
     CIM_S_NO_METHOD,      /* unknown method */
-    CIM_S_PARAM_MISSING,  /* a parameter that must be there is not */
     CIM_S_PARAM_TYPE,     /* a parameter of another type */
     CIM_S_PARAM_INVALID,  /* a parameter or property that cannot be accepted at all */
     CIM_S_BAD_QUERY,      /* a filter or query that cannot be understood */

@@ -27,7 +27,6 @@ static const struct {
     [CIM_S_KEYS_UNKNOWN] = { "unknown key", VR_E_INVAL },
     [CIM_S_KEYS_INVALID] = { "invalid key", VR_E_INVAL },
     [CIM_S_NO_METHOD] = { "unknown method", VR_E_NOTFOUND },
-    [CIM_S_PARAM_MISSING] = { "parameter missing", VR_E_INVAL },
     [CIM_S_PARAM_TYPE] = { "parameter of wrong type", VR_E_TYPE },
     [CIM_S_PARAM_INVALID] = { "invalid parameter", VR_E_INVAL },
     [CIM_S_BAD_QUERY] = { "bad query", VR_E_INVAL },

@@ -46,8 +46,6 @@ static enum wsm_fault_id fault_of(enum cim_status st)
         return WSM_F_SEL_TYPE;
     case CIM_S_NO_METHOD:
         return WSM_F_NO_METHOD;
-    case CIM_S_PARAM_MISSING:
-        return WSM_F_PAR_MISSING;
     case CIM_S_PARAM_TYPE:
         return WSM_F_PAR_TYPE;
     case CIM_S_PARAM_INVALID:
