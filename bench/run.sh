@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Compares the initial copy with nbdcopy and qemu-img convert on the same image, and measures cycles.
-# Usage: bench/run.sh [RUNS]   (5)   VRBENCH=path of the driver   BENCH_DIR=where to put 8 GiB
+# Compares the initial copy with nbdcopy and qemu-img convert on the same image, and measures cycles
+# and the management interface.
+# Usage: bench/run.sh [RUNS]   (5)   VRBENCH, CIMBENCH=paths of the drivers   BENCH_DIR=where to put 8 GiB
 # The peers start with an empty qcow2 file, we with an empty raw one, as the base of a chain is; all end
 # with the data on stable storage. They take turns, so that a busy moment of the machine hits all of
 # them; medians are compared.
@@ -19,11 +20,14 @@ finish() {
 trap finish EXIT
 trap 'exit 1' INT TERM
 
-if [ -z "${VRBENCH:-}" ]; then
+# driver NAME : its path, after building it
+driver() {
     [ -f "$root/build/build.ninja" ] || meson setup "$root/build" "$root" >/dev/null
-    ninja -C "$root/build" bench/vrbench >/dev/null
-    VRBENCH=$root/build/bench/vrbench
-fi
+    ninja -C "$root/build" "bench/$1" >/dev/null
+    echo "$root/build/bench/$1"
+}
+[ -n "${VRBENCH:-}" ] || VRBENCH=$(driver vrbench)
+[ -n "${CIMBENCH:-}" ] || CIMBENCH=$(driver cimbench)
 
 now() { date +%s.%N; }
 since() { awk -v a="$1" -v b="$(now)" 'BEGIN {printf "%.3f\n", b - a}'; }
@@ -185,3 +189,7 @@ cycle "nothing changed"
 # 256 MiB of the same mixture, from another place of the image to this one.
 qemu-io -f qcow2 -c "write -s $dir/other.raw 0 256M" "$dir/src.qcow2" >/dev/null
 cycle "256 MiB dirty"
+
+echo
+echo "the management interface with 1,000 machines:"
+"$CIMBENCH" 1000
