@@ -438,7 +438,7 @@ static void g_8_power_on_of_both_sides(void **st)
     rule_10_power_on_is_refused(st);
 }
 
-/* Recovery points go with it: tests/system/disks.test.sh. */
+/* Recovery points survive it: tests/system/resync.test.sh. */
 static void g_9_resynchronize_schedule_cancel_pause_continue(void **st)
 {
     struct cim_datetime dt = cim_datetime_at((struct wall_us){ vr_wall_now().us + 3600000000 });
