@@ -145,8 +145,10 @@ int cli_find_vm(struct wsmc *w, const char *name, struct cli_vm *ret, struct vr_
     };
     vr_auto(wsmc_inst_free) struct wsmc_inst *st = NULL;
     struct vr_err none = VR_ERR_INIT;
-    if (wsmc_get(w, &ref, &st, &none) == 0)
+    if (wsmc_get(w, &ref, &st, &none) == 0) {
         copy(ret->peer, sizeof ret->peer, wsmc_str(st, "PeerName"));
+        copy(ret->phase, sizeof ret->phase, wsmc_str(st, "State"));
+    }
     return 0;
 }
 

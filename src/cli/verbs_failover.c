@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Failover, its cancel and commit, and the way back. Works from either host: the other side of a
+/* Failover, its commit, and the way back; cancel is in verbs_cancel.c. Works from either host: the other side of a
  * planned failover is reached with this host's certificate. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -235,40 +235,6 @@ int verb_failover(struct cli *c)
              : is_planned ? planned(c, &vm, (unsigned)wait_s, !no_start, &err)
                           : unplanned(c, &vm, point, force, !no_start, &err);
     return rc < 0 ? cli_fail(&err) : EXIT_OK;
-}
-
-int verb_cancel(struct cli *c)
-{
-    const char *args[2];
-    struct cli_vm vm;
-    struct vr_err err = VR_ERR_INIT;
-    if (cli_parse(c, "cancel", NULL, 0, args, 1, 1) < 0)
-        return cli_usage("cancel");
-    if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
-        return cli_fail(&err);
-    int rc;
-    struct vr_err none = VR_ERR_INIT;
-    /* Nothing else is touched: the machine runs on, the failover stays. */
-    if (vm.mode == 2 && (vm.state == 5 || vm.state == 6) &&
-        cli_own(c, &vm, "WithdrawReverse", &none) == 0) {
-        cli_say(c, "The reversal of %s is withdrawn; the failover stays.", vm.name);
-        return EXIT_OK;
-    }
-    /* src:[contract.md B.5 Rq(1) and Rq(9)] */
-    if (vm.mode == 1 && (vm.state <= 2 || vm.state == 7 || vm.state == 8)) {
-        rc = cli_rq(c, c->local, &vm, 1, NULL, &err);
-    } else if (vm.mode == 1 && vm.state >= 9 && vm.state <= 11) {
-        rc = cli_rq(c, c->local, &vm, 9, NULL, &err);
-    } else {
-        if (vm.mode == 2 && vm.state == 5 && vm.power != 3 &&
-            cli_power(c, c->local, &vm, 3, NULL, &err) < 0)
-            return cli_fail(&err);
-        rc = cli_service(c, c->local, &vm, "RevertFailover", NULL, 0, "Cancel", &err);
-    }
-    if (rc < 0)
-        return cli_fail(&err);
-    cli_say(c, "Cancelled for %s.", vm.name);
-    return EXIT_OK;
 }
 
 int verb_commit(struct cli *c)

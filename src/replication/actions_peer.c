@@ -107,7 +107,8 @@ ACTION(resume_refused)
     vr_fail(
         &r->last_err, VR_E_SUPERSEDED, 0,
         "machine %s is failed over to host %s. To go on with what runs there: vmreplica reverse "
-        "%s on %s. To go on with what is here: vmreplica cancel %s on %s, then resume",
+        "%s on %s. To go on with what is here: vmreplica "
+        "cancel %s --discard on %s, then resume",
         r->name, r->peer, r->name, r->peer, r->name, r->peer);
     r->last_err_time = ev->wall;
 }

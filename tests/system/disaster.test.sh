@@ -67,7 +67,9 @@ vr B --quiet failover g1 --point "$older"
 ok "hostb runs the machine from an older point, tick $held"
 wait_state A g1 "superseded by a failover"
 ok "hosta stops: $(status A g1 LastError)"
-vr B --quiet cancel g1
+refused B 1 'is lost.*--discard' cancel g1
+domain_off B g1 && fail "cancel without --discard turned the machine off"
+vr B --quiet cancel g1 --discard
 wait_state B g1 replicating
 domain_off B g1 || fail "hostb still runs it"
 wait_state A g1 error

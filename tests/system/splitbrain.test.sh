@@ -62,7 +62,7 @@ grep -q 'failed over to host hostb.*--anyway' <<<"$out" || fail "the hook says: 
 ok "virsh start is refused: $out"
 vr A --quiet boot g1 --anyway
 runs A || fail "boot --anyway did not start it"
-vr B --quiet cancel g1
+vr B --quiet cancel g1 --discard
 wait_state A g1 error 60
 vr A --quiet resume g1
 wait_points B g1 1 180

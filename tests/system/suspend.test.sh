@@ -76,7 +76,7 @@ ok "planned failover cancelled on both sides; the machine runs on hosta again"
 vr A --quiet failover g1 --planned
 "$guest" wait-line "$dir" B g1 60 '^VMR boot' >/dev/null
 "$guest" wait-tick "$dir" B g1 5 >/dev/null
-vr B cancel g1
+vr B cancel g1 --discard
 wait_state B g1 replicating
 domain_off B g1 || fail "hostb still runs the machine"
 vr A cancel g1
