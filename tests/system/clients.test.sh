@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # Clients of others against a real daemon and a real libvirt machine: dracclient and pywinrm from
-# Debian, by password and by certificate; events of jobs and machines; curl without any help.
+# Debian, by password and by certificate; events of jobs and machines; wsl, a client made of shell
+# scripts; curl without any help.
 . "$(dirname "$0")/lib.sh"
 system_begin
 /usr/bin/python3 -c 'import dracclient.wsman, winrm' 2>/dev/null || skip "python3-dracclient or python3-winrm is not installed"
+command -v wslenum uuidgen >/dev/null || skip "wsl or uuid-runtime is not installed"
 "$lab" up "$dir" A B
 "$lab" start-libvirtd "$dir" A
 
@@ -58,6 +60,32 @@ grep -q 'EnumerateResponse' <<<"$sent" || fail "curl: $sent"
 [ "$(on B curl -s -k -o /dev/null -w '%{http_code}' --data-binary @"$tree/tests/wsman/010-identify.req.xml" \
     -H 'Content-Type: application/soap+xml' https://hosta:5986/wsman)" = 200 ] || fail "curl: Identify without a name"
 ok "curl"
+
+# ---- wsl. It copies selectors with the prefix that they have in a reply, but declares wsman only ----
+classes=http://schemas.microsoft.com/wbem/wsman/1/wmi/root/virtualization/v2
+mkdir "$dir/wsl"
+cp "$dir/A/var/lib/vmreplica/host.crt" "$dir/wsl/hosta:5986.crt" # by which it knows the host
+wsl() {
+    on B env -C "$dir/wsl" HOME="$dir/wsl" KEEPHISTORY=0 WSDONTASK=y WSENDPOINT=hosta:5986 WSUSER=anna \
+        WSPASS=secret timeout 120 "$@" </dev/null
+}
+wsl wslid check >"$dir/wsl.out" || fail "wslid: $(cat "$dir/wsl.out")"
+grep -q 'ProductVendor>vmreplica<' "$dir/wsl.out" || fail "wslid: $(cat "$dir/wsl.out")"
+wsl wslenum $classes/Msvm_ComputerSystem >"$dir/wsl.out"
+[ "$(grep -c '<p:ElementName>' "$dir/wsl.out")" = 2 ] || fail "wslenum: $(cat "$dir/wsl.out")"
+wsl wslenum $classes/Msvm_ComputerSystem -opti 1 -mode objepr >"$dir/wsl.out"
+[ "$(grep -c '<n:PullResponse>' "$dir/wsl.out") $(grep -c '<w:SelectorSet>' "$dir/wsl.out")" = "1 2" ] || fail "wslenum in pages: $(cat "$dir/wsl.out")"
+wsl wslget $classes/Msvm_ComputerSystem CreationClassName=Msvm_ComputerSystem "Name=$(uuid_of A m1 | tr a-f A-F)" >"$dir/wsl.out"
+grep -q '<p:ElementName>m1<' "$dir/wsl.out" || fail "wslget: $(cat "$dir/wsl.out")"
+wsl wslenum $classes/Msvm_ComputerSystem -mode epr -dialect http://schemas.microsoft.com/wbem/wsman/1/WQL \
+    -filter "select * from Msvm_ComputerSystem where ElementName='m1'" | sed 's/w:/wsman:/g' >"$dir/wsl/m1.xml"
+is() { [ "$(on A virsh domstate m1 | head -n 1)" = "$1" ]; }
+for change in '2 running' '3 shut off'; do
+    wsl wslinvoke $classes/Msvm_ComputerSystem RequestStateChange "RequestedState=${change%% *}" -inst m1.xml >"$dir/wsl.out"
+    grep -q '<p:ReturnValue>4096<' "$dir/wsl.out" || fail "wslinvoke: $(cat "$dir/wsl.out")"
+    wait_for 60 "m1 is ${change#* }" is "${change#* }"
+done
+ok "wsl"
 
 # ---- what our own saw meanwhile ----
 on A virsh -q undefine m1
