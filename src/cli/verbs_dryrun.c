@@ -31,7 +31,8 @@ static int choose(struct facts *f, const struct cli_vm *vm, const char *point, s
 {
     for (size_t i = 0; i < f->points.n; i++) {
         const struct wsmc_inst *p = f->points.v[i];
-        if (!point || !strcmp(cli_text_or(p, "InstanceID", ""), point))
+        if (point ? !strcmp(cli_text_or(p, "InstanceID", ""), point)
+                  : wsmc_bool(p, "TakenByFailover")) /* the daemon's rule, not one of our own */
             f->chosen = p;
         if (!strcmp(kind_of(p), "application") || !strcmp(kind_of(p), "planned"))
             f->consistent = p;
@@ -43,6 +44,12 @@ static int choose(struct facts *f, const struct cli_vm *vm, const char *point, s
     if (point)
         return vr_fail(err, VR_E_NOTFOUND, 0,
                        "there is no recovery point '%s'; see vmreplica points %s", point, vm->name);
+    if (f->points.n)
+        return vr_fail(err, VR_E_STATE, 0,
+                       "a failover of %s would be refused: all its recovery points are orphans or "
+                       "quarantined, and such a one must be named; see vmreplica points %s, then "
+                       "--point POINT",
+                       vm->name, vm->name);
     return vr_fail(err, VR_E_STATE, 0, "machine %s has no recovery point yet", vm->name);
 }
 

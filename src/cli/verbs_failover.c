@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Failover, its commit, and the way back; cancel is in verbs_cancel.c. Works from either host: the other side of a
- * planned failover is reached with this host's certificate. */
+/* Failover, its commit, and the way back; cancel is in verbs_cancel.c. Works from either host: the
+ * other side of a planned failover is reached with this host's certificate. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,7 +136,8 @@ static int planned(struct cli *c, const struct cli_vm *vm, unsigned wait_s, bool
     return 0;
 }
 
-/* --force: a quarantined point is taken all the same. */
+/* --force: a quarantined point is taken all the same. The daemon refuses when it would refuse the
+ * failover, too, so nothing is released in vain. */
 static int release(struct cli *c, const char *point, struct vr_err *err)
 {
     struct wsmc_key key = { "InstanceID", point };
@@ -181,7 +182,11 @@ static int unplanned(struct cli *c, const struct cli_vm *vm, const char *point, 
     if (path)
         a[n++] = (struct wsmc_arg){ .name = "SnapshotSettingData", .ref = &snap };
     if (cli_service(c, c->local, vm, "InitiateFailover", a, n, "Failover", err) < 0)
-        return -1;
+        return force
+                   ? vr_err_wrap(
+                         err, "point %s is not quarantined any more, but the failover to it failed",
+                         point)
+                   : -1;
     if (start && cli_power(c, c->local, vm, 2, NULL, err) < 0)
         return -1;
     cli_say(c, "Machine %s was failed over%s. Next: vmreplica commit, cancel or reverse.", vm->name,

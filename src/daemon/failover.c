@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/choose.h"
+
 /* ---- FAILOVER ---- */
 static void st_failover(void *arg)
 {
@@ -15,22 +17,8 @@ static void st_failover(void *arg)
     size_t n = 0;
     if (store_points(st, &r->machine, &pts, &n, &s->t.err) < 0)
         return;
-    const struct store_point *chosen = NULL;
-    for (size_t i = 0; i < n; i++)
-        if (r->failover_latest ? pts[i].proof.quarantine != STORE_QUARANTINED
-                               : vr_point_eq(&pts[i].id, &r->failover))
-            chosen = &pts[i];
-    if (!chosen && r->failover_latest && n) {
-        vr_fail(&s->t.err, VR_E_STATE, 0,
-                "all recovery points of machine %s are quarantined (see: vmreplica points %s); to "
-                "insist on one: vmreplica failover %s --point POINT --force",
-                r->name, r->name, r->name);
-    } else if (chosen && chosen->proof.quarantine == STORE_QUARANTINED) {
-        vr_fail(&s->t.err, VR_E_STATE, 0,
-                "this recovery point of machine %s is quarantined; release it first", r->name);
-    } else if (!chosen) {
-        vr_fail(&s->t.err, VR_E_NOTFOUND, 0, "machine %s has no such recovery point", r->name);
-    } else {
+    const struct store_point *chosen = choose_failover(r, pts, n, &s->t.err);
+    if (chosen) {
         s->ev.point = chosen->id;
         s->ev.kind = chosen->kind;
         s->ev.instant = chosen->instant;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "daemon/access.h"
+#include "daemon/choose.h"
 #include "daemon/config.h"
 #include "base/alloc.h"
 #include "daemon/messages.h"
@@ -340,6 +341,62 @@ static void test_proof_says_who_is_wrong(void **state)
     assert_non_null(strstr(text, "without its change map"));
 }
 
+/* ---- which point a failover takes ---- */
+static void points_of(struct store_point p[3])
+{
+    struct vr_uuid lineage;
+    assert_int_equal(vr_uuid_parse("6e7a2f20-1111-4222-8333-0000000000aa", &lineage, NULL), 0);
+    memset(p, 0, 3 * sizeof *p);
+    for (unsigned i = 0; i < 3; i++)
+        p[i] = (struct store_point){ .id = { lineage, i + 1 }, .kind = VR_POINT_STANDARD };
+}
+
+static void test_failover_takes_the_newest_sound_point(void **state)
+{
+    struct rel r = { .failover_latest = true, .name = "web" };
+    struct store_point p[3];
+    struct vr_err err = VR_ERR_INIT;
+    (void)state;
+    points_of(p);
+    assert_ptr_equal(choose_failover(&r, p, 3, &err), &p[2]);
+    p[2].kind = VR_POINT_ORPHAN; /* another history: never without being named */
+    assert_ptr_equal(choose_failover(&r, p, 3, &err), &p[1]);
+    p[1].proof.quarantine = STORE_QUARANTINED;
+    assert_ptr_equal(choose_failover(&r, p, 3, &err), &p[0]);
+    p[1].proof.quarantine = STORE_RELEASED;
+    assert_ptr_equal(choose_failover(&r, p, 3, &err), &p[1]);
+    p[1].proof.quarantine = STORE_REPAIRED;
+    assert_ptr_equal(choose_failover(&r, p, 3, &err), &p[1]);
+    r.failover_latest = false; /* named: an orphan, too */
+    r.failover = p[2].id;
+    assert_ptr_equal(choose_failover(&r, p, 3, &err), &p[2]);
+    assert_int_equal(err.kind, VR_OK);
+}
+
+static void test_failover_takes_no_other_point_unasked(void **state)
+{
+    struct rel r = { .failover_latest = true, .name = "web" };
+    struct store_point p[3];
+    struct vr_err err = VR_ERR_INIT;
+    (void)state;
+    points_of(p);
+    p[0].kind = p[1].kind = VR_POINT_ORPHAN;
+    p[2].proof.quarantine = STORE_QUARANTINED;
+    assert_null(choose_failover(&r, p, 3, &err));
+    assert_int_equal(err.kind, VR_E_STATE);
+    assert_non_null(strstr(err.msg, "6e7a2f20-1111-4222-8333-0000000000aa:3 (quarantined), "));
+    assert_non_null(strstr(err.msg, "6e7a2f20-1111-4222-8333-0000000000aa:1 (orphan). "));
+    assert_non_null(strstr(err.msg, "vmreplica failover web --point POINT"));
+    vr_err_clear(&err);
+    assert_null(choose_failover(&r, p, 0, &err));
+    assert_int_equal(err.kind, VR_E_NOTFOUND);
+    vr_err_clear(&err);
+    r.failover_latest = false;
+    r.failover = p[2].id;
+    assert_null(choose_failover(&r, p, 3, &err));
+    assert_non_null(strstr(err.msg, "quarantined"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -352,6 +409,8 @@ int main(void)
         cmocka_unit_test(test_settings_travel_whole),
         cmocka_unit_test(test_disks_of_a_peer_are_checked),
         cmocka_unit_test(test_transfer_opening_round_trip),
+        cmocka_unit_test(test_failover_takes_the_newest_sound_point),
+        cmocka_unit_test(test_failover_takes_no_other_point_unasked),
         cmocka_unit_test(test_proof_is_due_in_time),
         cmocka_unit_test(test_proof_is_written_down),
         cmocka_unit_test(test_proof_says_who_is_wrong),

@@ -99,6 +99,16 @@ struct store_point {
     unsigned why;        /* enum store_why bits; 0: it goes with the next merge */
     struct wall_us goes; /* not before this moment; 0: no time can be told */
 };
+/* store_newest_sound() - which of @n points @p, oldest first, a failover takes that names none: the
+ * newest that is neither quarantined (wrong blocks) nor an orphan (what an old primary wrote and
+ * the one that went on never had: it is taken only by its name). NULL: there is none. Pure. */
+static inline const struct store_point *store_newest_sound(const struct store_point *p, size_t n)
+{
+    while (n--)
+        if (p[n].proof.quarantine != STORE_QUARANTINED && p[n].kind != VR_POINT_ORPHAN)
+            return &p[n];
+    return NULL;
+}
 /* store_points() - oldest first; caller frees the array. */
 int store_points(struct store *st, const struct vr_uuid *machine, struct store_point **ret,
                  size_t *ret_n, struct vr_err *err);
@@ -228,7 +238,7 @@ enum store_why {
     STORE_WHY_DAILY = 32,
     STORE_WHY_WEEKLY = 64,
     STORE_WHY_LEAST = 128,
-    STORE_WHY_ORPHAN = 512, /* what an old primary had written and nobody received */
+    STORE_WHY_ORPHAN = 512,     /* what an old primary had written and nobody received */
     STORE_WHY_QUARANTINE = 256, /* wrong blocks were found, and nobody has acknowledged */
 };
 /* store_retention_apply() - the rule of retention (docs/store.md section 5): fill in why and goes

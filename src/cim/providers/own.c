@@ -151,6 +151,7 @@ static bool emit_points(const struct host_providers *p, const struct vm *vm, str
 {
     const struct store_point *v;
     size_t n = vm_points(p, vm, &v);
+    const struct store_point *taken = store_newest_sound(v, n);
     char id[PROV_ID_MAX];
 
     for (size_t i = 0; i < n; i++) {
@@ -161,6 +162,7 @@ static bool emit_points(const struct host_providers *p, const struct vm *vm, str
         cim_inst_set_str(in, POINT(MACHINEIDENTIFIER), vm->guid);
         cim_inst_set_time(in, POINT(TIME), v[i].instant);
         cim_inst_set_str(in, POINT(KIND), point_kinds[kind]);
+        cim_inst_set_bool(in, POINT(TAKENBYFAILOVER), &v[i] == taken);
         cim_inst_set_uint(in, POINT(BYTES), v[i].bytes);
         cim_inst_set_str(in, POINT(DIGEST), v[i].digest[0] ? v[i].digest : NULL);
         set_retention(in, &v[i]);

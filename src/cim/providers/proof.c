@@ -93,12 +93,16 @@ int point_release(struct call *c, const struct vm *vm, const struct store_point 
                   struct vr_err *err)
 {
     const struct host *h = c->p->h;
+    /* It is for good, and for a failover: not when that would be refused anyway. */
+    struct rel_event ev = { .type = EV_U_FAILOVER, .point = pt->id };
     struct vr_uuid job;
 
     if (!h->release)
         return call_unsupported(c, err);
     if (pt->proof.quarantine != STORE_QUARANTINED)
         return 0;
+    if (call_admit(c, vm, &ev, err) < 0)
+        return vr_err_wrap(err, "the point stays quarantined");
     if (h->release(h->ctx, &vm->uuid, &pt->id, c->who->name, &job, err) < 0)
         return -1;
     call_job(c, &job);

@@ -106,6 +106,44 @@ static void quarantine(void **st)
     done(w, SVC(w, WEB, "InitiateFailover", { "SnapshotSettingData", ref }));
 }
 
+/* Whoever insists on a quarantined point releases it and fails over. When the failover cannot be
+ * the quarantine must not be gone either. */
+static void a_failover_that_is_refused_releases_nothing(void **st)
+{
+    struct world *w = *st;
+
+    make_failing_over(w);
+    w->points[0].proof = (struct store_proof){ .quarantine = STORE_QUARANTINED, .bad = 5 };
+    assert_int_equal(CALL(w, point_path(w, 0), "Release"), 32774);
+    w->hold = 0;
+    pump(w);
+    assert_int_equal(state(w, WEB), 5);
+    assert_int_equal(CALL(w, point_path(w, 0), "Release"), 32775);
+    assert_non_null(strstr(refusal(w), "stays quarantined"));
+    assert_string_equal(txt(w, point_path(w, 0), "Quarantine"), "quarantined");
+    done(w, SVC(w, WEB, "RevertFailover"));
+    done(w, CALL(w, point_path(w, 0), "Release"));
+    assert_string_equal(txt(w, point_path(w, 0), "Quarantine"), "released");
+}
+
+/* What a failover would take is told by the daemon; clients need no rule of their own. */
+static void what_a_failover_takes(void **st)
+{
+    struct world *w = *st;
+
+    make_replica(w);
+    size_t last = w->n_points - 1;
+    assert_string_equal(txt(w, point_path(w, last), "TakenByFailover"), "true");
+    w->points[last].proof.quarantine = STORE_QUARANTINED;
+    assert_string_equal(txt(w, point_path(w, last), "TakenByFailover"), "false");
+    if (last)
+        assert_string_equal(txt(w, point_path(w, last - 1), "TakenByFailover"), "true");
+    w->points[last].proof.quarantine = STORE_RELEASED;
+    assert_string_equal(txt(w, point_path(w, last), "TakenByFailover"), "true");
+    w->points[last].kind = VR_POINT_ORPHAN;
+    assert_string_equal(txt(w, point_path(w, last), "TakenByFailover"), "false");
+}
+
 static void what_is_proven(void **st)
 {
     struct world *w = *st;
@@ -122,8 +160,12 @@ static void what_is_proven(void **st)
 #define T(n) cmocka_unit_test_setup_teardown(n, world_new, world_free)
 int main(void)
 {
-    const struct CMUnitTest all[] = { T(what_differs_is_told), T(how_far_it_is),
-                                      T(a_pass_can_be_cancelled), T(quarantine),
+    const struct CMUnitTest all[] = { T(what_differs_is_told),
+                                      T(how_far_it_is),
+                                      T(a_pass_can_be_cancelled),
+                                      T(quarantine),
+                                      T(a_failover_that_is_refused_releases_nothing),
+                                      T(what_a_failover_takes),
                                       T(what_is_proven) };
     return cmocka_run_group_tests(all, NULL, NULL);
 }
