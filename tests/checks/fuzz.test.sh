@@ -35,7 +35,10 @@ for target in "${targets[@]}"; do
     corpus=$fuzz/corpus/$name
     mkdir -p "$corpus"
     case $name in
-    fuzz_soap | fuzz_xml | fuzz_cimxml) cp -n tests/wsman/*.xml "$corpus/" 2>/dev/null || : ;;
+    fuzz_soap | fuzz_xml) cp -n tests/wsman/*.xml "$corpus/" 2>/dev/null || : ;;
+    fuzz_cimxml | fuzz_path)
+        tests/fuzz/seeds.py "${name#fuzz_}" "$corpus" tests/exchanges/golden/*.txt tests/wsman/*.xml >/dev/null
+        ;;
     esac
     if [ -d "tests/fuzz/corpus/$name" ]; then cp -n "tests/fuzz/corpus/$name"/* "$corpus/"; fi
     if "$fuzz/$target" -max_total_time="$seconds" -max_len=65536 -rss_limit_mb=2048 -timeout=20 \
