@@ -47,20 +47,25 @@ static int collect(struct store *st, const struct vr_uuid *machine, const char *
                    struct extents *ret, struct vr_err *err)
 {
     vr_auto(db_close) struct db *db = NULL;
-    vr_autolayers struct layers l = { 0 };
+    vr_autolayers struct layers l = { 0 }, m = { 0 };
     int64_t low = 0, top = 0;
     if (db_open(st->db_path, true, &db, err) < 0 ||
         find(db, machine, target, from, &low, err) < 0 ||
-        find(db, machine, target, to, &top, err) < 0 || layers_below(db, top, &l, err) < 0)
+        find(db, machine, target, to, &top, err) < 0 || layers_below(db, top, &l, err) < 0 ||
+        layers_below(db, low, &m, err) < 0)
         return -1;
-    size_t n = 0;
-    while (n < l.n && l.v[n].id != low)
-        n++;
+    /* What both stand on is equal. (Mostly one stands on the other.) */
+    size_t n = l.n, k = m.n;
+    while (n && k && l.v[n - 1].id == m.v[k - 1].id)
+        n--, k--;
     if (n == l.n)
-        return vr_fail(err, VR_E_NOTFOUND, 0, "disk %s: the first point is not below the second",
+        return vr_fail(err, VR_E_NOTFOUND, 0, "disk %s: the two points have nothing in common",
                        target);
     for (size_t i = 0; i < n; i++)
         if (add_layer(&l.v[i], ret, err) < 0)
+            return -1;
+    for (size_t i = 0; i < k; i++)
+        if (add_layer(&m.v[i], ret, err) < 0)
             return -1;
     return 0;
 }

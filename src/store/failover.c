@@ -228,43 +228,17 @@ int store_failover_become_base(struct store *st, const struct vr_uuid *machine, 
     return 0;
 }
 
-/* Layers of the chain that no overlay stands on: what followed the point of the failover. Those
- * further up go first, as rows refer downwards. */
-static int drop_side_branch(struct store *st, const struct vr_uuid *machine, struct vr_err *err)
+/* Forget points from row @from on, and their layers, but what is kept over a swap: orphans, and
+ * what a user has pinned. Those after the point failed over to become a branch of their own. */
+static int forget_points(struct store *st, const struct chain_row *c, int64_t from,
+                         struct vr_err *err)
 {
-    vr_autolayers struct layers l = { 0 };
-    if (layers_role(st->db, machine, ROLE_CHAIN, &l, err) < 0)
+    if (db_run(st->db, err,
+               "DELETE FROM point WHERE machine = ? AND seq >= ? AND kind != ?"
+               " AND (pinned & ?) = 0",
+               "uiii", &c->machine, from, (int64_t)VR_POINT_ORPHAN, (int64_t)STORE_PIN_USER) < 0)
         return -1;
-    for (bool again = true; again;) {
-        again = false;
-        for (size_t i = 0; i < l.n; i++) {
-            int64_t used = 0;
-            if (l.v[i].id == 0)
-                continue;
-            int rc = db_one_int(st->db, &used, err,
-                                "SELECT (SELECT count(*) FROM layer WHERE below = ?)"
-                                " + (SELECT count(*) FROM point_disk WHERE layer = ?)",
-                                "ii", l.v[i].id, l.v[i].id);
-            if (rc < 0)
-                return -1;
-            if (used)
-                continue;
-            if (layer_drop(st, &l.v[i], err) < 0)
-                return -1;
-            l.v[i].id = 0;
-            again = true;
-        }
-    }
-    return 0;
-}
-
-/* Forget the points after the one failed over to, and their layers. */
-static int forget_newer(struct store *st, const struct chain_row *c, struct vr_err *err)
-{
-    if (db_run(st->db, err, "DELETE FROM point WHERE machine = ? AND seq > ?", "ui", &c->machine,
-               c->fo_point) < 0)
-        return -1;
-    return drop_side_branch(st, &c->machine, err);
+    return branches_drop(st, &c->machine, err);
 }
 
 int store_failover_forget_newer(struct store *st, const struct vr_uuid *machine, struct vr_err *err)
@@ -277,19 +251,18 @@ int store_failover_forget_newer(struct store *st, const struct vr_uuid *machine,
         return vr_fail(err, VR_E_STATE, 0, "%s has not become a primary",
                        machine_name(machine, name));
     if (store_begin(st, "forget-newer", err) < 0 ||
-        store_end(st, "forget-newer", forget_newer(st, &c, err), err) < 0)
+        store_end(st, "forget-newer", forget_points(st, &c, c.fo_point + 1, err), err) < 0)
         return -1;
     return trash_empty(st, false, false, err);
 }
 
-/* All points go but orphans, which lie below; the overlays are the top of the chain and the new point. */
+/* The overlays are the top of the chain and the new point. Points that are kept are listed again.
+ */
 static int insert_return(struct store *st, const struct chain_row *c, const struct layers *l,
                          const struct new_point *p, struct vr_err *err)
 {
     int64_t seq = 0, active = 0;
-    if (forget_newer(st, c, err) < 0 ||
-        db_run(st->db, err, "DELETE FROM point WHERE machine = ? AND kind != ?", "ui", &c->machine,
-               (int64_t)VR_POINT_ORPHAN) < 0 ||
+    if (forget_points(st, c, 0, err) < 0 ||
         db_run(st->db, err, "UPDATE point SET listed = 1 WHERE machine = ?", "u", &c->machine) <
             0 ||
         point_add(st, p, &seq, err) < 0)

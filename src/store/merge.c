@@ -68,7 +68,12 @@ static int retire(struct store *st, const struct vr_uuid *machine, const struct 
     for (size_t i = 0; rc == 0 && i < s.n; i++)
         if (s.p[i].why == 0)
             rc = db_run(st->db, err, "DELETE FROM point WHERE seq = ?", "i", s.seq[i]);
-    return store_end(st, "retire", rc, err);
+    if (rc == 0)
+        rc = branches_drop(st, machine, err);
+    if (store_end(st, "retire", rc, err) < 0)
+        return -1;
+    trash_sweep(st);
+    return 0;
 }
 
 /* ---- choosing a merge ---- */
@@ -95,16 +100,38 @@ static int shown(struct store *st, int64_t layer, bool *ret_kept, struct vr_err 
     return rc < 0 ? -1 : found;
 }
 
-/* The lowest pair of a disk that may be merged: 1 found, 0 none, -1 error. Layers at and below one
- * that is being read stay as they are. */
-static int choose(struct store *st, int64_t newest, const char *target, struct choice *ret,
-                  struct vr_err *err)
+/* Whether two branches stand on a layer: 1, 0, -1 error. */
+static int forked(struct store *st, int64_t layer, struct vr_err *err)
 {
-    int64_t top = 0;
+    int64_t n = 0;
+    int rc = db_one_int(st->db, &n, err, "SELECT count(*) FROM layer WHERE below = ?", "i", layer);
+    return rc < 0 ? -1 : n > 1;
+}
+
+/* Whether any point of the machine is being read: 1, 0, -1 error. */
+static int any_reader(struct store *st, const struct vr_uuid *machine, struct vr_err *err)
+{
+    vr_auto(db_rows_free) struct db_rows *r =
+        db_select(st->db, err, "SELECT seq, pinned FROM point WHERE machine = ?", "u", machine);
+    int rc = r ? 1 : -1;
+    while (rc > 0 && (rc = db_step(r, err)) > 0)
+        if ((db_int(r, 1) & STORE_PIN_USE) || hold_on_point(st, db_int(r, 0)))
+            return 1;
+    return rc;
+}
+
+/* The lowest pair at or below @top that may be merged: 1 found, 0 none, -1 error. Layers at and
+ * below one that is being read stay as they are. So does one that two branches stand on: what is
+ * copied into it would show in both. What lies below it is left to the newest point's branch, and
+ * stays too while a reader may be on another one. */
+static int choose(struct store *st, const struct vr_uuid *machine, int64_t top, bool beside,
+                  struct choice *ret, struct vr_err *err)
+{
     vr_autolayers struct layers l = { 0 };
-    if (point_top(st->db, newest, target, &top, err) < 0 || layers_below(st->db, top, &l, err) < 0)
+    if (layers_below(st->db, top, &l, err) < 0)
         return -1;
     int found = 0;
+    bool fork_above = false;
     for (size_t i = 0; i < l.n; i++) {
         bool kept = false;
         int rc = shown(st, l.v[i].id, &kept, err);
@@ -112,14 +139,46 @@ static int choose(struct store *st, int64_t newest, const char *target, struct c
             return -1;
         if (kept)
             break;
-        if (rc > 0 || i < 2)
-            continue; /* i 0: the newest point's own layer; i 1: upper would be that layer */
+        bool upper_forks = fork_above;
+        int forks = forked(st, l.v[i].id, err);
+        if (forks < 0)
+            return -1;
+        fork_above = forks > 0;
+        int readers = forks > 0 && !beside ? any_reader(st, machine, err) : 0;
+        if (readers < 0)
+            return -1;
+        if (readers > 0 || (forks > 0 && beside))
+            break;
+        if (rc > 0 || forks > 0 || upper_forks || i < 2)
+            continue; /* i 0: the point's own layer; i 1: upper would be that layer */
         ret->lower = l.v[i].id;
         ret->upper = l.v[i - 1].id;
         ret->above = l.v[i - 2].id;
         found = 1;
     }
     return found;
+}
+
+/* The same for a whole disk: first the newest point's layers, then branches that stand beside. */
+static int choose_on_disk(struct store *st, const struct vr_uuid *machine, int64_t newest,
+                          const char *target, struct choice *ret, struct vr_err *err)
+{
+    int64_t own = 0, top = INT64_MAX;
+    if (point_top(st->db, newest, target, &own, err) < 0)
+        return -1;
+    int rc = choose(st, machine, own, false, ret, err);
+    while (rc == 0) {
+        rc = db_one_int(st->db, &top, err,
+                        "SELECT id FROM layer AS l WHERE machine = ? AND target = ? AND role = ?"
+                        " AND id < ? AND id <> ?"
+                        " AND NOT EXISTS(SELECT 1 FROM layer WHERE below = l.id)"
+                        " ORDER BY id DESC LIMIT 1",
+                        "usiii", machine, target, (int64_t)ROLE_CHAIN, top, own);
+        if (rc <= 0)
+            return rc;
+        rc = choose(st, machine, top, true, ret, err);
+    }
+    return rc;
 }
 
 static int is_foreign(const struct layer_row *l, bool *ret, struct vr_err *err)
@@ -202,7 +261,7 @@ int store_merge_prepare(struct store *st, const struct vr_uuid *machine,
         return -1;
     for (size_t i = 0; i < n && !*ret; i++) {
         struct choice ch;
-        rc = choose(st, newest, t[i], &ch, err);
+        rc = choose_on_disk(st, machine, newest, t[i], &ch, err);
         if (rc < 0 || (rc > 0 && make(st, machine, &ch, ret, err) < 0))
             return -1;
     }

@@ -55,13 +55,14 @@ int point_add_disk(struct store *st, int64_t seq, const char *target, int64_t la
 int store_points(struct store *st, const struct vr_uuid *machine, struct store_point **ret,
                  size_t *ret_n, struct vr_err *err)
 {
-    vr_auto(db_rows_free) struct db_rows *r = db_select(
-        st->db, err,
-        "SELECT lineage, epoch, instant, received, kind, bytes, digest, pinned,"
-        " coalesce(moment, instant), q.verified, q.how, q.quarantine, q.since, q.bad,"
-        " q.acknowledged, q.booted FROM point LEFT JOIN proof q ON q.point = seq"
-        " WHERE machine = ? AND listed = 1 ORDER BY seq",
-        "u", machine);
+    vr_auto(db_rows_free) struct db_rows *r =
+        db_select(st->db, err,
+                  "SELECT lineage, epoch, instant, received, kind, bytes, digest, pinned,"
+                  " coalesce(moment, instant), q.verified, q.how, q.quarantine, q.since, q.bad,"
+                  " q.acknowledged, q.booted, coalesce(ours, instant) FROM point LEFT JOIN proof q "
+                  "ON q.point = seq"
+                  " WHERE machine = ? AND listed = 1 ORDER BY seq",
+                  "u", machine);
     struct store_point *v = NULL;
     size_t n = 0;
     int rc = r ? 1 : -1;
@@ -76,6 +77,7 @@ int store_points(struct store *st, const struct vr_uuid *machine, struct store_p
             .bytes = (uint64_t)db_int(r, 5),
             .pins = (unsigned)db_int(r, 7),
             .moment = { db_int(r, 8) },
+            .ours = db_int(r, 16),
             .proof = { .verified = { db_int(r, 9) },
                        .how = (enum store_proof_how)db_int(r, 10),
                        .quarantine = (enum store_quarantine)db_int(r, 11),
@@ -174,8 +176,13 @@ int store_point_discard(struct store *st, const struct vr_uuid *machine,
     if (pins || hold_on_point(st, seq))
         return vr_fail(err, VR_E_BUSY, 0,
                        "the orphan point is pinned or being read; unpin it, or end its test");
-    if (store_begin(st, "discard", err) < 0)
+    if (merges_settle(st, machine, err) < 0 || store_begin(st, "discard", err) < 0)
         return -1;
-    return store_end(st, "discard", db_run(st->db, err, "DELETE FROM point WHERE seq = ?", "i", seq),
-                     err);
+    int rc = db_run(st->db, err, "DELETE FROM point WHERE seq = ?", "i", seq);
+    if (rc == 0)
+        rc = branches_drop(st, machine, err);
+    if (store_end(st, "discard", rc, err) < 0)
+        return -1;
+    trash_sweep(st);
+    return 0;
 }

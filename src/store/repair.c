@@ -99,6 +99,13 @@ static int load_others(struct store *st, struct store_repair *r, struct vr_err *
         n++;
     if (n == 0 || n == l.n)
         return 0;
+    /* Two branches stand on it: only one could be led around what is rotten. */
+    int64_t stand = 0;
+    if (db_one_int(st->db, &stand, err, "SELECT count(*) FROM layer WHERE below = ?", "i",
+                   r->rotten.id) < 0)
+        return -1;
+    if (stand > 1)
+        return 0;
     r->above = l.v[n - 1].id;
     r->others = vr_new0(n, sizeof *r->others);
     for (size_t i = 0; i < n; i++) {

@@ -122,13 +122,21 @@ static bool is_held(const struct store_point *p)
     return is_bad(p) && !p->proof.acknowledged;
 }
 
+/* An orphan waits for somebody to look at it, and the clock of a host that comes back after a
+ * failure may be far off: it is as old as the younger of what both clocks say. */
 static void keep_orphans(struct store_point *p, size_t n, uint32_t seconds)
 {
     int64_t span = (int64_t)seconds * SECOND;
-    for (size_t i = 0; i < n; i++)
-        if (p[i].kind == VR_POINT_ORPHAN &&
-            (!span || p[n - 1].received.us - p[i].received.us <= span))
-            keep(&p[i], STORE_WHY_ORPHAN, span ? p[i].received.us + span : 0);
+    const struct store_point *newest = &p[n - 1];
+    for (size_t i = 0; i < n; i++) {
+        if (p[i].kind != VR_POINT_ORPHAN)
+            continue;
+        int64_t age = newest->moment.us - p[i].moment.us, ours = newest->ours - p[i].ours;
+        if (ours < age)
+            age = ours;
+        if (!span || age <= span)
+            keep(&p[i], STORE_WHY_ORPHAN, span ? newest->moment.us + span - age : 0);
+    }
 }
 
 void store_retention_apply(struct store_point *p, size_t n, const struct store_retention *r)

@@ -191,6 +191,36 @@ int layer_drop(struct store *st, const struct layer_row *l, struct vr_err *err)
     return l->digests ? trash_add(st, l->digests, TRASH_DELETE, err) : 0;
 }
 
+/* A branch is what followed a point that was failed over to. Layers further up go first, as rows
+ * refer downwards. */
+int branches_drop(struct store *st, const struct vr_uuid *machine, struct vr_err *err)
+{
+    vr_autolayers struct layers l = { 0 };
+    if (layers_role(st->db, machine, ROLE_CHAIN, &l, err) < 0)
+        return -1;
+    for (bool again = true; again;) {
+        again = false;
+        for (size_t i = 0; i < l.n; i++) {
+            int64_t used = 0;
+            if (l.v[i].id == 0)
+                continue;
+            int rc = db_one_int(st->db, &used, err,
+                                "SELECT (SELECT count(*) FROM layer WHERE below = ?)"
+                                " + (SELECT count(*) FROM point_disk WHERE layer = ?)",
+                                "ii", l.v[i].id, l.v[i].id);
+            if (rc < 0)
+                return -1;
+            if (used)
+                continue;
+            if (layer_drop(st, &l.v[i], err) < 0)
+                return -1;
+            l.v[i].id = 0;
+            again = true;
+        }
+    }
+    return 0;
+}
+
 /* ---- points ---- */
 
 int point_seq(struct db *db, const struct vr_uuid *machine, const struct vr_point_id *p,

@@ -89,6 +89,8 @@ struct store_point {
     struct wall_us instant;  /* what moment of the primary it shows */
     struct wall_us received; /* committed here */
     struct wall_us moment;   /* by which its age is told: the instant, unless a clock jumped */
+    int64_t ours;            /* microseconds of this host's clock without its jumps; only the
+                                difference of two of them means anything */
     enum vr_point_kind kind;
     uint64_t bytes;  /* data held by its own layers */
     char digest[65]; /* SHA-256 hex over (target, block, digest)* of the whole point; "" while

@@ -119,6 +119,9 @@ int point_seq(struct db *db, const struct vr_uuid *machine, const struct vr_poin
 int point_newest(struct db *db, const struct vr_uuid *machine, int64_t *ret_seq,
                  struct vr_point_id *ret_id, struct vr_err *err);
 int point_top(struct db *db, int64_t seq, const char *target, int64_t *ret, struct vr_err *err);
+/* branches_drop() - delete the layers of a chain that no point shows and nothing stands on; in a
+ * transaction, while no merge is under way. */
+int branches_drop(struct store *st, const struct vr_uuid *machine, struct vr_err *err);
 /* chain_targets() - the disks of a chain in order; caller frees the array. */
 int chain_targets(struct db *db, const struct vr_uuid *machine, char (**ret)[VR_TARGET_MAX],
                   size_t *ret_n, struct vr_err *err);

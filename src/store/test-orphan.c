@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What an old primary had written and nobody received is a point that retention does not merge away
  * before its time, over failover and return, until somebody discards it. */
+#include <glob.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/alloc.h"
+#include "store/store_int.h"
 #include "store/testdisk.h"
 
 #define MIB ((uint64_t)1 << 20)
@@ -161,13 +163,146 @@ static void test_survives_failover_and_return(void **state)
     assert_true(listed(f, &back)); /* there are two now */
 }
 
+static void vm_writes(struct fixture *f, unsigned block, uint8_t byte)
+{
+    vr_autofree char *path = NULL;
+    struct td_disk to = f->now;
+    ok(store_failover_path(f->st, &f->m, "vda", &path, &err));
+    to.byte[block] = byte;
+    td_write(path, NULL, &f->now, &to);
+    f->now = to;
+}
+
+/* The machine runs here from @on (which shows @as), and comes back with the point @back. */
+static void there_and_back(struct fixture *f, const struct vr_point_id *on,
+                           const struct td_disk *as, const struct vr_point_id *back,
+                           enum vr_point_kind kind, uint8_t byte)
+{
+    ok(store_failover_prepare(f->st, &f->m, on, "vmr.x.0", &err));
+    f->now = *as;
+    vm_writes(f, 3, byte);
+    ok(store_failover_become_base(f->st, &f->m, &err));
+    ok(store_failover_forget_newer(f->st, &f->m, &err));
+    vm_writes(f, 7, byte);
+    ok(store_failover_return(f->st, &f->m, back, (struct wall_us){ 5 }, kind, &err));
+    f->newest = *back;
+    f->line = vr_uuid_new(); /* each direction has its own */
+}
+
+static size_t layers_on_disk(struct fixture *f)
+{
+    glob_t g;
+    vr_autofree char *all = vr_printf("%s/*/active/*.qcow2", f->location);
+    vr_autofree char *more = vr_printf("%s/*/vda.*.qcow2", f->location);
+    glob(all, 0, NULL, &g);
+    glob(more, GLOB_APPEND, NULL, &g);
+    size_t n = g.gl_pathc;
+    globfree(&g);
+    return n;
+}
+
+/* Every block in which two disks differ is among @x. */
+static void covers(const struct extents *x, const struct td_disk *a, const struct td_disk *b)
+{
+    for (uint64_t i = 0; i < 16; i++)
+        if (a->byte[i] != b->byte[i])
+            assert_true(extents_contains(x, i * VR_BLOCK_SIZE, VR_BLOCK_SIZE));
+}
+
+/* Two lost rounds, and the machine goes on from the first of them: the second one and what it
+ * stands on are a branch of their own until it is given up. */
+static void test_failover_to_the_older_of_two(void **state)
+{
+    struct fixture *f = *state;
+    struct vr_point_id second = { vr_uuid_new(), 3 }, third = { vr_uuid_new(), 4 },
+                       last = { vr_uuid_new(), 5 };
+    for (int i = 0; i < 3; i++)
+        cycle(f);
+    there_and_back(f, &f->newest, &f->now, &second, VR_POINT_ORPHAN, 200);
+    struct td_disk at_second = f->now;
+    for (int i = 0; i < 3; i++)
+        cycle(f);
+    there_and_back(f, &f->orphan, &f->first, &third, VR_POINT_STANDARD, 201);
+    is_whole(f);
+    assert_true(listed(f, &second));
+    assert_true(td_point_same(f->st, &f->m, &second, &at_second, 1));
+    struct extents x = { 0 };
+    ok(store_changed(f->st, &f->m, "vda", &second, &third, &x, &err));
+    covers(&x, &at_second, &f->now);
+    extents_done(&x);
+    for (int i = 0; i < 5; i++)
+        cycle(f);
+    merge_all(f, 0);
+    is_whole(f);
+    assert_true(td_point_same(f->st, &f->m, &second, &at_second, 1));
+    /* Both branches stand on the first one: nothing may be merged into it. */
+    ok(store_point_discard(f->st, &f->m, &f->orphan, &err));
+    merge_all(f, 0);
+    assert_true(td_point_same(f->st, &f->m, &second, &at_second, 1));
+    assert_true(td_point_same(f->st, &f->m, &f->newest, &f->now, 1));
+    assert_true(td_same(f->base, "raw", &f->first));
+    /* The machine runs from the branch; the other one goes on its return. */
+    struct td_disk was = f->now;
+    struct vr_point_id before = f->newest;
+    ok(store_failover_prepare(f->st, &f->m, &second, "vmr.x.1", &err));
+    f->now = at_second;
+    vm_writes(f, 9, 77);
+    ok(store_failover_drop(f->st, &f->m, &err));
+    f->now = was;
+    assert_true(td_point_same(f->st, &f->m, &before, &was, 1));
+    there_and_back(f, &second, &at_second, &last, VR_POINT_STANDARD, 202);
+    assert_true(td_point_same(f->st, &f->m, &second, &at_second, 1));
+    assert_false(listed(f, &before));
+    for (int i = 0; i < 4; i++)
+        cycle(f);
+    merge_all(f, 0);
+    assert_true(td_point_same(f->st, &f->m, &second, &at_second, 1));
+    assert_true(td_point_same(f->st, &f->m, &f->newest, &f->now, 1));
+}
+
+/* A pinned point stays over the swap; a branch that nobody needs any more leaves the disk, whoever
+ * gives its point up. */
+static void test_branch_goes_with_its_point(void **state)
+{
+    struct fixture *f = *state;
+    for (int by_hand = 0; by_hand < 2; by_hand++) {
+        struct vr_point_id second = { vr_uuid_new(), 3 }, third = { vr_uuid_new(), 4 };
+        struct vr_point_id one = f->newest;
+        struct td_disk at = f->now;
+        ok(store_point_pin(f->st, &f->m, &one, STORE_PIN_USER, true, &err));
+        for (int i = 0; i < 4; i++)
+            cycle(f);
+        there_and_back(f, &f->newest, &f->now, &second,
+                       by_hand ? VR_POINT_ORPHAN : VR_POINT_STANDARD, 200);
+        if (!by_hand)
+            ok(store_point_pin(f->st, &f->m, &second, STORE_PIN_USER, true, &err));
+        struct td_disk at_second = f->now;
+        there_and_back(f, &one, &at, &third, VR_POINT_STANDARD, 201);
+        for (int i = 0; i < 4; i++)
+            cycle(f);
+        merge_all(f, 0);
+        assert_true(td_point_same(f->st, &f->m, &second, &at_second, 1));
+        size_t before = layers_on_disk(f);
+        if (by_hand)
+            ok(store_point_discard(f->st, &f->m, &second, &err));
+        else
+            ok(store_point_pin(f->st, &f->m, &second, STORE_PIN_USER, false, &err));
+        merge_all(f, 0);
+        assert_false(listed(f, &second));
+        assert_true(layers_on_disk(f) < before);
+        assert_true(td_point_same(f->st, &f->m, &one, &at, 1));
+        assert_true(td_point_same(f->st, &f->m, &f->newest, &f->now, 1));
+        ok(store_point_pin(f->st, &f->m, &one, STORE_PIN_USER, false, &err));
+    }
+}
+
 static void test_time_is_up(void **state)
 {
     (void)state;
     struct store_point p[3] = {
-        { .kind = VR_POINT_ORPHAN, .received = { 0 }, .moment = { 0 } },
-        { .kind = VR_POINT_STANDARD, .received = { DAY }, .moment = { DAY } },
-        { .kind = VR_POINT_STANDARD, .received = { 9 * DAY }, .moment = { 9 * DAY } },
+        { .kind = VR_POINT_ORPHAN, .moment = { 0 }, .ours = 0 },
+        { .kind = VR_POINT_STANDARD, .moment = { DAY }, .ours = DAY },
+        { .kind = VR_POINT_STANDARD, .moment = { 9 * DAY }, .ours = 9 * DAY },
     };
     struct store_retention keep = { .least = 1, .orphan_s = 10 * 86400 };
     store_retention_apply(p, 3, &keep);
@@ -182,13 +317,72 @@ static void test_time_is_up(void **state)
     assert_int_equal(p[0].why, STORE_WHY_ORPHAN);
 }
 
+/* A host comes back with a clock of the year 2000 and its daemon is started anew when the clock is
+ * right: the orphan is no day older by that. The points of the other host tell the time. */
+static void test_clock_jumps_do_not_age(void **state)
+{
+    (void)state;
+    enum { SECONDS = 1000000 };
+    const int64_t now = 20000 * DAY, year_2000 = 10957 * DAY;
+    struct store_retention keep = { .least = 1, .orphan_s = 30 * 86400 };
+    for (int jump = 0; jump < 2;
+         jump++) { /* our clock is put right; or the other host's runs off */
+        struct retain_time orphan = { .instant = now - DAY, .received = year_2000 };
+        retain_place(NULL, &orphan);
+        struct retain_time last = orphan;
+        for (int day = 0; day <= 40; day++) {
+            struct retain_time t = {
+                .instant = now + day * DAY + (jump ? 3000 * DAY : 0),
+                .received = (jump ? year_2000 : now) + day * DAY + 60ll * SECONDS,
+            };
+            retain_place(&last, &t);
+            last = t;
+            struct store_point p[2] = {
+                { .kind = VR_POINT_ORPHAN,
+                  .received = { orphan.received },
+                  .moment = { orphan.moment },
+                  .ours = orphan.ours },
+                { .received = { t.received }, .moment = { t.moment }, .ours = t.ours },
+            };
+            store_retention_apply(p, 2, &keep);
+            if (day < 29)
+                assert_int_equal(p[0].why, STORE_WHY_ORPHAN);
+            if (day > 31)
+                assert_int_equal(p[0].why, 0);
+        }
+    }
+}
+
+/* Two orphans: the second one was written long before this host came back with it. Its time begins
+ * here, not when it was written. */
+static void test_time_begins_with_the_return(void **state)
+{
+    (void)state;
+    struct retain_time first = { .instant = 0, .received = 0 };
+    retain_place(NULL, &first);
+    struct retain_time second = { .instant = 60 * DAY, .received = 100 * DAY };
+    retain_place(&first, &second);
+    struct retain_time t = { .instant = 100 * DAY, .received = 100 * DAY + 60000000 };
+    retain_place(&second, &t);
+    struct store_point p[2] = {
+        { .kind = VR_POINT_ORPHAN, .moment = { second.moment }, .ours = second.ours },
+        { .moment = { t.moment }, .ours = t.ours },
+    };
+    store_retention_apply(p, 2, &(struct store_retention){ .least = 1, .orphan_s = 30 * 86400 });
+    assert_int_equal(p[0].why, STORE_WHY_ORPHAN);
+}
+
 int main(void)
 {
 #define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(test_kept_and_discarded),
         T(test_survives_failover_and_return),
+        T(test_failover_to_the_older_of_two),
+        T(test_branch_goes_with_its_point),
         cmocka_unit_test(test_time_is_up),
+        cmocka_unit_test(test_clock_jumps_do_not_age),
+        cmocka_unit_test(test_time_begins_with_the_return),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
