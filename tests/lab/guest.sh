@@ -388,7 +388,7 @@ check() {
     local -a roots=()
     for image in "$@"; do
         on "$dir" "$host" qemu-img convert -U -O raw "$image" "/run/check.$$/$n.raw"
-        if dumpe2fs -h "$work/$n.raw" 2>/dev/null | grep -q '^Filesystem features:.*needs_recovery'; then
+        if dumpe2fs -h "$work/$n.raw" 2>/dev/null | grep '^Filesystem features:.*needs_recovery' >/dev/null; then
             journal=used
             result=0
             e2fsck -y -E journal_only "$work/$n.raw" >"$work/fsck.log" 2>&1 || result=$?

@@ -37,7 +37,7 @@ told() {
     local out
     out=$(vr A --json explain g1) || return 1
     jq -e --arg r "$1" '.[0].Reasons | index($r)' <<<"$out" >/dev/null || return 1
-    [ $# = 1 ] || jq -r ".[0].$2 | if type == \"array\" then join(\" \") else . end" <<<"$out" | grep -qE -- "$3"
+    [ $# = 1 ] || jq -r ".[0].$2 | if type == \"array\" then join(\" \") else . end" <<<"$out" | seen -E -- "$3"
 }
 
 # check_newest: the newest point on hostb holds the primary's bytes of its instant.
@@ -66,10 +66,10 @@ off() {
 
 go_on
 [ "$(vr A --json explain g1 | jq -r '.[0].Reasons | length')" = 0 ] || fail "explain: $(vr A explain g1)"
-vr A explain g1 | grep -q 'could start the machine as it was' || fail "explain: $(vr A explain g1)"
+vr A explain g1 | seen 'could start the machine as it was' || fail "explain: $(vr A explain g1)"
 
 ahead_known() {
-    vr A explain g1 | grep -q 'at least .* written since then would be lost'
+    vr A explain g1 | seen 'at least .* written since then would be lost'
 }
 wait_for 90 "explain tells how much would be lost now" ahead_known
 ok "$(vr A explain g1 | grep 'at risk')"
@@ -91,7 +91,7 @@ wait_for 120 "explain tells of the other job" told failing ReasonTexts 'job is r
 vr A explain g1
 virsh_on A domjobabort g1
 go_on
-virsh_on A checkpoint-list g1 --name | grep -qx foreign || fail "the foreign checkpoint is gone"
+virsh_on A checkpoint-list g1 --name | seen -x foreign || fail "the foreign checkpoint is gone"
 [ "$(virsh_on A checkpoint-list g1 --name | grep -c '^vmr\.')" -le 2 ] || fail "checkpoints pile up"
 ok "a foreign backup made cycles wait; its checkpoint is left alone"
 

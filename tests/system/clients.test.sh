@@ -36,7 +36,7 @@ on A virsh -q define /dev/stdin <<'XML'
 <domain type='qemu'><name>m1</name><memory unit='MiB'>32</memory><vcpu>1</vcpu>
 <os><type arch='x86_64' machine='pc'>hvm</type></os></domain>
 XML
-sees_m1() { vr A --json machines | grep -q m1; }
+sees_m1() { vr A --json machines | seen m1; }
 wait_for 60 "the machine is listed" sees_m1
 
 # ---- our own, all the time ----

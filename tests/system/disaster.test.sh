@@ -25,7 +25,7 @@ vr B failover g1
 "$guest" wait-line "$dir" B g1 60 '^VMR boot' >/dev/null
 [ "$(guest_boot_counter B g1)" = "$held" ] || fail "hostb began at $(guest_boot_counter B g1), its newest point holds $held"
 ok "hostb runs the machine from its newest point ${newest##*:}: tick $held"
-vr B reverse g1 | grep -q 'the reversal of g1 waits' || fail "reverse does not wait for hosta"
+vr B reverse g1 | seen 'the reversal of g1 waits' || fail "reverse does not wait for hosta"
 vr B --quiet cancel g1 # it would begin by itself; here hosta is looked at first
 "$guest" wait-tick "$dir" B g1 8 >/dev/null
 

@@ -18,7 +18,7 @@ occupy() {
 }
 
 no_room_told() {
-    status A g1 LastError | grep -qiE 'no (space|room)|full'
+    status A g1 LastError | seen -iE 'no (space|room)|full'
 }
 
 occupy 80m

@@ -266,6 +266,12 @@ copies() {
     ls -dtr "$dir"/[AB]/var/log/oracle/"$1"/* 2>/dev/null || :
 }
 
+# seen ARGS...: grep that says nothing and reads to the end. grep -q would leave early, its writer
+# would be ended by SIGPIPE, and with it the pipe would fail.
+seen() {
+    grep "$@" >/dev/null
+}
+
 declare -A compared=() # ids of the points that check_points found equal so far
 
 # check_points REPLICA MACHINE: each point that is listed holds what the primary's disks held at its
@@ -351,7 +357,7 @@ log_pos() {
 }
 
 log_has() {
-    tail -c "+$(($2 + 1))" "$dir/$1/var/log/vmreplicad.log" | grep -qE -- "$3"
+    tail -c "+$(($2 + 1))" "$dir/$1/var/log/vmreplicad.log" | seen -E -- "$3"
 }
 
 # human BYTES

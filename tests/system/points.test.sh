@@ -143,7 +143,7 @@ frozen || fail "the guest is not frozen at the instant"
 rm -f "$dir/A/run/hold-backup"
 wait_points B g1 1
 too_late() {
-    status A g1 ApplicationConsistentError | grep -q 'too long'
+    status A g1 ApplicationConsistentError | seen 'too long'
 }
 wait_for 60 "the point says why it is not consistent" too_late
 ok "the watchdog released the guest in the middle of a capture: $(status A g1 ApplicationConsistentError)"
@@ -174,7 +174,7 @@ vr A --quiet sync g1 --application
 # ---- no agent ----
 "$guest" stall "$dir" A g1 kill
 agent_gone() {
-    ! virsh_on A dumpxml g1 | grep -q "guest_agent.0' state='connected'"
+    ! virsh_on A dumpxml g1 | seen "guest_agent.0' state='connected'"
 }
 wait_for 30 "the agent is gone" agent_gone
 out=$(vr A sync g1 --application 2>&1)
@@ -189,7 +189,7 @@ refused A 1 '48 hourly' retention g1 --hourly 49
 vr A retention g1 --every 0 --hourly 0
 # The pinned point, the newest, and one of each of the two past hours of RecoveryHistory at most.
 kept() {
-    [ "$(n_points B g1)" -le 4 ] && points B g1 | grep -qx "$app"
+    [ "$(n_points B g1)" -le 4 ] && points B g1 | seen -x "$app"
 }
 cycles 1
 wait_for 120 "the points that nobody asks for are given up" kept
@@ -221,7 +221,7 @@ wait_for 60 "the replica receives again" cycles 1
 check_points B g1
 vr B unpin g1 "$app"
 unpinned() {
-    ! points B g1 | grep -qx "$app"
+    ! points B g1 | seen -x "$app"
 }
 vr A --quiet set g1 --points 0
 wait_for 120 "the point goes when it is unpinned" unpinned
@@ -232,7 +232,7 @@ short() { # files of the chain: points, the one below, a stage
 }
 wait_for 120 "the chain is short" short
 check_points B g1
-virsh_on B dumpxml g1 | grep -q guest_agent.0 || fail "the replica has no channel for its agent"
+virsh_on B dumpxml g1 | seen guest_agent.0 || fail "the replica has no channel for its agent"
 
 # ---- a failover in the middle of a merge ----
 : >"$dir/B$slow/on"

@@ -57,7 +57,7 @@ says 'try again|exclude' || fail "a changed definition went unnoticed"
 wait_for 60 "the new disk is known" says exclude
 refused A 1 'vdb.*shared.*exclude' enable g1 --to hostb
 [ "$(status A g1 Role)" = none ] || fail "something was begun all the same"
-on B virsh -q -c qemu:///system list --all | grep -q g1 && fail "hostb has a machine g1 already"
+on B virsh -q -c qemu:///system list --all | seen g1 && fail "hostb has a machine g1 already"
 
 # ---- wrong state, wrong side ----
 for verb in start sync suspend resume reverse commit cancel resync; do

@@ -10,7 +10,7 @@ refused B 1 'not paired' --host hosta status
 pair_hosts
 "$guest" create "$dir" A g1 --fill 4
 "$guest" start "$dir" A g1 >/dev/null
-vr B --host hosta machines | grep -q g1 || fail "B does not see A's machine"
+vr B --host hosta machines | seen g1 || fail "B does not see A's machine"
 [ "$(vr B --host hosta --json machines | jq -r '.[0].Name')" = "$(vr A --json machines | jq -r '.[0].Name')" ] ||
     fail "B sees another machine than A has"
 protect g1
@@ -18,7 +18,7 @@ protect g1
 have=$(n_points B g1)
 vr B --host hosta --quiet sync g1
 more_points B g1 "$have" || fail "no new point after sync over HTTPS"
-vr B --host hosta jobs | grep -q . || fail "no jobs"
+vr B --host hosta jobs | seen . || fail "no jobs"
 ok "status, sync and jobs of hosta, asked from hostb over HTTPS"
 vr B --host hosta suspend g1
 wait_state A g1 suspended

@@ -56,7 +56,7 @@ ok "$(human "$differs") of 320 MiB differ, $(human "$shipped") were shipped"
 
 step points-survive
 for id in $before; do
-    points B g1 | grep -qx "$id" || fail "point $id is gone after the resynchronisation"
+    points B g1 | seen -x "$id" || fail "point $id is gone after the resynchronisation"
 done
 check_points B g1
 [ "$(virsh_on A checkpoint-list g1 --name | grep -c '^vmr\.')" = 1 ] ||

@@ -69,7 +69,7 @@ reverse_round() { # HOW
     case $1 in
     peer-away) # the reversal is ordered while the old primary's daemon is dead
         "$daemon" kill "$dir" $from
-        vr $to reverse g1 | grep -q 'waits and starts by itself' || fail "the reversal does not wait"
+        vr $to reverse g1 | seen 'waits and starts by itself' || fail "the reversal does not wait"
         "$daemon" start "$dir" $from
         wait_for 180 "the reversal starts by itself" is_reversed
         ;;

@@ -127,7 +127,7 @@ ok "process, uptime and definition of a running machine"
 
 # ---- a machine that is saved ----
 state_of() { [ "$(machine A g1 EnabledState)" = "$1" ]; }
-machine_call A "$uuid" RequestStateChange '<p:RequestedState>6</p:RequestedState>' | grep -q '<p:ReturnValue>4096<' ||
+machine_call A "$uuid" RequestStateChange '<p:RequestedState>6</p:RequestedState>' | seen '<p:ReturnValue>4096<' ||
     fail "the machine cannot be saved"
 wait_for 120 "g1 is saved" state_of 6
 wait_points B g1 1

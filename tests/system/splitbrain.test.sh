@@ -31,7 +31,7 @@ job_waits() {
 out=$(vr B --json failover g1 --dry-run)
 jq -e '.primary == "running" and (.bytesAhead | type) == "number" and .pointAgeSeconds != null' <<<"$out" >/dev/null ||
     fail "failover --dry-run says: $out"
-vr B failover g1 --dry-run | grep -q 'RUNS there' || fail "failover --dry-run does not warn: $(vr B failover g1 --dry-run)"
+vr B failover g1 --dry-run | seen 'RUNS there' || fail "failover --dry-run does not warn: $(vr B failover g1 --dry-run)"
 is_state B g1 replicating || fail "failover --dry-run changed something"
 
 # ---- two copies run; the operator keeps the first ----
@@ -48,7 +48,7 @@ wait_state A g1 "superseded by a failover" 60
 wait_for 30 "hostb notices the other copy" has_reason B g1 both_run
 has_reason A g1 superseded || fail "hosta does not say why: $(vr A explain g1)"
 [ "$(health A g1)" = 3 ] && [ "$(health B g1)" = 3 ] || fail "not critical on both sides"
-vr A explain g1 | grep -q 'failed over to host hostb at .*it runs there.* is running, too' || fail "hosta tells: $(vr A explain g1)"
+vr A explain g1 | seen 'failed over to host hostb at .*it runs there.* is running, too' || fail "hosta tells: $(vr A explain g1)"
 runs A && runs B || fail "a copy was stopped although nobody said so"
 "$guest" wait-tick "$dir" A g1 2 >/dev/null
 ok "both run, both sides say so: $(vr A explain g1 | grep -m1 'failed over')"
@@ -113,6 +113,6 @@ vr A --quiet test g1 --point "$orphan" --no-start
 refused A 1 'pinned or being read' discard g1 "$orphan"
 vr A --quiet test g1 --end
 wait_for 60 "the orphan point can be discarded" vr A --quiet discard g1 "$orphan"
-points A g1 | grep -qx "$orphan" && fail "the orphan point is still listed"
+points A g1 | seen -x "$orphan" && fail "the orphan point is still listed"
 check_points A g1
 ok "started by itself with $(human $sent); what hosta wrote alone, tick $last, is the orphan point $orphan"

@@ -25,7 +25,7 @@ wait_points B g1 3
 
 # nothing_left: no test machine, no folder of one, no pin, no document
 is_clean() {
-    ! virsh_on B list --all --name | grep -q Test &&
+    ! virsh_on B list --all --name | seen Test &&
         ! compgen -G "$dir/B/var/lib/vmreplica/replicas/*/test-*" >/dev/null &&
         [ "$(database B 'SELECT count(*) FROM point WHERE pinned')" = 0 ] &&
         [ -z "$(vr B --json status g1 | jq -r '.[0].TestMachines[]?')" ]
@@ -54,7 +54,7 @@ ok "the test machine runs: $(tr -d '\r' <"$log" | grep -m1 '^VMR boot')"
 wait_points B g1 3
 is_state A g1 replicating || fail "the primary is $(status A g1 State)"
 check_points B g1
-points B g1 | grep -qx "$point" || fail "the point under test is gone"
+points B g1 | seen -x "$point" || fail "the point under test is gone"
 vr B test g1 --another --no-start
 [ "$(vr B --json status g1 | jq '.[0].TestMachines | length')" = 2 ] || fail "there are not two test machines"
 vr B test g1 --end

@@ -83,7 +83,7 @@ flip B "$(base_layer)" 0
 refused B 1 'differ' verify g1
 [ "$(quarantined | wc -l)" = "$(n_points B g1)" ] || fail "not all points that show the block are quarantined"
 wait_for 20 "hostb's health is critical" is_health B critical
-vr B status g1 | grep -q 'changed on host hostb' || fail "hostb does not say what happened"
+vr B status g1 | seen 'changed on host hostb' || fail "hostb does not say what happened"
 refused B 1 'quarantined' failover g1
 refused B 1 'quarantined' failover g1 --point "$old"
 vr A --quiet resume g1
@@ -99,11 +99,11 @@ ok "found on the replica, sent again, older points repaired, acknowledged"
 flip B "$(base_layer)" 1
 refused A 1 'differ' verify g1
 is_health A warning || is_health A critical || fail "hosta's health is $(health A)"
-vr A explain g1 | grep -q 'changed on host hostb' || fail "hosta does not explain: $(vr A explain g1)"
+vr A explain g1 | seen 'changed on host hostb' || fail "hosta does not explain: $(vr A explain g1)"
 wait_for 120 "the points are repaired" none_quarantined
 check_points B g1
 out=$(vr A verify g1) || fail "verify after the repair: $out"
-vr A verify g1 --acknowledge | grep -q 'on both hosts' || fail "not acknowledged on both hosts"
+vr A verify g1 --acknowledge | seen 'on both hosts' || fail "not acknowledged on both hosts"
 wait_for 60 "hosta's health is good" is_health A ok
 wait_for 60 "hostb's health is good" is_health B ok
 ok "found by the primary, repaired on the replica"
@@ -118,7 +118,7 @@ refused A 1 'differ' verify g1
 [ "$(quarantined | wc -l)" = 1 ] || fail "quarantined are: $(quarantined)"
 bad=$(quarantined)
 grep -qx "$bad" <<<"$before" && fail "a point from before the flip is quarantined"
-vr A explain g1 | grep -q 'without its change map' || fail "hosta does not explain: $(vr A explain g1)"
+vr A explain g1 | seen 'without its change map' || fail "hosta does not explain: $(vr A explain g1)"
 vr A --quiet sync g1
 uuid=$(uuid_of B g1)
 last=$(newest_point B g1)
@@ -179,5 +179,5 @@ is_booted() {
 }
 wait_for 120 "the test machine has proven its point" is_booted
 vr B --quiet test g1 --end
-vr B points g1 | grep -q booted || fail "points does not say that the point boots"
+vr B points g1 | seen booted || fail "points does not say that the point boots"
 ok "a point is proven by a test machine"
