@@ -24,8 +24,8 @@ before=$(ip -o link | wc -l)
 
 "$lab" start-libvirtd "$dir" A
 "$lab" start-libvirtd "$dir" B
-a=$("$lab" exec "$dir" A virsh -c qemu:///system capabilities | grep -m1 uuid)
-b=$("$lab" exec "$dir" B virsh -c qemu:///system capabilities | grep -m1 uuid)
+a=$("$lab" exec "$dir" A virsh -c qemu:///system capabilities | awk "/<uuid>/ && !n++")
+b=$("$lab" exec "$dir" B virsh -c qemu:///system capabilities | awk "/<uuid>/ && !n++")
 [ "$a" != "$b" ] || fail "both hosts are the same to libvirt"
 
 "$lab" exec "$dir" B socat -u TCP-LISTEN:7000,reuseaddr OPEN:/run/heard,creat &

@@ -50,7 +50,7 @@ of_kind() { # KIND: the newest point of it
     vr B --json points g1 | jq -r "[.[] | select(.Kind == \"$1\") | .InstanceID] | last // empty"
 }
 file_of() { # POINT: the image of its disk
-    point_files B "$(uuid_of B g1)" | awk -v id="${1/:/-}" 'tolower($1) == tolower(id) { print $4; exit }'
+    point_files B "$(uuid_of B g1)" | awk -v id="${1/:/-}" 'tolower($1) == tolower(id) && !n++ { print $4 }'
 }
 cycles() { # N of them, now
     local i
