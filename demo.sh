@@ -23,8 +23,7 @@ demo_dir=${VMR_DEMO_DIR:-/tmp/vmreplica-demo}
 keep='' verbose=''
 
 usage() {
-    sed -n '3,/^set -e/{/^set -e/d;s/^# \{0,1\}//;p}' "$here/demo.sh" >&2
-    exit 2
+    sed -n '3,/^set -e/{/^set -e/d;s/^# \{0,1\}//;p}' "$here/demo.sh"
 }
 
 while [ $# -gt 0 ]; do
@@ -34,7 +33,15 @@ while [ $# -gt 0 ]; do
     --down)
         exec tests/lab/lab.sh down "$demo_dir"
         ;;
-    *) usage ;;
+    --help | -h)
+        usage
+        exit 0
+        ;;
+    *)
+        echo "demo: unknown argument '$1'" >&2
+        usage >&2
+        exit 2
+        ;;
     esac
     shift
 done
@@ -287,7 +294,7 @@ The two hosts are still there. Try:
   $dir/hostb vmreplica reverse $name
   $dir/hostb vmreplica --host hosta status
   $dir/hosta virsh list --all
-Remove them with: ./demo.sh --down
+Remove them with: ${VMR_DEMO_DIR:+VMR_DEMO_DIR=$VMR_DEMO_DIR }./demo.sh --down
 TEXT
 fi
 heading "Every promise was kept"

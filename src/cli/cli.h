@@ -150,7 +150,9 @@ void cli_json_object(const struct cli_field *f, size_t n);
 CLI_VERBS(V)
 #undef V
 
-/* cli_usage() - print the usage of a verb to standard error; returns EXIT_USAGE. */
+/* cli_option_help() - what the options of a verb mean, in lines; "" when there is nothing to say. */
+const char *cli_option_help(const char *verb);
+/* cli_usage() - print usage and options of a verb to standard error; returns EXIT_USAGE. */
 int cli_usage(const char *verb);
 /* cli_fail() - print the error; returns the exit status that goes with it. */
 int cli_fail(const struct vr_err *err);

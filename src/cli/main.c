@@ -40,14 +40,15 @@ static void usage(FILE *to)
         "  --no-wait           do not wait for jobs, print their ids\n"
         "  --help, --version\n"
         "\nExit status: 0 done, 1 failed, 2 wrong usage, 3 daemon not reachable, 130 interrupted\n"
-        "(the job goes on). Options may stand before or after the command.\n");
+        "(the job goes on). Options may stand before or after the command.\n"
+        "\nvmreplica COMMAND --help tells the options of a command.\n");
 }
 
 int cli_usage(const char *verb)
 {
     for (size_t i = 0; i < VR_ARRAY_LEN(verbs); i++)
         if (!strcmp(verbs[i].name, verb))
-            fprintf(stderr, "Usage: vmreplica %s\n", verbs[i].usage);
+            fprintf(stderr, "Usage: vmreplica %s\n%s", verbs[i].usage, cli_option_help(verb));
     return EXIT_USAGE;
 }
 
@@ -156,7 +157,8 @@ int main(int argc, char **argv)
         if (strcmp(verbs[i].name, name) != 0)
             continue;
         if (c.argc && (!strcmp(c.argv[0], "--help") || !strcmp(c.argv[0], "-h"))) {
-            printf("Usage: vmreplica %s\n%s\n", verbs[i].usage, verbs[i].text);
+            printf("Usage: vmreplica %s\n%s\n%s", verbs[i].usage, verbs[i].text,
+                   cli_option_help(name));
             return EXIT_OK;
         }
         struct vr_err err = VR_ERR_INIT;

@@ -106,15 +106,8 @@ int verb_cancel(struct cli *c)
     const struct cli_option o[] = { { .name = "discard", .flag = &discard } };
     struct cli_vm vm;
     struct vr_err err = VR_ERR_INIT;
-    if (cli_parse(c, "cancel", o, VR_ARRAY_LEN(o), args, 1, 1) < 0) {
-        cli_usage("cancel");
-        fputs(
-            "  --discard              of a failover whose machine runs: turn it off hard and give "
-            "up\n"
-            "                         what it wrote since the failover\n",
-            stderr);
-        return EXIT_USAGE;
-    }
+    if (cli_parse(c, "cancel", o, VR_ARRAY_LEN(o), args, 1, 1) < 0)
+        return cli_usage("cancel");
     if (cli_find_vm(c->local, args[0], &vm, &err) < 0 || cancel(c, &vm, discard, &err) < 0)
         return cli_fail(&err);
     return EXIT_OK;

@@ -27,6 +27,13 @@ static const char *kind_of(const struct wsmc_inst *p)
     return cli_text_or(p, "Kind", "standard");
 }
 
+/* Blocks of it were found wrong, and are still. */
+static bool is_bad(const struct wsmc_inst *p)
+{
+    const char *how = cli_text_or(p, "Quarantine", "none");
+    return !strcmp(how, "quarantined") || !strcmp(how, "released");
+}
+
 static int choose(struct facts *f, const struct cli_vm *vm, const char *point, struct vr_err *err)
 {
     for (size_t i = 0; i < f->points.n; i++) {
@@ -34,9 +41,9 @@ static int choose(struct facts *f, const struct cli_vm *vm, const char *point, s
         if (point ? !strcmp(cli_text_or(p, "InstanceID", ""), point)
                   : wsmc_bool(p, "TakenByFailover")) /* the daemon's rule, not one of our own */
             f->chosen = p;
-        if (!strcmp(kind_of(p), "application") || !strcmp(kind_of(p), "planned"))
+        if (!is_bad(p) && (!strcmp(kind_of(p), "application") || !strcmp(kind_of(p), "planned")))
             f->consistent = p;
-        if (wsmc_str(p, "TestBooted"))
+        if (!is_bad(p) && wsmc_str(p, "TestBooted"))
             f->booted = p;
     }
     if (f->chosen)
@@ -139,12 +146,17 @@ static void print_proof(const struct wsmc_inst *p)
 {
     char a[32], b[32];
     const char *verified = wsmc_str(p, "Verified"), *booted = wsmc_str(p, "TestBooted");
-    const char *bad = wsmc_str(p, "Quarantine");
+    uint64_t wrong = wsmc_uint(p, "WrongBlocks", 0);
     printf("%-14s %s%s; %s%s\n", "proven:", verified ? "verified " : "not verified",
            verified ? cli_local_time(verified, a) : "", booted ? "test boot " : "no test boot",
            booted ? cli_local_time(booted, b) : "");
-    if (bad && *bad && strcmp(bad, "none") != 0)
-        printf("%-14s the point is quarantined: %s\n", "WARNING:", bad);
+    if (is_bad(p))
+        printf("%-14s the point is quarantined: %" PRIu64
+               " blocks differ from what the primary sent%s\n",
+               "WARNING:", wrong,
+               strcmp(cli_text_or(p, "Quarantine", ""), "released")
+                   ? "; a failover takes it only with --force"
+                   : " (released)");
 }
 
 static void print_primary(const struct wsmc_inst *s)
@@ -196,6 +208,9 @@ int cli_dry_run(struct cli *c, const struct cli_vm *vm, const char *point, struc
     print_primary(f.status);
     print_point("consistent:", f.consistent);
     print_point("test-booted:", f.booted);
+    if (vm->state == 5 || vm->state == 6) /* recovered, committed */
+        printf("%-14s it is failed over already: first vmreplica cancel %s\n",
+               "NOT POSSIBLE:", vm->name);
     printf("Nothing was changed.\n");
     return 0;
 }

@@ -212,19 +212,8 @@ int verb_failover(struct cli *c)
                                     { .name = "dry-run", .flag = &dry },
                                     { .name = "no-start", .flag = &no_start } };
     if (cli_parse(c, "failover", o, VR_ARRAY_LEN(o), args, 1, 1) < 0 || (is_planned && point) ||
-        (force && !point) || (dry && is_planned)) {
-        cli_usage("failover");
-        fputs("  --planned              shut the primary down first; nothing is lost\n"
-              "  --point POINT          unplanned: this recovery point instead of the newest\n"
-              "  --force                with --point: also when the point is quarantined\n"
-              "  --shutdown-timeout S   how long the guest may take to shut down [180]\n"
-              "  --no-start             do not start the machine afterwards\n"
-              "  --dry-run              change nothing: how old the point is, what would be lost, "
-              "which\n"
-              "                         points are consistent and proven, how the primary stands\n",
-              stderr);
-        return EXIT_USAGE;
-    }
+        (force && !point) || (dry && is_planned))
+        return cli_usage("failover");
     char *end;
     unsigned long wait_s = strtoul(wait_text, &end, 10);
     if (*end || !wait_s || wait_s > 86400) {
@@ -354,22 +343,6 @@ static int reverse(struct cli *c, struct wsmc *w, const struct cli_vm *vm, const
     return 0;
 }
 
-static int reverse_usage(void)
-{
-    cli_usage("reverse");
-    fputs(
-        "  --to HOST              replicate to this host instead of the old primary\n"
-        "  --stop-old             shut the machine down on the old primary if it still runs there\n"
-        "  --force                with --stop-old: turn it off hard\n"
-        "  --shutdown-timeout S   how long the guest there may take to shut down [180]\n"
-        "  --no-start             do not ship yet what the two hosts wrote apart\n"
-        "  --wait                 when the host is away: wait until the reversal is done\n"
-        "What the old primary had written and this host never received stays there as an orphan\n"
-        "point (vmreplica points on that host).\n",
-        stderr);
-    return EXIT_USAGE;
-}
-
 int verb_reverse(struct cli *c)
 {
     const char *args[2], *to = NULL, *wait_text = "180";
@@ -385,7 +358,7 @@ int verb_reverse(struct cli *c)
     bool bad = cli_parse(c, "reverse", o, VR_ARRAY_LEN(o), args, 1, 1) < 0;
     unsigned long wait_s = strtoul(wait_text, &end, 10);
     if (bad || (force && !stop) || *end || !wait_s || wait_s > 86400)
-        return reverse_usage();
+        return cli_usage("reverse");
     c->queued_is_done = !wait;
     if (cli_find_vm(c->local, args[0], &vm, &err) < 0 || not_replicated(&vm, &err))
         return cli_fail(&err);

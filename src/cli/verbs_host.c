@@ -248,14 +248,8 @@ int verb_boot(struct cli *c)
     const struct cli_option o[] = { { .name = "anyway", .flag = &anyway } };
     struct cli_vm vm;
     struct vr_err err = VR_ERR_INIT;
-    if (cli_parse(c, "boot", o, 1, args, 1, 1) < 0) {
-        cli_usage("boot");
-        fputs("  --anyway   also when the machine was failed over to the other host: two copies "
-              "then\n"
-              "             write apart from each other\n",
-              stderr);
-        return EXIT_USAGE;
-    }
+    if (cli_parse(c, "boot", o, 1, args, 1, 1) < 0)
+        return cli_usage("boot");
     if (cli_find_vm(c->local, args[0], &vm, &err) < 0 ||
         (anyway && vm.mode == 1 && vm.state == 8 && cli_own(c, &vm, "AllowStart", &err) < 0) ||
         cli_power(c, c->local, &vm, 2, NULL, &err) < 0)

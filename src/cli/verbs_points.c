@@ -128,9 +128,10 @@ int verb_points(struct cli *c)
     }
     if (!l.n) {
         cli_say(c,
-                vm.mode == 2
-                    ? "Machine %s has no recovery point yet."
-                    : "Machine %s is not a replica here: recovery points are on its replica.",
+                vm.mode == 2 ? "Machine %s has no recovery point yet."
+                : vm.mode == 1
+                    ? "Machine %s is the primary here: its recovery points are on the other host."
+                    : "Machine %s is not replicated: it has no recovery points.",
                 vm.name);
         return EXIT_OK;
     }
@@ -150,12 +151,13 @@ static int change_pin(struct cli *c, const char *verb, const char *method, const
         return cli_usage(verb);
     if (cli_find_vm(c->local, args[0], &vm, &err) < 0 || list_points(c, &vm, &l, &err) < 0)
         return cli_fail(&err);
+    bool away = !l.n && vm.mode == 1 && vm.peer[0]; /* they are on its replica */
     for (size_t i = 0; i < l.n; i++)
         found |= !strcmp(cli_text_or(l.v[i], "InstanceID", ""), args[1]);
     if (!found) {
         vr_fail(&err, VR_E_NOTFOUND, 0,
-                "machine %s has no recovery point %s here; see: vmreplica points %s", vm.name,
-                args[1], vm.name);
+                "machine %s has no recovery point %s here; see: vmreplica%s%s points %s", vm.name,
+                args[1], away ? " --host " : "", away ? vm.peer : "", vm.name);
         return cli_fail(&err);
     }
     struct wsmc_key key = { "InstanceID", args[1] };
@@ -280,21 +282,6 @@ static int show_retention(struct cli *c, const struct cli_vm *vm, const struct w
     return 0;
 }
 
-static int retention_usage(void)
-{
-    cli_usage("retention");
-    fputs("Without options shows which recovery points are kept; with options changes it.\n"
-          "  --every TIME    every point of the last TIME (30m, 1h, ...)\n"
-          "  --hourly N      one point of each of N past hours (RecoveryHistory counts, too)\n"
-          "  --daily N       one of each of N past days (UTC)\n"
-          "  --weekly N      one of each of N past weeks\n"
-          "  --app TIME      make an application-consistent point every TIME, 0: none\n"
-          "  --floor         on the replica: what it keeps whatever the primary asks for\n"
-          "On the primary they say what is asked for; the larger number counts.\n",
-          stderr);
-    return EXIT_USAGE;
-}
-
 int verb_retention(struct cli *c)
 {
     const char *args[2], *every = NULL, *hourly = NULL, *daily = NULL, *weekly = NULL, *app = NULL;
@@ -307,11 +294,11 @@ int verb_retention(struct cli *c)
     struct cli_vm vm;
     struct vr_err err = VR_ERR_INIT;
     if (cli_parse(c, "retention", o, VR_ARRAY_LEN(o), args, 1, 1) < 0 || (floor && app))
-        return retention_usage();
+        return cli_usage("retention");
     vr_autofree char *every_s = every ? span("every", every) : NULL;
     vr_autofree char *app_s = app ? span("app", app) : NULL;
     if ((every && !every_s) || (app && !app_s))
-        return retention_usage();
+        return cli_usage("retention");
     struct wsmc_arg a[5];
     size_t n = 0;
     const struct {
@@ -325,7 +312,7 @@ int verb_retention(struct cli *c)
         if (all[i].value)
             a[n++] = (struct wsmc_arg){ .name = all[i].name, .value = all[i].value };
     if (floor && !n)
-        return retention_usage();
+        return cli_usage("retention");
     if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
         return cli_fail(&err);
     struct wsmc_key key = { "InstanceID", vm.rel_id };

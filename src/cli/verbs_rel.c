@@ -118,21 +118,12 @@ int verb_enable(struct cli *c)
                                     { .name = "resync-window", .value = &w.window },
                                     { .name = "no-compression", .flag = &w.no_compress },
                                     { .name = "start", .flag = &start } };
-    if (cli_parse(c, "enable", o, VR_ARRAY_LEN(o), args, 1, 1) < 0 || !w.to ||
-        read_window(&w) < 0) {
-        cli_usage("enable");
-        fputs(
-            "  --to HOST          the paired host that shall hold the replica\n"
-            "  --interval SECONDS between cycles, 5 to 3600 [300]\n"
-            "  --points N         additional hourly recovery points, 0 to 24 [0]\n"
-            "  --exclude DISK     leave out a disk (target such as vdb, or path); may be repeated\n"
-            "  --resync-window W  when disks are compared after tracking of changes was lost: "
-            "always,\n"
-            "                     never (only when asked), HH:MM-HH:MM local time [always]\n"
-            "  --no-compression   send as it is\n"
-            "  --start            make the initial copy at once\n",
-            stderr);
-        return EXIT_USAGE;
+    if (cli_parse(c, "enable", o, VR_ARRAY_LEN(o), args, 1, 1) < 0 || read_window(&w) < 0)
+        return cli_usage("enable");
+    if (!w.to) {
+        fputs("vmreplica: --to HOST is needed: the paired host that shall hold the replica\n",
+              stderr);
+        return cli_usage("enable");
     }
     struct vr_err err = VR_ERR_INIT;
     struct cli_vm vm;
@@ -214,10 +205,7 @@ int verb_set(struct cli *c)
     struct wsmc_arg p[16];
     size_t n = wanted_props(&w, p + 1);
     if (!n && !policy) {
-        fputs("vmreplica: nothing to set: --interval SECONDS, --points N, --app-hours N, "
-              "--port N, --resync-window W, --compression, --no-compression, --on-superseded "
-              "host|leave|pause|shutdown\n",
-              stderr);
+        fputs("vmreplica: nothing to set\n", stderr);
         return cli_usage("set");
     }
     struct cli_vm vm;
@@ -245,13 +233,12 @@ static int tell_application(struct cli *c, const struct wsmc_ref *status, const 
         return -1;
     const char *why = wsmc_str(in, "ApplicationConsistentError");
     if (why && *why)
-        fprintf(stderr, "vmreplica: the point is not application-consistent: %s\n", why);
-    else
-        cli_say(c,
-                "Machine %s: an application-consistent point was made at %s; the guest's file "
-                "systems were held for %s ms.",
-                name, cli_local_time(wsmc_str(in, "LastApplicationConsistentTime"), when),
-                cli_text_or(in, "LastFreezeMilliseconds", "?"));
+        return vr_fail(err, VR_E_STATE, 0, "the point is not application-consistent: %s", why);
+    cli_say(c,
+            "Machine %s: an application-consistent point was made at %s; the guest's file "
+            "systems were held for %s ms.",
+            name, cli_local_time(wsmc_str(in, "LastApplicationConsistentTime"), when),
+            cli_text_or(in, "LastFreezeMilliseconds", "?"));
     return 0;
 }
 

@@ -107,21 +107,6 @@ static int end_all(struct cli *c, const struct cli_vm *vm, struct vr_err *err)
     return 0;
 }
 
-static int usage(void)
-{
-    cli_usage("test");
-    fputs("Makes \"MACHINE - Test\" of a recovery point on the replica and starts it, while\n"
-          "replication goes on. It writes to overlays of its own.\n"
-          "  --point POINT   this recovery point instead of the newest\n"
-          "  --network NET   network cards on this libvirt network; without it they are\n"
-          "                  not connected (or as TestReplicaSwitchName says)\n"
-          "  --another       also when there is a test machine already\n"
-          "  --no-start      do not start it\n"
-          "  --end           turn the test machines off and remove them; stands alone\n",
-          stderr);
-    return EXIT_USAGE;
-}
-
 int verb_test(struct cli *c)
 {
     const char *args[2], *point = NULL, *network = NULL;
@@ -135,7 +120,7 @@ int verb_test(struct cli *c)
     struct vr_err err = VR_ERR_INIT;
     bool bad = cli_parse(c, "test", o, VR_ARRAY_LEN(o), args, 1, 1) < 0;
     if (bad || (end && (point || network || no_start || another)))
-        return usage();
+        return cli_usage("test");
     if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
         return cli_fail(&err);
     if (end)

@@ -103,19 +103,6 @@ static int acknowledge(struct cli *c, const struct cli_vm *vm, struct vr_err *er
     return 0;
 }
 
-static int usage(void)
-{
-    cli_usage("verify");
-    fputs("Reads every block of the disks on both hosts and compares them, while replication goes\n"
-          "on: a part of each cycle. On the replica the newest recovery point is read first.\n"
-          "  --point POINT  read only this recovery point and compare it with what the primary\n"
-          "                 sent for it\n"
-          "  --acknowledge  you know about the differences that were found: the health is good\n"
-          "                 again, and quarantined points may go; stands alone\n",
-          stderr);
-    return EXIT_USAGE;
-}
-
 int verb_verify(struct cli *c)
 {
     const char *args[2], *point = NULL;
@@ -125,7 +112,7 @@ int verb_verify(struct cli *c)
     struct cli_vm vm;
     struct vr_err err = VR_ERR_INIT;
     if (cli_parse(c, "verify", o, VR_ARRAY_LEN(o), args, 1, 1) < 0 || (ack && point))
-        return usage();
+        return cli_usage("verify");
     if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
         return cli_fail(&err);
     int rc;

@@ -93,7 +93,7 @@ static void put_bytes(struct out *o, uint64_t n)
 
 static void put_progress(struct out *o, const struct rel_facts *f)
 {
-    if (!f->moving)
+    if (!f->moving || !f->to_move) /* how much it is is not known yet */
         return;
     put(o, " (");
     put_bytes(o, f->moved < f->to_move ? f->moved : f->to_move);

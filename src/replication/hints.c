@@ -83,6 +83,22 @@ static bool is_of_other_side(enum rel_mode mode, enum rel_event_type ev)
     return true;
 }
 
+/* Requests that take something back: nobody shall begin it in order to take it back. */
+static bool is_taking_back(enum rel_event_type ev)
+{
+    return ev == EV_U_REVERT || ev == EV_U_CANCEL_IR || ev == EV_U_CANCEL_RESYNC ||
+           ev == EV_U_WITHDRAW;
+}
+
+/* The way to @to needs more than waiting. */
+static bool needs_a_command(const struct search *s, enum rel_state start, enum rel_state to)
+{
+    for (size_t n = 0; to != start && n < ST_COUNT; to = s->from[to], n++)
+        if (s->by[to] <= EV_U_SYNC)
+            return true;
+    return false;
+}
+
 static void put_way(const struct rel *r, enum rel_event_type ev, const struct search *s,
                     enum rel_state to, char *out, size_t max)
 {
@@ -122,7 +138,11 @@ char *rel_hint(const struct rel *r, enum rel_event_type ev, char *out, size_t ma
         s = (struct search){ .over = { false } };
         to = nearest(&s, r->st, EV_U_START_IR);
     }
-    if (to != ST_COUNT)
+    if (mode != REL_MODE_NONE && is_taking_back(ev) &&
+        (to == ST_COUNT || needs_a_command(&s, r->st, to)))
+        snprintf(out, max, "; there is nothing to take back; see: vmreplica explain %s",
+                 r->name[0] ? r->name : "MACHINE");
+    else if (to != ST_COUNT)
         put_way(r, ev, &s, to, out, max);
     else
         snprintf(out, max, "; what can be done here: vmreplica explain %s", r->name);

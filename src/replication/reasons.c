@@ -30,7 +30,12 @@ WHY(superseded)
 
 WHY(both_run)
 {
-    return (in(f, 5) || in(f, 6)) && f->r->peer_power == REL_POWER_ON;
+    return in(f, 5) && f->r->peer_power == REL_POWER_ON;
+}
+
+WHY(both_run_committed)
+{
+    return in(f, 6) && f->r->peer_power == REL_POWER_ON;
 }
 
 WHY(reverse_waits)
@@ -186,6 +191,11 @@ LOSS(unprotected)
 LOSS(over)
 {
     return in(f, 5) || in(f, 6);
+}
+
+LOSS(superseded)
+{
+    return f->r->st == ST_P_SUPERSEDED;
 }
 
 LOSS(nothing_yet)

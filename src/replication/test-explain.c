@@ -146,8 +146,9 @@ static void loss(void **state)
         { ST_P_PREPARED, true, 0, "Nothing: host hostb has everything" },
         { ST_R_REPL, false, VR_POINT_STANDARD, "set the machine back by 30 min" },
         { ST_R_REPL, false, VR_POINT_PLANNED, "made after the machine was shut down" },
-        { ST_R_RECOVERED, false, 0, "on no other host" },
-        { ST_R_COMMITTED, false, 0, "on no other host" },
+        { ST_P_SUPERSEDED, true, 0, "written here since the failover to host hostb" },
+        { ST_R_RECOVERED, false, 0, "everything since the failover would be lost" },
+        { ST_R_COMMITTED, false, 0, "everything since the failover would be lost" },
     };
     for (size_t i = 0; i < VR_ARRAY_LEN(rows); i++) {
         struct rel r = in_state(rows[i].st);
@@ -190,6 +191,8 @@ static void facts_of_the_host(void **state)
     f.to_move = 20 << 20;
     char text[REL_TEXT_MAX];
     assert_non_null(strstr(rel_doing(&f, text), "1024 KiB of 20 MiB done"));
+    f.to_move = f.moved = 0;
+    assert_null(strstr(rel_doing(&f, text), "done"));
 }
 
 /* Sentences longer than there is room for are cut, not overrun. */
@@ -259,6 +262,9 @@ static void hints(void **state)
         { ST_R_REPL, EV_U_COMMIT,
           "; first: vmreplica failover web, then: wait until the failover is ready" },
         { ST_R_FAILING, EV_U_REVERSE, "; first: wait until the failover is ready" },
+        { ST_R_REPL, EV_U_REVERT, "; there is nothing to take back; see: vmreplica explain web" },
+        { ST_R_FAILING, EV_U_REVERT, "; first: wait until the failover is ready" },
+        { ST_P_REPL, EV_U_CANCEL_IR, "; there is nothing to take back" },
         { ST_R_WAIT, EV_U_FAILOVER, "; first: wait until the primary has sent a recovery point" },
         { ST_R_SUSP, EV_RX_OPEN, "; first, there: vmreplica resume web" },
     };

@@ -10,6 +10,10 @@ hosts_up
 # ---- usage ----
 refused A 2 'unknown command' frobnicate
 refused A 2 'usage' enable
+refused A 2 'to HOST is needed' enable g1
+for verb in enable set retention failover test reverse verify; do
+    vr A "$verb" --help | seen '^  --' || fail "$verb --help does not tell its options"
+done
 refused A 2 'unknown option' status --colour
 refused A 2 'needs a value' enable g1 --to
 refused A 3 'connect|reach|no such' --socket /run/nothing.sock status

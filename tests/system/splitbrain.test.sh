@@ -32,6 +32,7 @@ out=$(vr B --json failover g1 --dry-run)
 jq -e '.primary == "running" and (.bytesAhead | type) == "number" and .pointAgeSeconds != null' <<<"$out" >/dev/null ||
     fail "failover --dry-run says: $out"
 vr B failover g1 --dry-run | seen 'RUNS there' || fail "failover --dry-run does not warn: $(vr B failover g1 --dry-run)"
+vr B failover g1 --dry-run | seen WARNING && fail "failover --dry-run warns of a sound point: $(vr B failover g1 --dry-run)"
 is_state B g1 replicating || fail "failover --dry-run changed something"
 
 # ---- two copies run; the operator keeps the first ----

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the commands' options mean: shown by "vmreplica COMMAND --help" and after wrong usage. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "cli/cli.h"
+
+#define SETTINGS                                                                                   \
+    "  --interval SECONDS   between cycles, 5 to 3600 [300]\n"                                     \
+    "  --points N           hourly recovery points at least, 0 to 24 [0]; retention says more\n"   \
+    "  --resync-window W    when disks are compared after tracking of changes was lost: always,\n" \
+    "                       never (only when asked), HH:MM-HH:MM local time [always]\n"            \
+    "  --no-compression     send as it is\n"
+
+static const struct {
+    const char *verb, *options;
+} all[] = {
+    { "pair",
+      "  --code CODE   the code that the other host shows; without HOST this host shows one\n"
+      "Example: 'vmreplica pair' on second, then 'vmreplica pair second --code CODE' on first.\n" },
+    { "check",
+      "  --port N   the port of the other host, when it is not the one it was paired by\n" },
+    { "server", "Without options shows the settings.\n"
+                "  --receive yes|no       replicas are received here, or not\n"
+                "  --port N               port for other hosts; they are told\n"
+                "  --window-hours N       statistics are counted anew every N hours\n"
+                "  --window-start HH:MM   beginning with this local time\n" },
+    { "allow",
+      "Without HOST shows the entries. With the first entry, hosts without one may not replicate\n"
+      "here any more.\n"
+      "  --storage DIR   where replicas from this host are kept\n"
+      "  --group G       hosts of one group may take over from each other [DEFAULT]\n"
+      "Examples: vmreplica allow hosta --storage /srv/from-hosta\n"
+      "          vmreplica allow '*.example.com' --storage /srv/replicas --group site1\n" },
+    { "enable",
+      "  --to HOST            the paired host that shall hold the replica\n" SETTINGS
+      "  --exclude DISK       leave out a disk (target such as vdb, or path); may be repeated\n"
+      "  --start              make the initial copy at once\n"
+      "Example: vmreplica enable web01 --to second --interval 30 --start\n" },
+    { "start",
+      "  --seeded   the replica has content already (vmreplica seed there, or the old disks after\n"
+      "             a reversal to another host): compare, and send only what differs\n" },
+    { "status", "  --watch   again every second, until Ctrl-C\n" },
+    { "sync",
+      "  --application   hold the guest's file systems for the instant (needs its guest agent);\n"
+      "                  exit status 1 when the point did not become application-consistent\n" },
+    { "set", SETTINGS
+      "  --compression        compress again\n"
+      "  --app-hours N        an application-consistent point every N hours, 0: none\n"
+      "  --port N             port of the other host\n"
+      "  --on-superseded P    what becomes of the machine here when it was failed over while it\n"
+      "                       ran on: leave, pause, shutdown; host: as the configuration says\n"
+      "Example: vmreplica set web01 --interval 60\n" },
+    { "retention",
+      "Without options shows which recovery points are kept; with options changes it.\n"
+      "  --every TIME    every point of the last TIME (30m, 1h, ...)\n"
+      "  --hourly N      one point of each of N past hours (RecoveryHistory counts, too)\n"
+      "  --daily N       one of each of N past days (UTC)\n"
+      "  --weekly N      one of each of N past weeks\n"
+      "  --app TIME      make an application-consistent point every TIME, 0: none\n"
+      "  --floor         on the replica: what it keeps whatever the primary asks for\n"
+      "On the primary they say what is asked for; the larger number counts.\n" },
+    { "jobs", "Without ID lists the jobs; with ID shows that one and waits until it is over.\n"
+              "  --cancel   end the job instead\n" },
+    { "failover",
+      "  --planned              shut the primary down first; nothing is lost\n"
+      "  --point POINT          unplanned: this recovery point instead of the newest\n"
+      "  --force                with --point: also when the point is quarantined\n"
+      "  --shutdown-timeout S   how long the guest may take to shut down [180]\n"
+      "  --no-start             do not start the machine afterwards\n"
+      "  --dry-run              change nothing: how old the point is, what would be lost, which\n"
+      "                         points are consistent and proven, how the primary stands\n"
+      "Unplanned: on the replica. Planned: on either host, while both are up.\n" },
+    { "cancel",
+      "  --discard              of a failover whose machine runs: turn it off hard and give "
+      "up\n"
+      "                         what it wrote since the failover\n" },
+    { "test", "Makes \"MACHINE - Test\" of a recovery point on the replica and starts it, while\n"
+              "replication goes on. It writes to overlays of its own.\n"
+              "  --point POINT   this recovery point instead of the newest\n"
+              "  --network NET   network cards on this libvirt network; without it they are\n"
+              "                  not connected (or as TestReplicaSwitchName says)\n"
+              "  --another       also when there is a test machine already\n"
+              "  --no-start      do not start it\n"
+              "  --end           turn the test machines off and remove them; stands alone\n" },
+    { "reverse",
+      "  --to HOST              replicate to this host instead of the old primary\n"
+      "  --stop-old             shut the machine down on the old primary if it still runs there\n"
+      "  --force                with --stop-old: turn it off hard\n"
+      "  --shutdown-timeout S   how long the guest there may take to shut down [180]\n"
+      "  --no-start             do not ship yet what the two hosts wrote apart\n"
+      "  --wait                 when the host is away: wait until the reversal is done\n"
+      "What the old primary had written and this host never received stays there as an orphan\n"
+      "point (vmreplica points on that host).\n" },
+    { "verify",
+      "Reads every block of the disks on both hosts and compares them, while replication goes\n"
+      "on: a part of each cycle. On the replica the newest recovery point is read first.\n"
+      "  --point POINT  read only this recovery point and compare it with what the primary\n"
+      "                 sent for it\n"
+      "  --acknowledge  you know about the differences that were found: the health is good\n"
+      "                 again, and quarantined points may go; stands alone\n" },
+    { "boot",
+      "  --anyway   also when the machine was failed over to the other host: two copies then\n"
+      "             write apart from each other\n" },
+    { "shutdown", "  --force   turn it off hard instead of asking the guest\n" },
+};
+
+const char *cli_option_help(const char *verb)
+{
+    for (size_t i = 0; i < VR_ARRAY_LEN(all); i++)
+        if (!strcmp(all[i].verb, verb))
+            return all[i].options;
+    return "";
+}
