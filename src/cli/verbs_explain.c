@@ -94,6 +94,11 @@ int verb_explain(struct cli *c)
     l.n = 1;
     if (c->json)
         cli_json(&l, numbers);
+    else if (!strcmp(cli_text_or(l.v[0], "Role", ""), "test"))
+        printf(
+            "Machine %s is the test of a recovery point: it is not replicated, and is removed when "
+            "the test is ended (vmreplica test MACHINE --end).\n",
+            vm.name);
     else
         print_story(l.v[0]);
     return EXIT_OK;

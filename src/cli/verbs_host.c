@@ -178,6 +178,16 @@ static int one_job(struct cli *c, const char *id, bool cancel)
     struct wsmc_key key = { "InstanceID", id };
     struct wsmc_ref ref = { .cls = "Msvm_ConcreteJob", .keys = &key, .n_keys = 1 };
     struct vr_err err = VR_ERR_INIT;
+    vr_auto(wsmc_inst_free) struct wsmc_inst *job = NULL;
+    if (wsmc_get(c->local, &ref, &job, &err) < 0) {
+        if (err.kind != VR_E_NOTFOUND)
+            return cli_fail(&err);
+        fprintf(stderr,
+                "vmreplica: there is no job '%s' here; vmreplica jobs lists those of the last five "
+                "minutes\n",
+                id);
+        return EXIT_FAILED;
+    }
     if (cancel) {
         struct wsmc_arg a = { .name = "RequestedState", .value = "4" };
         if (cli_invoke(c, c->local, &ref, "RequestStateChange", &a, 1, NULL, NULL, &err) < 0)

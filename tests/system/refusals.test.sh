@@ -21,6 +21,8 @@ refused A 3 'connect|reach|no such' --socket /run/nothing.sock status
 # ---- machines and peers ----
 "$guest" create "$dir" A g1 --fill 4
 refused A 1 "no machine 'nobody'" status nobody
+refused A 1 "no job 'nothing'" jobs nothing
+refused A 1 "no job 'nothing'" --json jobs nothing --cancel
 refused A 1 "no machine 'nobody'" enable nobody --to hostb
 refused A 1 'not paired' enable g1 --to hostb
 refused A 1 'code|refused' pair hostb --code AAAA-AAAA-AAAA-AAAA-AAAA
