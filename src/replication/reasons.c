@@ -97,7 +97,8 @@ WHY(paused)
 
 WHY(failed_over)
 {
-    return in(f, 5) || in(f, 6);
+    bool asked_already = f->r->st == ST_R_REVERSE_WAIT && f->r->queued; /* see reverse_waits */
+    return (in(f, 5) || in(f, 6)) && !asked_already;
 }
 
 WHY(resyncing)

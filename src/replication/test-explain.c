@@ -245,6 +245,24 @@ static void every_refusal_says_what_helps(void **state)
     assert_true(refused > 200);
 }
 
+/* Nobody is told to reverse who did already. */
+static void waiting_to_reverse(void **state)
+{
+    (void)state;
+    struct rel r = in_state(ST_R_REVERSE_WAIT);
+    struct rel_facts f = { .r = &r, .now = now };
+    r.queued = true;
+    assert_non_null(has(&f, "reverse_waits"));
+    assert_null(has(&f, "failed_over"));
+    r = in_state(ST_R_RECOVERED);
+    assert_non_null(has(&f, "failed_over"));
+    r.peer_power = REL_POWER_ON;
+    assert_non_null(strstr(has(&f, "both_run")->todo, "vmreplica cancel web"));
+    r.st = ST_R_COMMITTED; /* that way is closed now */
+    assert_null(has(&f, "both_run"));
+    assert_null(strstr(has(&f, "both_run_committed")->todo, "vmreplica cancel"));
+}
+
 static void hints(void **state)
 {
     (void)state;
@@ -289,6 +307,7 @@ int main(void)
         cmocka_unit_test(long_texts_are_cut),
         cmocka_unit_test(every_refusal_says_what_helps),
         cmocka_unit_test(hints),
+        cmocka_unit_test(waiting_to_reverse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
