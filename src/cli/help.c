@@ -99,7 +99,9 @@ static const struct {
       "  --point POINT  read only this recovery point and compare it with what the primary\n"
       "                 sent for it\n"
       "  --acknowledge  you know about the differences that were found: the health is good\n"
-      "                 again, and quarantined points may go; stands alone\n" },
+      "                 again, and quarantined points may go; stands alone. If the primary's\n"
+      "                 bytes changed by themselves, the quarantined point holds the older\n"
+      "                 content; look at it before you acknowledge\n" },
     { "boot",
       "  --anyway   also when the machine was failed over to the other host: two copies then\n"
       "             write apart from each other\n" },
