@@ -167,6 +167,12 @@ static int choose_on_disk(struct store *st, const struct vr_uuid *machine, int64
     if (point_top(st->db, newest, target, &own, err) < 0)
         return -1;
     int rc = choose(st, machine, own, false, ret, err);
+    if (rc != 0)
+        return rc;
+    /* Who reads one layer after the other holds the newest point only. */
+    rc = any_reader(st, machine, err);
+    if (rc != 0)
+        return rc < 0 ? -1 : 0;
     while (rc == 0) {
         rc = db_one_int(st->db, &top, err,
                         "SELECT id FROM layer AS l WHERE machine = ? AND target = ? AND role = ?"

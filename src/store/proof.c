@@ -130,9 +130,25 @@ static int load_shown(struct store *st, const struct vr_uuid *machine, struct sh
     return rc;
 }
 
-/* Mark the points that show layer @i for a block that layer @above covers; how many, or -1. */
-static int mark(struct store *st, struct view *w, struct shown *s, int above, int i,
-                struct vr_err *err)
+/* Whether a point whose top layer is @top, on a branch beside the newest point, shows @layer for a
+ * block: 1, 0, -1 error. */
+static int shows_beside(struct store *st, const char *target, int64_t top, int64_t layer,
+                        uint64_t block, struct vr_err *err)
+{
+    vr_autoview struct view w = { .logs = NULL };
+    snprintf(w.target, sizeof w.target, "%s", target);
+    if (layers_below(st->db, top, &w.l, err) < 0)
+        return -1;
+    w.logs = vr_new0(w.l.n, sizeof *w.logs);
+    int i = index_of(&w, layer);
+    int above = i < 0 ? 0 : cover(&w, i, block, err);
+    return above == -2 ? -1 : above == -1;
+}
+
+/* Mark the points that show @layer for a block: it is layer @i of @w (-1: on a branch beside), and
+ * layer @above covers it there; how many, or -1. */
+static int mark(struct store *st, struct view *w, struct shown *s, int64_t layer, int above, int i,
+                uint64_t block, struct vr_err *err)
 {
     int hits = 0;
     for (size_t k = 0; k < s->n; k++) {
@@ -140,7 +156,11 @@ static int mark(struct store *st, struct view *w, struct shown *s, int above, in
         if (point_top(st->db, s->v[k].seq, w->target, &top, err) < 0)
             return -1;
         int at = index_of(w, top);
-        if (at <= above || at > i)
+        int hit =
+            at >= 0 ? at > above && at <= i : shows_beside(st, w->target, top, layer, block, err);
+        if (hit < 0)
+            return -1;
+        if (!hit)
             continue;
         s->v[k].hit = true;
         s->v[k].bad++;
@@ -225,15 +245,16 @@ static int found_block(struct finding *f, struct view *w, const struct store_bad
     int i = guilty(f, w, b, err);
     if (i == -2)
         return -1;
-    if (i < 0) {
+    if (i < 0 && !f->layer) {
         f->here++;
         return put_damage(f->st, f->machine, b, 0, true, f->now, f->noted, err);
     }
-    int above = cover(w, i, b->block, err);
-    int shown = above == -2 ? -1 : mark(f->st, w, &f->shown, above, i, err);
+    int64_t layer = i < 0 ? f->layer : w->l.v[i].id;
+    int above = i < 0 ? -1 : cover(w, i, b->block, err);
+    int shown = above == -2 ? -1 : mark(f->st, w, &f->shown, layer, above, i, b->block, err);
     if (shown <= 0) /* nobody sees it: it is covered, and goes with the next merge */
         return shown;
-    return put_damage(f->st, f->machine, b, w->l.v[i].id, above < 0, f->now, f->noted, err);
+    return put_damage(f->st, f->machine, b, layer, i >= 0 && above < 0, f->now, f->noted, err);
 }
 
 static int found_all(struct finding *f, const struct store_bad_list *bad, struct vr_err *err)
@@ -296,9 +317,11 @@ int quarantine_review(struct store *st, const struct vr_uuid *machine, size_t *r
             if (view_open(st, newest, db_text(r, 0), &w, err) < 0)
                 rc = -1;
         }
-        int i = rc > 0 ? index_of(&w, db_int(r, 1)) : -1;
-        int above = i >= 0 ? cover(&w, i, (uint64_t)db_int(r, 2), err) : -1;
-        if (above == -2 || (i >= 0 && mark(st, &w, &s, above, i, err) < 0))
+        int64_t layer = db_int(r, 1);
+        uint64_t block = (uint64_t)db_int(r, 2);
+        int i = rc > 0 ? index_of(&w, layer) : -1;
+        int above = i >= 0 ? cover(&w, i, block, err) : -1;
+        if (rc > 0 && (above == -2 || mark(st, &w, &s, layer, above, i, block, err) < 0))
             rc = -1;
     }
     for (size_t k = 0; rc == 0 && k < s.n; k++) {

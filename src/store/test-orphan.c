@@ -280,7 +280,14 @@ static void test_branch_goes_with_its_point(void **state)
         there_and_back(f, &one, &at, &third, VR_POINT_STANDARD, 201);
         for (int i = 0; i < 4; i++)
             cycle(f);
+        /* Nothing moves on either branch while somebody reads one of them. */
+        size_t unmerged = layers_on_disk(f);
+        ok(store_point_pin(f->st, &f->m, &f->newest, STORE_PIN_USE, true, &err));
         merge_all(f, 0);
+        assert_int_equal(layers_on_disk(f), unmerged);
+        ok(store_point_pin(f->st, &f->m, &f->newest, STORE_PIN_USE, false, &err));
+        merge_all(f, 0);
+        assert_true(layers_on_disk(f) < unmerged);
         assert_true(td_point_same(f->st, &f->m, &second, &at_second, 1));
         size_t before = layers_on_disk(f);
         if (by_hand)

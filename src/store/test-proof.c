@@ -161,6 +161,7 @@ static struct store_noted scrub(struct fixture *f)
         ok(store_scrub_finish(f->st, s, now, &at, &pass, &bytes, &n, &err));
         all.blocks += n.blocks;
         all.points += n.points;
+        all.wanted += n.wanted;
     }
     assert_true(pass);
     return all;
@@ -603,20 +604,49 @@ static void test_booted(void **state)
 }
 
 #define T(n) cmocka_unit_test_setup_teardown(n, setup, teardown)
+/* A pinned point on a branch beside the newest one: what rots there, and below the fork, is found.
+ */
+static void test_branch_beside(void **state)
+{
+    struct fixture *f = *state;
+    for (uint8_t i = 1; i <= 4; i++)
+        cycle(f, i, i);
+    struct vr_point_id one = id_of(1), two = id_of(2), three = id_of(3), four = id_of(4),
+                       back = id_of(9);
+    ok(store_point_pin(f->st, &f->m, &one, STORE_PIN_USER, true, &err));
+    ok(store_point_pin(f->st, &f->m, &three, STORE_PIN_USER, true, &err));
+    ok(store_point_pin(f->st, &f->m, &four, STORE_PIN_USER, true, &err));
+    ok(store_failover_prepare(f->st, &f->m, &two, "vmr.x", &err));
+    ok(store_failover_become_base(f->st, &f->m, &err));
+    ok(store_failover_return(f->st, &f->m, &back, now, VR_POINT_STANDARD, &err));
+    f->newest = back;
+    f->now = f->at[9] = f->at[2];
+    cycle(f, 6, 6);
+    assert_int_equal(scrub(f).blocks, 0);
+    rot(f, 4, 4, 99);
+    struct store_noted n = scrub(f);
+    assert_int_equal(n.points, 1);
+    assert_int_equal(n.wanted, 0); /* the newest point does not show it */
+    assert_int_equal(state_of(f, 4), STORE_QUARANTINED);
+    assert_int_equal(state_of(f, 3), STORE_SOUND);
+    assert_int_equal(state_of(f, 10), STORE_SOUND);
+    rot(f, 1, 1, 98); /* all stand on it */
+    n = scrub(f);
+    assert_int_equal(n.wanted, 1);
+    assert_int_equal(state_of(f, 1), STORE_QUARANTINED);
+    assert_int_equal(state_of(f, 10), STORE_QUARANTINED);
+    assert_int_equal(state_of(f, 3), STORE_QUARANTINED); /* on its branch, too */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_whole_is_proven),
-        T(test_rot_is_repaired),
-        T(test_rot_that_is_lost),
-        T(test_rot_of_the_newest),
-        T(test_phantom_block),
-        T(test_the_primary_differs),
-        T(test_rot_moves_with_a_merge),
-        T(test_booted),
-        T(test_random_lives),
-        T(test_the_last_sound_point_stays),
-        T(test_interrupted),
+        T(test_whole_is_proven),        T(test_rot_is_repaired),
+        T(test_rot_that_is_lost),       T(test_rot_of_the_newest),
+        T(test_phantom_block),          T(test_the_primary_differs),
+        T(test_rot_moves_with_a_merge), T(test_booted),
+        T(test_random_lives),           T(test_the_last_sound_point_stays),
+        T(test_branch_beside),          T(test_interrupted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
