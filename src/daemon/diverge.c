@@ -172,6 +172,23 @@ static int read_bitmaps(struct daemon *d, const struct rel *r, struct divergence
     return rc;
 }
 
+int divergence_is_none(struct daemon *d, const struct rel *r, struct vr_err *err)
+{
+    struct divergence v = { .known = r->has_acked && r->tracked };
+    struct vr_err why = VR_ERR_INIT;
+    int rc = v.known;
+    if (v.known && read_bitmaps(d, r, &v, &why) < 0) {
+        rc = why.kind == VR_E_TRACKING ? 0 : -1;
+        if (rc < 0)
+            vr_err_move(err, &why);
+    }
+    for (size_t i = 0; i < v.n && rc > 0; i++)
+        if (v.ranges[i].n)
+            rc = 0;
+    divergence_done(&v);
+    return rc;
+}
+
 int divergence_of_old_primary(struct daemon *d, const struct rel *r, struct divergence *ret,
                               struct vr_err *err)
 {

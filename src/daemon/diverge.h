@@ -26,6 +26,10 @@ struct extents *divergence_of(struct divergence *v, const char *target);
  * is off. Lost tracking is no error: known is false then. */
 int divergence_of_old_primary(struct daemon *d, const struct rel *r, struct divergence *ret,
                               struct vr_err *err);
+/* divergence_is_none() - of a machine that is off and prepared: 1 nothing was written since the
+ * newest acknowledged point, 0 something was, or nobody can tell (its checkpoint is gone). -1 and
+ * @err when the hypervisor cannot be asked. Nothing is saved. */
+int divergence_is_none(struct daemon *d, const struct rel *r, struct vr_err *err);
 /* divergence_add_points() - unite with O: from r->failover to the newest point held.
  * VR_E_NOTFOUND when a point in between was pruned: then only a comparison finds it. */
 int divergence_add_points(struct daemon *d, const struct rel *r, struct divergence *v,

@@ -2,6 +2,7 @@
 /* A primary's own disks become the chain of a replica. Hypervisor workers. */
 #include "daemon/swap.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +38,21 @@ static bool on_overlays(struct swap_task *s)
     return true;
 }
 
+static int refuse_kept(struct swap_task *s)
+{
+    size_t n = 0;
+    if (store_points_kept(s->t.d->store, &s->t.r.machine, &n, &s->t.err) < 0)
+        return -1;
+    if (!n)
+        return 0;
+    return vr_fail(&s->t.err, VR_E_STATE, 0,
+                   "the disks of machine %s are not those it had when it became the primary (was a "
+                   "snapshot made?), and %zu orphan point(s) lie under those: bring these disks "
+                   "back (delete the snapshot so that it is merged), or give the points up by "
+                   "vmreplica disable %s on host %s",
+                   s->t.r.name, n, s->t.r.name, s->t.d->cfg.host_name);
+}
+
 static void st_yield(void *arg)
 {
     struct swap_task *s = arg;
@@ -50,12 +66,17 @@ static void st_yield(void *arg)
                               : r->seed   ? VR_POINT_STANDARD
                                           : VR_POINT_PLANNED;
     struct wall_us when = r->newest_instant.us ? r->newest_instant : vr_wall_now();
-    bool chain = r->ever_replica && store_chain_exists(st, &r->machine);
-    if (chain && on_overlays(s))
+    bool chain = store_chain_exists(st, &r->machine);
+    if (chain && on_overlays(s)) {
         store_failover_return(st, &r->machine, &first, when, kind, &s->t.err);
-    else if (!chain || store_chain_drop(st, &r->machine, false, &s->t.err) == 0)
-        store_chain_create(st, &r->machine, s->t.d->cfg.storage, s->disks, s->n, &first, when, kind,
-                           &s->t.err);
+        return;
+    }
+    /* Disks that the chain does not know: it begins anew, but not at the cost of what lies in it.
+     */
+    if (chain && (refuse_kept(s) < 0 || store_chain_drop(st, &r->machine, false, &s->t.err) < 0))
+        return;
+    store_chain_create(st, &r->machine, s->t.d->cfg.storage, s->disks, s->n, &first, when, kind,
+                       &s->t.err);
 }
 
 /* The machine's own disks, in the order of the relationship. */
@@ -102,26 +123,26 @@ static void st_yielded_before(void *arg)
     s->was_yielded = is_yielded(s, &first);
 }
 
-static bool yielded_before(struct swap_task *s)
+/* Does the machine already have the disks of a replica (defined before a crash)? It was defined
+ * with all of them at once; one that is missing was taken away since. */
+static bool is_redefined(struct swap_task *s, const struct hv_machine *m)
 {
-    store_call(s->t.d, st_yielded_before, s);
-    return s->was_yielded;
-}
-
-/* Does the machine already have the disks of a replica (defined before a crash)? */
-static bool is_redefined(const struct swap_task *s)
-{
-    for (uint32_t i = 0; i < s->t.r.n_disks; i++)
-        if (!s->base[i] || !s->path[i] || strcmp(s->base[i], s->path[i]) != 0)
-            return false;
-    return true;
+    bool found = false;
+    store_call(s->t.d, swap_st_paths, s);
+    for (uint32_t i = 0; i < s->t.r.n_disks && s->path[i]; i++)
+        for (size_t k = 0; k < m->n_disks; k++)
+            found |= !strcmp(m->disks[k].target, s->t.r.disks[i].target) &&
+                     !strcmp(m->disks[k].path, s->path[i]);
+    vr_err_clear(&s->t.err);
+    return found;
 }
 
 static void st_unyield(void *arg)
 {
     struct swap_task *s = arg;
     struct vr_err err = VR_ERR_INIT;
-    if (store_chain_drop(s->t.d->store, &s->t.r.machine, false, &err) < 0)
+    struct vr_point_id first = rel_seed_point(&s->t.r);
+    if (store_failover_unreturn(s->t.d->store, &s->t.r.machine, &first, &err) < 0)
         vr_log_err(VR_LOG_ERROR, "a chain stays that is a machine's own disks", &err);
 }
 
@@ -130,9 +151,8 @@ static void st_unyield(void *arg)
 static void yield_define(struct swap_task *s)
 {
     struct task *t = &s->t;
-    store_call(t->d, swap_st_paths, s);
-    if (t->err.kind == VR_OK && is_redefined(s))
-        return;
+    if (!s->path[0])
+        store_call(t->d, swap_st_paths, s);
     keep_others(s);
     if (t->err.kind == VR_OK && clean_checkpoints(t, NULL) == 0 &&
         hv_xml(t->d->hv, &t->r.machine, &s->xml, &t->err) == 0 &&
@@ -141,27 +161,76 @@ static void yield_define(struct swap_task *s)
     store_call(t->d, st_unyield, s);
 }
 
+/* An attempt that a crash interrupted has made the chain already: only libvirt knows whether the
+ * machine was redefined, so nothing is decided without it. -1: with t->err; or the daemon stops,
+ * then nothing is told and the next start goes on. */
+static int yield_get(struct swap_task *s, struct hv_machine *m)
+{
+    struct task *t = &s->t;
+    while (hv_get(t->d->hv, &t->r.machine, m, &t->err) < 0) {
+        if (!s->was_yielded || t->err.kind == VR_E_NOTFOUND)
+            return -1;
+        if (atomic_load(&t->d->stopping)) {
+            s->failed = EV_COUNT;
+            return -1;
+        }
+        vr_err_clear(&t->err);
+        poll(NULL, 0, 500);
+    }
+    return 0;
+}
+
+/* The machine's disks and what was written on them, before anything is changed. */
+static int yield_look(struct swap_task *s, const struct hv_machine *m)
+{
+    struct task *t = &s->t;
+    if (m->power != HV_POWER_OFF)
+        return vr_fail(&t->err, VR_E_RUNNING, 0, "machine %s is running on host %s", t->r.name,
+                       t->d->cfg.host_name);
+    if (yield_bases(s, m, &t->err) < 0)
+        return -1;
+    if (t->r.diverged && !s->was_yielded) {
+        struct divergence v = { .known = false };
+        int rc = divergence_of_old_primary(t->d, &t->r, &v, &t->err);
+        divergence_done(&v);
+        return rc;
+    }
+    if (t->r.seed)
+        return 0;
+    /* A planned failover: is it still so that nothing is lost? */
+    int none = divergence_is_none(t->d, &t->r, &t->err);
+    if (none != 0)
+        return none < 0 ? -1 : 0;
+    vr_log(
+        VR_LOG_WARN,
+        "machine %s: its disks were written to, or their checkpoint was lost, after the failover "
+        "was prepared; what they hold is kept as an orphan point",
+        t->r.name);
+    s->ev.type = EV_YIELD_ALTERED;
+    return -1;
+}
+
 static void yield_work(struct task *t)
 {
     struct swap_task *s = (struct swap_task *)t;
     struct hv_machine m;
     swap_wait_hv(t);
-    if (hv_get(t->d->hv, &t->r.machine, &m, &t->err) < 0)
-        return;
-    bool off = m.power == HV_POWER_OFF;
-    int rc = off ? yield_bases(s, &m, &t->err)
-                 : vr_fail(&t->err, VR_E_RUNNING, 0, "machine %s is running on host %s", t->r.name,
-                           t->d->cfg.host_name);
-    hv_machine_done(&m);
-    if (rc == 0 && t->r.diverged && !yielded_before(s)) {
-        struct divergence v = { .known = false };
-        rc = divergence_of_old_primary(t->d, &t->r, &v, &t->err);
-        divergence_done(&v);
+    store_call(t->d, st_yielded_before, s);
+    int rc = yield_get(s, &m);
+    if (rc == 0) {
+        bool done = s->was_yielded && is_redefined(s, &m);
+        rc = done ? 0 : yield_look(s, &m);
+        hv_machine_done(&m);
+        if (done)
+            return;
     }
-    if (rc == 0)
+    if (rc == 0) {
         store_call(t->d, st_yield, s);
-    if (rc == 0 && t->err.kind == VR_OK)
-        yield_define(s);
+        if (t->err.kind == VR_OK)
+            yield_define(s);
+    } else if (s->was_yielded && s->failed != EV_COUNT) {
+        store_call(t->d, st_unyield, s);
+    }
     vr_err_wrap(&t->err, "turning %s into a replica", t->r.name);
 }
 

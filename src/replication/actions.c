@@ -221,6 +221,15 @@ ACTION(diverge)
         rel_lose(r, ev, VR_LOST_PEER, "it lost a point that it had acknowledged");
 }
 
+/* The machine ran or somebody wrote to its disks after the failover was prepared: what this host
+ * wrote becomes a point, and the other side is told. */
+ACTION(altered)
+{
+    (void)ev;
+    r->seed = r->diverged = true;
+    r->epoch++;
+}
+
 /* The point that this host's disks are when they become a seed: what it wrote last in its lineage,
  * and nobody received; or, without a history, the beginning of one. */
 struct vr_point_id rel_seed_point(const struct rel *r)
@@ -291,9 +300,10 @@ ACTION(bind_seed)
     rel_copy_name(r->peer, ev->peer);
     r->set = ev->set;
     r->lineage = ev->lineage;
-    /* What was written here counts from points of the old lineage, whichever was chosen. */
-    r->diverged = r->diverged && (vr_uuid_eq(&ev->newest.lineage, &r->newest.lineage) ||
-                                  vr_uuid_eq(&ev->point.lineage, &r->newest.lineage));
+    /* What was written here is known since the acknowledged point. A host that does not hold it any
+     * more (it was restored) knows nothing of what lies between: the disks are compared. */
+    r->diverged = r->diverged && vr_uuid_eq(&ev->newest.lineage, &r->acked.lineage) &&
+                  ev->newest.epoch >= r->acked.epoch;
     r->last_time.us = 0;
 }
 

@@ -335,6 +335,13 @@ GUARD(diverging)
     return r->diverged;
 }
 
+/* Nobody has found yet that this host's disks differ from the point failed over to. */
+GUARD(planned)
+{
+    UNUSED;
+    return !r->seed && !r->diverged;
+}
+
 GUARD(diverging_prepared)
 {
     UNUSED;

@@ -179,6 +179,60 @@ static void test_comparison_is_announced(void **state)
     }
 }
 
+/* A prepared primary whose disks are not the last point any more: what it wrote becomes a point of
+ * its own, and the peer is told that it has to ship more than it wrote itself. */
+static void test_prepared_disks_were_altered(void **state)
+{
+    (void)state;
+    struct rel r = in_state(ST_P_PREPARED);
+    struct rel_event no = event(EV_YIELD_FAILED);
+    uint32_t fx;
+    assert_int_equal(feed(&r, event(EV_PEER_REVERSE), &fx, NULL), 0);
+    assert_int_equal(r.st, ST_P_YIELDING);
+    assert_false(r.seed || r.diverged);
+    assert_int_equal(feed(&r, event(EV_YIELD_ALTERED), &fx, NULL), 0);
+    assert_int_equal(r.st, ST_P_YIELDING);
+    assert_int_equal(fx, FX_PERSIST | FX_YIELD);
+    assert_true(r.seed && r.diverged && r.yield_for_peer);
+    struct vr_point_id own = rel_seed_point(&r);
+    assert_true(vr_uuid_eq(&own.lineage, &line));
+    assert_int_equal(own.epoch, 8);
+    struct rel before = r;
+    vr_fail(&no.err, VR_E_NOSPACE, 0, "no space");
+    assert_int_equal(feed(&r, no, &fx, NULL), 0);
+    assert_int_equal(r.st, ST_P_PREPARED);
+    assert_true((fx & FX_REPLY_ERR) && !(fx & FX_UNGUARD));
+    assert_false(r.seed || r.diverged);
+    r = before;
+    assert_int_equal(feed(&r, event(EV_YIELDED), &fx, NULL), 0);
+    assert_int_equal(r.st, ST_R_WAIT);
+    assert_true(fx & FX_REPLY);
+    assert_true(r.seed && r.diverged && vr_point_eq(&r.newest, &own));
+    assert_true(vr_uuid_eq(&r.lineage, &fresh));
+}
+
+/* Disks are offered that count their changes since point 7; a peer that was restored and holds 6
+ * only cannot know what lies between. */
+static void test_seed_for_a_peer_that_lost_a_point(void **state)
+{
+    (void)state;
+    for (uint64_t newest = 6; newest <= 8; newest++) {
+        struct rel r = in_state(ST_P_SUSP);
+        struct rel_event ask = event(EV_PEER_REVERSE);
+        uint32_t fx;
+        feed(&r, event(EV_U_BECOME_REPLICA), &fx, NULL);
+        assert_int_equal(feed(&r, event(EV_YIELDED), &fx, NULL), 0);
+        assert_int_equal(r.st, ST_R_WAIT);
+        assert_true(r.seed && r.diverged);
+        ask.lineage = (struct vr_uuid){ { 4 } };
+        ask.newest = (struct vr_point_id){ .lineage = line, .epoch = newest };
+        ask.point = (struct vr_point_id){ .lineage = line, .epoch = 5 };
+        assert_int_equal(feed(&r, ask, &fx, NULL), 0);
+        assert_int_equal(r.diverged, newest >= 7);
+        assert_true(r.seed);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -186,6 +240,8 @@ int main(void)
         cmocka_unit_test(test_reverse_that_is_withdrawn),
         cmocka_unit_test(test_reverse_that_is_refused),
         cmocka_unit_test(test_comparison_is_announced),
+        cmocka_unit_test(test_prepared_disks_were_altered),
+        cmocka_unit_test(test_seed_for_a_peer_that_lost_a_point),
         cmocka_unit_test(test_superseded),
         cmocka_unit_test(test_superseded_goes_on),
     };

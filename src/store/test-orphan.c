@@ -303,6 +303,60 @@ static void test_branch_goes_with_its_point(void **state)
     }
 }
 
+/* The machine could not become a replica after all: what it owns it owns as before, and what lies
+ * below is not forgotten. */
+static void test_survives_a_return_that_is_undone(void **state)
+{
+    struct fixture *f = *state;
+    struct vr_point_id back = { vr_uuid_new(), 3 };
+    vr_autofree char *was = NULL, *is = NULL, *later = NULL;
+    size_t n = 0;
+    for (int i = 0; i < 3; i++)
+        cycle(f);
+    ok(store_failover_path(f->st, &f->m, "vda", &was, &err));
+    ok(store_failover_prepare(f->st, &f->m, &f->newest, "vmr.x.0", &err));
+    ok(store_failover_become_base(f->st, &f->m, &err));
+    ok(store_failover_return(f->st, &f->m, &back, (struct wall_us){ 5 }, VR_POINT_ORPHAN, &err));
+    ok(store_points_kept(f->st, &f->m, &n, &err));
+    assert_int_equal(n, 2);
+    for (int twice = 0; twice < 2; twice++) {
+        ok(store_failover_unreturn(f->st, &f->m, &back, &err));
+        assert_false(listed(f, &back) || listed(f, &f->orphan));
+        ok(store_points_kept(f->st, &f->m, &n, &err));
+        assert_int_equal(n, 1);
+    }
+    ok(store_failover_path(f->st, &f->m, "vda", &is, &err));
+    assert_string_equal(is, was); /* the disk that the machine has */
+    struct td_disk to = f->now;
+    to.byte[5] ^= 0x11;
+    td_write(is, NULL, &f->now, &to); /* and it runs on */
+    f->now = to;
+    ok(store_failover_forget_newer(f->st, &f->m, &err));
+    back.epoch++; /* the number of an attempt is used once */
+    ok(store_failover_return(f->st, &f->m, &back, (struct wall_us){ 6 }, VR_POINT_ORPHAN, &err));
+    ok(store_failover_path(f->st, &f->m, "vda", &later, &err));
+    assert_string_not_equal(later, was);
+    f->newest = back;
+    is_whole(f);
+    cycle(f);
+    merge_all(f, 0);
+    is_whole(f);
+    assert_true(listed(f, &back));
+}
+
+/* A chain that was made of the machine's own disks goes as a whole, the disks stay. */
+static void test_first_return_is_undone(void **state)
+{
+    struct fixture *f = *state;
+    struct vr_point_id other = { f->line, 1 };
+    ok(store_failover_unreturn(f->st, &f->m, &other, &err));
+    assert_true(store_chain_exists(f->st, &f->m));
+    ok(store_failover_unreturn(f->st, &f->m, &f->orphan, &err));
+    assert_false(store_chain_exists(f->st, &f->m));
+    assert_true(td_same(f->base, "raw", &f->first));
+    ok(store_failover_unreturn(f->st, &f->m, &f->orphan, &err));
+}
+
 static void test_time_is_up(void **state)
 {
     (void)state;
@@ -387,6 +441,8 @@ int main(void)
         T(test_survives_failover_and_return),
         T(test_failover_to_the_older_of_two),
         T(test_branch_goes_with_its_point),
+        T(test_survives_a_return_that_is_undone),
+        T(test_first_return_is_undone),
         cmocka_unit_test(test_time_is_up),
         cmocka_unit_test(test_clock_jumps_do_not_age),
         cmocka_unit_test(test_time_begins_with_the_return),

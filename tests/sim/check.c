@@ -51,7 +51,9 @@ static void check_planned(struct sim *s)
     for (int i = 0; i < HOSTS; i++) {
         struct host *p = &s->h[i], *q = other(p);
         const struct rel *a = rel_of(p), *b = rel_of(q);
-        if (a->st != ST_P_PREPARED || !p->up || !q->up)
+        if (p->up && a->st != ST_P_PREPARED && a->st != ST_P_YIELDING)
+            p->edited = false;
+        if (a->st != ST_P_PREPARED || !p->up || !q->up || p->edited)
             continue;
         int o = oracle_find(s, &a->acked);
         if (memcmp(&s->oracle[o].d, &p->hv.disk, sizeof p->hv.disk) != 0)

@@ -309,6 +309,18 @@ static void yield_store(struct host *h, const struct rel *r)
     point_add(h, &n);
 }
 
+/* After a planned failover: do the disks still hold the last point? */
+static bool is_altered(struct host *h, const struct rel *r)
+{
+    char name[64];
+    rel_checkpoint(&r->acked.lineage, r->acked.epoch, name);
+    struct checkpoint *c = cp_find(h, name);
+    bool altered = !c || c->inconsistent;
+    for (int b = 0; b < BLOCKS && !altered; b++)
+        altered = c->dirty[b];
+    return altered;
+}
+
 static void fx_yield(struct sim *s, struct task *t)
 {
     struct host *h = &s->h[t->host];
@@ -319,6 +331,12 @@ static void fx_yield(struct sim *s, struct task *t)
     if (t->step == 0 && h->hv.has_disk && chance(s, s->faults ? 10 : 0)) {
         h->d.n_points = 0; /* of an attempt before a crash: a failure undoes what was made */
         fail_with(h, EV_YIELD_FAILED, VR_E_NOSPACE, "no space");
+        return;
+    }
+    if (t->step == 0 && h->hv.has_disk && !t->r->seed && is_altered(h, t->r)) {
+        struct rel_event ev = { .type = EV_YIELD_ALTERED };
+        h->d.n_points = 0;
+        finish(h, &ev);
         return;
     }
     if (t->step == 0) {

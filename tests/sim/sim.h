@@ -106,6 +106,7 @@ struct host {
     enum rel_fx_bit running_fx; /* the last one that was begun */
     bool merging;
     int64_t full_until, away_until; /* its disk is full; its hypervisor does not answer */
+    bool edited;                    /* while prepared: its disk is not the last point any more */
     bool may_compare;               /* something happened after which only a comparison helps */
 };
 

@@ -309,11 +309,24 @@ static void checkpoint_deleted(struct host *h)
     seen(h->s, FAULT_CHECKPOINT_DELETED);
 }
 
+/* Started without the guard, or a tool was used on the image; bitmaps take note of both. */
+static void disk_edited(struct host *h)
+{
+    if (!h->up || rel_of(h)->st != ST_P_PREPARED || h->effects || h->hv.cap.held)
+        return;
+    int b = 1 + (int)rnd(h->s, BLOCKS - 1);
+    h->hv.disk.b[b] = ++h->s->next_val;
+    for (int i = 0; i < h->hv.n_cp; i++)
+        h->hv.cp[i].dirty[b] = true;
+    h->edited = true;
+    seen(h->s, FAULT_DISK_EDITED);
+}
+
 static void fault(struct sim *s, struct task *t)
 {
     (void)t;
     struct host *h = &s->h[rnd(s, HOSTS)];
-    uint32_t what = rnd(s, 14);
+    uint32_t what = rnd(s, 15);
     if (!s->faults) {
         s->slow_until = 0;
         for (int i = 0; i < HOSTS; i++)
@@ -349,6 +362,9 @@ static void fault(struct sim *s, struct task *t)
         s->slow_until = s->now + rnd(s, 30000);
     } else if (what == 13) {
         checkpoint_deleted(h);
+    } else if (what == 14) {
+        for (int i = 0; i < HOSTS; i++)
+            disk_edited(&s->h[i]);
     }
     later(s, s->faults ? 100 + rnd(s, s->fault_ms) : 1000, -1, fault);
 }

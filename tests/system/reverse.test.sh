@@ -1,7 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# There and back three times, with every point compared and every reverse small.
+# There and back three times, with every point compared and every reverse small. Then once more, with
+# the old primary's disk written to after the failover was prepared: nothing of it gets into a point,
+# nothing of it is lost.
 . "$(dirname "$0")/lib.sh"
 system_begin
 hosts_up
@@ -25,6 +27,32 @@ for round in 1 2 3; do
     to=$from
     from=$([ $from = A ] && echo B || echo A)
 done
+step() {
+    say "---- $1"
+}
+
+step prepared-disk-written-to
+# As by a machine that was started without the hook, or by a tool; the bitmap in the image knows.
+vr $from --quiet failover g1 --planned
+"$guest" wait-line "$dir" $to g1 60 "^VMR boot counter=$(guest_last_words $from g1)\$" >/dev/null
+disk=$(virsh_on $from domblklist g1 | awk '$1 == "vda" { print $2 }')
+on $from qemu-io -f qcow2 -c 'write -P 77 4M 192k' "$disk" >/dev/null
+on $from qemu-img convert -O raw "$disk" /var/log/altered.raw
+sent=$(sent_by $to)
+vr $to --quiet reverse g1
+wait_state $to g1 replicating
+wait_points $from g1 1
+sent=$(($(sent_by $to) - sent))
+[ $sent -lt $((12 << 20)) ] || fail "the reverse sent $(human $sent)"
+orphan=$(vr $from --json points g1 | jq -r '.[] | select(.Kind == "orphan") | .InstanceID')
+[ "$orphan" = "$(points $from g1 | head -n 1)" ] || fail "what was written to the prepared disk is no orphan point: $(vr $from points g1)"
+mkdir -p "$dir/$from/var/log/oracle/$(uuid_of $from g1)/${orphan/:/-}"
+mv "$dir/$from/var/log/altered.raw" "$dir/$from/var/log/oracle/$(uuid_of $from g1)/${orphan/:/-}/vda.raw"
+check_points $from g1
+ok "the disk that was written to while prepared is the orphan point $orphan, the way back cost $(human $sent)"
+to=$from
+from=$([ $from = A ] && echo B || echo A)
+
 "$guest" shutdown "$dir" $from g1 60
 wait_for 60 "the guest is off" domain_off $from g1
 out=$("$guest" check "$dir" $from "$(virsh_on $from domblklist g1 | awk '$1 == "vda" { print $2 }')") || fail "$out"
