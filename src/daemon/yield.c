@@ -45,12 +45,13 @@ static int refuse_kept(struct swap_task *s)
         return -1;
     if (!n)
         return 0;
-    return vr_fail(&s->t.err, VR_E_STATE, 0,
-                   "the disks of machine %s are not those it had when it became the primary (was a "
-                   "snapshot made?), and %zu orphan point(s) lie under those: bring these disks "
-                   "back (delete the snapshot so that it is merged), or give the points up by "
-                   "vmreplica disable %s on host %s",
-                   s->t.r.name, n, s->t.r.name, s->t.d->cfg.host_name);
+    return vr_fail(
+        &s->t.err, VR_E_STATE, 0,
+        "the disks of machine %s are not those it had when it became the primary (was a "
+        "snapshot made?), and %zu orphan or pinned point(s) lie under those: bring these disks "
+        "back (delete the snapshot so that it is merged), or give the points up by "
+        "vmreplica disable %s on host %s",
+        s->t.r.name, n, s->t.r.name, s->t.d->cfg.host_name);
 }
 
 static void st_yield(void *arg)

@@ -202,13 +202,14 @@ int store_failover_return(struct store *st, const struct vr_uuid *machine,
                           const struct vr_point_id *first, struct wall_us instant,
                           enum vr_point_kind kind, struct vr_err *err);
 /* store_failover_unreturn() - undo store_failover_return(), or store_chain_create() with bases,
- * that made @first: the machine is a primary on its own disks as before, and orphan points below
- * stay, not listed. Nothing to do when @first is not the newest point. */
+ * that made @first: the machine is a primary on its own disks as before, and points below that are
+ * kept stay, not listed. Nothing to do when @first is not the newest point. */
 int store_failover_unreturn(struct store *st, const struct vr_uuid *machine,
                             const struct vr_point_id *first, struct vr_err *err);
-/* store_points_kept() - how many points of the machine's chain outlive a change of
- * role: orphans and those that a user has pinned, listed or not. */
-int store_points_kept(struct store *st, const struct vr_uuid *machine, size_t *ret, struct vr_err *err);
+/* store_points_kept() - how many points of the machine's chain outlive a change of role:
+ * orphans and those that a user has pinned, listed or not. */
+int store_points_kept(struct store *st, const struct vr_uuid *machine, size_t *ret,
+                      struct vr_err *err);
 /* store_failover_changed() - add to @ret what the overlay of @target holds: every block written
  * since the failover, from the image's own tables (F of a reverse when the bitmap is lost). The
  * machine must be off. Errors: VR_E_NOTFOUND, VR_E_CORRUPT, VR_E_IO. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A machine that could not become a replica after all: its disks are its own again. The chain that
- * stands under them stays when it was there before, with the orphan points in it. Store thread. */
+ * stands under them stays when it was there before, with the points in it that are kept. Store
+ * thread. */
 #include <stdio.h>
 #include <string.h>
 
@@ -98,8 +99,9 @@ int store_points_kept(struct store *st, const struct vr_uuid *machine, size_t *r
                       struct vr_err *err)
 {
     int64_t n = 0;
-    if (db_one_int(st->db, &n, err, "SELECT count(*) FROM point WHERE machine = ? AND kind = ?",
-                   "ui", machine, (int64_t)VR_POINT_ORPHAN) < 0)
+    if (db_one_int(st->db, &n, err,
+                   "SELECT count(*) FROM point WHERE machine = ? AND (kind = ? OR pinned & ?)",
+                   "uii", machine, (int64_t)VR_POINT_ORPHAN, (int64_t)STORE_PIN_USER) < 0)
         return -1;
     *ret = (size_t)n;
     return 0;
