@@ -6,7 +6,8 @@
  * SIGKILL. VMREPLICA_DIE_AT says where: NAME (before the effect), NAME+ (after its work, before its
  * outcome is told), either with :N for the Nth time. A value that begins with '/' is a file that is
  * read at every point, so that a running daemon can be told; it is deleted when its hour has come.
- * NAME is an effect of the engine (rel_fx_name()) or RX_COMMIT, the commit of a received point.
+ * NAME is an effect of the engine (rel_fx_name()), RX_COMMIT, the commit of a received point, or
+ * YIELD_DEFINE, when a yielding host has made its disks a chain and its machine has them still.
  * Any thread. In vmreplicad itself these are nothing. */
 #ifdef VR_FAULT
 void fault_point(const char *name, int after);

@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "daemon/diverge.h"
+#include "daemon/fault.h"
 
 /* ---- YIELD: the old primary becomes the replica ---- */
 static bool is_yielded(struct swap_task *s, const struct vr_point_id *first)
@@ -152,6 +153,7 @@ static void st_unyield(void *arg)
 static void yield_define(struct swap_task *s)
 {
     struct task *t = &s->t;
+    fault_before("YIELD_DEFINE");
     if (!s->path[0])
         store_call(t->d, swap_st_paths, s);
     keep_others(s);

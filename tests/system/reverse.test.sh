@@ -53,6 +53,41 @@ ok "the disk that was written to while prepared is the orphan point $orphan, the
 to=$from
 from=$([ $from = A ] && echo B || echo A)
 
+step yield-fails-after-a-crash
+# The old primary's daemon dies when its disks are a chain and the machine has them still; at its next start
+# a disk cannot be read. What was made is undone, so that the reversal succeeds once the disk is there again.
+mortal=$build/src/daemon/vmreplicad-fault
+[ -x "$mortal" ] || fail "vmreplicad-fault is not built in $build"
+is_undone() {
+    is_state $from g1 "prepared for planned failover" && [ "$(database $from 'SELECT count(*) FROM point WHERE listed')" = 0 ]
+}
+is_reversed() {
+    vr $to --quiet reverse g1 || :
+    is_state $to g1 replicating && [ "$(status $to g1 Role)" = primary ]
+}
+is_dead() {
+    ! "$daemon" pid "$dir" "$1"
+}
+vr $from --quiet failover g1 --planned
+disk=$(virsh_on $from domblklist g1 | awk '$1 == "vda" { print $2 }')
+"$daemon" stop "$dir" $from
+# shellcheck disable=SC2016 # expanded by the shell inside; "$1" is the ordinary program
+"$daemon" start "$dir" $from env VMREPLICA_DIE_AT=YIELD_DEFINE sh -c 'shift; exec "$0" "$@"' "$mortal"
+timeout 60 "$lab" exec "$dir" $to "$build/src/cli/vmreplica" --quiet reverse g1 >/dev/null 2>&1 &
+wait_for 60 "the daemon of $(host_name $from) dies" is_dead $from
+[ "$(database $from 'SELECT count(*) FROM point WHERE listed')" != 0 ] || fail "it died too early"
+on $from mv "$disk" "$disk.away"
+"$daemon" start "$dir" $from
+wait_for 120 "the yield is undone" is_undone
+on $from mv "$disk.away" "$disk"
+wait $! || :
+wait_for 180 "reversed" is_reversed
+wait_points $from g1 1
+check_points $from g1
+ok "what a crash had left was undone, and the reversal done again"
+to=$from
+from=$([ $from = A ] && echo B || echo A)
+
 "$guest" shutdown "$dir" $from g1 60
 wait_for 60 "the guest is off" domain_off $from g1
 out=$("$guest" check "$dir" $from "$(virsh_on $from domblklist g1 | awk '$1 == "vda" { print $2 }')") || fail "$out"
