@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* failover --dry-run names the point that the daemon says it would take, not merely the last one.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cli/cli.h"
+
+/* ---- the daemon: its recovery points, oldest first ---- */
+static const struct point {
+    const char *id, *kind, *quarantine, *taken;
+} * points;
+static size_t n_points;
+static char chosen[64]; /* what the dry run told */
+
+static struct wsmc_inst *made(const char *cls, const struct wsmc_arg *p, size_t n)
+{
+    struct wsmc_inst *in = NULL;
+    struct vr_err err = VR_ERR_INIT;
+    char *xml = wsmc_make_cim_xml(cls, p, n);
+    assert_int_equal(wsmc_cim_xml(xml, &in, &err), 0);
+    free(xml);
+    return in;
+}
+
+int __wrap_wsmc_get(struct wsmc *c, const struct wsmc_ref *ref, struct wsmc_inst **ret,
+                    struct vr_err *err);
+int __wrap_wsmc_get(struct wsmc *c, const struct wsmc_ref *ref, struct wsmc_inst **ret,
+                    struct vr_err *err)
+{
+    const struct wsmc_arg p[] = { { .name = "State", .value = "replicating" } };
+    *ret = made(ref->cls, p, VR_ARRAY_LEN(p));
+    return 0;
+}
+
+int __wrap_wsmc_query(struct wsmc *c, const char *ns, const char *wql, struct wsmc_list *ret,
+                      struct vr_err *err);
+int __wrap_wsmc_query(struct wsmc *c, const char *ns, const char *wql, struct wsmc_list *ret,
+                      struct vr_err *err)
+{
+    ret->v = calloc(n_points + 1, sizeof *ret->v);
+    for (ret->n = 0; ret->n < n_points; ret->n++) {
+        const struct point *at = &points[ret->n];
+        const struct wsmc_arg p[] = { { .name = "InstanceID", .value = at->id },
+                                      { .name = "Kind", .value = at->kind },
+                                      { .name = "Quarantine", .value = at->quarantine },
+                                      { .name = "TakenByFailover", .value = at->taken } };
+        ret->v[ret->n] = made("Vmr_RecoveryPoint", p, VR_ARRAY_LEN(p));
+    }
+    return 0;
+}
+
+int cli_own(struct cli *c, const struct cli_vm *vm, const char *method, struct vr_err *err)
+{
+    assert_string_equal(method, "AskPeer");
+    return 0;
+}
+
+void cli_json_object(const struct cli_field *f, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(f[i].name, "point"))
+            snprintf(chosen, sizeof chosen, "%s", f[i].value ? f[i].value : "-");
+}
+
+const char *cli_text_or(const struct wsmc_inst *in, const char *name, const char *otherwise)
+{
+    const char *s = wsmc_str(in, name);
+    return s && *s ? s : otherwise;
+}
+
+bool cli_seconds_of(const char *cim, int64_t *ret)
+{
+    return false;
+}
+
+char *cli_bytes(uint64_t n, char *out)
+{
+    return out;
+}
+
+char *cli_age(uint64_t seconds, char *out)
+{
+    return out;
+}
+
+char *cli_local_time(const char *cim, char *out)
+{
+    return out;
+}
+
+static int dry_run(const struct point *p, size_t n, const char *point, struct vr_err *err)
+{
+    struct cli c = { .json = true };
+    const struct cli_vm vm = { .name = "web", .mode = 2 };
+    points = p;
+    n_points = n;
+    chosen[0] = 0;
+    return cli_dry_run(&c, &vm, point, err);
+}
+
+/* ---- tests ---- */
+static const struct point bad_at_the_end[] = { { "x:1", "standard", "none", "false" },
+                                               { "x:2", "standard", "none", "true" },
+                                               { "x:3", "standard", "quarantined", "false" },
+                                               { "y:1", "orphan", "none", "false" } };
+
+static void names_what_a_failover_takes(void **st)
+{
+    struct vr_err err = VR_ERR_INIT;
+    assert_int_equal(dry_run(bad_at_the_end, 4, NULL, &err), 0);
+    assert_string_equal(chosen, "x:2");
+    assert_int_equal(dry_run(bad_at_the_end, 4, "x:3", &err), 0); /* that was asked for */
+    assert_string_equal(chosen, "x:3");
+}
+
+static void says_that_it_would_be_refused(void **st)
+{
+    struct vr_err err = VR_ERR_INIT;
+    assert_int_equal(dry_run(bad_at_the_end + 2, 2, NULL, &err), -1);
+    assert_non_null(strstr(err.msg, "would be refused"));
+    assert_non_null(strstr(err.msg, "--point"));
+    vr_err_clear(&err);
+    assert_int_equal(dry_run(bad_at_the_end, 0, NULL, &err), -1);
+    assert_non_null(strstr(err.msg, "no recovery point yet"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest all[] = { cmocka_unit_test(names_what_a_failover_takes),
+                                      cmocka_unit_test(says_that_it_would_be_refused) };
+    return cmocka_run_group_tests(all, NULL, NULL);
+}
