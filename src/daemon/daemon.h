@@ -96,6 +96,7 @@ struct daemon {
     unsigned announce_next; /* whose turn it is */
     struct mono_ms announce_due;
     unsigned tasks;         /* posted and not yet answered */
+    struct vr_uuid run; /* of this process, for peers to tell what it said before what */
     atomic_bool stopping;
 };
 

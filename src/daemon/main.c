@@ -187,6 +187,7 @@ static int load_job(void *ctx, const char *id, const char *text, struct vr_err *
 /* Before the store thread begins, the store may be used from here. */
 static int load_state(struct daemon *d, struct vr_err *err)
 {
+    d->run = vr_uuid_new();
     if (store_open(d->cfg.state_dir, &d->store, err) < 0 || host_load_peers(d, err) < 0 ||
         store_doc_each(d->store, "relationship", load_rel, d, err) < 0 ||
         store_doc_each(d->store, "job", load_job, d, err) < 0 || testvm_load(d, err) < 0 ||

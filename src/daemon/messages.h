@@ -101,7 +101,9 @@ enum call_type {
     X(7, U64, OPT, point_epoch)                                                             \
     X(8, I64, OPT, since_us)                                                                \
     X(9, BOOL, OPT, ahead_known) /* a primary: written since the last acknowledged point */ \
-    X(10, U64, OPT, ahead)
+    X(10, U64, OPT, ahead)                                                                  \
+    X(11, UUID, OPT, told_by) /* of this run of the daemon, */                              \
+    X(12, I64, OPT, told_ms)  /* by its own clock: messages may overtake each other */
 
 #define MSG_STATUS(X)                    \
     X(1, UUID, REQ, machine)             \

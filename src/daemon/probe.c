@@ -11,37 +11,20 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "daemon/messages.h"
+#include "daemon/story.h"
 
 enum { PROBE_TIMEOUT_MS = 8000, NOT_AGAIN_MS = 2500 };
 
-/* ---- the story on the wire ---- */
-struct msg_story msg_from_story(const struct rel_story *s)
+/* Keep what the peer tells. What it said before something that is known already must not undo it: a
+ * message may have waited for the network to come back. Then @s becomes what was told last. */
+static void take_story(struct machine_rt *rt, struct rel_story *s)
 {
-    return (struct msg_story){ .mode = (uint16_t)s->mode,
-                               .power = (uint8_t)s->power,
-                               .lineage = s->lineage,
-                               .failed_over = s->failed_over,
-                               .of = s->of,
-                               .point_lineage = s->point.lineage,
-                               .point_epoch = s->point.epoch,
-                               .since_us = s->since.us,
-                               .ahead_known = s->ahead_known,
-                               .ahead = s->ahead };
-}
-
-struct rel_story msg_to_story(const struct msg_story *m)
-{
-    return (struct rel_story){
-        .mode = m->mode > REL_MODE_EXTENDED ? REL_MODE_NONE : (enum rel_mode)m->mode,
-        .power = m->power > REL_POWER_ON ? REL_POWER_UNKNOWN : (enum rel_power)m->power,
-        .lineage = m->lineage,
-        .failed_over = m->failed_over,
-        .of = m->of,
-        .point = { m->point_lineage, m->point_epoch },
-        .since.us = m->since_us > 0 ? m->since_us : 0,
-        .ahead_known = m->ahead_known,
-        .ahead = m->ahead
-    };
+    if (rt->story_at.us && !story_is_news(&rt->story, s)) {
+        *s = rt->story;
+        return;
+    }
+    rt->story = *s;
+    rt->story_at = vr_wall_now();
 }
 
 struct rel_story story_here(const struct daemon *d, const struct vr_uuid *machine)
@@ -52,6 +35,8 @@ struct rel_story story_here(const struct daemon *d, const struct vr_uuid *machin
     struct rel_story s = rel_story(r ? r : &none);
     if (m && m->power != HV_POWER_OTHER)
         s.power = m->power == HV_POWER_OFF ? REL_POWER_OFF : REL_POWER_ON;
+    s.told_by = d->run;
+    s.told_ms = vr_mono_now().ms;
     return s;
 }
 
@@ -134,8 +119,7 @@ static void probe_done(struct task *t)
         rt->peer_away = true;
     } else {
         rt->peer_away = false;
-        rt->story = p->theirs;
-        rt->story_at = vr_wall_now();
+        take_story(rt, &ev.story);
     }
     snprintf(ev.peer, sizeof ev.peer, "%s", t->r.peer);
     engine_event(d->engine, &t->r.machine, &ev);
@@ -194,8 +178,7 @@ static void ask_status(void *arg)
         struct machine_rt *rt = rt_get(a->d, &a->m->machine);
         const struct rel *of = engine_find(a->d->engine, &a->m->machine);
         if (of && !strcmp(of->peer, a->from)) {
-            rt->story = ev.story;
-            rt->story_at = vr_wall_now();
+            take_story(rt, &ev.story);
             rt->peer_away = false;
         }
         snprintf(ev.peer, sizeof ev.peer, "%s", a->from);

@@ -5,12 +5,6 @@
 #include "daemon/swap.h"
 
 /* How a machine stands at the two ends of a relationship. */
-struct msg_story;
-
-/* msg_from_story(), msg_to_story() - between the engine's value and the wire; what is out of range
- * becomes "unknown". Pure. */
-struct msg_story msg_from_story(const struct rel_story *s);
-struct rel_story msg_to_story(const struct msg_story *m);
 
 /* story_here() - what this host tells of @machine. Control thread. story_ahead() - a primary's
  * bytes since its last acknowledged point, from its bitmaps; unknown when they cannot be asked.

@@ -15,6 +15,7 @@
 #include "base/alloc.h"
 #include "daemon/messages.h"
 #include "daemon/proofplan.h"
+#include "daemon/story.h"
 #include "replication/rel.h"
 
 static int load(const char *text, struct config *c, struct vr_err *err)
@@ -397,6 +398,24 @@ static void test_failover_takes_no_other_point_unasked(void **state)
     assert_non_null(strstr(err.msg, "quarantined"));
 }
 
+/* A message that waited for the network must not undo what is known since. */
+static void test_stories_overtake_each_other(void **state)
+{
+    const struct vr_uuid run = vr_uuid_new(), later_run = vr_uuid_new();
+    struct rel_story failed_over = { .failed_over = true, .told_by = run, .told_ms = 2000 };
+    struct rel_story before = { .told_by = run, .told_ms = 1000 };
+    struct rel_story after = { .told_by = run, .told_ms = 2000 };
+    struct rel_story restarted = { .told_by = later_run, .told_ms = 5 };
+    struct rel_story old_version = { .power = REL_POWER_ON };
+    assert_false(story_is_news(&failed_over, &before));
+    assert_true(story_is_news(&failed_over, &after));
+    assert_true(story_is_news(&failed_over, &restarted));
+    assert_true(story_is_news(&failed_over, &old_version));
+    struct msg_story wire = msg_from_story(&failed_over);
+    struct rel_story back = msg_to_story(&wire);
+    assert_false(story_is_news(&back, &before));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -414,6 +433,7 @@ int main(void)
         cmocka_unit_test(test_proof_is_due_in_time),
         cmocka_unit_test(test_proof_is_written_down),
         cmocka_unit_test(test_proof_says_who_is_wrong),
+        cmocka_unit_test(test_stories_overtake_each_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

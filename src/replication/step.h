@@ -66,6 +66,8 @@ struct rel_story {
     enum rel_power power;
     bool ahead_known; /* a primary: bytes written since its last acknowledged point */
     uint64_t ahead;
+    struct vr_uuid told_by; /* run of the daemon that tells; zero: of an older version */
+    int64_t told_ms;        /* when, by that run's clock that never goes back */
 };
 
 /* rel_story() - what @r tells of itself, but for power and ahead. Pure. */
