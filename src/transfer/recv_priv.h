@@ -24,9 +24,9 @@
  * while the pipeline runs, the only one that writes to the stream. */
 
 enum {
-    RECV_UNITS = 32,
+    RECV_UNITS = 12, /* as SEND_UNITS */
     RECV_UNPACKERS_MAX = 3,
-    RECV_HOLD_MAX = 12,       /* units that wait for slots to be cleared; less than RECV_UNITS */
+    RECV_HOLD_MAX = 5,        /* units that wait for slots to be cleared; less than RECV_UNITS */
     RECV_BATCH_MAX = 1 << 15, /* blocks written between two flushes of our own */
     RECV_SLICE_MS = 200,
     RECV_NOOP_MS = 4000,

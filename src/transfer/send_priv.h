@@ -19,7 +19,7 @@
  * and a listener takes what the receiver says. The reader is the caller's thread. */
 
 enum {
-    SEND_UNITS = 28,
+    SEND_UNITS = 10, /* more would not fit into a processor's cache any longer */
     SEND_PACKERS_MAX = 4,
     SEND_SEGMENTS = FRAME_BLOCKS_MAX * 2 + 2,
     SEND_SYNC_BYTES = 192 << 20, /* of disk between two SYNC */
