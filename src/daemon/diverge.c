@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/codec.h"
 #include "base/log.h"
+#include "daemon/contents.h"
 #include "daemon/messages.h"
 
 #define KIND "divergence"
@@ -145,6 +146,26 @@ void divergence_forget(struct daemon *d, const struct vr_uuid *machine)
 }
 
 /* ---- D ---- */
+/* A disk without a bitmap: all is well only if it still holds what it held at the newest point. */
+static int look_untracked(struct daemon *d, const struct rel *r, const struct hv_capture_disk *c,
+                          struct vr_err *err)
+{
+    struct contents was;
+    struct vr_err none = VR_ERR_INIT;
+    int same = 0;
+    if (contents_load(d, &r->machine, &r->acked, &was, &none) < 0)
+        vr_log_err(VR_LOG_INFO, c->target, &none);
+    else
+        same = contents_unchanged(d, &was, c, err);
+    if (same < 0)
+        return -1;
+    return same ? 0
+                : vr_fail(err, VR_E_TRACKING, 0,
+                          "disk %s keeps no bitmap and does not hold what it held at the newest "
+                          "point, as far as is known",
+                          c->target);
+}
+
 static int read_bitmaps(struct daemon *d, const struct rel *r, struct divergence *v,
                         struct vr_err *err)
 {
@@ -159,7 +180,7 @@ static int read_bitmaps(struct daemon *d, const struct rel *r, struct divergence
     for (size_t i = 0; i < cap->n_disks && rc == 0; i++) {
         const struct hv_capture_disk *c = &cap->disks[i];
         if (!c->dirty_context)
-            rc = vr_fail(err, VR_E_TRACKING, 0, "disk %s keeps no bitmap", c->target);
+            rc = look_untracked(d, r, c, err);
         else
             rc = xfer_dirty_map(c->socket, c->export_name, c->dirty_context, add_disk(v, c->target),
                                 err);

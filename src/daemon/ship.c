@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/proc.h"
+#include "daemon/contents.h"
 #include "daemon/diverge.h"
 #include "daemon/fault.h"
 #include "daemon/messages.h"
@@ -244,6 +245,24 @@ static int open_transfer(struct ship_task *s, struct vr_stream **ret, struct vr_
     return xport_transfer_open(s->t.d->xport, &s->peer, b.data, b.len, ret, err);
 }
 
+/* The disks that keep no bitmap were read as a whole just now: remember what they held. Without it
+ * they are compared again when it matters, so a failure is no more than a warning. */
+static void note_contents(const struct ship_task *s, const struct xfer_send_disk *disks,
+                          const struct disksum *sums)
+{
+    const struct vr_point_id of = { .lineage = s->t.r.lineage, .epoch = s->t.r.flow.epoch };
+    struct contents c = { .n = 0 };
+    struct vr_err err = VR_ERR_INIT;
+    for (size_t i = 0; i < s->cap->n_disks; i++) {
+        if (!s->cap->disks[i].untrackable || disks[i].mode != XFER_COMPARE)
+            continue;
+        snprintf(c.target[c.n], sizeof c.target[c.n], "%s", disks[i].target);
+        c.sum[c.n++] = sums[i];
+    }
+    if (c.n && contents_save(s->t.d, &s->t.r.machine, &of, &c, &err) < 0)
+        vr_log_err(VR_LOG_WARN, "writing down what the disks without a bitmap hold", &err);
+}
+
 static int ship_all(struct ship_task *s, struct vr_stream *stream, struct vr_err *err)
 {
     const struct config *cfg = &s->t.d->cfg;
@@ -269,6 +288,8 @@ static int ship_all(struct ship_task *s, struct vr_stream *stream, struct vr_err
         .bytes_per_second = (uint64_t)cfg->bandwidth << 20,
         .progress = &s->progress,
     };
+    struct disksum sums[VR_DISKS_MAX];
+    x.sums = sums;
     if (xfer_send_run(&x, err) < 0)
         return -1;
     /* The bytes are there. They are a point only if they still are of one instant. */
@@ -280,7 +301,10 @@ static int ship_all(struct ship_task *s, struct vr_stream *stream, struct vr_err
         *err = valid;
         return -1;
     }
-    return xport_recv_result(stream, err);
+    if (xport_recv_result(stream, err) < 0)
+        return -1;
+    note_contents(s, disks, sums);
+    return 0;
 }
 
 static void ship_work(struct task *t)

@@ -167,6 +167,7 @@ struct hv_capture_disk {
     char *socket;        /* UNIX socket */
     char *export_name;   /* "" for qemu-nbd's default */
     char *dirty_context; /* "qemu:dirty-bitmap:..." ; NULL: not tracked, all may have changed */
+    bool untrackable;    /* its format keeps no bitmap, whoever asks */
 };
 struct hv_capture {
     struct vr_uuid uuid;

@@ -224,6 +224,7 @@ static int begin_live(struct begin *b, struct vr_err *err)
         d[i].tracked = lv_disk(&b->m, b->targets[i])->trackable;
         d[i].incremental = d[i].tracked && b->parent;
         tracked |= d[i].tracked;
+        c->untrackable = !d[i].tracked;
         c->socket = vr_strdup(b->p->socket);
         c->export_name = vr_strdup(b->targets[i]);
         if (d[i].incremental)
@@ -247,6 +248,7 @@ static int export_off(struct begin *b, size_t i, struct vr_err *err)
     if (!c->socket)
         return -1;
     c->export_name = vr_strdup(d->target);
+    c->untrackable = !d->trackable;
     if (bitmap)
         c->dirty_context = vr_printf("qemu:dirty-bitmap:%s", bitmap);
     return nbdexport_start(&b->p->exports[b->p->n_exports++], d->path, d->format, d->target, bitmap,

@@ -219,6 +219,8 @@ int xfer_send_run(const struct xfer_send *x, struct vr_err *err)
     struct xfer_progress own = { .total = 0 };
     struct send_ctx c = { .x = x, .progress = x->progress ? x->progress : &own };
     int rc = run(&c, err);
+    for (size_t i = 0; rc == 0 && x->sums && i < x->n_disks; i++)
+        x->sums[i] = c.disks[i].sum;
     unmake(&c);
     return rc;
 }

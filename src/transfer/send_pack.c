@@ -76,7 +76,7 @@ static void add_record(struct send_unit *u, struct packing *w, enum kind kind, u
         add_segment(u, from, size);
 }
 
-static void pack(struct send_unit *u, struct packing *w)
+static void pack(struct send_unit *u, struct packing *w, bool compared)
 {
     size_t n = (size_t)((u->length + VR_BLOCK_SIZE - 1) / VR_BLOCK_SIZE);
     struct vr_digest digests[FRAME_BLOCKS_MAX];
@@ -87,6 +87,8 @@ static void pack(struct send_unit *u, struct packing *w)
         kinds[i] = judge(u, i, u->data + at, size, &digests[i]);
         if (kinds[i] == SKIP)
             u->skipped += size;
+        if (compared)
+            disksum_add(&u->sum, u->offset / VR_BLOCK_SIZE + i, &digests[i], size);
     }
     for (size_t i = 0, k; i < n; i = k) {
         for (k = i + 1; k < n && kinds[k] == kinds[i];)
@@ -112,7 +114,7 @@ void *send_packer(void *arg)
         if (u->zero)
             add_record(u, &w, ZERO, 0, u->length, NULL, 0);
         else
-            pack(u, &w);
+            pack(u, &w, c->x->disks[u->disk].mode == XFER_COMPARE);
         queue_push(c->ready, u);
     }
     return NULL;

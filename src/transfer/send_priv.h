@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "transfer/codec_zstd.h"
+#include "transfer/disksum.h"
 #include "transfer/frame.h"
 #include "transfer/plan.h"
 #include "transfer/queue.h"
@@ -49,11 +50,13 @@ struct send_unit {
     size_t n_segments;
     int step; /* of compression */
     uint64_t records, payload, zeros, skipped, compressible;
+    struct disksum sum; /* of the blocks of this unit, if the disk is compared */
 };
 
 struct send_disk {
     struct vnbd *nbd;
     struct plan_known known;
+    struct disksum sum; /* the writer's */
 };
 
 struct send_ctx {

@@ -40,6 +40,7 @@ static void reset(struct send_unit *u, uint16_t disk, uint64_t offset, uint64_t 
     u->length = length;
     u->zero = false;
     u->n_segments = 0;
+    u->sum = (struct disksum){ .half = { 0 } };
     u->records = u->payload = u->zeros = u->skipped = u->compressible = 0;
 }
 

@@ -101,6 +101,7 @@ static int write_unit(struct writing *w, const struct send_unit *u, struct vr_er
         if (put(w, u->segments[i].p, u->segments[i].n, err) < 0)
             return -1;
     struct xfer_progress *p = w->c->progress;
+    disksum_join(&w->c->disks[u->disk].sum, &u->sum);
     if (u->payload)
         zsteer_note(&w->c->steer, u->step, u->length, u->compressible, now_ns());
     w->records += u->records;

@@ -173,6 +173,7 @@ struct transfer {
     int src, rrc;
     uint64_t cut_after, flip_at;
     uint64_t sent; /* bytes the sender wrote */
+    struct disksum sums[VR_DISKS_MAX];
 };
 
 static struct transfer transfer_new(void)
@@ -199,7 +200,8 @@ static void transfer_run(struct transfer *t, const struct xfer_send_disk *s,
                                   .n_disks = n,
                                   .level = t->send.level ? t->send.level : 3,
                                   .bytes_per_second = t->send.bytes_per_second,
-                                  .progress = &t->sp };
+                                  .progress = &t->sp,
+                                  .sums = t->sums };
     t->recv = (struct xfer_recv){
         .stream = test_stream_new(fd[1]), .disks = r, .n_disks = n, .progress = &t->rp
     };

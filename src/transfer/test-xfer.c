@@ -277,6 +277,14 @@ static void a_damaged_byte_is_noticed(void **state)
     unserve(&s);
 }
 
+static bool holds(const struct server *s, const struct disksum *want)
+{
+    struct disksum is;
+    struct vr_err e = VR_ERR_INIT;
+    assert_int_equal(disksum_read(s->sock, "", NULL, &is, &e), 0);
+    return is.half[0] == want->half[0] && is.half[1] == want->half[1];
+}
+
 static void comparing_ships_what_differs(void **state)
 {
     (void)state;
@@ -331,6 +339,7 @@ static void comparing_ships_what_differs(void **state)
     struct transfer third = transfer_new();
     transfer_run(&third, &sd, &rd, 1);
     assert_done(&third);
+    assert_true(holds(&s, &third.sums[0]));
     unserve(&s);
     assert_same(q, "qcow2", top, "qcow2");
     assert_true(third.sent < 160 * 1024); /* 128 KiB of data, perhaps not compressed */
@@ -348,9 +357,20 @@ static void comparing_ships_what_differs(void **state)
     struct transfer blind = transfer_new();
     transfer_run(&blind, &sd, &rd, 1);
     assert_done(&blind);
+    assert_true(holds(&s, &blind.sums[0]));
     unserve(&s);
     assert_same(q, "qcow2", other, "qcow2");
     assert_int_equal(atomic_load(&blind.sp.skipped), 0);
+
+    /* The checksum is of the content, however it is stored, and wherever it changes. */
+    qemu_io(q, "write -P 0 1M 64k");
+    s = serve(q, "qcow2", NULL);
+    assert_true(holds(&s, &third.sums[0]));
+    unserve(&s);
+    qemu_io(q, "write -P 1 33M 512");
+    s = serve(q, "qcow2", NULL);
+    assert_false(holds(&s, &third.sums[0]));
+    unserve(&s);
 }
 
 /* Below the layer some bytes changed behind everybody's back; the receiver knows where, and gets

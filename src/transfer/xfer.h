@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/stream.h"
 #include "model/model.h"
+#include "transfer/disksum.h"
 #include "transfer/extents.h"
 
 /* The read-ship-write pipelines. One transfer ships one epoch of all disks of one machine over one
@@ -60,6 +61,8 @@ struct xfer_send {
     int level;                      /* zstd level; 0: no compression; negative are the fast ones */
     uint64_t bytes_per_second;      /* limit, 0 none */
     struct xfer_progress *progress; /* shared with whoever shows it */
+    /* NULL, or n_disks checksums, set on success: what each disk in mode XFER_COMPARE held. */
+    struct disksum *sums;
 };
 
 /* xfer_send_run() - ship all disks; returns when the receiver said RECEIVED.
@@ -87,8 +90,8 @@ struct xfer_recv_disk {
     /* These tables know every block of the parent that is not a hole: a zero block that none of
      * them knows is equal already (XFER_COMPARE). */
     bool parents_complete;
-    /* What lies below is known to be wrong there: told as doubt, so that the sender ships it. May be
-     * NULL; borrowed. */
+    /* What lies below is known to be wrong there: told as doubt, so that the sender ships it. May
+     * be NULL; borrowed. */
     const struct extents *wanted;
 };
 

@@ -46,3 +46,26 @@ vr B --quiet reverse g2
 wait_points A g2 2
 check_points A g2
 ok "and back"
+[ -z "$(vr A --json points g2 | jq -r '.[] | select(.Kind == "orphan")')" ] ||
+    fail "a raw disk that nobody wrote to became an orphan point: $(vr A points g2)"
+
+# Prepared, and then its raw disk is written to: no bitmap tells, what the disk held does.
+"$guest" create "$dir" A g3 --disks 2 --raw 1 --fill 16
+protect g3
+vr A --quiet failover g3 --planned --no-start
+uuid=$(uuid_of A g3)
+mkdir -p "$dir/A/var/log/oracle/altered"
+for target in vda vdb; do
+    path=$(virsh_on A domblklist g3 | awk -v t="$target" '$1 == t { print $2 }')
+    [ $target = vda ] || on A qemu-io -f raw -c 'write -q -P 78 5M 64k' "$path"
+    on A qemu-img convert -O raw "$path" "/var/log/oracle/altered/$target.raw"
+done
+vr B --quiet reverse g3
+wait_points A g3 1
+orphan=$(vr A --json points g3 | jq -r '.[] | select(.Kind == "orphan") | .InstanceID')
+[ "$orphan" = "$(points A g3 | head -n 1)" ] || fail "what was written to the prepared raw disk is no orphan point: $(vr A points g3)"
+rm -rf "$dir/A/var/log/oracle/$uuid/${orphan/:/-}"
+mkdir -p "$dir/A/var/log/oracle/$uuid"
+mv "$dir/A/var/log/oracle/altered" "$dir/A/var/log/oracle/$uuid/${orphan/:/-}"
+check_points A g3
+ok "a raw disk that was written to while prepared is the orphan point $orphan"
