@@ -228,15 +228,16 @@ int store_failover_become_base(struct store *st, const struct vr_uuid *machine, 
     return 0;
 }
 
-/* Forget points from row @from on, and their layers, but what is kept over a swap: orphans, and
- * what a user has pinned. Those after the point failed over to become a branch of their own. */
+/* Forget points from row @from on, and their layers, but what is kept over a swap: orphans, what a
+ * user has pinned, and what a test machine reads. Those after the point failed over to become a
+ * branch of their own. */
 static int forget_points(struct store *st, const struct chain_row *c, int64_t from,
                          struct vr_err *err)
 {
     if (db_run(st->db, err,
                "DELETE FROM point WHERE machine = ? AND seq >= ? AND kind != ?"
-               " AND (pinned & ?) = 0",
-               "uiii", &c->machine, from, (int64_t)VR_POINT_ORPHAN, (int64_t)STORE_PIN_USER) < 0)
+               " AND pinned = 0",
+               "uii", &c->machine, from, (int64_t)VR_POINT_ORPHAN) < 0)
         return -1;
     return branches_drop(st, &c->machine, err);
 }

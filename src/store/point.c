@@ -97,16 +97,22 @@ int store_points(struct store *st, const struct vr_uuid *machine, struct store_p
     return 0;
 }
 
-static int find(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
-                int64_t *ret, struct vr_err *err)
+static int find_row(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
+                    bool listed_only, int64_t *ret, struct vr_err *err)
 {
     char name[64], id[VR_UUID_STR];
-    int rc = point_seq(st->db, machine, p, true, ret, err);
+    int rc = point_seq(st->db, machine, p, listed_only, ret, err);
     if (rc == 0)
         return vr_fail(err, VR_E_NOTFOUND, 0, "%s has no recovery point %s/%llu",
                        machine_name(machine, name), vr_uuid_fmt(&p->lineage, id),
                        (unsigned long long)p->epoch);
     return rc < 0 ? -1 : 0;
+}
+
+static int find(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
+                int64_t *ret, struct vr_err *err)
+{
+    return find_row(st, machine, p, true, ret, err);
 }
 
 int store_point_image(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
@@ -137,7 +143,8 @@ int store_point_pin(struct store *st, const struct vr_uuid *machine, const struc
 {
     char name[64];
     int64_t seq = 0, now = 0, count = 0;
-    if (find(st, machine, p, &seq, err) < 0 ||
+    /* A pin is lifted whatever has become of the machine meanwhile: a primary lists no points. */
+    if (find_row(st, machine, p, on, &seq, err) < 0 ||
         db_one_int(st->db, &now, err, "SELECT pinned FROM point WHERE seq = ?", "i", seq) < 0)
         return -1;
     if (((now & pin) != 0) == on)

@@ -370,10 +370,10 @@ int store_verify_save(struct store *st, const struct store_verify_input *v,
 /* ---- single points ---- */
 
 static int one(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
-               int64_t *ret, struct vr_err *err)
+               bool listed_only, int64_t *ret, struct vr_err *err)
 {
     char name[64];
-    int rc = point_seq(st->db, machine, p, true, ret, err);
+    int rc = point_seq(st->db, machine, p, listed_only, ret, err);
     if (rc == 0)
         return vr_fail(err, VR_E_NOTFOUND, 0, "%s has no recovery point of epoch %llu any more",
                        machine_name(machine, name), (unsigned long long)p->epoch);
@@ -384,7 +384,7 @@ int store_proof_booted(struct store *st, const struct vr_uuid *machine, const st
                        struct wall_us now, struct vr_err *err)
 {
     int64_t seq = 0;
-    if (one(st, machine, p, &seq, err) < 0 || store_begin(st, "booted", err) < 0)
+    if (one(st, machine, p, false, &seq, err) < 0 || store_begin(st, "booted", err) < 0)
         return -1;
     int rc = db_run(st->db, err,
                     "INSERT INTO proof(point, booted) VALUES(?,?)"
@@ -397,7 +397,7 @@ int store_proof_release(struct store *st, const struct vr_uuid *machine,
                         const struct vr_point_id *p, struct vr_err *err)
 {
     int64_t seq = 0;
-    if (one(st, machine, p, &seq, err) < 0 || store_begin(st, "release", err) < 0)
+    if (one(st, machine, p, true, &seq, err) < 0 || store_begin(st, "release", err) < 0)
         return -1;
     int rc =
         db_run(st->db, err, "UPDATE proof SET quarantine = ? WHERE point = ? AND quarantine = ?",

@@ -46,8 +46,8 @@ int store_slice_prepare(struct store *st, const struct vr_uuid *machine,
 int store_verify_slice(struct store_verify_input *v, const char *target, uint64_t first,
                        const struct vr_digest *theirs, size_t n, struct vr_err *err);
 
-/* store_proof_booted() - a test machine of the point has run. VR_E_NOTFOUND when the point is gone.
- */
+/* store_proof_booted() - a test machine of the point, listed or not, has run. VR_E_NOTFOUND when the
+ * point is gone. */
 int store_proof_booted(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
                        struct wall_us now, struct vr_err *err);
 /* store_proof_release() - offer a quarantined point for failover all the same. Idempotent. Errors:

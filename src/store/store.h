@@ -122,7 +122,9 @@ enum store_pin {
 enum { STORE_USER_PINS_MAX = 16 }; /* of one machine: each costs a layer of the chain */
 /* store_point_pin() - set or (@on false) lift one pin of a point. For a test failover pin the point
  * with STORE_PIN_USE first, then let the machine read store_point_image(); when the machine is
- * gone, unpin. Durable, idempotent. Errors: VR_E_NOTFOUND, VR_E_LIMIT too many pins of the user. */
+ * gone, unpin. A pinned point outlives failovers and changes of role, and its pin can be lifted
+ * while it is not listed. Durable, idempotent. Errors: VR_E_NOTFOUND, VR_E_LIMIT too many pins of
+ * the user. */
 int store_point_pin(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
                     enum store_pin pin, bool on, struct vr_err *err);
 /* store_point_discard() - give an orphan point up; its layers go with the next merges. Durable.
@@ -206,8 +208,9 @@ int store_failover_return(struct store *st, const struct vr_uuid *machine,
  * kept stay, not listed. Nothing to do when @first is not the newest point. */
 int store_failover_unreturn(struct store *st, const struct vr_uuid *machine,
                             const struct vr_point_id *first, struct vr_err *err);
-/* store_points_kept() - how many points of the machine's chain outlive a change of role:
- * orphans and those that a user has pinned, listed or not. */
+/* store_points_kept() - how many points of the machine's chain somebody may want back after a
+ * change of role: orphans and those that a user has pinned, listed or not. (One that only a test
+ * machine reads outlives it too, as long as the test does.) */
 int store_points_kept(struct store *st, const struct vr_uuid *machine, size_t *ret,
                       struct vr_err *err);
 /* store_failover_changed() - add to @ret what the overlay of @target holds: every block written

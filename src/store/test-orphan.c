@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/alloc.h"
+#include "store/proof.h"
 #include "store/store_int.h"
 #include "store/testdisk.h"
 
@@ -344,6 +345,91 @@ static void test_survives_a_return_that_is_undone(void **state)
     assert_true(listed(f, &back));
 }
 
+/* A test machine reads @on; what it wrote itself lies in its own overlay. */
+static char *test_begins(struct fixture *f, const char *name, const struct vr_point_id *on,
+                         const struct td_disk *as, struct td_disk *ret)
+{
+    char *path = vr_printf("%s/%s.qcow2", f->dir, name);
+    ok(store_point_pin(f->st, &f->m, on, STORE_PIN_USE, true, &err));
+    ok(store_point_beside(f->st, &f->m, on, "vda", path, &err));
+    *ret = *as;
+    ret->byte[0] = 250;
+    td_write(path, NULL, as, ret);
+    return path;
+}
+
+/* Two tests go on while the machine fails over (to a point below, between and beside them),
+ * cancels, becomes the primary, comes back and receives: what they read never changes. Their pins
+ * are lifted in whatever role the chain is; then nothing of them stays. */
+static void test_goes_on_over_a_swap(void **state)
+{
+    struct fixture *f = *state;
+    for (int end_as_primary = 0; end_as_primary < 2; end_as_primary++) {
+        struct vr_point_id back = { vr_uuid_new(), 3 }, one, two;
+        struct td_disk at_one, at_two, test_one, test_two;
+        cycle(f);
+        one = f->newest, at_one = f->now;
+        for (int i = 0; i < 2; i++)
+            cycle(f);
+        struct vr_point_id mid = f->newest;
+        struct td_disk at_mid = f->now;
+        for (int i = 0; i < 2; i++)
+            cycle(f);
+        two = f->newest, at_two = f->now;
+        cycle(f);
+        vr_autofree char *t1 = test_begins(f, "one", &one, &at_one, &test_one);
+        vr_autofree char *t2 = test_begins(f, "two", &two, &at_two, &test_two);
+#define BOTH_READ_THE_SAME()                          \
+    do {                                              \
+        assert_true(td_same(t1, "qcow2", &test_one)); \
+        assert_true(td_same(t2, "qcow2", &test_two)); \
+    } while (0)
+        merge_all(f, 0);
+        BOTH_READ_THE_SAME();
+        ok(store_failover_prepare(f->st, &f->m, &two, "vmr.x.0", &err));
+        BOTH_READ_THE_SAME();
+        ok(store_failover_drop(f->st, &f->m, &err));
+        /* The middle one is not there any more when retention took it. */
+        bool has_mid = listed(f, &mid);
+        const struct vr_point_id *on = has_mid ? &mid : &one;
+        ok(store_failover_prepare(f->st, &f->m, on, "vmr.x.1", &err));
+        f->now = has_mid ? at_mid : at_one;
+        vm_writes(f, 3, 99);
+        ok(store_failover_become_base(f->st, &f->m, &err));
+        vm_writes(f, 7, 98);
+        ok(store_failover_forget_newer(f->st, &f->m, &err));
+        BOTH_READ_THE_SAME();
+        ok(store_proof_booted(f->st, &f->m, &two, (struct wall_us){ 7 }, &err));
+        if (end_as_primary) {
+            ok(store_point_pin(f->st, &f->m, &one, STORE_PIN_USE, false, &err));
+            ok(store_point_pin(f->st, &f->m, &two, STORE_PIN_USE, false, &err));
+            fails(VR_E_NOTFOUND, store_point_pin(f->st, &f->m, &one, STORE_PIN_USE, true, &err));
+        }
+        ok(store_failover_return(f->st, &f->m, &back, (struct wall_us){ 5 }, VR_POINT_STANDARD,
+                                 &err));
+        f->newest = back;
+        f->line = vr_uuid_new();
+        assert_int_equal(listed(f, &one), !end_as_primary);
+        assert_int_equal(listed(f, &two), !end_as_primary);
+        for (int i = 0; i < 4; i++)
+            cycle(f);
+        merge_all(f, 0);
+        is_whole(f);
+        if (!end_as_primary) {
+            BOTH_READ_THE_SAME();
+            assert_true(td_point_same(f->st, &f->m, &one, &at_one, 1));
+            assert_true(td_point_same(f->st, &f->m, &two, &at_two, 1));
+            ok(store_point_pin(f->st, &f->m, &one, STORE_PIN_USE, false, &err));
+            ok(store_point_pin(f->st, &f->m, &two, STORE_PIN_USE, false, &err));
+            merge_all(f, 0);
+        }
+        assert_false(listed(f, &one) || listed(f, &two));
+        is_whole(f);
+        assert_int_equal(layers_on_disk(f), 2); /* as short as a chain over the orphan gets */
+    }
+#undef BOTH_READ_THE_SAME
+}
+
 /* A chain that was made of the machine's own disks goes as a whole, the disks stay. */
 static void test_first_return_is_undone(void **state)
 {
@@ -442,6 +528,7 @@ int main(void)
         T(test_failover_to_the_older_of_two),
         T(test_branch_goes_with_its_point),
         T(test_survives_a_return_that_is_undone),
+        T(test_goes_on_over_a_swap),
         T(test_first_return_is_undone),
         cmocka_unit_test(test_time_is_up),
         cmocka_unit_test(test_clock_jumps_do_not_age),

@@ -88,7 +88,8 @@ char *vm_explain_tests(const struct host_providers *p, const struct vm *vm)
                      t->name, id_point_text(id, &t->point), vm->name);
 }
 
-/* ---- what a test forbids. src:[contract.md B.3] ---- */
+/* ---- what a test forbids. src:[contract.md B.3] A failover is not among it: a disaster does not
+ * wait until somebody has tidied up, and a test stands on a point that no failover changes. ---- */
 int call_admit_tests(struct call *c, const struct vm *vm, enum rel_event_type ev,
                      struct vr_err *err)
 {
@@ -97,7 +98,7 @@ int call_admit_tests(struct call *c, const struct vm *vm, enum rel_event_type ev
     if (t)
         return vr_fail(err, VR_E_STATE, 0, "machine %s is a test and is not replicated", vm->name);
     t = vm_test_of(c->p, &vm->uuid);
-    if (t && (ev == EV_U_FAILOVER || ev == EV_U_REMOVE))
+    if (t && ev == EV_U_REMOVE)
         return vr_fail(err, VR_E_STATE, 0,
                        "%s is not possible: there is a test machine of %s; end the test first "
                        "(vmreplica test %s --end)",
