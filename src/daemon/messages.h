@@ -154,7 +154,8 @@ enum call_type {
     X(7, I64, REQ, instant_us)                                                           \
     X(8, LIST, REQ, disks, VR_DISKS_MAX, msg_disk)                                       \
     X(9, BOOL, OPT, compare)   /* the sender will ask for the digests of what is held */ \
-    X(10, BOOL, OPT, diverged) /* what the receiver wrote on its own is covered, too */
+    X(10, BOOL, OPT, diverged) /* what the receiver wrote on its own is covered, too */  \
+    X(11, BOOL, OPT, resync)   /* the primary resynchronises: all disks are compared */
 
 MSG_DECLARE(msg_disk, MSG_DISK)
 MSG_DECLARE(msg_settings, MSG_SETTINGS)

@@ -466,6 +466,7 @@ static int rx_decode(struct rx *x, const struct xport_peer *from, const void *bo
     x->ev.point = (struct vr_point_id){ .lineage = m.lineage, .epoch = m.since };
     x->ev.latest = m.has_since;
     x->ev.diverged = m.diverged;
+    x->ev.resync = m.resync;
     x->compare = m.compare;
     x->ev.kind = (enum vr_point_kind)m.kind;
     x->ev.instant = (struct wall_us){ m.instant_us };

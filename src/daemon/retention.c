@@ -177,7 +177,7 @@ static void discard_work(struct task *t)
 static void discard_done(struct task *t)
 {
     const struct rel *r = engine_find(t->d->engine, &t->r.machine);
-    if (t->err.kind == VR_OK && r && r->st == ST_R_REPL)
+    if (t->err.kind == VR_OK && r && rel_follows(r))
         fx_retention(t->d, r); /* its layers go */
     pin_done(t);
 }

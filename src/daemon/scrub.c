@@ -148,7 +148,7 @@ void scrub_tick(struct daemon *d)
         return;
     }
     const struct rel *r = engine_at(d->engine, turn++);
-    if (r->st == ST_R_REPL || r->st == ST_R_SUSP)
+    if (rel_follows(r))
         begin(d, r);
 }
 

@@ -238,6 +238,7 @@ static int open_transfer(struct ship_task *s, struct vr_stream **ret, struct vr_
         .disks = disks,
         .n_disks = r->n_disks,
         .compare = compares(s),
+        .resync = r->flow.kind == FLOW_RESYNC,
     };
     vr_autobuf struct vr_buf b = VR_BUF_INIT;
     if (msg_transfer_encode(&m, &b, err) < 0)

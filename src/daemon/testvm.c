@@ -465,7 +465,7 @@ static int h_test_create(void *ctx, const struct vr_uuid *machine, const struct 
     struct daemon *d = ctx;
     struct testvms *l = tests_of(d);
     const struct rel *r = engine_find(d->engine, machine);
-    if (!r || (r->st != ST_R_REPL && r->st != ST_R_SUSP) || !r->has_newest)
+    if (!r || !rel_follows(r) || !r->has_newest)
         return vr_fail(err, VR_E_STATE, 0, "there is no recovery point to test");
     if (l->n == TESTS_MAX)
         return vr_fail(err, VR_E_LIMIT, 0, "there are %d test machines on this host", TESTS_MAX);

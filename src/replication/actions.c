@@ -385,6 +385,12 @@ ACTION(rx_stop)
     r->rx_cancel = r->rx_active;
 }
 
+ACTION(clear_error)
+{
+    (void)ev;
+    vr_err_clear(&r->last_err);
+}
+
 ACTION(peer_settings)
 {
     r->set = ev->set;

@@ -38,7 +38,7 @@ void rel_forget_story(struct rel *r)
     memset(&r->parent_lineage, 0, sizeof r->parent_lineage);
     r->super_since.us = 0;
     r->start_allowed = r->resuming = r->way_back = false;
-    r->peer_away = false;
+    r->peer_away = r->peer_over = false;
     r->peer_power = REL_POWER_UNKNOWN;
 }
 
@@ -55,6 +55,7 @@ ACTION(peer_told)
     r->peer_away = false;
     r->peer_seen = ev->wall;
     r->peer_power = ev->story.power;
+    r->peer_over = ev->story.failed_over && vr_uuid_eq(&ev->story.of, &r->lineage);
     look_again(r, ev);
 }
 

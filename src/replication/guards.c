@@ -270,6 +270,22 @@ GUARD(may_receive)
     return 1;
 }
 
+GUARD(opens_resync)
+{
+    return ev->resync ? rel_g_may_receive(r, ev, err) : 0;
+}
+
+/* What came in could not be written or read here: somebody has to do something on this host. The
+ * sender's own errors are its own business. */
+GUARD(fault_here)
+{
+    (void)r;
+    (void)err;
+    bool theirs = ev->err.where && !strcmp(ev->err.where, "peer");
+    return !theirs && (ev->err.kind == VR_E_NOSPACE || ev->err.kind == VR_E_IO ||
+                       ev->err.kind == VR_E_NOFILE || ev->err.kind == VR_E_CORRUPT);
+}
+
 GUARD(fo_busy)
 {
     UNUSED;

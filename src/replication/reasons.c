@@ -20,7 +20,12 @@ static bool is_replica(const struct rel_facts *f)
 /* ---- reasons ---- */
 WHY(error)
 {
-    return in(f, 8) && f->r->st != ST_P_SUPERSEDED;
+    return is_primary(f) && in(f, 8) && f->r->st != ST_P_SUPERSEDED;
+}
+
+WHY(cannot_receive)
+{
+    return is_replica(f) && in(f, 8);
 }
 
 WHY(superseded)
@@ -50,7 +55,7 @@ WHY(resync_required)
 
 WHY(replica_paused)
 {
-    return is_replica(f) && in(f, 7);
+    return is_replica(f) && (in(f, 7) || in(f, 11));
 }
 
 #define FAILURES_TO_TELL 3 /* one or two are no news: the next attempt follows at once */
@@ -101,9 +106,19 @@ WHY(failed_over)
     return (in(f, 5) || in(f, 6)) && !asked_already;
 }
 
+WHY(failed_over_there)
+{
+    return f->r->st == ST_P_PREPARED && f->r->peer_over;
+}
+
 WHY(resyncing)
 {
-    return in(f, 10);
+    return is_primary(f) && in(f, 10);
+}
+
+WHY(resync_received)
+{
+    return is_replica(f) && in(f, 10);
 }
 
 /* Intervals of which none brought a point, of all. Failed attempts do not count: they are repeated

@@ -42,6 +42,20 @@ enum rel_mode rel_mode(const struct rel *r)
     return states[r->st].mode;
 }
 
+bool rel_follows(const struct rel *r)
+{
+    switch (r->st) {
+    case ST_R_REPL:
+    case ST_R_SUSP:
+    case ST_R_CRIT:
+    case ST_R_RESYNC:
+    case ST_R_RESYNC_SUSP:
+        return true;
+    default:
+        return false;
+    }
+}
+
 uint16_t rel_cim_state(const struct rel *r)
 {
     if ((r->st == ST_R_REVERSING || r->st == ST_R_REVERSE_WAIT) && r->committed)
@@ -199,7 +213,7 @@ struct field {
         FIELD(prefix "recovery_history", F_U16, member.recovery_history), \
         FIELD(prefix "interval_s", F_U32, member.interval_s),             \
         FIELD(prefix "resync_start_s", F_U32, member.resync_start_s),     \
-        FIELD(prefix "resync_end_s", F_U32, member.resync_end_s),     \
+        FIELD(prefix "resync_end_s", F_U32, member.resync_end_s),         \
         FIELD(prefix "on_superseded", F_U16, member.on_superseded)
 static const struct field fields[] = {
     FIELD("machine", F_UUID, machine),

@@ -162,11 +162,12 @@ struct rel {
     struct mono_ms due;          /* volatile: when TICK is wanted; 0 never */
     /* What the peer told last (volatile). */
     bool peer_away;           /* it did not answer when it was asked last */
+    bool peer_over;           /* it was failed over away from the lineage of this host */
     struct wall_us peer_seen; /* when it did; 0 not since the start */
     enum rel_power peer_power;
-    bool resuming;               /* P_SUPERSEDED: asked to go on, if the peer says so */
-    uint32_t failures;           /* volatile: consecutive failed cycles */
-    struct vr_err last_err;      /* why it is in trouble, empty when not */
+    bool resuming;          /* P_SUPERSEDED: asked to go on, if the peer says so */
+    uint32_t failures;      /* volatile: consecutive failed cycles */
+    struct vr_err last_err; /* why it is in trouble, empty when not */
     struct wall_us last_err_time;
     struct wall_us since; /* when it came into this state */
     enum vr_lost lost;    /* P: why the checkpoint of `acked` cannot be relied on, until a
@@ -175,8 +176,8 @@ struct rel {
     char lost_text[VR_LOST_TEXT]; /* what was found */
 
     /* A proof found a difference (docs/decisions/0007-proof.md), until somebody acknowledges. */
-    uint64_t bad_blocks;       /* 0: nothing to tell */
-    bool bad_open;             /* the newest point still shows them */
+    uint64_t bad_blocks; /* 0: nothing to tell */
+    bool bad_open;       /* the newest point still shows them */
     struct wall_us bad_since;
     char bad_text[VR_BAD_TEXT]; /* what was found */
 
@@ -207,6 +208,10 @@ enum rel_mode {
     REL_MODE_TEST,
     REL_MODE_EXTENDED
 };
+
+/* rel_follows() - a replica with recovery points that is not failed over: it receives, could, or is
+ * kept from it. Pure. */
+bool rel_follows(const struct rel *r);
 
 /* rel_mode() - ReplicationMode; rel_cim_state() - ReplicationState; rel_state_text() - for people;
  * rel_state_name() - "P_REPL", for records and tests. Pure. src:[contract.md A.0] */

@@ -85,19 +85,20 @@ struct rel_event {
     char name[VR_NAME_MAX];  /* U_CREATE, PEER_CREATE, U_BECOME_REPLICA */
     uint32_t n_disks;        /* U_CREATE, PEER_*, CAPTURED, U_BECOME_REPLICA */
     struct rel_disk disks[VR_DISKS_MAX];
-    struct vr_uuid lineage;   /* U_CREATE, U_FAILOVER: a fresh random one; PEER_*: the peer's */
-    struct vr_point_id point; /* U_FAILOVER, RX_*, FAILED_OVER, PEER_REVERSE: parent point */
+    struct vr_uuid lineage;    /* U_CREATE, U_FAILOVER: a fresh random one; PEER_*: the peer's */
+    struct vr_point_id point;  /* U_FAILOVER, RX_*, FAILED_OVER, PEER_REVERSE: parent point */
     struct vr_point_id newest; /* PEER_REVERSE: newest point that the peer received */
-    bool latest;              /* U_FAILOVER: no point was named */
-    enum vr_point_kind kind;  /* RX_*, FAILED_OVER; CAPTURED: APPLICATION when it is consistent */
-    bool app;                 /* U_SYNC: the point shall be application-consistent */
-    char note[160];           /* CAPTURED: why it is not although it should */
-    uint32_t frozen_ms;       /* CAPTURED: how long the guest's file systems were frozen */
-    struct wall_us instant;   /* CAPTURED, RX_COMMITTED */
+    bool latest;               /* U_FAILOVER: no point was named */
+    enum vr_point_kind kind;   /* RX_*, FAILED_OVER; CAPTURED: APPLICATION when it is consistent */
+    bool app;                  /* U_SYNC: the point shall be application-consistent */
+    char note[160];            /* CAPTURED: why it is not although it should */
+    uint32_t frozen_ms;        /* CAPTURED: how long the guest's file systems were frozen */
+    struct wall_us instant;    /* CAPTURED, RX_COMMITTED */
     bool vm_off;   /* CAPTURED: the instant is of a machine that is off; U_PREPARE, U_FAILOVER,
                       U_REVERT, PEER_REVERSE, U_BECOME_REPLICA */
     bool diverged; /* REVERSED: the peer told what it wrote on its own; RX_OPEN: that is in it, too
                     */
+    bool resync;   /* RX_OPEN: all disks are compared, as the primary needs or wants it */
     bool seeded;   /* U_START_IR type 3; CREATED, REVERSED: the peer has disks to compare with */
     struct wall_us start_at; /* U_START_IR, U_RESYNC: 0 now */
     struct rel_moved moved;  /* SHIPPED, RX_COMMITTED */

@@ -90,6 +90,11 @@ static const struct row d1[] = {
       .text = "The machine was failed over and replication is not reversed yet." },
     { "R 2: committed, not reversed", ST_R_COMMITTED, 7 * 3600, .level = 2,
       .text = "The machine was failed over and replication is not reversed yet." },
+    { "R 3: state 8", ST_R_CRIT, 60, .level = 3, .text = ERROR8 },
+    { "R 2: resynchronising (C.3)", ST_R_RESYNC, 60, .level = 2,
+      .text = "Resynchronization is in progress." },
+    { "R 3: resynchronisation paused", ST_R_RESYNC_SUSP, 60, .level = 3,
+      .text = "Replication is paused." },
     { "R 1: failing over", ST_R_FAILING, 60, .level = 1 },
 };
 

@@ -67,24 +67,24 @@ static const struct line_of_contract c1[] = {
 
 static const enum rel_state c2_columns[12] = {
     ST_R_WAIT, ST_R_REPL, ST_R_RECOVERED, ST_R_COMMITTED, ST_R_SUSP,   ST_R_IR_SUSP,
-    ST_R_FAILING, ST_R_REVERTING, ST_NONE, ST_NONE, ST_NONE, ST_NONE,
+    ST_R_FAILING, ST_R_REVERTING, ST_R_CRIT, ST_R_RESYNC, ST_R_RESYNC_SUSP, ST_NONE,
 };
 
 static const struct line_of_contract c2[] = {
-    /*                                                    2  3  5  6  7 7i 12 12 */
-    { "Rq(7) pause", EV_U_PAUSE, 0,                     { 7, 7, X, X, X, X, X, X } },
-    { "Rq(3) resume", EV_U_RESUME, 0,                   { X, X, X, X, 3, 2, X, X } },
-    { "InitiateFailover", EV_U_FAILOVER, 0,             { X, 5, X, X, 5, X, X, X } },
-    { "RevertFailover", EV_U_REVERT, 0,                 { X, X, 3, X, X, X, X, X } },
-    { "CommitFailover", EV_U_COMMIT, 0,                 { X, X, 6, X, X, X, X, X } },
-    { "ReverseReplicationRelationship", EV_U_REVERSE, 0,{ X, X, 3, 3, X, X, X, X } },
-    { "RemoveReplicationRelationship", EV_U_REMOVE, 0,  { 0, 0, 0, 0, 0, 0, X, X } },
-    { "CreateReplicationRelationship", EV_U_CREATE, 0,  { X, X, X, X, X, X, X, X } },
-    { "ModifyReplicationSettings", EV_U_MODIFY, 0,      { X, X, X, X, X, X, X, X } },
-    { "StartReplication", EV_U_START_IR, 0,             { X, X, X, X, X, X, X, X } },
-    { "Resynchronize", EV_U_RESYNC, 0,                  { X, X, X, X, X, X, X, X } },
-    { "Rq(4) prepare", EV_U_PREPARE, 0,                 { X, X, X, X, X, X, X, X } },
-    { "Rq(2) become replica", EV_U_BECOME_REPLICA, 0,   { X, X, X, X, X, X, X, X } },
+    /*                                                    2  3  5  6  7 7i 12 12  8 10 11 */
+    { "Rq(7) pause", EV_U_PAUSE, 0,                     { 7, 7, X, X, X, X, X, X, X,11, X } },
+    { "Rq(3) resume", EV_U_RESUME, 0,                   { X, X, X, X, 3, 2, X, X, 3, 3,10 } },
+    { "InitiateFailover", EV_U_FAILOVER, 0,             { X, 5, X, X, 5, X, X, X, 5, 5, 5 } },
+    { "RevertFailover", EV_U_REVERT, 0,                 { X, X, 3, X, X, X, X, X, X, X, X } },
+    { "CommitFailover", EV_U_COMMIT, 0,                 { X, X, 6, X, X, X, X, X, X, X, X } },
+    { "ReverseReplicationRelationship", EV_U_REVERSE, 0,{ X, X, 3, 3, X, X, X, X, X, X, X } },
+    { "RemoveReplicationRelationship", EV_U_REMOVE, 0,  { 0, 0, 0, 0, 0, 0, X, X, 0, 0, 0 } },
+    { "CreateReplicationRelationship", EV_U_CREATE, 0,  { X, X, X, X, X, X, X, X, X, X, X } },
+    { "ModifyReplicationSettings", EV_U_MODIFY, 0,      { X, X, X, X, X, X, X, X, X, X, X } },
+    { "StartReplication", EV_U_START_IR, 0,             { X, X, X, X, X, X, X, X, X, X, X } },
+    { "Resynchronize", EV_U_RESYNC, 0,                  { X, X, X, X, X, X, X, X, X, X, X } },
+    { "Rq(4) prepare", EV_U_PREPARE, 0,                 { X, X, X, X, X, X, X, X, X, X, X } },
+    { "Rq(2) become replica", EV_U_BECOME_REPLICA, 0,   { X, X, X, X, X, X, X, X, X, X, X } },
 };
 /* clang-format on */
 
@@ -124,7 +124,7 @@ static void test_contract_replica(void **state)
 {
     (void)state;
     for (size_t i = 0; i < VR_ARRAY_LEN(c2); i++)
-        check_line(&c2[i], c2_columns, 8);
+        check_line(&c2[i], c2_columns, 11);
 }
 
 /* "(off)" in the contract's tables */
@@ -405,6 +405,51 @@ static void test_incoming(void **state)
     assert_int_equal(err.kind, VR_E_SUPERSEDED);
 }
 
+/* src:[contract.md C.2, C.3] What a replica shows of what comes in. */
+static void test_views_of_a_replica(void **state)
+{
+    (void)state;
+    static const struct {
+        enum rel_state st;
+        bool resync;
+        enum rel_state open; /* while it comes in */
+        enum vr_kind kind;   /* how it ends, VR_OK: with a point */
+        const char *where;   /* of the error */
+        enum rel_state after;
+    } cases[] = {
+        { ST_R_REPL, false, ST_R_REPL, VR_OK, NULL, ST_R_REPL },
+        { ST_R_REPL, true, ST_R_RESYNC, VR_OK, NULL, ST_R_REPL },
+        { ST_R_REPL, true, ST_R_RESYNC, VR_E_PEER, "here", ST_R_REPL },
+        { ST_R_REPL, true, ST_R_RESYNC, VR_E_NOSPACE, "here", ST_R_CRIT },
+        { ST_R_REPL, false, ST_R_REPL, VR_E_NOSPACE, "here", ST_R_CRIT },
+        { ST_R_REPL, false, ST_R_REPL, VR_E_IO, "here", ST_R_CRIT },
+        { ST_R_REPL, false, ST_R_REPL, VR_E_IO, "peer", ST_R_REPL },
+        { ST_R_REPL, false, ST_R_REPL, VR_E_CANCELLED, "here", ST_R_REPL },
+        { ST_R_RESYNC, false, ST_R_REPL, VR_OK, NULL, ST_R_REPL },
+        { ST_R_CRIT, false, ST_R_CRIT, VR_OK, NULL, ST_R_REPL },
+        { ST_R_CRIT, false, ST_R_CRIT, VR_E_PEER, "here", ST_R_CRIT },
+        { ST_R_CRIT, true, ST_R_RESYNC, VR_OK, NULL, ST_R_REPL },
+    };
+    for (size_t i = 0; i < VR_ARRAY_LEN(cases); i++) {
+        struct rel r = in_state(cases[i].st);
+        struct rel_event ev = event(EV_RX_OPEN), end = event(EV_RX_ENDED);
+        uint32_t fx;
+        ev.lineage = line;
+        ev.latest = !cases[i].resync;
+        ev.resync = cases[i].resync;
+        assert_int_equal(feed(&r, ev, &fx, NULL), 0);
+        assert_int_equal(r.st, cases[i].open);
+        if (cases[i].kind == VR_OK)
+            assert_int_equal(feed(&r, event(EV_RX_COMMITTED), &fx, NULL), 0);
+        else
+            vr_fail_at(&end.err, cases[i].where, cases[i].kind, 0, "it went wrong");
+        assert_int_equal(feed(&r, end, &fx, NULL), 0);
+        if (r.st != cases[i].after)
+            fail_msg("case %zu ends in %s", i, rel_state_name(r.st));
+        assert_false(r.rx_active);
+    }
+}
+
 static void test_back_off(void **state)
 {
     (void)state;
@@ -572,7 +617,8 @@ static void test_health(void **state)
                      { ST_P_REPL, 1 },        { ST_P_SUSP, 2 },      { ST_P_CRIT, 3 },
                      { ST_P_RESYNC_WAIT, 3 }, { ST_R_WAIT, 2 },      { ST_R_REPL, 1 },
                      { ST_R_SUSP, 3 },        { ST_R_RECOVERED, 2 }, { ST_R_COMMITTED, 2 },
-                     { ST_P_PREPARED, 1 } };
+                     { ST_P_PREPARED, 1 },    { ST_R_CRIT, 3 },      { ST_R_RESYNC, 2 },
+                     { ST_R_RESYNC_SUSP, 3 } };
     const char *why[8];
     size_t n;
     for (size_t i = 0; i < VR_ARRAY_LEN(by_state); i++) {
@@ -613,6 +659,7 @@ int main(void)
         cmocka_unit_test(test_job_of_a_suspended_copy),
         cmocka_unit_test(test_prepare_of_a_started_machine),
         cmocka_unit_test(test_incoming),
+        cmocka_unit_test(test_views_of_a_replica),
         cmocka_unit_test(test_back_off),
         cmocka_unit_test(test_settings),
         cmocka_unit_test(test_written_form),

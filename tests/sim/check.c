@@ -8,7 +8,7 @@
 
 static bool is_replica(enum rel_state st)
 {
-    return st == ST_R_WAIT || st == ST_R_REPL || st == ST_R_SUSP || st == ST_R_IR_SUSP;
+    return st == ST_R_WAIT || st == ST_R_IR_SUSP || rel_follows(&(struct rel){ .st = st });
 }
 
 static bool is_over(enum rel_state st)
@@ -69,7 +69,7 @@ static void check_acked(struct sim *s)
         struct host *p = &s->h[i], *q = other(p);
         const struct rel *a = rel_of(p), *b = rel_of(q);
         if (!p->up || !q->up || rel_mode(a) != REL_MODE_PRIMARY || !a->has_acked ||
-            (b->st != ST_R_REPL && b->st != ST_R_SUSP) || !vr_uuid_eq(&a->lineage, &b->lineage) ||
+            !rel_follows(b) || !vr_uuid_eq(&a->lineage, &b->lineage) ||
             !vr_uuid_eq(&a->acked.lineage, &b->lineage))
             continue;
         struct point *n = point_newest(q);
@@ -82,9 +82,7 @@ static void check_acked(struct sim *s)
 static void check_owner(struct sim *s)
 {
     const struct rel *a = rel_of(&s->h[0]), *b = rel_of(&s->h[1]);
-    bool ra = a->st == ST_R_REPL || a->st == ST_R_SUSP;
-    bool rb = b->st == ST_R_REPL || b->st == ST_R_SUSP;
-    if (ra && rb)
+    if (rel_follows(a) && rel_follows(b))
         violated(s, "both hosts are replicas of each other");
 }
 
@@ -201,8 +199,9 @@ void check_settled(struct sim *s, const uint64_t acked_before[HOSTS])
         bool runs =
             a->st == ST_P_IR || a->st == ST_P_REPL || a->st == ST_P_RESYNC ||
             (a->st == ST_P_RESYNC_WAIT && a->set.auto_resync && !a->resync_held && !a->start_at.us);
-        bool heard = (b->st == ST_R_WAIT || b->st == ST_R_REPL) && !strcmp(b->peer, p->name) &&
-                     vr_uuid_eq(&a->lineage, &b->lineage);
+        bool hears =
+            b->st == ST_R_WAIT || b->st == ST_R_REPL || b->st == ST_R_RESYNC || b->st == ST_R_CRIT;
+        bool heard = hears && !strcmp(b->peer, p->name) && vr_uuid_eq(&a->lineage, &b->lineage);
         if (!runs || !heard)
             continue;
         if (a->st != ST_P_REPL || a->acked.epoch <= acked_before[i])

@@ -11,54 +11,6 @@
 
 #include "base/alloc.h"
 
-static void sim_init(struct sim *s, uint64_t seed, long steps, bool trace)
-{
-    *s = (struct sim){ .seed = seed, .rng = seed, .max_steps = steps, .trace = trace };
-    s->now = 1000;
-    s->link = s->users = true;
-    s->faults = seed % 5 != 0; /* every fifth world is a kind one: there all must go through */
-    static const uint32_t rates[] = { 3000, 30000, 120000 };
-    s->fault_ms = rates[rnd(s, 3)];
-    s->jumps = seed % 7 == 0;
-    s->machine = rnd_uuid(s);
-    for (int i = 0; i < HOSTS; i++) {
-        struct host *h = &s->h[i];
-        h->s = s;
-        h->no = i;
-        snprintf(h->name, sizeof h->name, "%c", 'A' + i);
-        host_boot(h);
-    }
-    s->h[0].hv.has_disk = true;
-    for (int b = 0; b < BLOCKS; b++)
-        s->h[0].hv.disk.b[b] = chance(s, 60) ? ++s->next_val : 0;
-    users_start(s);
-    faults_start(s);
-}
-
-static void sim_done(struct sim *s)
-{
-    for (int i = 0; i < HOSTS; i++) {
-        engine_free(s->h[i].e);
-        free(s->h[i].d.rel);
-        for (int k = 0; k < s->h[i].d.n_jobs; k++)
-            free(s->h[i].d.jobs[k].text);
-    }
-    for (int i = 0; i < s->n_q; i++)
-        task_free(s->q[i]);
-    free(s->q);
-    free(s->oracle);
-    while (s->xfers) {
-        struct xfer *next = s->xfers->next;
-        free(s->xfers);
-        s->xfers = next;
-    }
-    while (s->calls) {
-        struct call *next = s->calls->next;
-        free(s->calls);
-        s->calls = next;
-    }
-}
-
 static void run_until(struct sim *s, int64_t ms)
 {
     long limit = s->steps + 200000;
@@ -150,6 +102,8 @@ int main(int argc, char **argv)
         n = rounds ? seed - first + 1 : n;
         struct sim *s = vr_new(struct sim);
         sim_init(s, seed, steps, trace);
+        users_start(s);
+        faults_start(s);
         run(s);
         add(&sum, s);
         sim_done(s);

@@ -352,6 +352,7 @@ static bool x_connect(struct sim *s, struct xfer *x)
                             .point = { x->r.lineage, x->r.flow.has_since ? x->r.acked.epoch : 0 },
                             .latest = x->r.flow.has_since,
                             .diverged = x->r.diverged,
+                            .resync = x->r.flow.kind == FLOW_RESYNC,
                             .kind = x->kind };
     snprintf(ev.peer, sizeof ev.peer, "%s", from->name);
     if (engine_rx_open(to->e, &s->machine, &ev, &err) < 0) {

@@ -194,6 +194,9 @@ struct sim {
 };
 
 /* world.c */
+/* sim_init() - nothing happens before users_start() and faults_start(). */
+void sim_init(struct sim *s, uint64_t seed, long steps, bool trace);
+void sim_done(struct sim *s);
 uint32_t rnd(struct sim *s, uint32_t n); /* 0..n-1 */
 bool chance(struct sim *s, uint32_t percent);
 struct vr_uuid rnd_uuid(struct sim *s);

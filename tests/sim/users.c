@@ -191,7 +191,12 @@ static enum op sensible(struct host *h)
     case ST_P_RESYNC_WAIT:
     case ST_R_SUSP:
     case ST_R_IR_SUSP:
+    case ST_R_RESYNC_SUSP:
         return OP_RESUME;
+    case ST_R_CRIT:
+        return chance(s, 50) ? OP_RESUME : OP_FAILOVER;
+    case ST_R_RESYNC:
+        return chance(s, 50) ? OP_PAUSE : chance(s, 20) ? OP_RESUME : OP_SYNC;
     case ST_P_SUSP:
     case ST_P_CRIT:
         if (there == ST_R_COMMITTED || there == ST_R_RECOVERED)
@@ -202,7 +207,7 @@ static enum op sensible(struct host *h)
             return h->hv.running ? OP_VM_STOP : chance(s, 50) ? OP_BECOME_REPLICA : OP_PREPARE;
         return chance(s, 50) ? (h->hv.running ? OP_VM_STOP : OP_PREPARE) : OP_VM_START;
     case ST_P_SUPERSEDED:
-        if (there == ST_R_REPL || there == ST_R_SUSP || chance(s, 5))
+        if (rel_follows(rel_of(other(h))) || chance(s, 5))
             return chance(s, 50) ? OP_RESUME : OP_ALLOW_START;
         return h->hv.running ? OP_VM_STOP : chance(s, 10) ? OP_BECOME_REPLICA : OP_SYNC;
     case ST_R_REVERSE_WAIT:

@@ -43,6 +43,7 @@ have=$(n_points B g1)
 check_points B g1
 ok "the $have points are good although there is no room for another one"
 vr B status g1
+[ "$(machine B g1 ReplicationState)" = 8 ] || fail "hostb shows state $(machine B g1 ReplicationState) while its disk is full"
 on B rm /var/lib/vmreplica/replicas/ballast
 [ "$(status A g1 State)" = replicating ] || vr A --quiet resume g1
 wait_points B g1 2 240

@@ -31,6 +31,11 @@ lose() {
     [ "$(status A g1 TrackingLost)" = MISSING ] || fail "lost by: $(status A g1 TrackingLost)"
 }
 
+# shows HOST STATE: the ReplicationState that it shows.
+shows() {
+    [ "$(machine "$1" g1 ReplicationState)" = "$2" ] || fail "$1 shows state $(machine "$1" g1 ReplicationState), not $2"
+}
+
 well_under_way() {
     [ "$(status A g1 State)" = resynchronising ] && [ $(($(sent_by A) - sent)) -gt $((12 << 20)) ]
 }
@@ -69,6 +74,9 @@ lose 64 32
 sent=$(sent_by A)
 vr A --quiet --no-wait resync g1 >/dev/null
 wait_for 120 "the resynchronisation is well under way" well_under_way
+shows A 10
+shows B 10
+ok "both sides show that they resynchronise"
 vr A --quiet suspend g1
 wait_state A g1 "resynchronisation suspended"
 half=$(($(sent_by A) - sent))
@@ -77,6 +85,8 @@ wait_state A g1 replicating 240
 sent=$(($(sent_by A) - sent))
 [ $sent -lt $((40 << 20)) ] || fail "32 MiB differed, $(human $half) before the pause, $(human $sent) in all were sent"
 check_points B g1
+shows A 3
+wait_state B g1 replicating
 ok "suspended after $(human $half), $(human $sent) in all for 32 MiB"
 
 step cancelled

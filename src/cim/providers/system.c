@@ -169,6 +169,9 @@ static int may_start(const struct vm *vm, struct vr_err *err)
     case ST_R_REPL:
     case ST_R_SUSP:
     case ST_R_IR_SUSP:
+    case ST_R_CRIT:
+    case ST_R_RESYNC:
+    case ST_R_RESYNC_SUSP:
     case ST_R_FAILING:
     case ST_R_REVERTING:
     case ST_R_REMOVING:

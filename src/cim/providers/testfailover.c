@@ -106,7 +106,15 @@ int call_admit_tests(struct call *c, const struct vm *vm, enum rel_event_type ev
     return 0;
 }
 
-static int may_test(struct call *c, const struct vm *vm, bool another, struct vr_err *err)
+/* TestReplicaSystem is for the states that Hyper-V has it in; recovery points can be tested
+ * whenever they are there. src:[contract.md B.3] */
+static bool testable(const struct rel *r, bool strict)
+{
+    return strict ? r->st == ST_R_REPL || r->st == ST_R_SUSP : rel_follows(r);
+}
+
+static int may_test(struct call *c, const struct vm *vm, bool strict, bool another,
+                    struct vr_err *err)
 {
     const struct job *j = engine_running_job(c->p->h->engine, &vm->uuid);
     const struct host_test *t = vm_test_of(c->p, &vm->uuid);
@@ -118,7 +126,7 @@ static int may_test(struct call *c, const struct vm *vm, bool another, struct vr
     if (j)
         return vr_fail(err, VR_E_BUSY, 0, "another operation of machine %s is still running (%s)",
                        vm->name, job_caption(j->type));
-    if (vm->rel->st != ST_R_REPL && vm->rel->st != ST_R_SUSP)
+    if (!testable(vm->rel, strict))
         return vr_fail(err, VR_E_STATE, 0,
                        "a test of machine %s is not possible in state \"%s\": it must be "
                        "replicating or suspended",
@@ -161,7 +169,7 @@ int svc_test(struct call *c, struct vr_err *err)
     const struct cim_path *ref = cim_args_ref(c->args, "SnapshotSettingData");
     struct vm vm;
 
-    if (call_vm(c, &vm, err) < 0 || may_test(c, &vm, false, err) < 0)
+    if (call_vm(c, &vm, err) < 0 || may_test(c, &vm, true, false, err) < 0)
         return -1;
     const char *id = ref ? cim_path_key(ref, "InstanceID") : NULL;
     return begin(c, &vm, ref ? id ? id : "" : NULL, NULL, err);
@@ -173,7 +181,7 @@ int status_test(struct call *c, const struct vm *vm, struct vr_err *err)
     const struct cim_value *v = cim_args_at(c->args, "Another");
     bool another = v && cim_value_bool(v, false);
 
-    if (may_test(c, vm, another, err) < 0)
+    if (may_test(c, vm, false, another, err) < 0)
         return -1;
     return begin(c, vm, cim_args_str(c->args, "PointId"), cim_args_str(c->args, "Network"), err);
 }

@@ -35,7 +35,7 @@ static void env_run(void *ctx, const struct rel *r, enum rel_fx_bit fx)
 {
     struct world *w = ctx;
 
-    if (fx == FX_BIT_CANCEL_RX || fx == FX_BIT_RETENTION)
+    if (fx == FX_BIT_RETENTION || (fx == FX_BIT_CANCEL_RX && !r->rx_active))
         return;
     if (fx == FX_BIT_PERSIST && vr_uuid_eq(&r->machine, &w->vm[0].uuid)) {
         free(w->rel_text);
@@ -93,6 +93,7 @@ static const struct {
     { FX_BIT_PROBE, EV_PEER_TOLD, EV_PEER_AWAY },
     { FX_BIT_YIELD, EV_YIELDED, EV_YIELD_FAILED },
     { FX_BIT_REMOVE, EV_REMOVED, EV_REMOVED },
+    { FX_BIT_CANCEL_RX, EV_RX_ENDED, EV_RX_ENDED },
 };
 
 static void answer(struct world *w, const struct pending *q)
@@ -118,7 +119,7 @@ static void answer(struct world *w, const struct pending *q)
             ev.kind = w->points[i].kind;
     if (ev.type != EV_COUNT)
         engine_event(w->engine, &q->r.machine, &ev);
-    if (q->fx != FX_BIT_SHIP && q->fx != FX_BIT_PROBE)
+    if (q->fx != FX_BIT_SHIP && q->fx != FX_BIT_PROBE && q->fx != FX_BIT_CANCEL_RX)
         engine_done(w->engine, &q->r.machine);
 }
 

@@ -233,6 +233,42 @@ void make_replica_paused(struct world *w)
     assert_int_equal(state(w, WEB), 7);
 }
 
+static void incoming(struct world *w, bool resync)
+{
+    const struct rel *r = engine_find(w->engine, &w->vm[0].uuid);
+    struct rel_event ev = { .type = EV_RX_OPEN, .lineage = r->lineage, .resync = resync };
+
+    strcpy(ev.peer, "hostb");
+    assert_int_equal(engine_rx_open(w->engine, &w->vm[0].uuid, &ev, NULL), 0);
+    pump(w);
+}
+
+void make_replica_critical(struct world *w)
+{
+    struct rel_event ev = { .type = EV_RX_ENDED };
+
+    make_replica(w);
+    incoming(w, false);
+    vr_fail(&ev.err, VR_E_NOSPACE, 0, "no space left on the replica's disk");
+    engine_event(w->engine, &w->vm[0].uuid, &ev);
+    pump(w);
+    assert_int_equal(state(w, WEB), 8);
+}
+
+void make_replica_resync(struct world *w)
+{
+    make_replica(w);
+    incoming(w, true);
+    assert_int_equal(state(w, WEB), 10);
+}
+
+void make_replica_resync_paused(struct world *w)
+{
+    make_replica_resync(w);
+    done(w, rq(w, "7"));
+    assert_int_equal(state(w, WEB), 11);
+}
+
 void make_waiting_paused(struct world *w)
 {
     make_waiting(w);

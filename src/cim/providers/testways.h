@@ -40,23 +40,26 @@ char *arg_text(struct world *w, const char *text);
 
 /* ---- situations of web, besides those of testhost.h ---- */
 void make_nothing(struct world *w);
-void make_any_server(struct world *w);      /* 0, entry * */
-void make_copying(struct world *w);         /* P 2, the copy is under way */
-void make_scheduled(struct world *w);       /* P 1, the copy begins later */
-void make_copy_paused(struct world *w);     /* P 7, the initial copy is not complete */
-void make_paused(struct world *w);          /* P 7 */
-void make_prepared(struct world *w);        /* P 4 */
-void make_critical(struct world *w);        /* P 8 */
-void make_copy_critical(struct world *w);   /* P 8, the initial copy is not complete */
-void make_needing_resync(struct world *w);  /* P 9 */
-void make_resynchronizing(struct world *w); /* P 10, the comparison is under way */
-void make_resync_paused(struct world *w);   /* P 11 */
-void make_replica_paused(struct world *w);  /* R 7 */
-void make_waiting_paused(struct world *w);  /* R 7, nothing was received yet */
-void make_failing_over(struct world *w);    /* R 12, the failover is under way */
-void make_committed(struct world *w);       /* R 6 */
-void make_tested(struct world *w);          /* R 3 with a test machine */
-void make_reversing(struct world *w);       /* R 5, the reversal is under way */
+void make_any_server(struct world *w);            /* 0, entry * */
+void make_copying(struct world *w);               /* P 2, the copy is under way */
+void make_scheduled(struct world *w);             /* P 1, the copy begins later */
+void make_copy_paused(struct world *w);           /* P 7, the initial copy is not complete */
+void make_paused(struct world *w);                /* P 7 */
+void make_prepared(struct world *w);              /* P 4 */
+void make_critical(struct world *w);              /* P 8 */
+void make_copy_critical(struct world *w);         /* P 8, the initial copy is not complete */
+void make_needing_resync(struct world *w);        /* P 9 */
+void make_resynchronizing(struct world *w);       /* P 10, the comparison is under way */
+void make_resync_paused(struct world *w);         /* P 11 */
+void make_replica_paused(struct world *w);        /* R 7 */
+void make_replica_critical(struct world *w);      /* R 8, no room for what came in */
+void make_replica_resync(struct world *w);        /* R 10, the comparison is received */
+void make_replica_resync_paused(struct world *w); /* R 11 */
+void make_waiting_paused(struct world *w);        /* R 7, nothing was received yet */
+void make_failing_over(struct world *w);          /* R 12, the failover is under way */
+void make_committed(struct world *w);             /* R 6 */
+void make_tested(struct world *w);                /* R 3 with a test machine */
+void make_reversing(struct world *w);             /* R 5, the reversal is under way */
 /* rq() - RequestReplicationStateChangeEx of web's first relationship. */
 uint32_t rq(struct world *w, const char *requested);
 
