@@ -37,8 +37,11 @@ static void st_load(void *arg)
 /* ---- saving ---- */
 struct save_task {
     struct task t;
-    enum hostset_kind kind;
-    char *id, *text;
+    struct {
+        enum hostset_kind kind;
+        char *id, *text;
+    } * docs;
+    size_t n;
     bool has_job;
     struct vr_uuid job;
 };
@@ -46,11 +49,13 @@ struct save_task {
 static void save_work(struct task *t)
 {
     struct save_task *s = (struct save_task *)t;
-    const char *kind = hostset_kind_name(s->kind);
-    if (s->text)
-        store_doc_put(t->d->store, kind, s->id, s->text, &t->err);
-    else
-        store_doc_delete(t->d->store, kind, s->id, &t->err);
+    for (size_t i = 0; i < s->n && t->err.kind == VR_OK; i++) {
+        const char *kind = hostset_kind_name(s->docs[i].kind);
+        if (s->docs[i].text)
+            store_doc_put(t->d->store, kind, s->docs[i].id, s->docs[i].text, &t->err);
+        else
+            store_doc_delete(t->d->store, kind, s->docs[i].id, &t->err);
+    }
 }
 
 static void save_done(struct task *t)
@@ -58,22 +63,29 @@ static void save_done(struct task *t)
     struct save_task *s = (struct save_task *)t;
     if (t->err.kind != VR_OK) {
         vr_err_wrap(&t->err, "a setting of the host holds only until the next start");
-        vr_log_err(VR_LOG_ERROR, hostset_kind_name(s->kind), &t->err);
+        vr_log_err(VR_LOG_ERROR, hostset_kind_name(s->docs[0].kind), &t->err);
     }
     if (s->has_job)
         engine_job_end(t->d->engine, &s->job, t->err.kind == VR_OK ? NULL : &t->err);
-    free(s->id);
-    free(s->text);
+    for (size_t i = 0; i < s->n; i++) {
+        free(s->docs[i].id);
+        free(s->docs[i].text);
+    }
+    free(s->docs);
 }
 
-static struct save_task *save_new(enum hostset_kind kind, const char *id, const char *text)
+static struct save_task *save_new(const struct host_doc docs[], size_t n)
 {
     struct save_task *s = vr_new(struct save_task);
     s->t.work = save_work;
     s->t.done = save_done;
-    s->kind = kind;
-    s->id = vr_strdup(id);
-    s->text = vr_strdup(text);
+    s->docs = vr_new0(n, sizeof *s->docs);
+    s->n = n;
+    for (size_t i = 0; i < n; i++) {
+        s->docs[i].kind = docs[i].kind;
+        s->docs[i].id = vr_strdup(docs[i].id);
+        s->docs[i].text = vr_strdup(docs[i].text);
+    }
     return s;
 }
 
@@ -85,19 +97,18 @@ void service_keep(struct daemon *d, enum hostset_kind kind, const char *id, cons
         engine_job_end(d->engine, job, &err);
         return;
     }
-    struct save_task *s = save_new(kind, id, text);
+    struct save_task *s = save_new(&(struct host_doc){ kind, id, text }, 1);
     s->has_job = true;
     s->job = *job;
     task_run(d, d->store_exec, &s->t);
 }
 
-static int h_save(void *ctx, enum hostset_kind kind, const char *id, const char *text,
-                  const struct vr_uuid *machine, const char *owner, struct vr_uuid *ret_job,
-                  struct vr_err *err)
+static int h_save(void *ctx, const struct host_doc docs[], size_t n, const struct vr_uuid *machine,
+                  const char *owner, struct vr_uuid *ret_job, struct vr_err *err)
 {
     struct daemon *d = ctx;
     (void)err;
-    struct save_task *s = save_new(kind, id, text);
+    struct save_task *s = save_new(docs, n);
     s->has_job = true;
     s->job = engine_job_new(d->engine, JOB_SERVICE_SETTINGS, machine, owner);
     *ret_job = s->job;
@@ -128,8 +139,8 @@ static void bind(struct daemon *d, const struct vr_uuid *machine, const struct c
     const char *old = hostset_text(d->host.set, HOSTSET_BINDING, vr_uuid_fmt(machine, id));
     if (old && !strcmp(old, name))
         return;
-    struct save_task *s = save_new(HOSTSET_BINDING, id, name);
-    if (hostset_put(d->host.set, HOSTSET_BINDING, s->id, s->text, &err) < 0)
+    struct save_task *s = save_new(&(struct host_doc){ HOSTSET_BINDING, id, name }, 1);
+    if (hostset_put(d->host.set, HOSTSET_BINDING, id, s->docs[0].text, &err) < 0)
         vr_log_err(VR_LOG_WARN, "authorization entry of a machine", &err);
     task_run(d, d->store_exec, &s->t);
 }

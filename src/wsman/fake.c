@@ -134,6 +134,15 @@ static enum cim_status put_settings(void *ctx, const struct cim_caller *who,
                                     struct vr_err *err)
 {
     int i = P(MSVM_REPLICATIONSERVICESETTINGDATA, ELEMENTNAME);
+    const char *name = cim_inst_str(want, i);
+    if (name && !strcmp(name, "busy")) {
+        vr_fail(err, VR_E_BUSY, 0, "another change is under way");
+        return CIM_S_BUSY;
+    }
+    if (name && !strcmp(name, "broken")) {
+        vr_fail(err, VR_E_IO, 0, "it cannot be written down");
+        return CIM_S_FAILED;
+    }
     if (cim_inst_is_seen(want, i) && cim_inst_str(want, i))
         snprintf(interval_text, sizeof interval_text, "%s", cim_inst_str(want, i));
     return CIM_S_OK;

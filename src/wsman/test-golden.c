@@ -19,6 +19,7 @@ enum { FILE_MAX = 1 << 20 };
 
 static char context[64] = "none";
 static int failures;
+static struct vr_buf replies; /* all of them */
 
 static char *read_file(const char *path)
 {
@@ -166,6 +167,7 @@ static void run_one(struct wsm *w, struct cim_server *svc, const char *dir, cons
     vr_autofree char *raw = read_file(in);
     vr_autofree char *request = replace(raw, "@CONTEXT@", context);
     vr_autofree char *got = answer(w, svc, request);
+    vr_buf_add(&replies, got, strlen(got), NULL);
     if (update) {
         vr_autofclose FILE *f = fopen(out, "we");
         if (f)
@@ -182,6 +184,29 @@ static void run_one(struct wsm *w, struct cim_server *svc, const char *dir, cons
 static int is_request(const struct dirent *d)
 {
     return strstr(d->d_name, ".req.xml") != NULL;
+}
+
+/* A fault without a recorded exchange proves nothing. */
+static void every_fault_is_there(void)
+{
+    static const struct {
+        const char *code, *prefix, *subcode, *detail;
+    } faults[] = {
+#define X(n, code, prefix, subcode, detail, win32, kind) { code, prefix, subcode, detail },
+#include "wsman/faults.def"
+#undef X
+    };
+    for (size_t i = 0; i < VR_ARRAY_LEN(faults); i++) {
+        vr_autofree char *sub = *faults[i].subcode
+                                    ? vr_printf(">%s:%s<", faults[i].prefix, faults[i].subcode)
+                                    : vr_printf(":%s<", faults[i].code);
+        vr_autofree char *detail = vr_printf("/%s<", faults[i].detail);
+        const char *text = (const char *)replies.data;
+        if (strstr(text, sub) && (!*faults[i].detail || strstr(text, detail)))
+            continue;
+        failures++;
+        printf("no exchange shows the fault %s %s\n", sub, faults[i].detail);
+    }
 }
 
 int main(int argc, char **argv)
@@ -203,6 +228,8 @@ int main(int argc, char **argv)
         free(names[i]);
     }
     free(names);
+    every_fault_is_there();
+    vr_buf_done(&replies);
     wsm_free(w);
     cim_server_free(svc);
     printf("%d exchanges, %d differ\n", n, failures);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Recorded exchanges over WS-Management with the real providers and the real engine on a fake host:
  * of every class that is served one Enumerate (objects and references) and one Get of its first
- * instance, of each of its methods at least one Invoke. methods.def says with what; a method
- * without a row is called without arguments. golden/CLASS.txt holds what is expected, requests
- * included; a class or a method that is not in there fails the test.
- *   test-exchanges GOLDEN_FOLDER [--update] | --schemas
+ * instance, of each of its methods at least one Invoke, and Puts. methods.def says with what; a
+ * method without a row is called without arguments. golden/CLASS.txt holds what is expected,
+ * requests included; a class or a method that is not in there fails the test. test-exchanges
+ * GOLDEN_FOLDER [--update] | --schemas
  * --schemas prints the definition of every class as it goes over the wire, for
  * check_wire_schema.py. */
 #include <dirent.h>
@@ -21,6 +21,7 @@
 
 #define WMI "http://schemas.microsoft.com/wbem/wsman/1/wmi/"
 #define GET "http://schemas.xmlsoap.org/ws/2004/09/transfer/Get"
+#define PUT "http://schemas.xmlsoap.org/ws/2004/09/transfer/Put"
 #define ENUMERATE "http://schemas.xmlsoap.org/ws/2004/09/enumeration/Enumerate"
 #define ANONYMOUS "http://schemas.xmlsoap.org/ws/2004/08/addressing/role/anonymous"
 enum { FILE_MAX = 4 << 20, ARGS_MAX = 8 };
@@ -28,6 +29,12 @@ enum { FILE_MAX = 4 << 20, ARGS_MAX = 8 };
 static const char *folder;
 static bool update;
 static bool of_host; /* the class tells of the computer on which the test runs */
+
+static void make_bound(struct world *w);
+static void make_replica_with_orphan(struct world *w);
+static void make_waiting_to_reverse(struct world *w);
+static void make_superseded(struct world *w);
+static void make_preparing(struct world *w);
 
 /* clang-format off */
 static const struct exchange {
@@ -153,6 +160,56 @@ static void rich(struct world *w)
     done(w, SVC(w, WEB, "SetAuthorizationEntry", { "AuthorizationEntry", entry }));
 }
 
+/* ---- more situations ---- */
+static void make_bound(struct world *w)
+{
+    make_any_server(w);
+    make_replica(w);
+}
+
+static void make_replica_with_orphan(struct world *w)
+{
+    make_replica(w);
+    w->points[0].kind = VR_POINT_ORPHAN;
+}
+
+/* The other host does not answer. */
+static void make_waiting_to_reverse(struct world *w)
+{
+    make_failed_over(w);
+    vr_autofree char *set = arg_text(w, FRSD0 TO_HOSTB);
+    w->fail[FX_BIT_PROBE] = VR_E_PEER;
+    assert_int_equal(
+        SVC(w, WEB, "ReverseReplicationRelationship", { "ReplicationSettingData", set }), 4096);
+    pump(w);
+}
+
+/* The machine was failed over to the other host while this one was away. */
+static void make_superseded(struct world *w)
+{
+    make_replicating(w);
+    const struct rel *r = engine_find(w->engine, &w->vm[0].uuid);
+    struct rel_event ev = { .type = EV_PEER_TOLD, .peer = "hostb" };
+
+    ev.story = (struct rel_story){ .mode = REL_MODE_REPLICA,
+                                   .failed_over = true,
+                                   .of = r->lineage,
+                                   .lineage = vr_uuid_new(),
+                                   .point = r->acked };
+    engine_event(w->engine, &w->vm[0].uuid, &ev);
+    pump(w);
+    assert_int_equal(state(w, WEB), 8);
+}
+
+/* Another operation is under way. */
+static void make_preparing(struct world *w)
+{
+    make_replicating(w);
+    w->hold = FX_CAPTURE;
+    assert_int_equal(rq(w, "4"), 4096);
+    pump(w);
+}
+
 static bool is_served(const struct world *w, const struct cim_class *c)
 {
     return !c->is_abstract && cim_server_has(w->cim, c);
@@ -250,6 +307,38 @@ static void invoke(struct vr_buf *out, const struct cim_class *c, const struct c
     world_free(&st);
 }
 
+/* A row of method "Put": its arguments are the properties that are sent. */
+static void put(struct vr_buf *out, const struct cim_class *c, const struct exchange *row)
+{
+    vr_autobuf struct vr_buf body = VR_BUF_INIT;
+    struct world *w;
+    void *st;
+
+    world_new(&st);
+    w = st;
+    row->situation(w);
+    vr_auto(wsm_free) struct wsm *wsm = wsm_new(w->cim, NULL);
+    vr_autofree char *uri = vr_printf(WMI "%s/%s", c->ns, c->name);
+    vr_autofree char *target = arg_text(w, row->target);
+    vr_auto(cim_path_free) struct cim_path *p = path_of_text(target);
+    vr_buf_printf(&body, NULL, "<p:%s xmlns:p=\"%s\">", c->name, uri);
+    for (size_t i = 0; i < ARGS_MAX && row->args[i].name; i++) {
+        vr_buf_printf(&body, NULL, "<p:%s>", row->args[i].name);
+        escape(&body, row->args[i].text);
+        vr_buf_printf(&body, NULL, "</p:%s>", row->args[i].name);
+    }
+    vr_buf_printf(&body, NULL, "</p:%s>", c->name);
+    vr_autofree char *request = envelope(uri, PUT, p, "", (char *)body.data);
+    canonical_begin();
+    exchange(out, wsm, w, "Put", request);
+    world_free(&st);
+}
+
+static bool is_put(const struct exchange *row)
+{
+    return !strcmp(row->method, "Put");
+}
+
 static void invoke_all(struct vr_buf *out, const struct cim_class *c, const struct cim_method *m)
 {
     size_t n = 0;
@@ -305,6 +394,9 @@ static void one_class(void **st)
     look(&out, c);
     for (size_t i = 0; i < c->n_methods; i++)
         invoke_all(&out, c, &c->methods[i]);
+    for (size_t i = 0; i < VR_ARRAY_LEN(rows); i++)
+        if (!strcmp(rows[i].cls, c->name) && is_put(&rows[i]))
+            put(&out, c, &rows[i]);
     if (update) {
         vr_autofclose FILE *f = fopen(path, "we");
         assert_non_null(f);
@@ -326,7 +418,7 @@ static void nothing_is_left_over(void **st)
     world_new(&ws);
     for (size_t i = 0; i < VR_ARRAY_LEN(rows); i++) {
         const struct cim_class *c = cim_class_find(rows[i].cls);
-        if (!c || !is_served(ws, c) || !cim_class_method(c, rows[i].method))
+        if (!c || !is_served(ws, c) || (!is_put(&rows[i]) && !cim_class_method(c, rows[i].method)))
             fail_msg("methods.def: %s.%s is not served", rows[i].cls, rows[i].method);
     }
     DIR *d = opendir(folder);

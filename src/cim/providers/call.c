@@ -122,17 +122,25 @@ int call_dmtf_unsupported(struct call *c, struct vr_err *err)
 }
 
 /* ---- documents ---- */
-int call_save(struct call *c, enum hostset_kind k, const char *id, const char *text,
-              const struct vr_uuid *machine, struct vr_err *err)
+static int save_docs(struct call *c, const struct host_doc docs[], size_t n,
+                     const struct vr_uuid *machine, struct vr_err *err)
 {
     const struct host *h = c->p->h;
     struct vr_uuid job;
 
-    if (hostset_put(h->set, k, id, text, err) < 0 ||
-        h->save(h->ctx, k, id, text, machine, c->who->name, &job, err) < 0)
+    for (size_t i = 0; i < n; i++)
+        if (hostset_put(h->set, docs[i].kind, docs[i].id, docs[i].text, err) < 0)
+            return -1;
+    if (h->save(h->ctx, docs, n, machine, c->who->name, &job, err) < 0)
         return -1;
     call_job(c, &job);
     return 0;
+}
+
+int call_save(struct call *c, enum hostset_kind k, const char *id, const char *text,
+              const struct vr_uuid *machine, struct vr_err *err)
+{
+    return save_docs(c, &(struct host_doc){ k, id, text }, 1, machine, err);
 }
 
 int call_save_inst(struct call *c, enum hostset_kind k, const char *id, const struct cim_inst *in,
@@ -143,6 +151,25 @@ int call_save_inst(struct call *c, enum hostset_kind k, const char *id, const st
     if (cim_xml_text(in, c->p->h->name, &text, err) < 0)
         return -1;
     return call_save(c, k, id, text, machine, err);
+}
+
+int call_save_insts(struct call *c, enum hostset_kind k, struct cim_inst *const in[], size_t n,
+                    const struct vr_uuid *machine, struct vr_err *err)
+{
+    vr_autofree struct host_doc *docs = vr_new0(n, sizeof *docs);
+    vr_autofree char **text = vr_new0(n, sizeof *text);
+    int rc = 0;
+
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        rc = cim_xml_text(in[i], c->p->h->name, &text[i], err);
+        docs[i] =
+            (struct host_doc){ k, cim_value_str(cim_inst_named(in[i], "InstanceID")), text[i] };
+    }
+    if (rc == 0)
+        rc = save_docs(c, docs, n, machine, err);
+    for (size_t i = 0; i < n; i++)
+        free(text[i]);
+    return rc;
 }
 
 /* ---- parameters ---- */

@@ -57,6 +57,12 @@ struct host_proof {
     bool unsupported;        /* the other host does not know how */
 };
 
+/* A document of the host's set; NULL text: it is forgotten. */
+struct host_doc {
+    enum hostset_kind kind;
+    const char *id, *text;
+};
+
 struct host {
     void *ctx;
     struct engine *engine;
@@ -148,10 +154,9 @@ struct host {
      * VR_E_BUSY: an earlier change is not over. */
     int (*save_service)(void *ctx, const char *text, bool on, uint16_t port, const char *owner,
                         struct vr_uuid *ret_job, struct vr_err *err);
-    /* Write a document of the host's set down, or (NULL text) forget it. */
-    int (*save)(void *ctx, enum hostset_kind kind, const char *id, const char *text,
-                const struct vr_uuid *machine, const char *owner, struct vr_uuid *ret_job,
-                struct vr_err *err);
+    /* Write documents of the host's set down: one job for all of them. */
+    int (*save)(void *ctx, const struct host_doc docs[], size_t n, const struct vr_uuid *machine,
+                const char *owner, struct vr_uuid *ret_job, struct vr_err *err);
 };
 
 /* A new machine's relationship is requested with engine_request(EV_U_CREATE): set, peer (name of

@@ -243,7 +243,6 @@ static int check_addresses(const struct cim_inst *in, struct vr_err *err)
     return 0;
 }
 
-/* All are checked before the first is kept. */
 static int parse_failover(const struct vm *vm, const char *text, struct cim_inst **ret,
                           struct vr_err *err)
 {
@@ -264,6 +263,13 @@ static int parse_failover(const struct vm *vm, const char *text, struct cim_inst
     return 0;
 }
 
+static void free_all(struct cim_inst **v, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        cim_inst_free(v[i]);
+    free(v);
+}
+
 int svc_set_failover_network(struct call *c, struct vr_err *err)
 {
     const struct cim_value *v = cim_args_at(c->args, "NetworkSettings");
@@ -275,15 +281,19 @@ int svc_set_failover_network(struct call *c, struct vr_err *err)
         return vr_fail(err, VR_E_INVAL, 0, "NetworkSettings must be given");
     if (rel_mode(vm.rel) == REL_MODE_NONE)
         return vr_fail(err, VR_E_STATE, 0, "machine %s is not replicated", vm.name);
-    for (int keep = 0; keep < 2; keep++)
-        for (size_t i = 0; i < v->n; i++) {
-            vr_auto(cim_inst_free) struct cim_inst *in = NULL;
-            if (parse_failover(&vm, v->many[i].str, &in, err) < 0 ||
-                (keep && call_save_inst(c, HOSTSET_FAILOVER_NIC, cim_inst_str(in, F(INSTANCEID)),
-                                        in, &vm.uuid, err) < 0))
-                return -1;
-        }
-    return 0;
+    if (v->n > vm_n_nics(&vm))
+        return vr_fail(err, VR_E_INVAL, 0,
+                       "NetworkSettings has %zu elements, machine %s %zu adapters", v->n, vm.name,
+                       vm_n_nics(&vm));
+    /* All are checked before the first is kept, and one job keeps them all. */
+    struct cim_inst **in = vr_new0(v->n, sizeof *in);
+    int rc = 0;
+    for (size_t i = 0; i < v->n && rc == 0; i++)
+        rc = parse_failover(&vm, v->many[i].str, &in[i], err);
+    if (rc == 0)
+        rc = call_save_insts(c, HOSTSET_FAILOVER_NIC, in, v->n, &vm.uuid, err);
+    free_all(in, v->n);
+    return rc;
 }
 
 /* ---- Msvm_VirtualSystemManagementService.ModifyResourceSettings ---- */
@@ -314,19 +324,19 @@ static int parse_connection(struct call *c, const char *text, struct cim_inst **
                    id ? id : "");
 }
 
-static int keep_connection(struct call *c, const struct cim_inst *want, const struct vm *vm,
-                           size_t i, struct vr_err *err)
+/* The connection as it is, with what may be set taken from @want; the caller frees. */
+static struct cim_inst *new_connection(struct call *c, const struct cim_inst *want,
+                                       const struct vm *vm, size_t i)
 {
     static const int settable[] = { C(TESTREPLICASWITCHNAME), C(TESTREPLICAPOOLID) };
-    vr_auto(cim_inst_free) struct cim_inst *in = make_connection(c->p, vm, i);
+    struct cim_inst *in = make_connection(c->p, vm, i);
     vr_auto(cim_path_free) struct cim_path *path = path_nic(vm, i, NIC_CONNECTION);
 
     for (size_t k = 0; k < VR_ARRAY_LEN(settable); k++)
         if (cim_inst_is_seen(want, settable[k]))
             cim_value_copy(cim_inst_value(in, settable[k]), cim_inst_value(want, settable[k]));
     cim_value_put_ref(cim_args_at(c->args, "ResultingResourceSettings"), path);
-    return call_save_inst(c, HOSTSET_CONNECTION, cim_inst_str(in, C(INSTANCEID)), in, &vm->uuid,
-                          err);
+    return in;
 }
 
 int vsms_modify_resources(struct call *c, struct vr_err *err)
@@ -335,16 +345,23 @@ int vsms_modify_resources(struct call *c, struct vr_err *err)
 
     if (v->is_null || !v->n)
         return vr_fail(err, VR_E_INVAL, 0, "ResourceSettings must be given");
-    for (int keep = 0; keep < 2; keep++)
-        for (size_t k = 0; k < v->n; k++) {
-            vr_auto(cim_inst_free) struct cim_inst *in = NULL;
-            struct vm vm;
-            size_t i = 0;
-            if (parse_connection(c, v->many[k].str, &in, &vm, &i, err) < 0 ||
-                (keep && keep_connection(c, in, &vm, i, err) < 0))
-                return -1;
-        }
-    return 0;
+    struct cim_inst **kept = vr_new0(v->n, sizeof *kept);
+    struct vr_uuid first = { { 0 } };
+    int rc = 0;
+    for (size_t k = 0; k < v->n && rc == 0; k++) {
+        vr_auto(cim_inst_free) struct cim_inst *in = NULL;
+        struct vm vm;
+        size_t i = 0;
+        rc = parse_connection(c, v->many[k].str, &in, &vm, &i, err);
+        if (rc == 0)
+            kept[k] = new_connection(c, in, &vm, i);
+        if (rc == 0 && !k)
+            first = vm.uuid;
+    }
+    if (rc == 0)
+        rc = call_save_insts(c, HOSTSET_CONNECTION, kept, v->n, &first, err);
+    free_all(kept, v->n);
+    return rc;
 }
 
 /* ---- associations ---- */

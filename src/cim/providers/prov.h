@@ -171,6 +171,10 @@ int call_save(struct call *c, enum hostset_kind k, const char *id, const char *t
               const struct vr_uuid *machine, struct vr_err *err);
 int call_save_inst(struct call *c, enum hostset_kind k, const char *id, const struct cim_inst *in,
                    const struct vr_uuid *machine, struct vr_err *err);
+/* call_save_insts() - the same for @n instances of one kind, with one job. Each is known by its
+ * InstanceID. */
+int call_save_insts(struct call *c, enum hostset_kind k, struct cim_inst *const in[], size_t n,
+                    const struct vr_uuid *machine, struct vr_err *err);
 int call_dmtf_unsupported(struct call *c, struct vr_err *err); /* returns 1 "Not Supported" */
 
 /* ---- settings.c ---- */

@@ -370,6 +370,61 @@ static uint32_t after(struct world *w, const char *guid, int prop, const char *c
                 { "NetworkSettings", xml });
 }
 
+static size_t n_jobs(struct world *w)
+{
+    size_t n = 0;
+
+    while (engine_job_at(w->engine, n))
+        n++;
+    return n;
+}
+
+/* Both adapters in one call: one job, and both are kept, or neither. */
+static void addresses_of_several_adapters(void **st)
+{
+    struct world *w = *st;
+    const struct cim_class *cls = cim_class_get(CIM_C_MSVM_FAILOVERNETWORKADAPTERSETTINGDATA);
+    struct cim_list l = CIM_LIST_INIT;
+    char *xml[2];
+
+    make_replica(w);
+    assert_int_equal(cim_enumerate(w->cim, &w->who, cls, false, NULL, &l, NULL), CIM_S_OK);
+    assert_int_equal(l.n, 2);
+    for (int good = 0; good < 2; good++) {
+        for (size_t i = 0; i < 2; i++) {
+            const char *ip[] = { i && !good ? "nonsense" : i ? "192.0.2.12" : "192.0.2.11" };
+            static const char *const net[] = { "255.255.255.0" };
+            cim_inst_set_uint(l.v[i], CIM_P_MSVM_FAILOVERNETWORKADAPTERSETTINGDATA_PROTOCOLIFTYPE,
+                              4096);
+            cim_inst_set_bool(l.v[i], CIM_P_MSVM_FAILOVERNETWORKADAPTERSETTINGDATA_DHCPENABLED,
+                              false);
+            cim_inst_set_strv(l.v[i], CIM_P_MSVM_FAILOVERNETWORKADAPTERSETTINGDATA_IPADDRESSES, ip,
+                              1);
+            cim_inst_set_strv(l.v[i], CIM_P_MSVM_FAILOVERNETWORKADAPTERSETTINGDATA_SUBNETS, net, 1);
+            assert_int_equal(cim_xml_text(l.v[i], "hosta", &xml[i], NULL), 0);
+        }
+        size_t before = n_jobs(w);
+        uint32_t code = SVC(w, WEB, "SetFailoverNetworkAdapterSettings",
+                            { "NetworkSettings", xml[0] }, { "NetworkSettings", xml[1] });
+        if (good)
+            done(w, code);
+        else
+            assert_int_equal(code, 32773);
+        assert_int_equal(n_jobs(w), before + (size_t)good);
+        struct cim_list now = CIM_LIST_INIT;
+        assert_int_equal(cim_enumerate(w->cim, &w->who, cls, false, NULL, &now, NULL), CIM_S_OK);
+        for (size_t i = 0; i < 2; i++)
+            assert_int_equal(
+                cim_inst_uint(now.v[i], CIM_P_MSVM_FAILOVERNETWORKADAPTERSETTINGDATA_PROTOCOLIFTYPE,
+                              0),
+                good ? 4096 : 0);
+        cim_list_done(&now);
+        free(xml[0]);
+        free(xml[1]);
+    }
+    cim_list_done(&l);
+}
+
 static void addresses_after_a_failover(void **st)
 {
     struct world *w = *st;
@@ -456,6 +511,7 @@ int main(void)
         T(replica_is_bound_to_its_entry),
         T(adapters_and_their_parts),
         T(addresses_after_a_failover),
+        T(addresses_of_several_adapters),
         T(network_of_test_failovers),
         T(points_are_not_destroyed),
     };

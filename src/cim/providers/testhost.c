@@ -224,6 +224,22 @@ static int h_test(void *ctx, const char *point, uint16_t port, const char *owner
     return h_job(ctx, JOB_TEST_CONNECTION, NULL, owner, ret_job);
 }
 
+static int h_ask_peer(void *ctx, const struct vr_uuid *machine, const char *owner,
+                      struct vr_uuid *ret_job, struct vr_err *err)
+{
+    return h_job(ctx, JOB_TEST_CONNECTION, machine, owner, ret_job);
+}
+
+static int h_discard(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point,
+                     const char *owner, struct vr_uuid *ret_job, struct vr_err *err)
+{
+    struct world *w = ctx;
+    for (size_t i = 0; i < w->n_points; i++)
+        if (vr_point_eq(&w->points[i].id, point))
+            w->points[i] = w->points[--w->n_points];
+    return h_job(ctx, JOB_PIN, machine, owner, ret_job);
+}
+
 static int h_pin(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point, bool on,
                  const char *owner, struct vr_uuid *ret_job, struct vr_err *err)
 {
@@ -284,13 +300,13 @@ static bool h_proof(void *ctx, const struct vr_uuid *machine, struct host_proof 
 }
 
 /* What was written must be readable after a restart: it is read again at once. */
-static int h_save(void *ctx, enum hostset_kind kind, const char *id, const char *text,
-                  const struct vr_uuid *machine, const char *owner, struct vr_uuid *ret_job,
-                  struct vr_err *err)
+static int h_save(void *ctx, const struct host_doc docs[], size_t n, const struct vr_uuid *machine,
+                  const char *owner, struct vr_uuid *ret_job, struct vr_err *err)
 {
     struct world *w = ctx;
-    if (hostset_put(w->written, kind, id, text, err) < 0)
-        return -1;
+    for (size_t i = 0; i < n; i++)
+        if (hostset_put(w->written, docs[i].kind, docs[i].id, docs[i].text, err) < 0)
+            return -1;
     return h_job(w, JOB_SERVICE_SETTINGS, machine, owner, ret_job);
 }
 
@@ -402,6 +418,8 @@ int world_new(void **st)
                              .proof = h_proof,
                              .save_service = h_save_service,
                              .pin = h_pin,
+                             .ask_peer = h_ask_peer,
+                             .discard = h_discard,
                              .save = h_save };
     w->host.set = hostset_new();
     w->written = hostset_new();
