@@ -103,7 +103,9 @@ enum call_type {
     X(9, BOOL, OPT, ahead_known) /* a primary: written since the last acknowledged point */ \
     X(10, U64, OPT, ahead)                                                                  \
     X(11, UUID, OPT, told_by) /* of this run of the daemon, */                              \
-    X(12, I64, OPT, told_ms)  /* by its own clock: messages may overtake each other */
+    X(12, I64, OPT, told_ms)  /* by its own clock: messages may overtake each other */      \
+    X(13, BOOL, OPT, state_known)                                                           \
+    X(14, U16, OPT, state) /* ReplicationState, 0: it is not replicated with anybody */
 
 #define MSG_STATUS(X)                    \
     X(1, UUID, REQ, machine)             \

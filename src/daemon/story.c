@@ -15,7 +15,9 @@ struct msg_story msg_from_story(const struct rel_story *s)
                                .ahead_known = s->ahead_known,
                                .ahead = s->ahead,
                                .told_by = s->told_by,
-                               .told_ms = s->told_ms };
+                               .told_ms = s->told_ms,
+                               .state_known = s->state_known,
+                               .state = s->state };
 }
 
 struct rel_story msg_to_story(const struct msg_story *m)
@@ -31,7 +33,9 @@ struct rel_story msg_to_story(const struct msg_story *m)
         .ahead_known = m->ahead_known,
         .ahead = m->ahead,
         .told_by = m->told_by,
-        .told_ms = m->told_ms
+        .told_ms = m->told_ms,
+        .state_known = m->state_known,
+        .state = m->state
     };
 }
 

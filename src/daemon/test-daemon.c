@@ -402,7 +402,9 @@ static void test_failover_takes_no_other_point_unasked(void **state)
 static void test_stories_overtake_each_other(void **state)
 {
     const struct vr_uuid run = vr_uuid_new(), later_run = vr_uuid_new();
-    struct rel_story failed_over = { .failed_over = true, .told_by = run, .told_ms = 2000 };
+    struct rel_story failed_over = {
+        .failed_over = true, .told_by = run, .told_ms = 2000, .state_known = true, .state = 5
+    };
     struct rel_story before = { .told_by = run, .told_ms = 1000 };
     struct rel_story after = { .told_by = run, .told_ms = 2000 };
     struct rel_story restarted = { .told_by = later_run, .told_ms = 5 };
@@ -414,6 +416,8 @@ static void test_stories_overtake_each_other(void **state)
     struct msg_story wire = msg_from_story(&failed_over);
     struct rel_story back = msg_to_story(&wire);
     assert_false(story_is_news(&back, &before));
+    assert_true(back.state_known);
+    assert_int_equal(back.state, 5);
 }
 
 int main(void)

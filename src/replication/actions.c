@@ -82,6 +82,7 @@ ACTION(create)
 ACTION(created)
 {
     r->seeded_start = ev->seeded;
+    r->peer_state_known = false;
     vr_err_clear(&r->last_err);
 }
 
@@ -186,8 +187,8 @@ ACTION(create_failed)
 
 ACTION(replica_created)
 {
-    (void)ev;
     vr_err_clear(&r->last_err);
+    rel_heard(r, ev);
 }
 
 ACTION(prepare)
@@ -250,6 +251,7 @@ ACTION(yielded)
     r->lost = VR_LOST_NOT;
     r->ever_replica = true;
     rel_forget_story(r);
+    rel_listen(r, ev);
     r->last_kind = VR_POINT_PLANNED;
     vr_err_clear(&r->last_err);
     rel_stats_reset(r, ev->wall);
@@ -283,6 +285,7 @@ ACTION(yielded_seed)
     r->lost = VR_LOST_NOT;
     r->ever_replica = true;
     rel_forget_story(r);
+    rel_listen(r, ev);
     r->last_time.us = 0; /* src:[contract.md A.5] NULL until the first replication completed */
     vr_err_clear(&r->last_err);
     rel_stats_reset(r, ev->wall);
@@ -305,6 +308,7 @@ ACTION(bind_seed)
     r->diverged = r->diverged && vr_uuid_eq(&ev->newest.lineage, &r->acked.lineage) &&
                   ev->newest.epoch >= r->acked.epoch;
     r->last_time.us = 0;
+    rel_heard(r, ev);
 }
 
 ACTION(park)
@@ -342,7 +346,7 @@ ACTION(resync)
 
 ACTION(rx_open)
 {
-    (void)ev;
+    rel_heard(r, ev);
     r->rx_active = true;
     r->rx_cancel = false;
 }
@@ -358,6 +362,7 @@ ACTION(rx_committed)
         r->last_app_time = ev->wall;
     r->bad_open = false; /* what was wanted is part of every transfer */
     r->seed = r->diverged = false;
+    rel_heard(r, ev);
     rel_copy_disks(r, ev);
     r->last = ev->moved;
     vr_err_clear(&r->last_err);
@@ -373,6 +378,7 @@ ACTION(rx_committed)
 ACTION(rx_ended)
 {
     r->rx_active = r->rx_cancel = false;
+    rel_listen(r, ev);
     if (ev->err.kind != VR_OK && ev->err.kind != VR_E_CANCELLED) {
         rel_set_error(r, ev);
         r->stat_fail++;
@@ -419,13 +425,14 @@ ACTION(failed_over)
     r->failover_kind = ev->kind;
     r->failed_over_at = ev->wall;
     r->queued = r->asked = false;
-    r->peer_away = false;
+    r->peer_away = r->peer_state_known = false;
     r->peer_power = REL_POWER_UNKNOWN;
     vr_err_clear(&r->last_err);
 }
 
 ACTION(failover_failed)
 {
+    rel_listen(r, ev);
     rel_set_error(r, ev);
     r->failover_kind = VR_POINT_NONE;
     r->failover_latest = false;
@@ -433,7 +440,7 @@ ACTION(failover_failed)
 
 ACTION(reverted)
 {
-    (void)ev;
+    rel_listen(r, ev);
     r->failover_kind = VR_POINT_NONE;
     r->paused_for_failover = false;
     vr_err_clear(&r->last_err);
@@ -524,6 +531,12 @@ ACTION(restart)
     case ST_P_PREPARING:
     case ST_P_RESYNC:
         rel_due_now(r, ev);
+        break;
+    case ST_R_WAIT:
+    case ST_R_REPL:
+    case ST_R_RESYNC:
+    case ST_R_CRIT:
+        rel_listen(r, ev);
         break;
     case ST_P_RESYNC_WAIT:
         rel_due_now(r, ev);

@@ -191,6 +191,7 @@ ACTION(shipped)
     r->wanted_since.ms = 0;
     r->acked = (struct vr_point_id){ .lineage = r->lineage, .epoch = r->flow.epoch };
     r->has_acked = r->tracked = true;
+    r->peer_state_known = false; /* it receives */
     r->lost = VR_LOST_NOT;
     r->resync_held = false;
     r->newest_instant = r->flow.instant;

@@ -7,10 +7,18 @@
 
 #define LOOK_MS 10000 /* a host that was failed over to looks after the old primary so often */
 #define LOOK_WAITING_MS 3000 /* and so often when the reversal waits for it */
+/* How much longer than the interval a replica waits for its primary, and how often it asks one that
+ * did not answer. */
+enum { LISTEN_LEAST_MS = 5000, LISTEN_MOST_MS = 60000, LISTEN_AWAY_MS = 20000 };
 
 struct rel_story rel_story(const struct rel *r)
 {
-    struct rel_story s = { .mode = rel_mode(r), .lineage = r->lineage };
+    bool changing = r->st == ST_P_CREATING || r->st == ST_R_CREATING || r->st == ST_P_REMOVING ||
+                    r->st == ST_R_REMOVING;
+    struct rel_story s = { .mode = rel_mode(r),
+                           .lineage = r->lineage,
+                           .state_known = !changing,
+                           .state = rel_cim_state(r) };
     switch (r->st) {
     case ST_R_RECOVERED:
     case ST_R_COMMITTED:
@@ -38,7 +46,8 @@ void rel_forget_story(struct rel *r)
     memset(&r->parent_lineage, 0, sizeof r->parent_lineage);
     r->super_since.us = 0;
     r->start_allowed = r->resuming = r->way_back = false;
-    r->peer_away = r->peer_over = false;
+    r->super_from = ST_NONE;
+    r->peer_away = r->peer_over = r->peer_state_known = false;
     r->peer_power = REL_POWER_UNKNOWN;
 }
 
@@ -48,6 +57,36 @@ static void look_again(struct rel *r, const struct rel_event *ev)
         r->due.ms = ev->mono.ms + LOOK_MS;
     if (r->st == ST_R_REVERSE_WAIT)
         r->due.ms = ev->mono.ms + LOOK_WAITING_MS;
+    if (r->st == ST_R_WAIT || r->st == ST_R_REPL || r->st == ST_R_RESYNC || r->st == ST_R_CRIT)
+        rel_listen(r, ev);
+}
+
+/* Nothing has to come from a primary that has nothing to send or is in trouble, so a replica that
+ * has not heard anything for an interval and some time for the transfer asks. */
+void rel_listen(struct rel *r, const struct rel_event *ev)
+{
+    if (!r->peer[0]) /* a seed that nobody has claimed yet */
+        return;
+    int64_t interval_ms = (int64_t)r->set.interval_s * 1000, more_ms = interval_ms / 2;
+    if (r->peer_away) {
+        r->due.ms = ev->mono.ms + LISTEN_AWAY_MS;
+        return;
+    }
+    more_ms = more_ms < LISTEN_LEAST_MS ? LISTEN_LEAST_MS : more_ms;
+    more_ms = more_ms > LISTEN_MOST_MS ? LISTEN_MOST_MS : more_ms;
+    r->due.ms = ev->mono.ms + interval_ms + more_ms;
+}
+
+/* Whoever sends is there, and is replicating. */
+void rel_heard(struct rel *r, const struct rel_event *ev)
+{
+    r->peer_away = r->peer_state_known = false;
+    rel_listen(r, ev);
+}
+
+ACTION(listen)
+{
+    rel_listen(r, ev);
 }
 
 ACTION(peer_told)
@@ -56,6 +95,8 @@ ACTION(peer_told)
     r->peer_seen = ev->wall;
     r->peer_power = ev->story.power;
     r->peer_over = ev->story.failed_over && vr_uuid_eq(&ev->story.of, &r->lineage);
+    r->peer_state_known = ev->story.state_known;
+    r->peer_state = ev->story.state;
     look_again(r, ev);
 }
 
@@ -78,6 +119,7 @@ static void say_superseded(struct rel *r, const struct rel_event *ev)
 ACTION(superseded)
 {
     rel_a_peer_told(r, ev);
+    r->super_from = r->st;
     r->super_lineage = ev->story.lineage;
     r->super_point = ev->story.point;
     r->super_since = ev->story.since;
@@ -109,7 +151,7 @@ ACTION(resume_refused)
         &r->last_err, VR_E_SUPERSEDED, 0,
         "machine %s is failed over to host %s. To go on with what runs there: vmreplica reverse "
         "%s on %s. To go on with what is here: vmreplica "
-        "cancel %s --discard on %s, then resume",
+        "cancel %s --discard on %s; replication goes on by itself then",
         r->name, r->peer, r->name, r->peer, r->name, r->peer);
     r->last_err_time = ev->wall;
 }
@@ -121,7 +163,7 @@ ACTION(resume_failed)
     say_superseded(r, ev); /* the job tells why; this stays the reason of the state */
 }
 
-ACTION(unsuperseded)
+static void end_superseded(struct rel *r, const struct rel_event *ev)
 {
     rel_a_peer_told(r, ev);
     enum rel_power power = r->peer_power;
@@ -129,19 +171,28 @@ ACTION(unsuperseded)
     rel_forget_story(r);
     r->parent_lineage = parent;
     r->peer_power = power;
+}
+
+ACTION(unsuperseded)
+{
+    end_superseded(r, ev);
     rel_a_go(r, ev);
 }
 
-/* It may go on; whoever let the failover happen says when. */
-ACTION(failover_cancelled)
+/* A comparison that somebody had cancelled does not start by itself now, either. */
+ACTION(unsuperseded_untracked)
 {
+    bool held = r->resync_held;
     rel_a_unsuperseded(r, ev);
+    r->resync_held = held;
+}
+
+/* Somebody had stopped it before the failover: that stays his decision. */
+ACTION(unsuperseded_parked)
+{
+    end_superseded(r, ev);
+    vr_err_clear(&r->last_err);
     r->due.ms = 0;
-    r->flow.again = false;
-    vr_fail(&r->last_err, VR_E_STATE, 0,
-            "the failover to host %s was cancelled; go on with: vmreplica resume %s", r->peer,
-            r->name);
-    r->last_err_time = ev->wall;
 }
 
 ACTION(allow_start)

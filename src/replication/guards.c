@@ -190,6 +190,12 @@ GUARD(receiving)
     return r->rx_active;
 }
 
+GUARD(has_peer)
+{
+    UNUSED;
+    return r->peer[0] != 0;
+}
+
 GUARD(vm_off)
 {
     if (ev->vm_off)
@@ -410,10 +416,38 @@ GUARD(follows_again)
     return follows(r, ev);
 }
 
+GUARD(follows_again_ready)
+{
+    (void)err;
+    return r->super_from == ST_P_READY && follows(r, ev);
+}
+
+GUARD(follows_again_copy_paused)
+{
+    (void)err;
+    return r->super_from == ST_P_IR_SUSP && !r->has_acked && follows(r, ev);
+}
+
+GUARD(follows_again_paused)
+{
+    bool paused = r->super_from == ST_P_SUSP || r->super_from == ST_P_RESYNC_SUSP ||
+                  r->super_from == ST_P_IR_SUSP;
+    (void)err;
+    return paused && follows(r, ev);
+}
+
 GUARD(follows_again_uncopied)
 {
     (void)err;
     return !r->has_acked && follows(r, ev);
+}
+
+/* The disks are compared; whether at once, in the daily window or when somebody says so, as ever.
+ */
+GUARD(follows_again_untracked)
+{
+    (void)err;
+    return !r->tracked && follows(r, ev);
 }
 
 GUARD(may_resume_copy)

@@ -60,9 +60,56 @@ WHY(replica_paused)
 
 #define FAILURES_TO_TELL 3 /* one or two are no news: the next attempt follows at once */
 
+/* ---- how the relationship stands at the other end, as that told ---- */
+static bool peer_in(const struct rel_facts *f, uint16_t cim)
+{
+    return f->r->peer_state_known && f->r->peer_state == cim;
+}
+
+/* A replica that expects something from its primary. */
+static bool waits_for_primary(const struct rel_facts *f)
+{
+    return is_replica(f) && (in(f, 2) || in(f, 3) || f->r->st == ST_R_RESYNC);
+}
+
+WHY(replica_ended)
+{
+    return is_primary(f) && peer_in(f, 0);
+}
+
+WHY(primary_ended)
+{
+    return is_replica(f) && (in(f, 2) || in(f, 3) || in(f, 7)) && peer_in(f, 0);
+}
+
+WHY(old_primary_ended)
+{
+    return (in(f, 5) || in(f, 6)) && peer_in(f, 0);
+}
+
+WHY(primary_error)
+{
+    return waits_for_primary(f) && peer_in(f, 8);
+}
+
+WHY(primary_paused)
+{
+    return waits_for_primary(f) && (peer_in(f, 7) || peer_in(f, 11));
+}
+
+WHY(primary_compares)
+{
+    return waits_for_primary(f) && f->r->st != ST_R_RESYNC && (peer_in(f, 9) || peer_in(f, 10));
+}
+
+WHY(primary_silent)
+{
+    return waits_for_primary(f) && f->r->peer_away;
+}
+
 WHY(cannot_send)
 {
-    return is_primary(f) && f->r->failures >= FAILURES_TO_TELL;
+    return is_primary(f) && f->r->failures >= FAILURES_TO_TELL && !rel_why_replica_ended(f);
 }
 
 WHY(differs)
@@ -142,12 +189,12 @@ WHY(failing)
 {
     bool tries = in(f, 2) || in(f, 3) || in(f, 10);
     return is_primary(f) && tries && f->r->last_err.kind != VR_OK &&
-           f->r->failures < FAILURES_TO_TELL;
+           f->r->failures < FAILURES_TO_TELL && !rel_why_replica_ended(f);
 }
 
 WHY(peer_away)
 {
-    return f->r->peer[0] && f->peer_away;
+    return f->r->peer[0] && f->peer_away && !rel_why_primary_silent(f);
 }
 
 WHY(resync_scheduled)

@@ -259,6 +259,7 @@ static const struct field fields[] = {
     FIELD("super_point_lineage", F_UUID, super_point.lineage),
     FIELD("super_point_epoch", F_U64, super_point.epoch),
     FIELD("super_since", F_WALL, super_since),
+    FIELD("super_from", F_STATE, super_from),
     FIELD("parent_lineage", F_UUID, parent_lineage),
     FIELD("start_allowed", F_BOOL, start_allowed),
     FIELD("way_back", F_BOOL, way_back),

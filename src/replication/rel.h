@@ -143,6 +143,7 @@ struct rel {
     struct vr_uuid super_lineage;
     struct vr_point_id super_point;
     struct wall_us super_since;
+    enum rel_state super_from;     /* state in which this host learned of it */
     struct vr_uuid parent_lineage; /* P: the lineage that this one left; zero: none */
     bool start_allowed;            /* somebody wants the machine to start here all the same */
     bool way_back;                 /* P: the next point is the first one after a reversal */
@@ -165,6 +166,8 @@ struct rel {
     bool peer_over;           /* it was failed over away from the lineage of this host */
     struct wall_us peer_seen; /* when it did; 0 not since the start */
     enum rel_power peer_power;
+    bool peer_state_known;
+    uint16_t peer_state;    /* ReplicationState there; 0: ended there */
     bool resuming;          /* P_SUPERSEDED: asked to go on, if the peer says so */
     uint32_t failures;      /* volatile: consecutive failed cycles */
     struct vr_err last_err; /* why it is in trouble, empty when not */

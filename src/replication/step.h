@@ -68,6 +68,8 @@ struct rel_story {
     uint64_t ahead;
     struct vr_uuid told_by; /* run of the daemon that tells; zero: of an older version */
     int64_t told_ms;        /* when, by that run's clock that never goes back */
+    bool state_known; /* not told by an older version, nor while it is being made or removed */
+    uint16_t state;   /* ReplicationState; 0: it is not replicated there (any more) */
 };
 
 /* rel_story() - what @r tells of itself, but for power and ahead. Pure. */

@@ -35,6 +35,10 @@ void rel_lose(struct rel *r, const struct rel_event *ev, unsigned why, const cha
 void rel_due_now(struct rel *r, const struct rel_event *ev);
 void rel_keep_old(struct rel *r);
 void rel_back_to_old(struct rel *r);
+/* rel_listen() - a replica asks its primary when it has not heard of it until then. rel_heard() -
+ * it sends. */
+void rel_listen(struct rel *r, const struct rel_event *ev);
+void rel_heard(struct rel *r, const struct rel_event *ev);
 void rel_forget_story(struct rel *r);
 
 #endif

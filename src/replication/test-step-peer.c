@@ -141,13 +141,49 @@ static void test_superseded_goes_on(void **state)
     assert_int_equal(feed(&r, cancelled, &fx, NULL), 0);
     assert_int_equal(r.st, ST_P_REPL);
     assert_true((fx & FX_UNGUARD) && (fx & FX_JOB_DONE));
-    r = before;
+    r = before; /* nobody asks: it goes on by itself */
     assert_int_equal(feed(&r, cancelled, &fx, NULL), 0);
-    assert_int_equal(r.st, ST_P_CRIT);
-    assert_true(fx & FX_UNGUARD);
+    assert_int_equal(r.st, ST_P_REPL);
+    assert_int_equal(fx, FX_PERSIST | FX_UNGUARD);
+    assert_true(r.due.ms && r.last_err.kind == VR_OK);
     r = before;
+    cancelled.story.lineage = fresh; /* a replica, but of another line of writes */
+    assert_int_equal(feed(&r, cancelled, &fx, NULL), 0);
+    assert_int_equal(r.st, ST_P_SUPERSEDED);
     assert_int_equal(feed(&r, event(EV_U_ALLOW_START), &fx, NULL), 0);
     assert_true(r.start_allowed && (fx & FX_UNGUARD));
+}
+
+/* After a failover that was cancelled everything is as it was: what somebody had stopped stays
+ * stopped, and changes that are not known are found by a comparison when that may be. */
+static void test_superseded_goes_on_as_before(void **state)
+{
+    (void)state;
+    static const struct {
+        enum rel_state was, is;
+    } all[] = { { ST_P_READY, ST_P_READY },        { ST_P_IR, ST_P_IR },
+                { ST_P_IR_SUSP, ST_P_IR_SUSP },    { ST_P_IR_CRIT, ST_P_IR },
+                { ST_P_REPL, ST_P_REPL },          { ST_P_PREPARING, ST_P_REPL },
+                { ST_P_SUSP, ST_P_SUSP },          { ST_P_CRIT, ST_P_REPL },
+                { ST_P_RESYNC, ST_P_RESYNC_WAIT }, { ST_P_RESYNC_WAIT, ST_P_RESYNC_WAIT },
+                { ST_P_RESYNC_SUSP, ST_P_SUSP } };
+    for (size_t i = 0; i < VR_ARRAY_LEN(all); i++) {
+        struct rel r = in_state(all[i].was);
+        struct rel_event cancelled = event(EV_PEER_TOLD);
+        uint32_t fx;
+        r.tracked &= all[i].was != ST_P_RESYNC && all[i].was != ST_P_RESYNC_WAIT;
+        r.resync_held = true;
+        cancelled.story = (struct rel_story){ .mode = REL_MODE_REPLICA, .lineage = line };
+        assert_int_equal(feed(&r, failed_over(), &fx, NULL), 0);
+        vr_autofree char *text = rel_encode(&r); /* also over a restart of the daemon */
+        assert_int_equal(rel_decode(text, &r, NULL), 0);
+        assert_int_equal(feed(&r, cancelled, &fx, NULL), 0);
+        if (r.st != all[i].is)
+            fail_msg("from %s to %s", rel_state_name(all[i].was), rel_state_name(r.st));
+        bool runs = r.st == ST_P_IR || r.st == ST_P_REPL || r.st == ST_P_RESYNC_WAIT;
+        assert_int_equal(r.due.ms != 0, runs);
+        assert_true(r.st != ST_P_RESYNC_WAIT || r.resync_held);
+    }
 }
 
 /* Nobody copies or reads whole disks without saying so, and what it costs. */
@@ -244,6 +280,7 @@ int main(void)
         cmocka_unit_test(test_seed_for_a_peer_that_lost_a_point),
         cmocka_unit_test(test_superseded),
         cmocka_unit_test(test_superseded_goes_on),
+        cmocka_unit_test(test_superseded_goes_on_as_before),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

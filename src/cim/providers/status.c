@@ -50,7 +50,7 @@ static void set_next(const struct rel *r, struct wall_us now, struct cim_inst *i
 {
     int64_t wait = r->due.ms - vr_mono_now().ms;
 
-    if (r->due.ms)
+    if (r->due.ms && rel_mode(r) == REL_MODE_PRIMARY)
         cim_inst_set_time(in, P(NEXTCYCLETIME),
                           (struct wall_us){ now.us + (wait > 0 ? wait * 1000 : 0) });
 }
