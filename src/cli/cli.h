@@ -21,6 +21,7 @@ struct cli {
     const char *state_dir; /* where the host's certificate lies */
     const char *user, *pin, *ca_file;
     bool kerberos, json, quiet, no_wait, tty;
+    bool asks;           /* somebody sits at a terminal and can be asked */
     bool queued_is_done; /* a job that waits for another host is not waited for, but told: */
     bool queued;
     char **argv; /* arguments of the verb */
@@ -69,6 +70,10 @@ int cli_own(struct cli *c, const struct cli_vm *vm, const char *method, struct v
 /* cli_dry_run() - tell what a failover to @point (NULL: the newest) would mean now; changes
  * nothing. */
 int cli_dry_run(struct cli *c, const struct cli_vm *vm, const char *point, struct vr_err *err);
+/* cli_unplanned() - fail over on this host, to the newest point or @point; @force: also to a
+ * quarantined one, and while the machine runs at the primary (else a terminal is asked). */
+int cli_unplanned(struct cli *c, const struct cli_vm *vm, const char *point, bool force, bool start,
+                  struct vr_err *err);
 /* cli_seconds_of() - when a CIM datetime was or will be, in seconds since 1970; false for NULL. */
 bool cli_seconds_of(const char *cim, int64_t *ret);
 /* cli_wait_job() - until it is over; see cli_invoke(). */

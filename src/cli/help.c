@@ -66,7 +66,10 @@ static const struct {
     { "failover",
       "  --planned              shut the primary down first; nothing is lost\n"
       "  --point POINT          unplanned: this recovery point instead of the newest\n"
-      "  --force                with --point: also when the point is quarantined\n"
+      "  --force                unplanned: also while the machine runs at the primary (two copies\n"
+      "                         then write apart from each other; without it a terminal is asked,\n"
+      "                         and anybody else refused), and with --point: also when the point\n"
+      "                         is quarantined\n"
       "  --shutdown-timeout S   how long the guest may take to shut down [180]\n"
       "  --no-start             do not start the machine afterwards\n"
       "  --dry-run              change nothing: how old the point is, what would be lost, which\n"

@@ -137,7 +137,8 @@ int main(int argc, char **argv)
 {
     struct cli c = { .socket = "/run/vmreplica/wsman.sock",
                      .state_dir = "/var/lib/vmreplica",
-                     .tty = isatty(STDERR_FILENO) };
+                     .tty = isatty(STDERR_FILENO),
+                     .asks = isatty(STDERR_FILENO) && isatty(STDIN_FILENO) };
     if (getenv("VMREPLICA_SOCKET"))
         c.socket = getenv("VMREPLICA_SOCKET");
     if (globals(&c, argc, argv) < 0 || check_globals(&c) < 0)

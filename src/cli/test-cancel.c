@@ -191,7 +191,7 @@ static void off_already(void **st)
     assert_string_equal(d.asked, "RevertFailover");
     assert_true(told("what it wrote on this host since then is given up"));
     /* and what to do on the old primary */
-    assert_true(told("on hosta") && told("vmreplica resume g1") && told("vmreplica cancel g1"));
+    assert_true(told("from hosta") && told("by itself") && told("vmreplica cancel g1"));
 }
 
 static void committed_stays(void **st)

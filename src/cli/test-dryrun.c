@@ -64,7 +64,7 @@ int cli_own(struct cli *c, const struct cli_vm *vm, const char *method, struct v
 void cli_json_object(const struct cli_field *f, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (!strcmp(f[i].name, "point"))
+        if (!strcmp(f[i].name, "Point"))
             snprintf(chosen, sizeof chosen, "%s", f[i].value ? f[i].value : "-");
 }
 

@@ -47,10 +47,9 @@ static void say_what_next(struct cli *c, const struct cli_vm *vm)
     cli_say(
         c,
         "The failover of %s is cancelled; what it wrote on this host since then is given up.\n"
-        "Now look on %s: vmreplica status %s. In \"error\" it has learned of the failover and "
-        "waits\nfor: vmreplica resume %s. \"Prepared for planned failover\" is taken back there "
-        "with:\nvmreplica cancel %s. Otherwise it goes on by itself.",
-        vm->name, host, vm->name, vm->name, vm->name);
+        "Replication from %s goes on by itself, unless somebody suspended it there. Only if it was "
+        "a\nplanned failover, take back there what was prepared, too: vmreplica cancel %s.",
+        vm->name, host, vm->name);
 }
 
 static int revert(struct cli *c, const struct cli_vm *vm, bool discard, struct vr_err *err)

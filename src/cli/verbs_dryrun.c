@@ -108,22 +108,22 @@ static void print_json(const struct cli_vm *vm, const struct facts *f)
     snprintf(age_text, sizeof age_text, "%" PRIu64, age);
     snprintf(guess_text, sizeof guess_text, "%" PRIu64, per_second * age);
     const struct cli_field all[] = {
-        { "machine", vm->name, false },
-        { "state", wsmc_str(s, "State"), false },
-        { "point", wsmc_str(p, "InstanceID"), false },
-        { "pointTime", wsmc_str(p, "Time"), false },
-        { "pointKind", kind_of(p), false },
-        { "pointAgeSeconds", aged ? age_text : NULL, true },
-        { "pointVerified", wsmc_str(p, "Verified"), false },
-        { "pointTestBooted", wsmc_str(p, "TestBooted"), false },
-        { "pointQuarantine", wsmc_str(p, "Quarantine"), false },
-        { "bytesAhead", wsmc_str(s, "BytesAhead"), true },
-        { "estimatedBytesAhead", guess ? guess_text : NULL, true },
-        { "primaryHost", wsmc_str(s, "PeerName"), false },
-        { "primary", wsmc_str(s, "PeerMachine"), false },
-        { "primaryHeardOf", wsmc_str(s, "PeerMachineTime"), false },
-        { "newestConsistent", f->consistent ? wsmc_str(f->consistent, "InstanceID") : NULL, false },
-        { "newestTestBooted", f->booted ? wsmc_str(f->booted, "InstanceID") : NULL, false },
+        { "Machine", vm->name, false },
+        { "State", wsmc_str(s, "State"), false },
+        { "Point", wsmc_str(p, "InstanceID"), false },
+        { "PointTime", wsmc_str(p, "Time"), false },
+        { "PointKind", kind_of(p), false },
+        { "PointAgeSeconds", aged ? age_text : NULL, true },
+        { "PointVerified", wsmc_str(p, "Verified"), false },
+        { "PointTestBooted", wsmc_str(p, "TestBooted"), false },
+        { "PointQuarantine", wsmc_str(p, "Quarantine"), false },
+        { "BytesAhead", wsmc_str(s, "BytesAhead"), true },
+        { "EstimatedBytesAhead", guess ? guess_text : NULL, true },
+        { "PeerName", wsmc_str(s, "PeerName"), false },
+        { "PeerMachine", wsmc_str(s, "PeerMachine"), false },
+        { "PeerMachineTime", wsmc_str(s, "PeerMachineTime"), false },
+        { "NewestConsistent", f->consistent ? wsmc_str(f->consistent, "InstanceID") : NULL, false },
+        { "NewestTestBooted", f->booted ? wsmc_str(f->booted, "InstanceID") : NULL, false },
     };
     cli_json_object(all, VR_ARRAY_LEN(all));
 }
@@ -208,8 +208,11 @@ int cli_dry_run(struct cli *c, const struct cli_vm *vm, const char *point, struc
     print_primary(f.status);
     print_point("consistent:", f.consistent);
     print_point("test-booted:", f.booted);
-    if (vm->state == 5 || vm->state == 6) /* recovered, committed */
-        printf("%-14s it is failed over already: first vmreplica cancel %s\n",
+    if (vm->state == 5) /* recovered */
+        printf("%-14s it is failed over already; to another point: first vmreplica cancel %s\n",
+               "NOT POSSIBLE:", vm->name);
+    else if (vm->state == 6) /* committed */
+        printf("%-14s it is failed over for good; it goes on with: vmreplica reverse %s\n",
                "NOT POSSIBLE:", vm->name);
     printf("Nothing was changed.\n");
     return 0;

@@ -136,64 +136,6 @@ static int planned(struct cli *c, const struct cli_vm *vm, unsigned wait_s, bool
     return 0;
 }
 
-/* --force: a quarantined point is taken all the same. The daemon refuses when it would refuse the
- * failover, too, so nothing is released in vain. */
-static int release(struct cli *c, const char *point, struct vr_err *err)
-{
-    struct wsmc_key key = { "InstanceID", point };
-    struct wsmc_ref ref = {
-        .ns = WSMC_NS_OURS, .cls = "Vmr_RecoveryPoint", .keys = &key, .n_keys = 1
-    };
-    return cli_invoke(c, c->local, &ref, "Release", NULL, 0, NULL, NULL, err);
-}
-
-/* InitiateFailover on this host, to the newest point or the one given as LINEAGE:EPOCH. */
-static int unplanned(struct cli *c, const struct cli_vm *vm, const char *point, bool force,
-                     bool start, struct vr_err *err)
-{
-    wsmc_autolist struct wsmc_list l = { 0 };
-    vr_autofree char *path = NULL;
-    struct wsmc_arg a[1];
-    size_t n = 0;
-    if (vm->mode != 2)
-        return vr_fail(err, VR_E_STATE, 0,
-                       "machine %s is not a replica here; fail over on the host "
-                       "that holds the replica, or use --planned",
-                       vm->name);
-    if (point) {
-        /* The snapshot of a point carries the point's id in Notes or ConfigurationID. */
-        if (wsmc_enumerate(c->local, NULL, "Msvm_VirtualSystemSettingData", &l, err) < 0)
-            return -1;
-        for (size_t i = 0; i < l.n && !path; i++) {
-            const char *notes = wsmc_str(l.v[i], "Notes"), *id = wsmc_str(l.v[i], "InstanceID");
-            if (id && notes && !strcmp(notes, point))
-                path = vr_strdup(id);
-        }
-        if (!path)
-            return vr_fail(err, VR_E_NOTFOUND, 0,
-                           "there is no recovery point '%s'; see vmreplica "
-                           "points %s",
-                           point, vm->name);
-    }
-    struct wsmc_key key = { "InstanceID", path };
-    struct wsmc_ref snap = { .cls = "Msvm_VirtualSystemSettingData", .keys = &key, .n_keys = 1 };
-    if (force && release(c, point, err) < 0)
-        return -1;
-    if (path)
-        a[n++] = (struct wsmc_arg){ .name = "SnapshotSettingData", .ref = &snap };
-    if (cli_service(c, c->local, vm, "InitiateFailover", a, n, "Failover", err) < 0)
-        return force
-                   ? vr_err_wrap(
-                         err, "point %s is not quarantined any more, but the failover to it failed",
-                         point)
-                   : -1;
-    if (start && cli_power(c, c->local, vm, 2, NULL, err) < 0)
-        return -1;
-    cli_say(c, "Machine %s was failed over%s. Next: vmreplica commit, cancel or reverse.", vm->name,
-            start ? " and is started" : "");
-    return 0;
-}
-
 static bool not_replicated(const struct cli_vm *vm, struct vr_err *err)
 {
     if (!vm->mode)
@@ -211,8 +153,8 @@ int verb_failover(struct cli *c)
                                     { .name = "force", .flag = &force },
                                     { .name = "dry-run", .flag = &dry },
                                     { .name = "no-start", .flag = &no_start } };
-    if (cli_parse(c, "failover", o, VR_ARRAY_LEN(o), args, 1, 1) < 0 || (is_planned && point) ||
-        (force && !point) || (dry && is_planned))
+    if (cli_parse(c, "failover", o, VR_ARRAY_LEN(o), args, 1, 1) < 0 ||
+        (is_planned && (point || force)) || (dry && (is_planned || force)))
         return cli_usage("failover");
     char *end;
     unsigned long wait_s = strtoul(wait_text, &end, 10);
@@ -227,7 +169,7 @@ int verb_failover(struct cli *c)
         return cli_fail(&err);
     int rc = dry          ? cli_dry_run(c, &vm, point, &err)
              : is_planned ? planned(c, &vm, (unsigned)wait_s, !no_start, &err)
-                          : unplanned(c, &vm, point, force, !no_start, &err);
+                          : cli_unplanned(c, &vm, point, force, !no_start, &err);
     return rc < 0 ? cli_fail(&err) : EXIT_OK;
 }
 

@@ -326,27 +326,3 @@ int verb_resync(struct cli *c)
         cli_say(c, "Machine %s is resynchronised.", vm.name);
     return EXIT_OK;
 }
-
-int verb_disable(struct cli *c)
-{
-    const char *args[2];
-    struct cli_vm vm;
-    struct vr_err err = VR_ERR_INIT;
-    if (cli_parse(c, "disable", NULL, 0, args, 1, 1) < 0)
-        return cli_usage("disable");
-    if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
-        return cli_fail(&err);
-    if (!vm.mode) {
-        cli_say(c, "Machine %s is not replicated.", vm.name);
-        return EXIT_OK;
-    }
-    if (cli_service(c, c->local, &vm, "RemoveReplicationRelationship", NULL, 0, NULL, &err) < 0)
-        return cli_fail(&err);
-    cli_say(c, "Machine %s is no longer replicated.", vm.name);
-    if (!vm.peer[0])
-        return EXIT_OK;
-    /* A host never gives up its half because the other one says so. */
-    cli_say(c, "Host %s still has its half; to end it, run there: vmreplica disable %s", vm.peer,
-            vm.name);
-    return EXIT_OK;
-}

@@ -44,8 +44,11 @@ vr A reverse g1
 wait_points B g1 2
 check_points B g1
 
-vr A disable g1
-vr B disable g1
+out=$(vr A disable g1)
+grep -q 'hostb is told, and keeps its half' <<<"$out" || fail "the first disable says: $out"
+wait_for 15 "hostb knows at once" eval 'vr B --json status g1 | jq -e ".[0].Reasons | index(\"primary_ended\")"'
+out=$(vr B disable g1)
+grep -q 'hosta had ended its half already' <<<"$out" || fail "the second disable says: $out"
 [ "$("$guest" state "$dir" A g1)" = running ] || fail "the machine does not run any more"
 [ -z "$(virsh_on A checkpoint-list g1 --name)" ] || fail "checkpoints are left: $(virsh_on A checkpoint-list g1 --name | xargs)"
 "$guest" wait-tick "$dir" A g1 3 >/dev/null

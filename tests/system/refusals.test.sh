@@ -107,9 +107,10 @@ ok "checkpoints deleted by somebody: compared again, $(human $sent) sent"
 
 # ---- unknown to the peer ----
 vr B --quiet disable g1
+wait_for 3 "hosta knows at once" eval 'vr A --json status g1 | jq -e ".[0].Reasons | index(\"replica_ended\")"'
 wait_for 60 "hosta tells that hostb knows nothing of it" eval '[ -n "$(status A g1 LastError)" ]'
 ok "hosta says: $(status A g1 LastError)"
 vr A --quiet disable g1
 vr A --quiet unpair hostb
 refused A 1 'not paired' enable g1 --to hostb --exclude vdb
-refused B 1 'trust|refused|not paired|know' enable g1 --to hosta
+refused B 1 'trust|refused|not paired|know|revoked' enable g1 --to hosta

@@ -36,6 +36,8 @@ wait_points B g1 1
 
 vr A suspend g1
 [ "$(status A g1 State)" = suspended ] || fail "state: $(status A g1 State)"
+wait_for 15 "hostb knows that nothing comes" eval 'vr B --json status g1 | jq -e ".[0].Reasons | index(\"primary_paused\")"'
+[ "$(vr B status g1 | awk '$1 == "g1" { print $5 }')" = warning ] || fail "hostb says: $(vr B status g1)"
 vr A suspend g1
 refused A 1 'state|suspend' sync g1
 have=$(n_points B g1)

@@ -84,7 +84,7 @@ refused B 1 'differ' verify g1
 [ "$(quarantined | wc -l)" = "$(n_points B g1)" ] || fail "not all points that show the block are quarantined"
 wait_for 20 "hostb's health is critical" is_health B critical
 vr B status g1 | seen 'changed on host hostb' || fail "hostb does not say what happened"
-refused B 1 'quarantined' failover g1
+refused B 1 'quarantined' failover g1 --force
 refused B 1 'quarantined' failover g1 --point "$old"
 vr A --quiet resume g1
 wait_for 120 "the points are repaired" none_quarantined
@@ -131,13 +131,9 @@ out=$(vr A verify g1) || fail "verify after the repair: $out"
 refused B 1 'quarantined' failover g1 --point "$bad"
 vr B --quiet failover g1 --point "$bad" --force --no-start
 vr B --quiet cancel g1
-# The primary may have learned of the failover, and then waits for somebody.
-goes_on() {
-    is_state A g1 replicating || { vr A --quiet resume g1; is_state A g1 replicating; }
-}
 vr A verify g1 --acknowledge >/dev/null
 vr A --quiet sync g1 || :
-wait_for 60 "hosta replicates" goes_on
+wait_state A g1 replicating 60
 wait_for 60 "hosta's health is good" is_health A ok
 ok "found on the primary: the newest point has its bytes, older ones the earlier content"
 

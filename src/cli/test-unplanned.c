@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* vmreplica failover on the replica: while the machine is known to run at the primary, nothing
+ * happens without the operator's word. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cli/cli.h"
+
+/* ---- the daemon ---- */
+static struct {
+    const char *primary;    /* PeerMachine; NULL: it cannot be asked at all */
+    const char *quarantine; /* of the point */
+    char asked[256];        /* methods, in their order */
+} d;
+
+static void note(const char *method)
+{
+    size_t n = strlen(d.asked);
+    snprintf(d.asked + n, sizeof d.asked - n, "%s%s", n ? " " : "", method);
+}
+
+static struct wsmc_inst *made(const char *cls, const struct wsmc_arg *p, size_t n)
+{
+    struct wsmc_inst *in = NULL;
+    struct vr_err err = VR_ERR_INIT;
+    char *xml = wsmc_make_cim_xml(cls, p, n);
+    assert_int_equal(wsmc_cim_xml(xml, &in, &err), 0);
+    free(xml);
+    return in;
+}
+
+int __wrap_wsmc_get(struct wsmc *c, const struct wsmc_ref *ref, struct wsmc_inst **ret,
+                    struct vr_err *err);
+int __wrap_wsmc_get(struct wsmc *c, const struct wsmc_ref *ref, struct wsmc_inst **ret,
+                    struct vr_err *err)
+{
+    const struct wsmc_arg p[] = { { .name = "PeerMachine", .value = d.primary },
+                                  { .name = "Quarantine", .value = d.quarantine } };
+    *ret = made(ref->cls, p, VR_ARRAY_LEN(p));
+    return 0;
+}
+
+int __wrap_wsmc_enumerate(struct wsmc *c, const char *ns, const char *cls, struct wsmc_list *ret,
+                          struct vr_err *err);
+int __wrap_wsmc_enumerate(struct wsmc *c, const char *ns, const char *cls, struct wsmc_list *ret,
+                          struct vr_err *err)
+{
+    const struct wsmc_arg p[] = { { .name = "Notes", .value = "x:3" },
+                                  { .name = "InstanceID", .value = "Microsoft:3" } };
+    ret->v = calloc(1, sizeof *ret->v);
+    ret->v[0] = made(cls, p, VR_ARRAY_LEN(p));
+    ret->n = 1;
+    return 0;
+}
+
+int cli_own(struct cli *c, const struct cli_vm *vm, const char *method, struct vr_err *err)
+{
+    note(method);
+    return d.primary ? 0 : vr_fail(err, VR_E_AUTH, 0, "not trusted any more");
+}
+
+int cli_invoke(struct cli *c, struct wsmc *w, const struct wsmc_ref *ref, const char *method,
+               const struct wsmc_arg *args, size_t n, const char *what, struct wsmc_inst **ret_out,
+               struct vr_err *err)
+{
+    note(method);
+    return 0;
+}
+
+int cli_service(struct cli *c, struct wsmc *w, const struct cli_vm *vm, const char *method,
+                const struct wsmc_arg *args, size_t n, const char *what, struct vr_err *err)
+{
+    note(method);
+    return 0;
+}
+
+int cli_power(struct cli *c, struct wsmc *w, const struct cli_vm *vm, unsigned requested,
+              const char *what, struct vr_err *err)
+{
+    note("on");
+    return 0;
+}
+
+const char *cli_text_or(const struct wsmc_inst *in, const char *name, const char *otherwise)
+{
+    const char *s = wsmc_str(in, name);
+    return s && *s ? s : otherwise;
+}
+
+bool cli_interrupted(void)
+{
+    return false;
+}
+
+void cli_say(const struct cli *c, const char *fmt, ...)
+{
+}
+
+static int fail_over(const char *primary, const char *point, bool force, struct vr_err *err)
+{
+    struct cli c = { .quiet = true };
+    const struct cli_vm vm = { .name = "web", .mode = 2, .state = 3, .peer = "hosta" };
+    d.primary = primary;
+    d.asked[0] = 0;
+    return cli_unplanned(&c, &vm, point, force, true, err);
+}
+
+/* ---- tests ---- */
+static void a_running_primary_needs_a_word(void **st)
+{
+    struct vr_err err = VR_ERR_INIT;
+    assert_int_equal(fail_over("running", NULL, false, &err), -1);
+    assert_string_equal(d.asked, "AskPeer"); /* and nothing else */
+    assert_non_null(strstr(err.msg, "--planned"));
+    assert_non_null(strstr(err.msg, "--force"));
+    vr_err_clear(&err);
+    d.quarantine = "none";
+    assert_int_equal(fail_over("running", "x:3", false, &err), -1);
+    assert_string_equal(d.asked, "AskPeer");
+    assert_int_equal(fail_over("running", NULL, true, &err), 0);
+    assert_string_equal(d.asked, "AskPeer InitiateFailover on");
+}
+
+/* What is not known stands in nobody's way on such a day. */
+static void a_lost_primary_needs_none(void **st)
+{
+    static const char *const all[] = { "unreachable", "off", "unknown", NULL };
+    for (size_t i = 0; i < VR_ARRAY_LEN(all); i++) {
+        struct vr_err err = VR_ERR_INIT;
+        assert_int_equal(fail_over(all[i], NULL, false, &err), 0);
+        assert_string_equal(d.asked, "AskPeer InitiateFailover on");
+    }
+}
+
+/* Only a quarantine is lifted, and only when that was said. */
+static void a_quarantine_is_lifted_with_force(void **st)
+{
+    struct vr_err err = VR_ERR_INIT;
+    d.quarantine = "quarantined";
+    assert_int_equal(fail_over("off", "x:3", true, &err), 0);
+    assert_string_equal(d.asked, "AskPeer Release InitiateFailover on");
+    /* without it the daemon refuses, and says why, before anything else is asked or told */
+    fail_over("running", "x:3", false, &err);
+    assert_string_equal(d.asked, "InitiateFailover on");
+    d.quarantine = "none";
+    assert_int_equal(fail_over("running", "x:3", true, &err), 0);
+    assert_string_equal(d.asked, "AskPeer InitiateFailover on");
+    assert_int_equal(fail_over("off", "x:4", true, &err), -1);
+    assert_string_equal(d.asked, "");
+    assert_non_null(strstr(err.msg, "no recovery point 'x:4'"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest all[] = { cmocka_unit_test(a_running_primary_needs_a_word),
+                                      cmocka_unit_test(a_lost_primary_needs_none),
+                                      cmocka_unit_test(a_quarantine_is_lifted_with_force) };
+    return cmocka_run_group_tests(all, NULL, NULL);
+}
