@@ -79,7 +79,7 @@ WHY(replica_ended)
 
 WHY(primary_ended)
 {
-    return is_replica(f) && (in(f, 2) || in(f, 3) || in(f, 7)) && peer_in(f, 0);
+    return is_replica(f) && !in(f, 5) && !in(f, 6) && peer_in(f, 0);
 }
 
 WHY(old_primary_ended)
