@@ -138,6 +138,8 @@ void cli_json_object(const struct cli_field *f, size_t n);
       "let the replica take over")                                                             \
     V(test, "test MACHINE [--point P] [--network N] [--end]",                                  \
       "start a copy of a recovery point; options: --another, --no-start")                      \
+    V(export, "export MACHINE [--point P] [--close]",                                          \
+      "read a recovery point's disks (by NBD, on the replica)")                                \
     V(cancel, "cancel MACHINE [--discard]",                                                    \
       "take back a failover, its preparation, a waiting reversal, a copy or a comparison")     \
     V(commit, "commit MACHINE", "complete a failover: no way back to other points")            \

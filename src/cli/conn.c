@@ -302,7 +302,9 @@ int cli_invoke(struct cli *c, struct wsmc *w, const struct wsmc_ref *ref, const 
                 printf("%s\n", id);
             return 0;
         }
-        return cli_wait_job(c, w, id, what, err);
+        if (cli_wait_job(c, w, id, what, err) < 0)
+            return -1;
+        rv = 0;
     }
     if (rv) {
         char why[512];

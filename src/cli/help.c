@@ -79,14 +79,22 @@ static const struct {
       "  --discard              of a failover whose machine runs: turn it off hard and give "
       "up\n"
       "                         what it wrote since the failover\n" },
-    { "test", "Makes \"MACHINE - Test\" of a recovery point on the replica and starts it, while\n"
-              "replication goes on. It writes to overlays of its own.\n"
-              "  --point POINT   this recovery point instead of the newest\n"
-              "  --network NET   network cards on this libvirt network; without it they are\n"
-              "                  not connected (or as TestReplicaSwitchName says)\n"
-              "  --another       also when there is a test machine already\n"
-              "  --no-start      do not start it\n"
-              "  --end           turn the test machines off and remove them; stands alone\n" },
+    { "test",
+      "Makes \"MACHINE - Test\" of a recovery point on the replica and starts it, while\n"
+      "replication goes on. It writes to overlays of its own.\n"
+      "  --point POINT   this recovery point instead of the one that a failover would take\n"
+      "  --network NET   network cards on this libvirt network; without it they are\n"
+      "                  not connected (or as TestReplicaSwitchName says)\n"
+      "  --another       also when there is a test machine already\n"
+      "  --no-start      do not start it\n"
+      "  --end           turn the test machines off and remove them; stands alone\n" },
+    { "export",
+      "Serves the disks of a recovery point read-only, by NBD on UNIX sockets of the replica, and\n"
+      "prints their URIs. The point stays as it is, also over a failover, until it is closed.\n"
+      "  --point POINT   this recovery point (also an orphan or quarantined one) instead of the\n"
+      "                  one that a failover would take\n"
+      "  --close         end it, with --point that one only\n"
+      "Example: vmreplica export web01; nbdcopy URI vda.raw; vmreplica export web01 --close\n" },
     { "reverse",
       "  --to HOST              replicate to this host instead of the old primary\n"
       "  --stop-old             shut the machine down on the old primary if it still runs there\n"

@@ -82,6 +82,7 @@ struct daemon {
     struct machine_rt *rts;
     struct vr_uuidmap rt_by_machine; /* the same */
     struct testvms *tests;           /* testvm.c */
+    struct exports *exports;         /* export.c */
     struct hv_machine *machines;     /* snapshot for the providers and vm_off */
     size_t n_machines;
     struct vr_uuidmap machine_by_uuid; /* the same */

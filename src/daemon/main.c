@@ -22,6 +22,7 @@
 #include "daemon/daemon.h"
 #include "daemon/proof.h"
 #include "daemon/slots.h"
+#include "daemon/export.h"
 #include "daemon/listen.h"
 #include "daemon/manage.h"
 #include "daemon/testvm.h"
@@ -191,7 +192,7 @@ static int load_state(struct daemon *d, struct vr_err *err)
     if (store_open(d->cfg.state_dir, &d->store, err) < 0 || host_load_peers(d, err) < 0 ||
         store_doc_each(d->store, "relationship", load_rel, d, err) < 0 ||
         store_doc_each(d->store, "job", load_job, d, err) < 0 || testvm_load(d, err) < 0 ||
-        proof_load(d, err) < 0)
+        export_load(d, err) < 0 || proof_load(d, err) < 0)
         return -1;
     return 0;
 }
@@ -244,6 +245,7 @@ static int start(struct daemon *d, struct vr_err *err)
         host_refresh_points(d, &engine_at(d->engine, i)->machine);
     engine_restart(d->engine);
     testvm_recover(d);
+    export_recover(d);
     listen_announce(d);
     return 0;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Listeners of the management interface and the callbacks that say who is at the other end. What
  * may block (PAM, name services, Kerberos) runs on the workers of auth_exec. */
+#include "daemon/export.h"
 #include "daemon/manage.h"
 
 #include <stdio.h>
@@ -140,6 +141,7 @@ int manage_start(struct daemon *d, struct vr_err *err)
     if (service_init(d, err) < 0 || listen_start(d, err) < 0)
         return -1;
     testvm_host(d);
+    export_host(d);
     retention_host(d);
     d->prov = host_providers_register(d->cim, &d->host);
     d->wsm = wsm_new(d->cim, NULL);

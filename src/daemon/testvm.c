@@ -48,6 +48,7 @@ struct test_task {
     struct vr_uuid job; /* to end; zero: none */
     struct wall_us when;
     char network[VR_NAME_MAX];
+    bool latest; /* no point was named */
     char *folder;
     char *path[VR_DISKS_MAX];
     struct hv_disk_path paths[VR_DISKS_MAX];
@@ -168,18 +169,28 @@ static int see_same(void *ctx, const char *id, const char *text, struct vr_err *
 }
 
 /* ---- making ---- */
-static int is_listed(struct test_task *x, struct vr_err *err)
+/* The point that is named, or the one that a failover which names none takes. */
+static int choose_point(struct test_task *x, struct vr_err *err)
 {
-    struct store_point *pts = NULL;
-    size_t n = 0, at = 0;
+    vr_autofree struct store_point *pts = NULL;
+    const struct store_point *p = NULL;
+    size_t n = 0;
     if (store_points(x->t.d->store, &x->test.machine, &pts, &n, err) < 0)
         return -1;
-    while (at < n && !vr_point_eq(&pts[at].id, &x->test.point))
-        at++;
-    free(pts);
-    if (at == n)
+    if (x->latest)
+        p = store_newest_sound(pts, n);
+    for (size_t i = 0; !x->latest && i < n; i++)
+        if (vr_point_eq(&pts[i].id, &x->test.point))
+            p = &pts[i];
+    if (!p && x->latest)
+        return vr_fail(err, VR_E_STATE, 0,
+                       "there is no recovery point that is taken without being named (orphans and "
+                       "quarantined ones are not): see vmreplica points %s",
+                       x->t.r.name);
+    if (!p)
         return vr_fail(err, VR_E_NOTFOUND, 0,
                        "the recovery point does not exist any more; choose another one");
+    x->test.point = p->id;
     return 0;
 }
 
@@ -187,7 +198,7 @@ static void st_begin(void *arg)
 {
     struct test_task *x = arg;
     struct vr_err *err = &x->t.err;
-    if (is_listed(x, err) == 0 && put(x, "making", err) == 0)
+    if (choose_point(x, err) == 0 && put(x, "making", err) == 0)
         store_point_pin(x->t.d->store, &x->test.machine, &x->test.point, STORE_PIN_USE, true, err);
 }
 
@@ -414,6 +425,9 @@ static void recover_later(struct daemon *d, const struct vr_uuid *uuid);
 static void create_done(struct task *t)
 {
     struct test_task *x = (struct test_task *)t;
+    struct host_test *h = find(t->d, &x->test.uuid);
+    if (h)
+        h->point = x->test.point;
     if (t->err.kind == VR_OK)
         note_last(t->d, &x->test.machine, x->when);
     else if (!x->gone)
@@ -479,6 +493,7 @@ static int h_test_create(void *ctx, const struct vr_uuid *machine, const struct 
     x->when = vr_wall_now();
     x->test = (struct host_test){ .uuid = vr_uuid_new(), .machine = *machine };
     x->test.point = point ? *point : r->newest;
+    x->latest = !point;
     choose_name(d, r->name, x->test.name);
     snprintf(x->network, sizeof x->network, "%s", network ? network : "");
     x->folder = vr_printf("%s/%s/test-%s", d->cfg.storage, vr_uuid_fmt(machine, m),

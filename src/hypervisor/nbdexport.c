@@ -160,6 +160,20 @@ void nbdexport_stop(struct nbdexport *x)
         unlink(x->socket);
     if (x->pidfile)
         unlink(x->pidfile);
+    nbdexport_leave(x);
+}
+
+bool nbdexport_answers(const char *socket)
+{
+    struct sockaddr_un sa = { .sun_family = AF_UNIX };
+    if (strlen(socket) >= sizeof sa.sun_path)
+        return false;
+    strcpy(sa.sun_path, socket);
+    return answers(&sa) > 0;
+}
+
+void nbdexport_leave(struct nbdexport *x)
+{
     free(x->socket);
     free(x->pidfile);
     free(x->image);
@@ -185,8 +199,10 @@ static void end_stale(int dirfd, const char *dir, const char *file)
         if (!line[i])
             line[i] = ' ';
     line[n] = 0;
-    if (strncmp(line, "qemu-nbd ", 9) == 0 && strstr(line, dir))
-        kill((pid_t)pid, SIGKILL);
+    if (strncmp(line, "qemu-nbd ", 9) != 0 || !strstr(line, dir) || kill((pid_t)pid, SIGKILL) < 0)
+        return;
+    while (waitpid((pid_t)pid, NULL, 0) < 0 && errno == EINTR) /* ECHILD: an earlier daemon's */
+        ;
 }
 
 void nbdexport_sweep(const char *dir)

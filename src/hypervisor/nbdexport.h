@@ -43,6 +43,12 @@ bool nbdexport_intact(const struct nbdexport *x);
 /* nbdexport_stop() - end the program, remove the files, free what is inside. Zeroed is fine. */
 void nbdexport_stop(struct nbdexport *x);
 
+/* nbdexport_leave() - free what is inside; the program goes on and is ended by a nbdexport_sweep()
+ * of its folder, whoever does that. */
+void nbdexport_leave(struct nbdexport *x);
+/* nbdexport_answers() - does a server of NBD answer on @socket? Waits for a second at most. */
+bool nbdexport_answers(const char *socket);
+
 /* nbdexport_sweep() - end every qemu-nbd that an earlier daemon left in folder @dir and remove all
  * files there. A folder that is not there is fine. */
 void nbdexport_sweep(const char *dir);

@@ -211,6 +211,9 @@ static void put_value(struct out *o, const struct rel_facts *f, char which)
     case 'T':
         put(o, "%s", known(f->tests));
         break;
+    case 'K':
+        put(o, "%s", known(f->exports));
+        break;
     case 'C':
         put(o, "%s", known(r->app_note));
         break;

@@ -33,6 +33,7 @@ struct rel_facts {
     bool has_ahead;           /* primary: how much was written since the last acknowledged point */
     uint64_t ahead;           /* bytes, rounded up to what the change map records */
     const char *tests;        /* names of test machines */
+    const char *exports;      /* points that are open for reading */
 };
 
 enum { REL_REASONS_MAX = 12, REL_TEXT_MAX = 768 };

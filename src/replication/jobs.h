@@ -49,7 +49,9 @@ enum job_state {
     JT(POWER, 1001, "Changing machine state", false)                        \
     JT(VERIFY, 1002, "Verifying", true)                                     \
     JT(VERIFY_NOTE, 1090, "Noting what is known of recovery points", false) \
-    JT(PIN, 1010, "Pinning a recovery point", false)
+    JT(PIN, 1010, "Pinning a recovery point", false)                        \
+    JT(EXPORT, 1020, "Opening a recovery point", false)                     \
+    JT(END_EXPORT, 1021, "Closing a recovery point", false)
 
 enum job_type {
 #define JT(n, num, caption, cancellable) JOB_##n = num,

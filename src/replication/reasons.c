@@ -245,6 +245,11 @@ WHY(tests)
     return f->tests != NULL;
 }
 
+WHY(exports)
+{
+    return f->exports != NULL;
+}
+
 /* ---- what a failover now would lose ---- */
 LOSS(unprotected)
 {

@@ -94,7 +94,7 @@ static int shown(struct store *st, int64_t layer, bool *ret_kept, struct vr_err 
     int rc = r ? 1 : -1, found = 0;
     while (rc > 0 && (rc = db_step(r, err)) > 0) {
         found = 1;
-        if ((db_int(r, 1) & STORE_PIN_USE) || hold_on_point(st, db_int(r, 0)))
+        if ((db_int(r, 1) & STORE_PIN_READ) || hold_on_point(st, db_int(r, 0)))
             *ret_kept = true;
     }
     return rc < 0 ? -1 : found;
@@ -115,7 +115,7 @@ static int any_reader(struct store *st, const struct vr_uuid *machine, struct vr
         db_select(st->db, err, "SELECT seq, pinned FROM point WHERE machine = ?", "u", machine);
     int rc = r ? 1 : -1;
     while (rc > 0 && (rc = db_step(r, err)) > 0)
-        if ((db_int(r, 1) & STORE_PIN_USE) || hold_on_point(st, db_int(r, 0)))
+        if ((db_int(r, 1) & STORE_PIN_READ) || hold_on_point(st, db_int(r, 0)))
             return 1;
     return rc;
 }

@@ -116,13 +116,15 @@ static int find(struct store *st, const struct vr_uuid *machine, const struct vr
 }
 
 int store_point_image(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
-                      const char *target, char **ret, struct vr_err *err)
+                      const char *target, char **ret, char **ret_format, struct vr_err *err)
 {
     int64_t seq = 0, top = 0;
     vr_autolayer struct layer_row l = { 0 };
-    if (find(st, machine, p, &seq, err) < 0 || point_top(st->db, seq, target, &top, err) < 0 ||
-        layer_load(st->db, top, &l, err) < 0)
+    if (find_row(st, machine, p, false, &seq, err) < 0 ||
+        point_top(st->db, seq, target, &top, err) < 0 || layer_load(st->db, top, &l, err) < 0)
         return -1;
+    if (ret_format)
+        *ret_format = vr_strdup(l.format);
     *ret = vr_take(l.path);
     return 0;
 }
@@ -155,7 +157,7 @@ int store_point_pin(struct store *st, const struct vr_uuid *machine, const struc
         return vr_fail(err, VR_E_LIMIT, 0,
                        "%d recovery points of %s are pinned already; unpin one first",
                        STORE_USER_PINS_MAX, machine_name(machine, name));
-    if (on && pin == STORE_PIN_USE && merges_settle(st, machine, err) < 0)
+    if (on && pin & STORE_PIN_READ && merges_settle(st, machine, err) < 0)
         return -1;
     if (store_begin(st, "pin", err) < 0)
         return -1;
@@ -181,8 +183,10 @@ int store_point_discard(struct store *st, const struct vr_uuid *machine,
                        "the orphan point is the newest one: what the primary sends will stand on "
                        "it; wait for the next recovery point");
     if (pins || hold_on_point(st, seq))
-        return vr_fail(err, VR_E_BUSY, 0,
-                       "the orphan point is pinned or being read; unpin it, or end its test");
+        return vr_fail(
+            err, VR_E_BUSY, 0,
+            "the orphan point is pinned or being read; unpin it, end its test, or close its "
+            "export");
     if (merges_settle(st, machine, err) < 0 || store_begin(st, "discard", err) < 0)
         return -1;
     int rc = db_run(st->db, err, "DELETE FROM point WHERE seq = ?", "i", seq);

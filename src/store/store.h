@@ -117,7 +117,9 @@ int store_points(struct store *st, const struct vr_uuid *machine, struct store_p
 /* Who wants a point kept; each has a bit of its own, so nobody lifts another's pin. */
 enum store_pin {
     STORE_PIN_USER = 1, /* retention never gives it up */
-    STORE_PIN_USE = 2,  /* and no layer at or below it changes any more: a machine reads it */
+    STORE_PIN_USE = 2,  /* and no layer at or below it changes any more: a test machine reads it, */
+    STORE_PIN_EXPORT = 4, /* or whoever it is exported to */
+    STORE_PIN_READ = STORE_PIN_USE | STORE_PIN_EXPORT,
 };
 enum { STORE_USER_PINS_MAX = 16 }; /* of one machine: each costs a layer of the chain */
 /* store_point_pin() - set or (@on false) lift one pin of a point. For a test failover pin the point
@@ -132,9 +134,10 @@ int store_point_pin(struct store *st, const struct vr_uuid *machine, const struc
  * VR_E_BUSY pinned or being read. */
 int store_point_discard(struct store *st, const struct vr_uuid *machine,
                         const struct vr_point_id *p, struct vr_err *err);
-/* store_point_image() - path of the top layer of a point's disk (read-only use!); caller frees. */
+/* store_point_image() - path of the top layer of a disk of a point, listed or not (read-only use!),
+ * and, unless @ret_format is NULL, its format; caller frees both. */
 int store_point_image(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
-                      const char *target, char **ret, struct vr_err *err);
+                      const char *target, char **ret, char **ret_format, struct vr_err *err);
 /* store_point_beside() - make (or make anew) @path: an empty qcow2 overlay over the disk @target of
  * a pinned point, for a machine that runs beside the chain. It is the caller's: the chain does not
  * know it. Errors: VR_E_NOTFOUND, VR_E_STATE when the point is not pinned, VR_E_NOSPACE, VR_E_IO.

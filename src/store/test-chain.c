@@ -180,7 +180,7 @@ static size_t files(struct fixture *f)
 static size_t length(struct fixture *f, const char *target)
 {
     vr_autofree char *path = NULL;
-    ok(store_point_image(f->st, &f->m, &f->newest, target, &path, &err));
+    ok(store_point_image(f->st, &f->m, &f->newest, target, &path, NULL, &err));
     return td_chain_length(path);
 }
 
@@ -367,11 +367,11 @@ static void test_pinned_stays(void **state)
     p.epoch = 3;
     ok(store_point_pin(f->st, &f->m, &p, STORE_PIN_USE, true, &err));
     vr_autofree char *image = NULL, *after = NULL;
-    ok(store_point_image(f->st, &f->m, &p, "vda", &image, &err));
+    ok(store_point_image(f->st, &f->m, &p, "vda", &image, NULL, &err));
     size_t had = td_chain_length(image);
     merge_all(f, 1);
     check_points(f, 2);
-    ok(store_point_image(f->st, &f->m, &p, "vda", &after, &err));
+    ok(store_point_image(f->st, &f->m, &p, "vda", &after, NULL, &err));
     assert_string_equal(after, image);
     assert_int_equal(td_chain_length(image), had);
     ok(store_point_pin(f->st, &f->m, &p, STORE_PIN_USE, false, &err));
@@ -725,7 +725,7 @@ static void test_damage_is_found(void **state)
         cycle(f);
     vr_autofree char *image = NULL;
     char run[65], tables[65];
-    ok(store_point_image(f->st, &f->m, &f->newest, "vda", &image, &err));
+    ok(store_point_image(f->st, &f->m, &f->newest, "vda", &image, NULL, &err));
     struct td_disk bad = f->now[0];
     bad.byte[1] ^= 0x40;
     bad.byte[15] ^= 0x40; /* may be a block that no table holds */

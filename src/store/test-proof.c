@@ -107,7 +107,7 @@ static char *image(struct fixture *f, unsigned epoch)
 {
     struct vr_point_id p = id_of(epoch);
     char *path = NULL;
-    ok(store_point_image(f->st, &f->m, &p, "vda", &path, &err));
+    ok(store_point_image(f->st, &f->m, &p, "vda", &path, NULL, &err));
     return path;
 }
 

@@ -119,7 +119,7 @@ bool td_point_same(struct store *st, const struct vr_uuid *m, const struct vr_po
     for (size_t i = 0; i < n; i++) {
         vr_autofree char *path = NULL;
         struct vr_err e = VR_ERR_INIT;
-        must(store_point_image(st, m, p, want[i].target, &path, &e), &e, "image");
+        must(store_point_image(st, m, p, want[i].target, &path, NULL, &e), &e, "image");
         if (!td_same(path, td_format(path), &want[i]))
             return false;
     }

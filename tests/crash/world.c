@@ -245,7 +245,7 @@ void w_drop(struct world *w, struct mach *m)
 void w_rot(struct world *w, struct mach *m, const struct vr_point_id *p)
 {
     vr_autofree char *path = NULL;
-    ok(store_point_image(w->st, &m->id, p, "vda", &path, &err));
+    ok(store_point_image(w->st, &m->id, p, "vda", &path, NULL, &err));
     w_known(m, p)->rotten = true;
     const char *argv[] = { "qemu-io", "-f", "qcow2", "-c", "write -P 77 256k 64k", path, NULL };
     td_run(argv);

@@ -146,7 +146,8 @@ static void exchange(struct vr_buf *out, struct wsm *m, struct world *w, const c
 
 /* ---- looking ---- */
 /* A host where every class has something to show: web is a replica bound to an entry, with a test
- * machine; addresses and a test network are set; jobs have run. */
+ * machine and a point that is open for reading; addresses and a test network are set; jobs have
+ * run. */
 static void rich(struct world *w)
 {
     vr_autofree char *nic =
@@ -155,6 +156,8 @@ static void rich(struct world *w)
 
     make_any_server(w);
     make_tested(w);
+    with_exports(w);
+    done(w, CALL(w, STATUS_PATH(WEB), "ExportPoint"));
     done(w, SVC(w, WEB, "SetFailoverNetworkAdapterSettings", { "NetworkSettings", nic }));
     vr_autofree char *entry = arg_text(w, "+" ENTRY_OF("*", "DEFAULT", "/srv/any"));
     done(w, SVC(w, WEB, "SetAuthorizationEntry", { "AuthorizationEntry", entry }));

@@ -264,7 +264,7 @@ int call_admit(struct call *c, const struct vm *vm, struct rel_event *ev, struct
                        rel_event_text(ev->type), vm->name,
                        rel_hint(&none, ev->type, hint, sizeof hint));
     }
-    if (call_admit_tests(c, vm, ev->type, err) < 0)
+    if (call_admit_tests(c, vm, ev->type, err) < 0 || call_admit_exports(c, vm, ev->type, err) < 0)
         return -1;
     ev->vm_off = true;
     ev->wall = vr_wall_now();

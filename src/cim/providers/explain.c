@@ -16,7 +16,7 @@
 #define P(n) CIM_P_VMR_REPLICATIONSTATUS_##n
 
 struct lists {
-    char added[256], gone[256], plain[256], tests[256];
+    char added[256], gone[256], plain[256], tests[256], exports[256];
 };
 
 static void append(char list[256], const char *what)
@@ -73,6 +73,17 @@ static void gather_tests(const struct host_providers *p, const struct vm *vm, st
             append(l->tests, v[i].name);
 }
 
+static void gather_exports(const struct host_providers *p, const struct vm *vm, struct lists *l)
+{
+    const struct host_export *const *v;
+    size_t n = vm_exports(p, &v);
+    char id[PROV_ID_MAX];
+
+    for (size_t i = 0; i < n; i++)
+        if (vr_uuid_eq(&v[i]->machine, &vm->uuid))
+            append(l->exports, id_point_text(id, &v[i]->point));
+}
+
 /* A primary looks at its own change maps; a replica knows what the primary told. */
 static void gather_ahead(const struct host_providers *p, const struct vm *vm, struct rel_facts *f)
 {
@@ -105,12 +116,14 @@ static void gather(const struct host_providers *p, const struct vm *vm, struct l
         gather_disks(vm, l);
     gather_peer(p, f);
     gather_tests(p, vm, l);
+    gather_exports(p, vm, l);
     f->machine_gone = !vm->hv && p->h->hypervisor_answers && p->h->hypervisor_answers(p->h->ctx);
     f->running = vm->hv && vm->hv->power != HV_POWER_OFF;
     f->new_disks = or_null(l->added);
     f->gone_disks = or_null(l->gone);
     f->plain_disks = or_null(l->plain);
     f->tests = or_null(l->tests);
+    f->exports = or_null(l->exports);
     if (p->h->transfer(p->h->ctx, &vm->uuid, &t)) {
         f->moving = true;
         f->moved = t.done;

@@ -47,6 +47,20 @@ struct host_test {
     bool booted;            /* it has run long enough */
 };
 
+/* A recovery point whose disks are served read-only, each on a UNIX socket. */
+enum { HOST_SOCKET_MAX = 108 };
+struct host_export {
+    struct vr_uuid id, machine;
+    struct vr_point_id point;
+    char folder[HOST_SOCKET_MAX]; /* of the sockets */
+    size_t n_disks;
+    char target[VR_DISKS_MAX][VR_TARGET_MAX];
+    bool ready; /* open, and not being closed */
+    bool busy;  /* something is just being done with it */
+};
+/* host_export_socket() - that of disk @i, in @out. Pure. */
+const char *host_export_socket(const struct host_export *x, size_t i, char out[HOST_SOCKET_MAX]);
+
 /* Proof that both hosts hold the same. */
 struct host_proof {
     bool running;            /* a pass has begun */
@@ -141,13 +155,24 @@ struct host {
     size_t (*tests)(void *ctx, const struct host_test **ret);
     /* When the last one of a replica was made; 0 never. */
     struct wall_us (*last_test)(void *ctx, const struct vr_uuid *machine);
-    /* Make one of @point (NULL: the newest): off, network cards not connected or on the libvirt
-     * network @network. Its machine is defined when the job is over. */
+    /* Make one of @point (NULL: the newest that is neither quarantined nor an orphan): off, network
+     * cards not connected or on the libvirt network @network. Its machine is defined when the job
+     * is over. */
     int (*test_create)(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point,
                        const char *network, const char *owner, struct vr_uuid *ret_job,
                        struct vr_err *err);
     /* Turn off, undefine, delete what it wrote. */
     int (*test_destroy)(void *ctx, const struct vr_uuid *test, const char *owner,
+                        struct vr_uuid *ret_job, struct vr_err *err);
+    /* Recovery points that are open for reading, also such as are being opened or closed, in the
+     * order they were opened. May be NULL, as the two below. */
+    size_t (*exports)(void *ctx, const struct host_export *const **ret);
+    /* Open @point (NULL: the newest that is neither quarantined nor an orphan). One that is open
+     * already is served again if it is not. *ret_id: of the export. */
+    int (*export_open)(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point,
+                       const char *owner, struct vr_uuid *ret_id, struct vr_uuid *ret_job,
+                       struct vr_err *err);
+    int (*export_close)(void *ctx, const struct vr_uuid *id, const char *owner,
                         struct vr_uuid *ret_job, struct vr_err *err);
     /* The settings of the service: listen for peers (@on) on @port or no longer, then keep @text in
      * the set and write it down. When the port cannot be used the job fails and nothing changes.

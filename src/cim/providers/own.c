@@ -137,7 +137,7 @@ static void set_retention(struct cim_inst *in, const struct store_point *pt)
 
     if (pt->pins & STORE_PIN_USER)
         why[n++] = "pinned";
-    if (pt->pins & STORE_PIN_USE)
+    if (pt->pins & STORE_PIN_READ)
         why[n++] = "in use";
     for (size_t i = 0; i < VR_ARRAY_LEN(reasons); i++)
         if (pt->why & reasons[i].bit)

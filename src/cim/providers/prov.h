@@ -74,6 +74,8 @@ const struct host_test *vm_as_test(const struct host_providers *p, const struct 
 const struct host_test *vm_test_of(const struct host_providers *p, const struct vr_uuid *machine);
 const struct host_test *vm_test_of_job(const struct host_providers *p, const struct vr_uuid *job);
 /* vm_mode() - ReplicationMode: that of the relationship, or test. */
+/* vm_exports() - recovery points that are open for reading; export.c. */
+size_t vm_exports(const struct host_providers *p, const struct host_export *const **ret);
 uint16_t vm_mode(const struct host_providers *p, const struct vm *vm);
 /* vm_set_tests() - identifiers of a replica's test machines as array @property of @in. */
 void vm_set_tests(const struct host_providers *p, const struct vm *vm, struct cim_inst *in,
@@ -155,6 +157,9 @@ int call_admit_request(struct call *c, const struct vm *vm, struct rel_event *ev
 /* call_admit_tests() - what test machines forbid; part of call_admit(). */
 int call_admit_tests(struct call *c, const struct vm *vm, enum rel_event_type ev,
                      struct vr_err *err);
+/* call_admit_exports() - likewise, what points that are open for reading forbid. */
+int call_admit_exports(struct call *c, const struct vm *vm, enum rel_event_type ev,
+                       struct vr_err *err);
 /* call_vm() - machine of parameter ComputerSystem. call_no() - not supported, with a reason. */
 int call_vm(struct call *c, struct vm *ret, struct vr_err *err);
 int call_rel1(const struct vm *vm, struct vr_err *err);
@@ -243,6 +248,7 @@ enum cim_status refs_vm(void *ctx, const struct cim_path *object, struct cim_sin
     G(vsms) \
     G(summary) \
     G(testfailover) \
+    G(export) \
     G(authorization) \
     G(network) \
     G(retention) \
@@ -275,6 +281,7 @@ int status_acknowledge(struct call *c, const struct vm *vm, struct vr_err *err);
 int point_release(struct call *c, const struct vm *vm, const struct store_point *pt,
                   struct vr_err *err);
 /* status_test() - method TestFailover of Vmr_ReplicationStatus for machine @vm. */
+int status_export(struct call *c, const struct vm *vm, struct vr_err *err);
 int status_test(struct call *c, const struct vm *vm, struct vr_err *err);
 /* otherhost.c: properties of Vmr_ReplicationStatus about the other host, and its methods. */
 void otherhost_set(const struct host_providers *p, const struct vm *vm, struct cim_inst *in);

@@ -180,7 +180,15 @@ static int test_failover(struct call *c, struct vr_err *err)
     return target(c->p, c->target, &vm, err) < 0 ? -1 : status_test(c, &vm, err);
 }
 
+static int export_point(struct call *c, struct vr_err *err)
+{
+    struct vm vm;
+
+    return target(c->p, c->target, &vm, err) < 0 ? -1 : status_export(c, &vm, err);
+}
+
 static const struct method methods[] = {
+    { CIM_M_VMR_REPLICATIONSTATUS_EXPORTPOINT, CIM_ROLE_OPERATOR, export_point },
     { CIM_M_VMR_REPLICATIONSTATUS_TESTFAILOVER, CIM_ROLE_OPERATOR, test_failover },
     { CIM_M_VMR_REPLICATIONSTATUS_SYNCNOW, CIM_ROLE_OPERATOR, sync_now },
     { CIM_M_VMR_REPLICATIONSTATUS_SETINTERVAL, CIM_ROLE_ADMIN, set_interval },

@@ -59,12 +59,15 @@ static struct row *row_of(const char *cls, const char *method)
     return NULL;
 }
 
-/* A world in which every class with methods has an instance: web was failed over here. */
+/* A world in which every class with methods has an instance: web was failed over here, a
+ * point of it is open for reading. */
 static struct world *make_world(void)
 {
     void *st = NULL;
     assert_int_equal(world_new(&st), 0);
+    with_exports(st);
     make_failed_over(st);
+    done(st, CALL(st, STATUS_PATH(WEB), "ExportPoint"));
     return st;
 }
 

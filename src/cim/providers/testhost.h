@@ -51,6 +51,9 @@ struct world {
         char *text;
     } jobs[32]; /* likewise */
     size_t n_jobs;
+    struct host_export opened; /* testways.h */
+    const struct host_export *opened_list[1];
+    size_t n_opened;
     struct host_test made; /* testways.h */
     size_t n_made;
     struct host_transfer transfer;

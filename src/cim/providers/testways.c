@@ -57,6 +57,59 @@ void with_tests(struct world *w)
     w->host.test_destroy = destroy;
 }
 
+/* ---- points that are open for reading: one, opened at once ---- */
+static size_t exports(void *ctx, const struct host_export *const **ret)
+{
+    struct world *w = ctx;
+
+    w->opened_list[0] = &w->opened;
+    *ret = w->opened_list;
+    return w->n_opened;
+}
+
+static int export_open(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point,
+                       const char *owner, struct vr_uuid *ret_id, struct vr_uuid *ret_job,
+                       struct vr_err *err)
+{
+    struct world *w = ctx;
+
+    *ret_job = engine_job_new(w->engine, JOB_EXPORT, machine, owner);
+    engine_job_end(w->engine, ret_job, NULL);
+    w->opened = (struct host_export){ .machine = *machine, .ready = true, .n_disks = 1 };
+    vr_uuid_parse(EXPORT_ID, &w->opened.id, NULL);
+    w->opened.point = point ? *point : w->points[1].id;
+    strcpy(w->opened.folder, "/run/vmreplica/export/11111111");
+    strcpy(w->opened.target[0], "vda");
+    w->n_opened = 1;
+    *ret_id = w->opened.id;
+    return 0;
+}
+
+static int export_close(void *ctx, const struct vr_uuid *id, const char *owner,
+                        struct vr_uuid *ret_job, struct vr_err *err)
+{
+    struct world *w = ctx;
+
+    *ret_job = engine_job_new(w->engine, JOB_END_EXPORT, &w->opened.machine, owner);
+    engine_job_end(w->engine, ret_job, NULL);
+    w->n_opened = 0;
+    return 0;
+}
+
+void with_exports(struct world *w)
+{
+    w->host.exports = exports;
+    w->host.export_open = export_open;
+    w->host.export_close = export_close;
+}
+
+void make_exported(struct world *w)
+{
+    with_exports(w);
+    make_replica(w);
+    done(w, CALL(w, STATUS_PATH(WEB), "ExportPoint"));
+}
+
 /* ---- arguments ---- */
 static char *embedded(struct world *w, const char *text)
 {

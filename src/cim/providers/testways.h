@@ -9,6 +9,10 @@
 
 #define TEST_VM ODD /* the machine that plays the test machine */
 
+/* with_exports() - the host can open one recovery point of web for reading (EXPORT_ID). */
+#define EXPORT_ID "11111111-2222-4333-8444-555555555555"
+void with_exports(struct world *w);
+void make_exported(struct world *w);
 /* with_tests() - the host can make one test machine of web (TEST_VM). */
 void with_tests(struct world *w);
 
