@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static void *must(void *p)
 {
@@ -19,6 +20,16 @@ static void *must(void *p)
 void *vr_new0(size_t n, size_t size)
 {
     return must(calloc(n ? n : 1, size ? size : 1));
+}
+
+void *vr_alloc_buffers(size_t n)
+{
+    enum { HUGE = 2 << 20 };
+    size_t whole = (n + HUGE - 1) / HUGE * HUGE;
+    void *p = aligned_alloc(HUGE, whole);
+    if (p)
+        (void)madvise(p, whole, MADV_HUGEPAGE); /* small pages do as well */
+    return p;
 }
 
 void *vr_grow(void *p, size_t n, size_t size)

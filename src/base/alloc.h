@@ -19,6 +19,11 @@ char *vr_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2), retur
 /* vr_set_str() - replace *@p by a copy of @s (may be NULL), freeing the old one. */
 void vr_set_str(char **p, const char *s);
 
+/* vr_alloc_buffers() - @n bytes for data that passes through, in huge pages where the system has
+ * them: the kernel, which copies there or lets a device write from there, then looks up far fewer
+ * pages. Aligned to 2 MiB, not zeroed. NULL when memory is out; caller frees with free(). */
+void *vr_alloc_buffers(size_t n);
+
 #define vr_new(T) ((T *)vr_new0(1, sizeof(T)))
 
 #endif

@@ -20,7 +20,9 @@ struct zsteer {
     double cost[8]; /* seconds per byte of disk with each step, 0: not known */
     uint64_t bytes, compressible;
     int64_t since_ns;
-    int measured; /* windows so far */
+    int measured;             /* windows so far */
+    int best, every, look_at; /* the best step lately; windows between two tries of another one */
+    bool below;               /* the next try is a weaker one */
 };
 
 /* zsteer_init() - @ceiling is the highest level (1..19, or negative), 0 for none at all. */

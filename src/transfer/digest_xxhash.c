@@ -6,6 +6,9 @@
 #include <string.h>
 
 #include <xxhash.h>
+#ifdef VR_XXHASH_DISPATCH
+#include <xxh_x86dispatch.h> /* the widest vectors that the processor at hand has */
+#endif
 
 #include "transfer/digestlog.h"
 

@@ -155,13 +155,16 @@ static int make(struct recv_ctx *c, struct vr_err *err)
 {
     c->last_token = &c->tokens;
     c->units = vr_new0(RECV_UNITS, sizeof *c->units);
+    c->buffers = vr_alloc_buffers((size_t)RECV_UNITS * FRAME_DATA_MAX);
+    if (!c->buffers)
+        return vr_fail(err, VR_E_NOMEM, 0, "no memory for a transfer");
     for (size_t i = 0; i < RECV_UNITS; i++) {
         struct recv_unit *u = &c->units[i];
         u->ctx = c;
         atomic_store(&u->seq, RECV_IDLE);
-        u->raw = aligned_alloc(4096, FRAME_DATA_MAX);
+        u->raw = c->buffers + i * FRAME_DATA_MAX;
         u->packed = aligned_alloc(4096, FRAME_DATA_MAX);
-        if (!u->raw || !u->packed)
+        if (!u->packed)
             return vr_fail(err, VR_E_NOMEM, 0, "no memory for a transfer");
         queue_push(c->spare, u);
     }
@@ -200,12 +203,11 @@ static void unmake(struct recv_ctx *c)
         free(d->written.v);
         free(d->flushing.v);
     }
-    for (size_t i = 0; c->units && i < RECV_UNITS; i++) {
-        free(c->units[i].raw);
+    for (size_t i = 0; c->units && i < RECV_UNITS; i++)
         free(c->units[i].packed);
-    }
     free(c->disks);
     free(c->units);
+    free(c->buffers);
     queue_free(c->spare);
     queue_free(c->packed);
     queue_free(c->ready);

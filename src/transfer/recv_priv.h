@@ -77,6 +77,7 @@ struct recv_ctx {
     struct fault *fault;
     struct queue *spare, *packed, *ready;
     struct recv_unit *units;
+    uint8_t *buffers;                /* all their raw data */
     struct recv_disk *disks;         /* in the sender's order */
     struct vnbd *nbds[VR_DISKS_MAX]; /* those of the disks, for waiting */
     struct rawio *raw;               /* NULL when no image is raw */

@@ -94,12 +94,15 @@ static int make(struct send_ctx *c, struct vr_err *err)
         if (digestlog_open_temp(c->sizes[i], &c->disks[i].known.table, err) < 0)
             return -1;
     }
+    c->buffers = vr_alloc_buffers((size_t)SEND_UNITS * FRAME_DATA_MAX);
+    if (!c->buffers)
+        return vr_fail(err, VR_E_NOMEM, 0, "no memory for a transfer");
     for (size_t i = 0; i < SEND_UNITS; i++) {
         struct send_unit *u = &c->units[i];
         u->ctx = c;
-        u->data = aligned_alloc(4096, FRAME_DATA_MAX);
+        u->data = c->buffers + i * FRAME_DATA_MAX;
         u->packed = malloc(zpack_bound(FRAME_DATA_MAX) + 4096);
-        if (!u->data || !u->packed)
+        if (!u->packed)
             return vr_fail(err, VR_E_NOMEM, 0, "no memory for a transfer");
         queue_push(c->spare, u);
     }
@@ -113,12 +116,11 @@ static void unmake(struct send_ctx *c)
         digestlog_free(c->disks[i].known.table);
         extents_done(&c->disks[i].known.doubt);
     }
-    for (size_t i = 0; c->units && i < SEND_UNITS; i++) {
-        free(c->units[i].data);
+    for (size_t i = 0; c->units && i < SEND_UNITS; i++)
         free(c->units[i].packed);
-    }
     free(c->disks);
     free(c->units);
+    free(c->buffers);
     queue_free(c->spare);
     queue_free(c->read);
     queue_free(c->ready);

@@ -67,6 +67,7 @@ struct send_ctx {
     struct queue *told; /* one item when the receiver's HAVE is complete, closed at the end */
     struct queue *writer_end, *listener_end; /* closed by these threads when they end */
     struct send_unit *units;
+    uint8_t *buffers; /* all their data */
     struct send_disk *disks;
     uint64_t sizes[VR_DISKS_MAX];
     struct zsteer steer;
