@@ -62,6 +62,12 @@ static void start_window(struct plan *p, uint64_t size, uint64_t first)
     p->data = vr_new0(bytes, 1);
 }
 
+static void add_extents(struct plan *p, const struct extents *e)
+{
+    for (size_t i = 0; e && i < e->n; i++)
+        mark(p, p->wanted, e->v[i].offset, e->v[i].length);
+}
+
 static int add_known(struct plan *p, const struct plan_known *known, struct vr_err *err)
 {
     struct digest_record r;
@@ -71,9 +77,60 @@ static int add_known(struct plan *p, const struct plan_known *known, struct vr_e
         set_bits(p->wanted, r.block - p->first, r.block - p->first + 1);
         at = r.block + 1;
     }
-    for (size_t i = 0; i < known->doubt.n; i++)
-        mark(p, p->wanted, known->doubt.v[i].offset, known->doubt.v[i].length);
     return rc < 0 ? -1 : 0;
+}
+
+/* What the receiver has, asked block by block in ascending order. */
+struct theirs {
+    const struct plan_known *known;
+    struct digest_record head;
+    bool has;
+};
+
+static int theirs_go(struct theirs *t, uint64_t block, struct vr_err *err)
+{
+    int rc = digestlog_next(t->known->table, block, &t->head, err);
+    t->has = rc == 1;
+    return rc < 0 ? -1 : 0;
+}
+
+/* Blocks that neither side names are zeros on both. */
+static bool rest_is_equal(const struct plan_known *known, const struct own *own)
+{
+    return (known->fresh || known->parents_complete) && own_complete(own);
+}
+
+/* Of the blocks that nobody is known to have written, those that differ, or of which one side does
+ * not know what it has. */
+static int add_unequal(struct plan *p, const struct plan_known *known, struct own *own,
+                       struct vr_err *err)
+{
+    struct theirs t = { .known = known };
+    bool rest = rest_is_equal(known, own);
+    if (own_begin(own, p->first, err) < 0 || theirs_go(&t, p->first, err) < 0)
+        return -1;
+    for (uint64_t b = p->first; b < p->first + p->n; b++) {
+        struct vr_digest ours;
+        int rc = own_at(own, b, &ours, err);
+        if (rc < 0 || (t.has && t.head.block < b && theirs_go(&t, b, err) < 0))
+            return -1;
+        uint64_t next = own_next(own);
+        if (t.has && t.head.block < next)
+            next = t.head.block;
+        if (rest && next > b) { /* a gap in both */
+            b = (next < p->first + p->n ? next : p->first + p->n) - 1;
+            continue;
+        }
+        uint64_t left = p->size - b * VR_BLOCK_SIZE;
+        struct vr_digest is =
+            t.has && t.head.block == b
+                ? t.head.digest
+                : vr_digest_zero(left < VR_BLOCK_SIZE ? (size_t)left : VR_BLOCK_SIZE);
+        bool told = (t.has && t.head.block == b) || known->fresh || known->parents_complete;
+        if (!rc || !told || memcmp(&is, &ours, sizeof is) != 0)
+            set_bits(p->wanted, b - p->first, b - p->first + 1);
+    }
+    return 0;
 }
 
 void plan_done(struct plan *p)
@@ -84,7 +141,7 @@ void plan_done(struct plan *p)
 }
 
 int plan_build(struct plan *p, const struct xfer_send_disk *d, struct vnbd *nbd,
-               const struct plan_known *known, uint64_t first, struct vr_err *err)
+               const struct plan_known *known, struct own *own, uint64_t first, struct vr_err *err)
 {
     start_window(p, d->size, first);
     uint64_t at = first * VR_BLOCK_SIZE, end = (first + p->n) * VR_BLOCK_SIZE;
@@ -93,14 +150,18 @@ int plan_build(struct plan *p, const struct xfer_send_disk *d, struct vnbd *nbd,
     if (vnbd_status(nbd, at, end - at, on_status, p, err) < 0)
         return -1;
     size_t bytes = (size_t)(p->n + 7) / 8;
+    add_extents(p, &known->doubt);
+    if (d->mode == XFER_COMPARE && own) {
+        add_extents(p, d->extra);
+        return add_unequal(p, known, own, err);
+    }
     if (d->mode == XFER_COMPARE || (d->mode == XFER_ALL && !known->fresh)) {
         set_bits(p->wanted, 0, p->n);
     } else if (d->mode == XFER_ALL) {
         for (size_t i = 0; i < bytes; i++)
             p->wanted[i] |= p->data[i];
-    } else if (d->mode == XFER_EXTENTS && d->extra) {
-        for (size_t i = 0; i < d->extra->n; i++)
-            mark(p, p->wanted, d->extra->v[i].offset, d->extra->v[i].length);
+    } else if (d->mode == XFER_EXTENTS) {
+        add_extents(p, d->extra);
     }
     return add_known(p, known, err);
 }

@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "transfer/digestlog.h"
 #include "transfer/nbd_libnbd.h"
+#include "transfer/own.h"
 #include "transfer/xfer.h"
 
 /* Which blocks of one window of a disk are to be looked at, and which of them may hold data. */
@@ -34,10 +35,11 @@ struct plan_known {
 void plan_done(struct plan *p);
 /* plan_build() - the window that starts at block @first. Candidates: by the mode of @d; and
  * whatever it says all blocks of @known, because the receiver's stage may come from another try at
- * another instant: what it holds beyond the candidates of today must be looked at again. Errors:
- * VR_E_IO, VR_E_CANCELLED. */
+ * another instant: what it holds beyond the candidates of today must be looked at again. With @own
+ * (comparing; NULL: nothing is known) blocks that are equal by their digests are no candidates.
+ * Errors: VR_E_IO, VR_E_CANCELLED. */
 int plan_build(struct plan *p, const struct xfer_send_disk *d, struct vnbd *nbd,
-               const struct plan_known *known, uint64_t first, struct vr_err *err);
+               const struct plan_known *known, struct own *own, uint64_t first, struct vr_err *err);
 /* plan_bytes() - bytes of the candidates. */
 uint64_t plan_bytes(const struct plan *p);
 /* plan_next() - first run of candidates at or after block @from that are alike in having data, at

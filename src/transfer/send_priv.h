@@ -55,6 +55,7 @@ struct send_unit {
 
 struct send_disk {
     struct vnbd *nbd;
+    struct own *own; /* NULL: nothing is known without reading */
     struct plan_known known;
     struct disksum sum; /* the writer's */
 };

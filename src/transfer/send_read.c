@@ -162,8 +162,8 @@ static int each_window(struct send_ctx *c, bool count_only, struct plan *p, stru
         for (uint64_t first = 0; first < blocks; first += PLAN_BLOCKS) {
             bool whole = c->x->n_disks == 1 && blocks <= PLAN_BLOCKS;
             /* One disk in one window: the plan that was counted is still there. */
-            if ((count_only || !whole) &&
-                plan_build(p, d, c->disks[i].nbd, &c->disks[i].known, first, err) < 0)
+            if ((count_only || !whole) && plan_build(p, d, c->disks[i].nbd, &c->disks[i].known,
+                                                     c->disks[i].own, first, err) < 0)
                 return vr_err_wrap(err, "disk %s", d->target);
             if (count_only)
                 atomic_fetch_add(&c->progress->total, plan_bytes(p));
@@ -187,6 +187,8 @@ int send_open_disks(struct send_ctx *c, struct vr_err *err)
                                    .stop = send_stopping,
                                    .stop_ctx = c };
         if (vnbd_open(&cfg, &c->disks[i].nbd, err) < 0)
+            return vr_err_wrap(err, "disk %s", d->target);
+        if (d->mode == XFER_COMPARE && d->own && own_open(d, &c->disks[i].own, err) < 0)
             return vr_err_wrap(err, "disk %s", d->target);
         if (vnbd_size(c->disks[i].nbd) != d->size)
             return vr_fail(err, VR_E_IO, 0, "disk %s has %llu bytes now, not %llu", d->target,

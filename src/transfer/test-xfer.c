@@ -373,6 +373,98 @@ static void comparing_ships_what_differs(void **state)
     unserve(&s);
 }
 
+/* A digest table of a whole raw file: what an index of a disk makes. */
+static void index_raw(const char *raw, const char *table, uint64_t size)
+{
+    struct digestlog *d = NULL;
+    struct vr_err e = VR_ERR_INIT;
+    unlink(table);
+    assert_int_equal(digestlog_open(table, size, true, &d, &e), 0);
+    int fd = open(raw, O_RDONLY | O_CLOEXEC);
+    uint8_t *buf = malloc(BS);
+    for (uint64_t b = 0; b * BS < size; b++) {
+        size_t len = size - b * BS < BS ? (size_t)(size - b * BS) : BS;
+        assert_int_equal(pread(fd, buf, len, (off_t)(b * BS)), len);
+        struct digest_record r = { .block = b, .digest = vr_digest_block(buf, len) };
+        struct vr_digest zero = vr_digest_zero(len);
+        if (memcmp(&zero, &r.digest, sizeof zero) != 0)
+            assert_int_equal(digestlog_set(d, &r, 1, &e), 0);
+    }
+    assert_int_equal(digestlog_sync(d, &e), 0);
+    free(buf);
+    close(fd);
+    digestlog_free(d);
+}
+
+/* Bytes that a process has read from anywhere, by the kernel's count. */
+static uint64_t bytes_read_by(pid_t pid)
+{
+    vr_autofree char *path = vr_printf("/proc/%d/io", (int)pid);
+    unsigned long long n = 0;
+    FILE *f = fopen(path, "re");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "rchar: %llu", &n), 1);
+    fclose(f);
+    return n;
+}
+
+/* Both hosts went on from a common base: the sender knows its digests and what it wrote above them,
+ * the receiver has read its own disk. The sender reads what it wrote and what differs, nothing
+ * else. */
+static void what_is_known_is_not_read(void **state)
+{
+    (void)state;
+    const uint64_t size = 48 * 1048576 + 1024;
+    vr_autofree char *raw = make_raw("common.raw", size);
+    vr_autofree char *base = to_qcow2(raw, "base.qcow2");
+    vr_autofree char *base_dig = file("base.dig"), *their_dig = file("theirs.dig");
+    vr_autofree char *table = file("layer.dig");
+    index_raw(raw, base_dig, size);
+    vr_autofree char *q = make_qcow2("ours.qcow2", size, base);
+    qemu_io(q, "write -P 0x71 5M 192k"); /* F */
+    qemu_io(q, "write -z 9M 64k");
+    qemu_io_as("raw", raw, "write -P 0x72 5120k 64k"); /* D: partly in F, */
+    qemu_io_as("raw", raw, "write -P 0x73 20M 128k");  /* beyond it */
+    qemu_io_as("raw", raw, "write -z 33M 64k");
+    index_raw(raw, their_dig, size);
+    vr_autofree char *theirs = to_qcow2(raw, "theirs.qcow2");
+    struct extents f = { .v = NULL };
+    extents_add(&f, 5 << 20, 192 << 10);
+    extents_add(&f, 9 << 20, 64 << 10);
+    const char *tables[] = { base_dig }, *parents[] = { their_dig };
+    struct xfer_own own = { .digests = tables, .n_digests = 1, .complete = true };
+    for (int whole = 0; whole < 2; whole++) {
+        vr_autofree char *top = make_qcow2("top.qcow2", size, theirs);
+        unlink(table);
+        struct server s = serve(q, "qcow2", NULL);
+        uint64_t before = bytes_read_by(s.pid);
+        struct xfer_send_disk sd = from(&s, size, XFER_COMPARE, NULL);
+        sd.extra = &f;
+        sd.own = &own;
+        own.complete = !whole; /* blocks without a digest are zeros, or nothing is known of them */
+        struct xfer_recv_disk rd = { .target = "vda",
+                                     .size = size,
+                                     .image = top,
+                                     .digests = table,
+                                     .parent_digests = parents,
+                                     .n_parent_digests = 1,
+                                     .parents_complete = true };
+        struct transfer t = transfer_new();
+        transfer_run(&t, &sd, &rd, 1);
+        assert_done(&t);
+        uint64_t read = bytes_read_by(s.pid) - before;
+        unserve(&s);
+        assert_same(q, "qcow2", top, "qcow2");
+        uint64_t differ = (192 + 64 + 128 + 64) << 10;
+        assert_true(atomic_load(&t.sp.payload) + atomic_load(&t.sp.zero) <= differ);
+        if (!whole) {
+            assert_true(atomic_load(&t.sp.total) <= differ);
+            assert_true(read < differ + (1 << 20)); /* of about 36 MiB, besides its tables */
+        }
+    }
+    extents_done(&f);
+}
+
 /* Below the layer some bytes changed behind everybody's back; the receiver knows where, and gets
  * them again although no bitmap names them and the digests say that they are equal. */
 static void what_is_wrong_below_is_sent_again(void **state)
@@ -667,6 +759,7 @@ int main(void)
         cmocka_unit_test(a_cut_anywhere_is_resumed),
         cmocka_unit_test(a_damaged_byte_is_noticed),
         cmocka_unit_test(comparing_ships_what_differs),
+        cmocka_unit_test(what_is_known_is_not_read),
         cmocka_unit_test(what_is_wrong_below_is_sent_again),
         cmocka_unit_test(a_full_replica_says_so_and_goes_on_later),
         cmocka_unit_test(cancelling_ends_both_sides),

@@ -41,7 +41,16 @@ enum xfer_mode {
                      layer is new and empty: holes need no record) */
     XFER_DIRTY,   /* what the dirty context names; dirty holes as zero records */
     XFER_EXTENTS, /* dirty context (if any) united with @extra */
-    XFER_COMPARE, /* read everything, ship what differs from the receiver's digests */
+    XFER_COMPARE, /* read everything, ship what differs from the receiver's digests; with @own:
+                     read only what is not known to be equal */
+};
+
+/* What is known of the sender's disk without reading it: the digest tables of the layers below all
+ * that @extra and the dirty context name, newest first. */
+struct xfer_own {
+    const char *const *digests;
+    size_t n_digests;
+    bool complete; /* blocks that no table names are zeros; else they are read */
 };
 
 struct xfer_send_disk {
@@ -51,7 +60,8 @@ struct xfer_send_disk {
     const char *export_name;
     const char *dirty_context; /* NULL: none */
     enum xfer_mode mode;
-    const struct extents *extra; /* for XFER_EXTENTS; borrowed, may be NULL */
+    const struct extents *extra; /* for XFER_EXTENTS, and with @own; borrowed, may be NULL */
+    const struct xfer_own *own;  /* for XFER_COMPARE; borrowed, NULL: nothing is known */
 };
 
 struct xfer_send {
