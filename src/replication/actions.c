@@ -453,7 +453,9 @@ ACTION(commit)
 }
 
 /* The failed-over machine is the primary now; the failover was epoch 0 of its lineage, and the
- * checkpoint of that epoch has tracked every write since. */
+ * checkpoint of that epoch has tracked every write since. A peer whose disks may differ besides
+ * without anybody knowing where (seeded, not diverged) gets a comparison that needs no more of this
+ * host's disks than that. */
 ACTION(become_primary)
 {
     r->parent_lineage = r->lineage;
@@ -463,7 +465,7 @@ ACTION(become_primary)
     r->way_back = true;
     r->acked = (struct vr_point_id){ .lineage = r->lineage, .epoch = 0 };
     r->diverged = ev->seeded && ev->diverged;
-    r->has_acked = r->tracked = !ev->seeded || ev->diverged;
+    r->has_acked = r->tracked = true;
     r->lost = VR_LOST_NOT;
     r->seeded_start = ev->seeded;
     r->has_newest = false;

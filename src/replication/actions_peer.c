@@ -168,8 +168,10 @@ static void end_superseded(struct rel *r, const struct rel_event *ev)
     rel_a_peer_told(r, ev);
     enum rel_power power = r->peer_power;
     struct vr_uuid parent = r->parent_lineage;
+    bool way_back = r->way_back;
     rel_forget_story(r);
     r->parent_lineage = parent;
+    r->way_back = way_back;
     r->peer_power = power;
 }
 

@@ -136,6 +136,19 @@ enum vr_point_kind rel_flow_kind(const struct rel *r)
     return r->flow.app_done ? VR_POINT_APPLICATION : VR_POINT_STANDARD;
 }
 
+bool rel_ships_changes(const struct rel *r)
+{
+    /* Epoch 0 is the failover: the peer has it only if nothing was written apart. */
+    bool compares = r->flow.kind == FLOW_IR && r->seeded_start && !r->diverged && !r->acked.epoch;
+    return r->flow.has_since && !compares;
+}
+
+bool rel_since_failover(const struct rel *r)
+{
+    return r->way_back && r->has_acked && !r->acked.epoch &&
+           vr_uuid_eq(&r->acked.lineage, &r->lineage);
+}
+
 uint16_t rel_app_hours(const struct rel_settings *s)
 {
     return (uint16_t)(((uint64_t)s->app_interval_s + 3599) / 3600);

@@ -80,7 +80,7 @@ struct rel_flow {
     enum flow_phase phase;
     enum flow_kind kind;
     uint64_t epoch;         /* being captured and shipped */
-    bool has_since;         /* changes since the acknowledged point; else everything */
+    bool has_since; /* the changes since the acknowledged point are known; else nothing is */
     struct wall_us instant; /* of the capture */
     struct mono_ms began;
     bool cancelled;
@@ -195,6 +195,11 @@ struct rel {
 
 /* rel_flow_kind() - of the point that the cycle in progress makes. Pure. */
 enum vr_point_kind rel_flow_kind(const struct rel *r);
+/* rel_ships_changes() - the cycle in progress ships what changed since the acknowledged point, and
+ * what the hosts wrote apart; else disks are copied or compared. rel_since_failover() - what changed
+ * since the acknowledged point is all that was written here since the failover. Pure. */
+bool rel_ships_changes(const struct rel *r);
+bool rel_since_failover(const struct rel *r);
 /* rel_app_hours() - app_interval_s as ApplicationConsistentSnapshotInterval. Pure. */
 uint16_t rel_app_hours(const struct rel_settings *s);
 /* rel_keep_check() - VR_E_INVAL with a message that names the number. rel_keep_most() - of each

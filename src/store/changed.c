@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What changed between two points, from what their layers hold. Any thread: it reads the database
- * through a handle of its own, and begins again when a merge took a file away meanwhile. */
+/* What changed between two points, from what their layers hold; what changed since a failover, and
+ * what is known of the rest. Any thread: it reads the database through a handle of its own, and
+ * begins again when a merge took a file away meanwhile. (Below an overlay nothing is merged.) */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -88,4 +90,74 @@ int store_changed(struct store *st, const struct vr_uuid *machine, const char *t
             return -1;
         }
     }
+}
+
+/* ---- a machine that was failed over ---- */
+static int overlay_of(struct db *db, const struct vr_uuid *machine, const char *target,
+                      struct layers *all, const struct layer_row **ret, struct vr_err *err)
+{
+    char name[64];
+    if (layers_role(db, machine, ROLE_OVERLAY, all, err) < 0)
+        return -1;
+    for (size_t i = 0; i < all->n; i++)
+        if (!strcmp(all->v[i].target, target)) {
+            *ret = &all->v[i];
+            return 0;
+        }
+    return vr_fail(err, VR_E_NOTFOUND, 0, "%s has no failover overlay for disk %s",
+                   machine_name(machine, name), target);
+}
+
+int store_failover_changed(struct store *st, const struct vr_uuid *machine, const char *target,
+                           struct extents *ret, struct vr_err *err)
+{
+    vr_auto(db_close) struct db *db = NULL;
+    vr_autolayers struct layers all = { 0 };
+    const struct layer_row *l = NULL;
+    if (db_open(st->db_path, true, &db, err) < 0 ||
+        overlay_of(db, machine, target, &all, &l, err) < 0)
+        return -1;
+    return qcow2_allocated(l->path, ret, err);
+}
+
+/* Blocks of which a proof found that they are not what a table says, here or in another layer. */
+static int add_wrong(struct db *db, const struct vr_uuid *machine, const char *target,
+                     struct extents *to, struct vr_err *err)
+{
+    vr_auto(db_rows_free) struct db_rows *r =
+        db_select(db, err, "SELECT DISTINCT block FROM damage WHERE machine = ? AND target = ?",
+                  "us", machine, target);
+    int rc = r ? 1 : -1;
+    while (rc > 0 && (rc = db_step(r, err)) > 0)
+        extents_add(to, (uint64_t)db_int(r, 0) * VR_BLOCK_SIZE, VR_BLOCK_SIZE);
+    return rc;
+}
+
+int store_failover_known(struct store *st, const struct vr_uuid *machine, const char *target,
+                         struct store_known *ret, struct vr_err *err)
+{
+    vr_auto(db_close) struct db *db = NULL;
+    vr_autolayers struct layers all = { 0 }, below = { 0 };
+    const struct layer_row *l = NULL;
+    struct store_known k = { .n_digests = 0 };
+    if (db_open(st->db_path, true, &db, err) < 0 ||
+        overlay_of(db, machine, target, &all, &l, err) < 0 ||
+        layers_below(db, l->below, &below, err) < 0)
+        return -1;
+    if (add_wrong(db, machine, target, &k.wrong, err) < 0) {
+        store_known_done(&k);
+        return -1;
+    }
+    tables_paths(&below, &k.digests, &k.n_digests, &k.complete);
+    *ret = k;
+    return 0;
+}
+
+void store_known_done(struct store_known *k)
+{
+    for (size_t i = 0; i < k->n_digests; i++)
+        free(k->digests[i]);
+    free(k->digests);
+    extents_done(&k->wrong);
+    *k = (struct store_known){ .n_digests = 0 };
 }

@@ -322,17 +322,3 @@ int store_failover_return(struct store *st, const struct vr_uuid *machine,
     trash_sweep(st);
     return 0;
 }
-
-int store_failover_changed(struct store *st, const struct vr_uuid *machine, const char *target,
-                           struct extents *ret, struct vr_err *err)
-{
-    char name[64];
-    vr_autolayers struct layers l = { 0 };
-    if (layers_role(st->db, machine, ROLE_OVERLAY, &l, err) < 0)
-        return -1;
-    for (size_t i = 0; i < l.n; i++)
-        if (!strcmp(l.v[i].target, target))
-            return qcow2_allocated(l.v[i].path, ret, err);
-    return vr_fail(err, VR_E_NOTFOUND, 0, "%s has no failover overlay for disk %s",
-                   machine_name(machine, name), target);
-}

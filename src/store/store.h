@@ -218,9 +218,23 @@ int store_points_kept(struct store *st, const struct vr_uuid *machine, size_t *r
                       struct vr_err *err);
 /* store_failover_changed() - add to @ret what the overlay of @target holds: every block written
  * since the failover, from the image's own tables (F of a reverse when the bitmap is lost). The
- * machine must be off. Errors: VR_E_NOTFOUND, VR_E_CORRUPT, VR_E_IO. */
+ * machine is off, or was flushed (hv_flush()) after the instant in question: what it allocates
+ * meanwhile may be in @ret or not. Errors: VR_E_NOTFOUND, VR_E_CORRUPT, VR_E_IO. Any worker. */
 int store_failover_changed(struct store *st, const struct vr_uuid *machine, const char *target,
                            struct extents *ret, struct vr_err *err);
+/* store_failover_known() - what is known, without reading it, of the disk @target of a machine that
+ * was failed over, outside of what store_failover_changed() tells: the digest tables of the layers
+ * below, newest first. Valid while the machine is failed over or a primary. Any worker.
+ * store_known_done() - free what is inside. Errors: VR_E_NOTFOUND, VR_E_STORE. */
+struct store_known {
+    char **digests; /* paths */
+    size_t n_digests;
+    bool complete;        /* blocks that no table names are zeros; else nothing is known of them */
+    struct extents wrong; /* bytes of which the tables may not tell the truth */
+};
+int store_failover_known(struct store *st, const struct vr_uuid *machine, const char *target,
+                         struct store_known *ret, struct vr_err *err);
+void store_known_done(struct store_known *k);
 /* store_failover_forget_newer() - a primary that was failed over needs O no longer: delete the
  * points after the one failed over to. store_failover_return() does the same. Idempotent. */
 int store_failover_forget_newer(struct store *st, const struct vr_uuid *machine,

@@ -89,6 +89,13 @@ static void env_write_job(void *ctx, const struct vr_uuid *id, const char *text)
 }
 
 /* ---- hypervisor: the cycle ---- */
+static void by_allocation(struct host *h, struct capture *cap)
+{
+    for (int b = 0; b < BLOCKS; b++)
+        cap->dirty[b] = h->hv.disk.b[b] != h->d.overlay_base.b[b];
+    h->s->n_allocation++;
+}
+
 static void capture_now(struct host *h, const struct rel *r)
 {
     struct sim *s = h->s;
@@ -106,14 +113,16 @@ static void capture_now(struct host *h, const struct rel *r)
         fail_with(h, EV_CAPTURE_FAILED, VR_E_BUSY, "another job is running");
     } else if (chance(s, s->faults ? 3 : 0)) {
         fail_with(h, EV_CAPTURE_FAILED, VR_E_HV, "hypervisor says no");
-    } else if (r->flow.has_since && (!c || c->inconsistent)) {
+    } else if (r->flow.has_since && (!c || (c->inconsistent && !rel_since_failover(r)))) {
         fail_with(h, EV_CAPTURE_FAILED, VR_E_TRACKING, "bitmap is missing or inconsistent");
     } else {
         struct capture *cap = &h->hv.cap;
         *cap = (struct capture){
             .held = true, .live = h->hv.running, .at = h->hv.disk, .when = s->now + s->wall_off
         };
-        if (c)
+        if (c && c->inconsistent) /* what the overlay holds was written since the failover */
+            by_allocation(h, cap);
+        else if (c)
             memcpy(cap->dirty, c->dirty, sizeof cap->dirty);
         else
             memset(cap->dirty, 1, sizeof cap->dirty);
@@ -236,6 +245,7 @@ static void fx_failover(struct sim *s, struct task *t)
             h->d.failed_over = true;
             h->d.overlay_lineage = r->next_lineage;
             h->d.overlay_on = p->id;
+            h->d.overlay_base = p->d;
             oracle_put(s, &first, &p->d);
         }
         h->hv.has_disk = true;

@@ -297,9 +297,20 @@ static void choose_blocks(struct sim *s, struct xfer *x, const struct capture *c
             x->todo[b] = staged ? differs : cap->dirty[b] || (x->r.diverged && extra->b[b]);
             break;
         case MODE_COMPARE:
+        case MODE_KNOWN:
             x->todo[b] = differs;
         }
     }
+}
+
+/* What is not read is told by the tables of what lies below the overlay. */
+static void check_known(struct sim *s, const struct xfer *x)
+{
+    const struct host *h = &s->h[x->from];
+    for (int b = 0; b < BLOCKS; b++)
+        if (!h->hv.cap.dirty[b] && x->at.b[b] != h->d.overlay_base.b[b])
+            violated(s, "%s does not read block %d, which was written since the failover", h->name,
+                     b);
 }
 
 /* What is shipped must be needed: no full copy where there is something to compare with, no block
@@ -311,6 +322,9 @@ static void check_need(struct sim *s, struct xfer *x)
         violated(s, "a full copy to a host that has a point");
     s->n_full += x->mode == MODE_ALL;
     s->n_compare += x->mode == MODE_COMPARE;
+    s->n_known += x->mode == MODE_KNOWN;
+    if (x->mode == MODE_KNOWN)
+        check_known(s, x);
     if (x->mode == MODE_COMPARE && x->r.has_acked && !s->h[x->from].may_compare)
         violated(s, "%s reads whole disks although tracking was never lost", s->h[x->from].name);
     int since = oracle_find(s, &x->r.acked);
@@ -323,8 +337,10 @@ static void check_need(struct sim *s, struct xfer *x)
 
 static enum xmode mode_of(const struct rel *r)
 {
-    if (r->flow.has_since)
+    if (rel_ships_changes(r))
         return MODE_DIRTY;
+    if (r->flow.has_since && rel_since_failover(r))
+        return MODE_KNOWN;
     return r->flow.kind == FLOW_IR && !r->seeded_start ? MODE_ALL : MODE_COMPARE;
 }
 
@@ -349,8 +365,9 @@ static bool x_connect(struct sim *s, struct xfer *x)
     }
     struct rel_event ev = { .type = EV_RX_OPEN,
                             .lineage = x->r.lineage,
-                            .point = { x->r.lineage, x->r.flow.has_since ? x->r.acked.epoch : 0 },
-                            .latest = x->r.flow.has_since,
+                            .point = { x->r.lineage,
+                                       rel_ships_changes(&x->r) ? x->r.acked.epoch : 0 },
+                            .latest = rel_ships_changes(&x->r),
                             .diverged = x->r.diverged,
                             .resync = x->r.flow.kind == FLOW_RESYNC,
                             .kind = x->kind };

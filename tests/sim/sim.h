@@ -78,6 +78,7 @@ struct durable {
     bool failed_over; /* the machine's disk is an overlay on a point of the chain */
     struct vr_uuid overlay_lineage;
     struct vr_point_id overlay_on;
+    struct disk overlay_base; /* what lies below the overlay, as its digest tables tell it */
 };
 
 /* The hypervisor's side; goes on when the daemon dies. */
@@ -132,7 +133,8 @@ struct oracle {
 };
 
 enum xphase { X_CONNECT, X_DATA, X_GO, X_COMMIT, X_TELL, X_OVER };
-enum xmode { MODE_ALL, MODE_DIRTY, MODE_COMPARE };
+/* KNOWN: a comparison that reads only what was written since the failover, and what differs. */
+enum xmode { MODE_ALL, MODE_DIRTY, MODE_COMPARE, MODE_KNOWN };
 struct xfer {
     struct xfer *next;
     int from, to;
@@ -188,9 +190,9 @@ struct sim {
     int64_t slow_until;
     long seen[FAULT_COUNT], killed[FX_BIT_COUNT];
     /* counters, for the summary and for the test of the simulator itself */
-    long n_diverged, n_points, n_full, n_compare, n_reverse, n_failover, n_crash, n_seed, n_cuts,
-        n_resync, n_app, n_app_failed, n_lost_answers, n_ops, n_refused, n_superseded, n_queued,
-        n_orphan;
+    long n_diverged, n_points, n_full, n_compare, n_known, n_allocation, n_reverse, n_failover,
+        n_crash, n_seed, n_cuts, n_resync, n_app, n_app_failed, n_lost_answers, n_ops, n_refused,
+        n_superseded, n_queued, n_orphan;
 };
 
 /* world.c */
