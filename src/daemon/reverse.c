@@ -11,9 +11,7 @@
 #include "daemon/messages.h"
 
 /* ---- REVERSE_CALL and BECOME_PRIMARY, on the failed-over host ---- */
-/* O and D, written down before the direction changes. When they cannot be told (the point failed
- * over to is not known any more, the old primary lost its bitmap), the first copy compares instead:
- * more reading, no more on the wire; what that costs is said. */
+/* O and D, written down before the direction changes. */
 static bool note_divergence(struct swap_task *s, const struct msg_reverse_reply *rr)
 {
     struct divergence v = { .of = { .lineage = s->t.r.next_lineage }, .known = true };
@@ -21,18 +19,24 @@ static bool note_divergence(struct swap_task *s, const struct msg_reverse_reply 
     bool ok = msg_to_divergence(rr, &v, &err) == 0 &&
               divergence_add_points(s->t.d, &s->t.r, &v, &err) == 0 &&
               divergence_save(s->t.d, &s->t.r.machine, &v, &err) == 0;
+    if (!ok)
+        vr_log_err(VR_LOG_WARN, s->t.r.name, &err);
+    divergence_done(&v);
+    return ok;
+}
+
+/* O or D cannot be told: the point failed over to is not known any more, or the old primary lost
+ * its bitmap. Then the first copy compares. */
+static void say_comparison(const struct swap_task *s)
+{
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < s->t.r.n_disks; i++)
         bytes += s->t.r.disks[i].size;
-    if (!ok) {
-        vr_log_err(VR_LOG_WARN, s->t.r.name, &err);
-        vr_log(VR_LOG_WARN,
-               "machine %s: what differs is found by comparing the disks: each host reads up to "
-               "%" PRIu64 " MiB, only what differs is sent",
-               s->t.r.name, bytes >> 20);
-    }
-    divergence_done(&v);
-    return ok;
+    vr_log(VR_LOG_WARN,
+           "machine %s: what differs is found by comparing: host %s reads its disks, up to %" PRIu64
+           " MiB; this one reads what was written since the failover and what differs; only what "
+           "differs is sent",
+           s->t.r.name, s->peer.name, bytes >> 20);
 }
 
 /* An old primary that has just come back may be in the middle of a cycle that ends at once. */
@@ -75,6 +79,8 @@ static void reverse_work(struct task *t)
         if (msg_reverse_reply_decode(reply.data, reply.len, &rr, &t->err) == 0) {
             s->ev.seeded = rr.seeded;
             s->ev.diverged = rr.seeded && rr.diverged && note_divergence(s, &rr);
+            if (rr.seeded && !s->ev.diverged)
+                say_comparison(s);
         }
     }
     vr_err_wrap(&t->err, "host %s", s->peer.name);

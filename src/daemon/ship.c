@@ -14,6 +14,7 @@
 #include "daemon/diverge.h"
 #include "daemon/fault.h"
 #include "daemon/messages.h"
+#include "daemon/overlays.h"
 #include "daemon/proof.h"
 #include "daemon/slots.h"
 
@@ -31,9 +32,12 @@ static void capture_work(struct task *t)
     char parent[64], name[64];
     rel_checkpoint(&r->acked.lineage, r->acked.epoch, parent);
     rel_checkpoint(&r->lineage, r->flow.epoch, name);
-    hv_capture_begin_frozen(t->d->hv, &r->machine, targets, rel_targets(r, targets),
-                            r->flow.has_since ? parent : NULL, name,
-                            r->flow.app ? t->d->cfg.freeze_seconds : 0, &c->cap, &t->err);
+    size_t n = rel_targets(r, targets);
+    if (hv_capture_begin_frozen(t->d->hv, &r->machine, targets, n,
+                                r->flow.has_since ? parent : NULL, name,
+                                r->flow.app ? t->d->cfg.freeze_seconds : 0, &c->cap, &t->err) < 0 &&
+        r->flow.has_since)
+        overlays_captured(t->d, r, targets, n, name, &c->cap, &t->err);
     if (c->cap && r->flow.kind == FLOW_FINAL && c->cap->live) {
         /* Started between the request and the guard: the last delta would not be the last. */
         struct vr_err ignored = VR_ERR_INIT;
@@ -155,7 +159,7 @@ void fx_end_capture(struct daemon *d, const struct rel *r, bool keep)
     e->keep = keep;
     /* Who starts from nothing has no parent that the end of the capture would delete: what was
      * acknowledged before a loss of tracking goes here. */
-    e->stale = rt->stale_checkpoints || !r->flow.has_since;
+    e->stale = rt->stale_checkpoints || (e->cap && !e->cap->parent[0]);
     e->t.d = d;
     rt->capture = NULL;
     slots_release(d->slots, &r->machine);
@@ -172,6 +176,9 @@ struct ship_task {
     struct xfer_progress progress;
     struct mono_ms began;
     struct divergence diverged; /* what the first point after an unplanned failover ships besides */
+    struct overlay *overlays;   /* VR_DISKS_MAX; of a machine that was failed over */
+    struct extents *extra; /* VR_DISKS_MAX; what is shipped or looked at besides the change map */
+    struct xfer_own *own;  /* VR_DISKS_MAX */
     bool reached;
 };
 
@@ -199,24 +206,18 @@ static int run_hook(const struct ship_task *s, struct vr_err *err)
     return 0;
 }
 
-static enum xfer_mode mode_of(const struct rel *r, const struct hv_capture_disk *d)
+static enum xfer_mode mode_of(const struct rel *r, const struct hv_capture_disk *d,
+                              const struct overlay *o)
 {
-    switch (r->flow.kind) {
-    case FLOW_IR:
-        if (r->diverged && r->flow.has_since && d->dirty_context)
-            return XFER_EXTENTS;
-        return r->seeded_start || r->diverged ? XFER_COMPARE : XFER_ALL;
-    case FLOW_RESYNC:
-        return XFER_COMPARE;
-    default:
-        return r->flow.has_since && d->dirty_context ? XFER_DIRTY : XFER_COMPARE;
-    }
+    if (rel_ships_changes(r) && (d->dirty_context || o->has_written))
+        return r->diverged || o->has_written ? XFER_EXTENTS : XFER_DIRTY;
+    return r->flow.kind != FLOW_IR || r->seeded_start || r->diverged ? XFER_COMPARE : XFER_ALL;
 }
 
 static bool compares(const struct ship_task *s)
 {
     for (size_t i = 0; i < s->cap->n_disks; i++)
-        if (mode_of(&s->t.r, &s->cap->disks[i]) == XFER_COMPARE)
+        if (mode_of(&s->t.r, &s->cap->disks[i], &s->overlays[i]) == XFER_COMPARE)
             return true;
     return false;
 }
@@ -229,9 +230,9 @@ static int open_transfer(struct ship_task *s, struct vr_stream **ret, struct vr_
     struct msg_transfer m = {
         .machine = r->machine,
         .lineage = r->lineage,
-        .has_since = r->flow.has_since,
-        .diverged = r->flow.has_since && r->diverged,
-        .since = r->flow.has_since ? r->acked.epoch : 0,
+        .has_since = rel_ships_changes(r),
+        .diverged = rel_ships_changes(r) && r->diverged,
+        .since = rel_ships_changes(r) ? r->acked.epoch : 0,
         .epoch = r->flow.epoch,
         .kind = rel_flow_kind(r),
         .instant_us = s->cap->instant.us,
@@ -255,13 +256,38 @@ static void note_contents(const struct ship_task *s, const struct xfer_send_disk
     struct contents c = { .n = 0 };
     struct vr_err err = VR_ERR_INIT;
     for (size_t i = 0; i < s->cap->n_disks; i++) {
-        if (!s->cap->disks[i].untrackable || disks[i].mode != XFER_COMPARE)
+        if (!s->cap->disks[i].untrackable || disks[i].mode != XFER_COMPARE || disks[i].own)
             continue;
         snprintf(c.target[c.n], sizeof c.target[c.n], "%s", disks[i].target);
         c.sum[c.n++] = sums[i];
     }
     if (c.n && contents_save(s->t.d, &s->t.r.machine, &of, &c, &err) < 0)
         vr_log_err(VR_LOG_WARN, "writing down what the disks without a bitmap hold", &err);
+}
+
+/* What is shipped besides what the change map tells, or, when comparing, what is looked at because
+ * the digests of what lies below cannot tell it. */
+static void add_known(struct ship_task *s, size_t i, struct xfer_send_disk *to)
+{
+    struct overlay *o = &s->overlays[i];
+    const char *context = s->cap->disks[i].dirty_context;
+    bool knows = (context || o->has_written) && o->has_below;
+    if (to->mode == XFER_ALL || (to->mode == XFER_COMPARE && !knows))
+        return;
+    to->dirty_context = context;
+    to->extra = &s->extra[i];
+    extents_unite(&s->extra[i], &o->written);
+    if (to->mode == XFER_EXTENTS) {
+        struct extents *apart = divergence_of(&s->diverged, to->target);
+        if (apart)
+            extents_unite(&s->extra[i], apart);
+        return;
+    }
+    extents_unite(&s->extra[i], &o->below.wrong);
+    s->own[i] = (struct xfer_own){ .digests = (const char *const *)o->below.digests,
+                                   .n_digests = o->below.n_digests,
+                                   .complete = o->below.complete };
+    to->own = &s->own[i];
 }
 
 static int ship_all(struct ship_task *s, struct vr_stream *stream, struct vr_err *err)
@@ -274,12 +300,9 @@ static int ship_all(struct ship_task *s, struct vr_stream *stream, struct vr_err
         disks[i] = (struct xfer_send_disk){ .size = d->size,
                                             .socket = d->socket,
                                             .export_name = d->export_name,
-                                            .mode = mode_of(&s->t.r, d) };
-        if (disks[i].mode == XFER_DIRTY || disks[i].mode == XFER_EXTENTS)
-            disks[i].dirty_context = d->dirty_context;
-        if (disks[i].mode == XFER_EXTENTS)
-            disks[i].extra = divergence_of(&s->diverged, d->target);
+                                            .mode = mode_of(&s->t.r, d, &s->overlays[i]) };
         snprintf(disks[i].target, sizeof disks[i].target, "%s", d->target);
+        add_known(s, i, &disks[i]);
     }
     struct xfer_send x = {
         .stream = stream,
@@ -313,13 +336,16 @@ static void ship_work(struct task *t)
     struct ship_task *s = (struct ship_task *)t;
     if (t->err.kind != VR_OK || run_hook(s, &t->err) < 0)
         return;
-    if (t->r.diverged && t->r.flow.has_since) {
+    bool diverged = t->r.diverged;
+    if (rel_ships_changes(&t->r) && diverged) {
         struct vr_err err = VR_ERR_INIT;
         if (divergence_load(t->d, &t->r.machine, &t->r.acked, &s->diverged, &err) < 0) {
             vr_log_err(VR_LOG_WARN, "the disks are compared instead", &err);
-            t->r.flow.has_since = false; /* of this task's copy: everything is looked at */
+            t->r.diverged = false; /* of this task's copy: nobody knows what differs */
+            t->r.seeded_start = true;
         }
     }
+    overlays_look(t->d, &t->r, s->cap, !rel_ships_changes(&t->r), s->overlays);
     struct vr_stream *stream = NULL;
     if (open_transfer(s, &stream, &t->err) == 0) {
         s->reached = true;
@@ -327,7 +353,7 @@ static void ship_work(struct task *t)
     }
     vr_stream_free(stream);
     divergence_done(&s->diverged);
-    if (t->err.kind == VR_OK && t->r.diverged)
+    if (t->err.kind == VR_OK && diverged)
         divergence_forget(t->d, &t->r.machine);
     vr_err_wrap(&t->err, "sending to %s", s->peer.name[0] ? s->peer.name : t->r.peer);
 }
@@ -337,6 +363,12 @@ static void ship_done(struct task *t)
     struct ship_task *s = (struct ship_task *)t;
     struct machine_rt *rt = rt_get(t->d, &t->r.machine);
     rt->sending = NULL;
+    overlays_done(s->overlays);
+    for (size_t i = 0; i < VR_DISKS_MAX; i++)
+        extents_done(&s->extra[i]);
+    free(s->overlays);
+    free(s->extra);
+    free(s->own);
     slots_release(t->d->slots, &t->r.machine);
     fault_after("SHIP");
     struct rel_event ev = { .type = t->err.kind == VR_OK ? EV_SHIPPED : EV_SHIP_FAILED,
@@ -365,6 +397,9 @@ void fx_ship(struct daemon *d, const struct rel *r)
     s->t.r = *r;
     s->cap = rt->capture;
     s->began = vr_mono_now();
+    s->overlays = vr_new0(VR_DISKS_MAX, sizeof *s->overlays);
+    s->extra = vr_new0(VR_DISKS_MAX, sizeof *s->extra);
+    s->own = vr_new0(VR_DISKS_MAX, sizeof *s->own);
     peer_of_rel(d, r, &s->peer, &s->t.err);
     atomic_store(&s->progress.cancel, r->flow.cancelled || d->stopping);
     rt->sending = &s->progress;

@@ -121,6 +121,14 @@ enum hv_action {
  * libvirt's text), VR_E_UNAVAIL. */
 int hv_power(struct hv *hv, const struct vr_uuid *uuid, enum hv_action action, struct vr_err *err);
 
+/* hv_flush() - all that the machine has written before this call, and the tables of its images that
+ * tell where it lies, are in the files when it returns. A running machine is paused for that,
+ * mostly for some milliseconds; it is resumed whatever happens, by a watchdog, and by the next
+ * hv_libvirt_new() when this process died meanwhile (marks guard_dir/<uuid>.paused). One that is
+ * off or paused is left alone. Errors: VR_E_NOTFOUND, VR_E_UNAVAIL, VR_E_HV, VR_E_BUSY, VR_E_STATE.
+ * Source: QEMU do_vm_stop(), which calls bdrv_flush_all(). */
+int hv_flush(struct hv *hv, const struct vr_uuid *uuid, struct vr_err *err);
+
 /* hv_xml() - the inactive definition (caller frees). */
 int hv_xml(struct hv *hv, const struct vr_uuid *uuid, char **ret_xml, struct vr_err *err);
 

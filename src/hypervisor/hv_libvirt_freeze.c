@@ -5,6 +5,9 @@
  *   mark guard_dir/<uuid>.frozen -> entry with a deadline -> virDomainFSFreeze
  *     -> the instant -> virDomainFSThaw -> no entry -> no mark
  *
+ * Likewise stopping a machine for the moment in which QEMU writes out what it caches (hv_flush()),
+ * with the mark guard_dir/<uuid>.paused, virDomainSuspend and virDomainResume.
+ *
  * The watchdog thread releases what is still frozen when its deadline is over: over a connection of
  * its own, because the worker's may be stuck, and again until it succeeds or the machine is off. It
  * also takes over when the worker's own release fails, and at start what the marks of a process
@@ -36,8 +39,12 @@ enum {
     KEEPALIVE_COUNT = 3
 };
 
+enum held { HELD_FROZEN, HELD_PAUSED };
+static const char *const suffix[] = { [HELD_FROZEN] = ".frozen", [HELD_PAUSED] = ".paused" };
+
 struct entry {
     struct vr_uuid uuid;
+    enum held held;
     int64_t began_ms, deadline_ms, said_ms;
     bool fired; /* the watchdog has begun to release it */
 };
@@ -53,36 +60,38 @@ struct lv_thaw {
 };
 
 /* ---- the list and its marks ---- */
-static char *mark_path(const struct lv_thaw *w, const struct vr_uuid *uuid)
+static char *mark_path(const struct lv_thaw *w, const struct vr_uuid *uuid, enum held held)
 {
     char text[VR_UUID_STR];
-    return vr_printf("%s/%s.frozen", w->dir, vr_uuid_fmt(uuid, text));
+    return vr_printf("%s/%s%s", w->dir, vr_uuid_fmt(uuid, text), suffix[held]);
 }
 
-static struct entry *find(struct lv_thaw *w, const struct vr_uuid *uuid)
+static struct entry *find(struct lv_thaw *w, const struct vr_uuid *uuid, enum held held)
 {
     for (size_t i = 0; i < w->n; i++)
-        if (vr_uuid_eq(&w->v[i].uuid, uuid))
+        if (w->v[i].held == held && vr_uuid_eq(&w->v[i].uuid, uuid))
             return &w->v[i];
     return NULL;
 }
 
-static void add(struct lv_thaw *w, const struct vr_uuid *uuid, int64_t deadline_ms)
+static void add(struct lv_thaw *w, const struct vr_uuid *uuid, enum held held, int64_t deadline_ms)
 {
-    struct entry *e = find(w, uuid);
+    struct entry *e = find(w, uuid, held);
     if (!e) {
         w->v = vr_grow(w->v, w->n + 1, sizeof *w->v);
         e = &w->v[w->n++];
     }
-    *e = (struct entry){ .uuid = *uuid, .began_ms = vr_mono_now().ms, .deadline_ms = deadline_ms };
+    *e = (struct entry){
+        .uuid = *uuid, .held = held, .began_ms = vr_mono_now().ms, .deadline_ms = deadline_ms
+    };
     pthread_cond_broadcast(&w->cond);
 }
 
 /* It is released: nothing is left to do. */
-static void forget(struct lv_thaw *w, const struct vr_uuid *uuid)
+static void forget(struct lv_thaw *w, const struct vr_uuid *uuid, enum held held)
 {
-    struct entry *e = find(w, uuid);
-    vr_autofree char *mark = mark_path(w, uuid);
+    struct entry *e = find(w, uuid, held);
+    vr_autofree char *mark = mark_path(w, uuid, held);
     if (e)
         *e = w->v[--w->n];
     if (unlink(mark) < 0 && errno != ENOENT)
@@ -90,9 +99,10 @@ static void forget(struct lv_thaw *w, const struct vr_uuid *uuid)
 }
 
 /* Without a mark a guest could stay frozen for good: then it is not frozen at all. */
-static bool make_mark(const struct lv_thaw *w, const struct vr_uuid *uuid, char why[160])
+static bool make_mark(const struct lv_thaw *w, const struct vr_uuid *uuid, enum held held,
+                      char why[160])
 {
-    vr_autofree char *mark = mark_path(w, uuid);
+    vr_autofree char *mark = mark_path(w, uuid, held);
     vr_autoclose int fd = open(mark, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd >= 0)
         return true;
@@ -105,18 +115,20 @@ static void load_marks(struct lv_thaw *w)
     vr_autoclosedir DIR *d = opendir(w->dir);
     if (!d)
         return;
-    for (struct dirent *e; (e = readdir(d));) {
-        struct vr_uuid uuid;
-        char text[VR_UUID_STR];
-        size_t n = strlen(e->d_name);
-        if (n != VR_UUID_STR - 1 + 7 || strcmp(e->d_name + VR_UUID_STR - 1, ".frozen") != 0)
-            continue;
-        snprintf(text, sizeof text, "%s", e->d_name);
-        if (vr_uuid_parse(text, &uuid, NULL) < 0)
-            continue;
-        vr_log(VR_LOG_WARN, "machine %s was frozen when the daemon ended: releasing it", text);
-        add(w, &uuid, 0);
-    }
+    for (struct dirent *e; (e = readdir(d));)
+        for (enum held held = HELD_FROZEN; held <= HELD_PAUSED; held++) {
+            struct vr_uuid uuid;
+            char text[VR_UUID_STR];
+            if (strlen(e->d_name) != VR_UUID_STR - 1 + strlen(suffix[held]) ||
+                strcmp(e->d_name + VR_UUID_STR - 1, suffix[held]) != 0)
+                continue;
+            snprintf(text, sizeof text, "%s", e->d_name);
+            if (vr_uuid_parse(text, &uuid, NULL) < 0)
+                continue;
+            vr_log(VR_LOG_WARN, "machine %s was %s when the daemon ended: releasing it", text,
+                   suffix[held] + 1);
+            add(w, &uuid, held, 0);
+        }
 }
 
 /* ---- the watchdog ---- */
@@ -142,8 +154,21 @@ static void set_patience(virDomainPtr dom, int seconds)
         vr_log(VR_LOG_DEBUG, "patience with the guest agent: %s", virGetLastErrorMessage());
 }
 
+/* Does it run? */
+static bool resume(virDomainPtr dom, char why[160])
+{
+    int state = 0;
+    if (virDomainGetState(dom, &state, NULL, 0) == 0 && state != VIR_DOMAIN_PAUSED)
+        return true;
+    if (virDomainResume(dom) == 0)
+        return true;
+    snprintf(why, 160, "%.120s", virGetLastErrorMessage());
+    return false;
+}
+
 /* Is the machine released, or past being frozen? @why else. */
-static bool release(virConnectPtr *conn, const char *uri, const struct vr_uuid *uuid, char why[160])
+static bool release(virConnectPtr *conn, const char *uri, const struct vr_uuid *uuid,
+                    enum held held, char why[160])
 {
     if (*conn && virConnectIsAlive(*conn) != 1) {
         virConnectClose(*conn);
@@ -163,6 +188,8 @@ static bool release(virConnectPtr *conn, const char *uri, const struct vr_uuid *
     }
     if (virDomainIsActive(dom) == 0)
         return true;
+    if (held == HELD_PAUSED)
+        return resume(dom, why);
     set_patience(dom, AGENT_S);
     int n = virDomainFSThaw(dom, NULL, 0, 0);
     if (n < 0)
@@ -183,7 +210,18 @@ static void say(struct entry *e, bool over, const char *why)
     char text[VR_UUID_STR];
     int64_t now = vr_mono_now().ms;
     vr_uuid_fmt(&e->uuid, text);
-    if (over) {
+    if (e->held == HELD_PAUSED && (over || !e->said_ms || now - e->said_ms > SAY_MS)) {
+        if (over)
+            vr_log(VR_LOG_WARN, "machine %s: it is no longer paused", text);
+        else
+            vr_log(VR_LOG_ERROR,
+                   "machine %s: it may be paused and cannot be resumed (%s); trying again until it "
+                   "succeeds",
+                   text, why);
+        e->said_ms = now;
+    } else if (e->held == HELD_PAUSED) {
+        return;
+    } else if (over) {
         vr_log(VR_LOG_WARN, "machine %s: its file systems are released", text);
     } else if (!e->said_ms || now - e->said_ms > SAY_MS) {
         vr_log(
@@ -214,18 +252,19 @@ static void *watchdog(void *arg)
             continue;
         }
         struct vr_uuid uuid = next->uuid;
+        enum held held = next->held;
         char why[160] = "";
         next->fired = true;
         pthread_mutex_unlock(&w->mu);
-        bool over = release(&conn, w->uri, &uuid, why);
+        bool over = release(&conn, w->uri, &uuid, held, why);
         pthread_mutex_lock(&w->mu);
-        struct entry *e = find(w, &uuid);
+        struct entry *e = find(w, &uuid, held);
         if (!e || !e->fired) /* the worker was faster; or froze it anew */
             continue;
         say(e, over, why);
         e->deadline_ms = vr_mono_now().ms + AGAIN_MS;
         if (over)
-            forget(w, &uuid);
+            forget(w, &uuid, held);
     }
     pthread_mutex_unlock(&w->mu);
     if (conn)
@@ -302,10 +341,10 @@ bool lv_freeze(struct hv *hv, virDomainPtr dom, const struct vr_uuid *uuid, unsi
     if (!has_agent(dom, why))
         return false;
     pthread_mutex_lock(&w->mu);
-    bool still = find(w, uuid) != NULL;
-    bool marked = !still && make_mark(w, uuid, why);
+    bool still = find(w, uuid, HELD_FROZEN) != NULL;
+    bool marked = !still && make_mark(w, uuid, HELD_FROZEN, why);
     if (marked)
-        add(w, uuid, vr_mono_now().ms + (int64_t)limit_s * 1000 + GRACE_MS);
+        add(w, uuid, HELD_FROZEN, vr_mono_now().ms + (int64_t)limit_s * 1000 + GRACE_MS);
     pthread_mutex_unlock(&w->mu);
     if (still)
         snprintf(why, 160, "the guest agent has not yet released what was frozen before");
@@ -322,9 +361,9 @@ bool lv_freeze(struct hv *hv, virDomainPtr dom, const struct vr_uuid *uuid, unsi
         snprintf(why, 160, "%.159s", virGetLastErrorMessage());
     set_patience(dom, VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK);
     pthread_mutex_lock(&w->mu);
-    struct entry *e = find(w, uuid);
+    struct entry *e = find(w, uuid, HELD_FROZEN);
     if (definite)
-        forget(w, uuid);
+        forget(w, uuid, HELD_FROZEN);
     else if (e) /* it may be carried out later: the watchdog releases it until that is certain */
         e->deadline_ms = 0;
     pthread_cond_broadcast(&w->cond);
@@ -337,7 +376,7 @@ bool lv_unfreeze(struct hv *hv, virDomainPtr dom, const struct vr_uuid *uuid, ui
 {
     struct lv_thaw *w = hv->thaw;
     pthread_mutex_lock(&w->mu);
-    struct entry *e = find(w, uuid);
+    struct entry *e = find(w, uuid, HELD_FROZEN);
     bool early = !e || e->fired;
     int64_t began = e ? e->began_ms : vr_mono_now().ms;
     pthread_mutex_unlock(&w->mu);
@@ -347,9 +386,9 @@ bool lv_unfreeze(struct hv *hv, virDomainPtr dom, const struct vr_uuid *uuid, ui
     *ret_ms = (uint32_t)(vr_mono_now().ms - began);
     set_patience(dom, VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK);
     pthread_mutex_lock(&w->mu);
-    e = find(w, uuid);
+    e = find(w, uuid, HELD_FROZEN);
     if (n >= 0 && e && !e->fired)
-        forget(w, uuid);
+        forget(w, uuid, HELD_FROZEN);
     else if (e)
         e->deadline_ms = 0;
     pthread_cond_broadcast(&w->cond);
@@ -359,4 +398,54 @@ bool lv_unfreeze(struct hv *hv, virDomainPtr dom, const struct vr_uuid *uuid, ui
     else if (n == 0)
         snprintf(why, 160, "somebody else released the file systems before the instant");
     return !early && n != 0;
+}
+
+/* ---- writing out what QEMU caches ---- */
+enum { PAUSE_MS = 10000 };
+
+/* Stop and go on. What does not end here is ended by the watchdog. */
+static int stop_and_go(struct hv *hv, virDomainPtr dom, const struct vr_uuid *uuid,
+                       struct vr_err *err)
+{
+    struct lv_thaw *w = hv->thaw;
+    char why[160] = "";
+    pthread_mutex_lock(&w->mu);
+    bool still = find(w, uuid, HELD_PAUSED) != NULL;
+    bool marked = !still && make_mark(w, uuid, HELD_PAUSED, why);
+    if (marked)
+        add(w, uuid, HELD_PAUSED, vr_mono_now().ms + PAUSE_MS);
+    pthread_mutex_unlock(&w->mu);
+    if (!marked)
+        return vr_fail(err, VR_E_BUSY, 0, "pausing for a moment: %s",
+                       still ? "it has not yet been resumed from the last time" : why);
+    int rc = virDomainSuspend(dom);
+    if (rc < 0)
+        lv_fail(err, "pausing for a moment");
+    if (rc == 0 && virDomainResume(dom) < 0)
+        rc = lv_fail(err, "resuming after a moment");
+    pthread_mutex_lock(&w->mu);
+    struct entry *e = find(w, uuid, HELD_PAUSED);
+    if (rc == 0 && e && !e->fired)
+        forget(w, uuid, HELD_PAUSED);
+    else if (e)
+        e->deadline_ms = 0;
+    pthread_cond_broadcast(&w->cond);
+    pthread_mutex_unlock(&w->mu);
+    return rc;
+}
+
+int hv_flush(struct hv *hv, const struct vr_uuid *uuid, struct vr_err *err)
+{
+    int state = 0;
+    lv_dom_auto dom = lv_dom(hv, uuid, 0, err);
+    if (!dom)
+        return -1;
+    if (virDomainGetState(dom, &state, NULL, 0) < 0)
+        return lv_fail(err, "state");
+    /* QEMU writes everything out when it stops, and a stopped machine writes nothing more. */
+    if (state == VIR_DOMAIN_PAUSED || state == VIR_DOMAIN_SHUTOFF)
+        return 0;
+    if (state != VIR_DOMAIN_RUNNING && state != VIR_DOMAIN_BLOCKED)
+        return vr_fail(err, VR_E_STATE, 0, "the machine neither runs nor is it paused");
+    return stop_and_go(hv, dom, uuid, err);
 }

@@ -1,0 +1,146 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# Ways back after a crash, when QEMU took the change map of one host or of both with it. The old
+# primary reads its own disk and compares it with digests; the new one reads what it wrote since the
+# failover, which its overlay tells without a change map, and what differs. How much QEMU has read
+# there is the kernel's count; what may differ at most is counted from copies of the disks.
+. "$(dirname "$0")/lib.sh"
+system_begin
+hosts_up
+pair_hosts
+fill=160
+"$guest" create "$dir" A g1 --size 512M --fill $fill
+"$guest" start "$dir" A g1 >/dev/null
+uuid=$(uuid_of A g1)
+vr A --quiet enable g1 --to hostb --interval 3600 --start
+wait_state A g1 replicating
+wait_for 60 "the first point" more_points B g1 0
+
+disk_of() {
+    virsh_on "$1" domblklist g1 | awk '$1 == "vda" { print $2 }'
+}
+qemu_pid() {
+    cat "$dir/$1/run/libvirt/qemu/g1.pid"
+}
+# bytes_read HOST: by the machine's QEMU, from whatever, since it runs
+bytes_read() {
+    on "$1" awk '$1 == "rchar:" { print $2 }' "/proc/$(qemu_pid "$1")/io"
+}
+kill_qemu() {
+    on "$1" kill -9 "$(qemu_pid "$1")"
+    wait_for 60 "libvirt sees that QEMU is gone" domain_off "$1" g1
+}
+# boot HOST: start the machine there again
+boot() {
+    "$guest" start "$dir" "$1" g1 >/dev/null
+    "$guest" wait-tick "$dir" "$1" g1 4 >/dev/null
+}
+fail_over_to() {
+    local size
+    size=$(stat -c %s "$("$guest" log "$dir" "$1" g1)" 2>/dev/null || echo 0)
+    vr "$1" --quiet failover g1
+    "$guest" wait-line "$dir" "$1" g1 90 '^VMR boot' "$size" >/dev/null
+    "$guest" wait-tick "$dir" "$1" g1 4 >/dev/null
+}
+copy_disk() { # HOST
+    mkdir -p "$dir/$1/var/log/oracle/apart"
+    on "$1" qemu-img convert -U -O raw "$(disk_of "$1")" /var/log/oracle/apart/vda.raw
+}
+# equal REPLICA: the newest point holds what its instant's copy holds, and so does every other point that has
+# a copy.
+equal() {
+    local id target format path copy last=''
+    while read -r id target format path; do
+        copy=$(oracle_of "$uuid" "$id")
+        last=$copy
+        [ -n "$copy" ] || continue
+        on "$1" qemu-img compare -U -q -f raw -F "$format" "$copy/$target.raw" "$path" ||
+            fail "point $id: $path differs from the primary's bytes of that instant"
+    done < <(point_files "$1" "$uuid")
+    [ -n "$last" ] || fail "the newest point has no copy"
+}
+no_copies() {
+    mkdir -p "$dir/$1/var/log/oracle"
+    : >"$dir/$1/var/log/oracle/off"
+}
+copies_again() {
+    rm "$dir/$1/var/log/oracle/off"
+}
+# allocated HOST: bytes that the machine's disk there holds itself, beyond what lies below it
+allocated() {
+    on "$1" qemu-img map -U --output=json "$(disk_of "$1")" |
+        jq '[.[] | select(.depth == 0) | .length] | add // 0'
+}
+# way_back FROM TO [written]: FROM is the new primary, which is reversed to TO; what it reads and ships is
+# bounded, and the bytes are right. What may differ is counted from copies; "written": all that was written
+# on FROM since the failover.
+way_back() {
+    local from=$1 to=$2 before read shipped differ may orphan copy old=$dir/$2/var/log/oracle/apart
+    no_copies "$from" # the copy of the instant would be read by QEMU, too
+    before=$(bytes_read "$from")
+    vr "$from" --quiet reverse g1
+    wait_for 120 "reversed" eval 'is_state "$from" g1 replicating && [ "$(status "$from" g1 LastReverseBytes)" != 0 ]'
+    read=$(($(bytes_read "$from") - before))
+    copies_again "$from"
+    may=$(allocated "$from")
+    shipped=$(status "$from" g1 LastReverseBytes)
+    vr "$from" --quiet sync g1
+    orphan=$(vr "$to" --json points g1 | jq -r '[.[] | select(.Kind == "orphan")] | last | .InstanceID // empty')
+    copy=$(oracle_of "$uuid" "$(newest_point "$to" g1 | tr ':' '-' | tr 'A-F' 'a-f')")
+    [ -n "$copy" ] || fail "there is no copy of the newest point"
+    differ=$(differing "$old" "$copy" 65536)
+    if [ "${3:-}" != written ]; then
+        [ -n "$orphan" ] || fail "what $(host_name "$to") had written alone is no orphan point"
+        rm -rf "$dir/$to/var/log/oracle/$uuid/${orphan/:/-}"
+        mv "$old" "$dir/$to/var/log/oracle/$uuid/${orphan/:/-}"
+    fi
+    equal "$to"
+    if [ "${3:-}" != written ]; then may=$differ; fi
+    [ "$shipped" -le $((may * 101 / 100)) ] || fail "$(human "$shipped") were shipped, the disks may differ in $(human "$may")"
+    [ "$read" -lt $((differ + (24 << 20))) ] || fail "QEMU on $(host_name "$from") has read $(human "$read") of its disk with $fill MiB, $(human "$differ") differ"
+    ok "$(human "$shipped") of $(human "$may") that may differ were shipped, $(host_name "$from") read $(human "$read")"
+}
+
+step() {
+    say "---- $1"
+}
+
+step old-primary-crashed
+"$guest" wait-tick "$dir" A g1 4 >/dev/null
+"$lab" crash "$dir" A
+fail_over_to B
+"$lab" boot "$dir" A
+"$lab" start-libvirtd "$dir" A
+copy_disk A
+pos=$(log_pos B)
+"$daemon" start "$dir" A
+wait_for 60 "hosta learns that it is superseded" is_state A g1 "superseded by a failover"
+way_back B A
+log_has B "$pos" "found by comparing: host hosta reads" || fail "what the comparison costs is not said"
+
+step both-crashed
+# and the new primary runs again
+"$guest" wait-tick "$dir" B g1 4 >/dev/null
+kill_qemu B
+copy_disk B
+fail_over_to A
+kill_qemu A
+boot A
+pos=$(log_pos A)
+way_back A B
+log_has A "$pos" "told by the overlays" || fail "the change map was used"
+[ "$(virsh_on A domstate g1)" = running ] || fail "the machine does not run: $(virsh_on A domstate g1)"
+[ -z "$(compgen -G "$dir/A/var/lib/vmreplica/guard/*.paused")" ] || fail "a mark of the pause is left"
+
+step new-primary-crashed
+# and the old one was stopped in an orderly way
+vr A --quiet failover g1 --planned
+"$guest" wait-line "$dir" B g1 90 "^VMR boot counter=$(guest_last_words A g1)\$" >/dev/null
+copy_disk A
+"$guest" wait-tick "$dir" B g1 4 >/dev/null
+kill_qemu B
+boot B
+pos=$(log_pos A)
+way_back B A written
+if log_has A "$pos" "reading its disks here"; then fail "hosta read its disk"; fi
