@@ -24,7 +24,8 @@ struct cli {
     bool asks;           /* somebody sits at a terminal and can be asked */
     bool queued_is_done; /* a job that waits for another host is not waited for, but told: */
     bool queued;
-    char **argv; /* arguments of the verb */
+    bool uncompared; /* verify: the primary could not be asked */
+    char **argv;     /* arguments of the verb */
     int argc;
 };
 
@@ -99,7 +100,8 @@ void cli_table(const char *const *cells, unsigned columns, unsigned rows);
  * NULL-terminated list of names whose values are numbers). */
 void cli_json(const struct wsmc_list *l, const char *const *numbers);
 
-/* cli_json_object() - one object; a value NULL is null, @number: digits that are a number. */
+/* cli_json_object() - one object; a value NULL is null, "true" and "false" are what they say,
+ * @number: digits that are a number. */
 struct cli_field {
     const char *name, *value;
     bool number;
@@ -157,7 +159,8 @@ void cli_json_object(const struct cli_field *f, size_t n);
 CLI_VERBS(V)
 #undef V
 
-/* cli_option_help() - what the options of a verb mean, in lines; "" when there is nothing to say. */
+/* cli_option_help() - what the options of a verb mean, in lines; "" when there is nothing to say.
+ */
 const char *cli_option_help(const char *verb);
 /* cli_usage() - print usage and options of a verb to standard error; returns EXIT_USAGE. */
 int cli_usage(const char *verb);

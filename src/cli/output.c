@@ -178,14 +178,22 @@ void cli_json(const struct wsmc_list *l, const char *const *numbers)
     json_decref(all);
 }
 
+static json_t *value_of_field(const struct cli_field *f)
+{
+    if (!f->value || !*f->value)
+        return json_null();
+    if (f->number)
+        return json_integer((json_int_t)strtoll(f->value, NULL, 10));
+    if (!strcmp(f->value, "true") || !strcmp(f->value, "false"))
+        return json_boolean(f->value[0] == 't');
+    return json_string(f->value);
+}
+
 void cli_json_object(const struct cli_field *f, size_t n)
 {
     json_t *o = json_object();
     for (size_t i = 0; i < n; i++)
-        json_object_set_new(o, f[i].name,
-                            !f[i].value || !*f[i].value ? json_null()
-                            : f[i].number ? json_integer((json_int_t)strtoll(f[i].value, NULL, 10))
-                                          : json_string(f[i].value));
+        json_object_set_new(o, f[i].name, value_of_field(&f[i]));
     json_dumpf(o, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
     putchar('\n');
     fflush(stdout);

@@ -232,6 +232,34 @@ static int stop_old(struct cli *c, const struct cli_vm *vm, unsigned seconds, bo
     return cli_power(c, e.p, &e.pvm, 3, NULL, err);
 }
 
+/* What the old primary had written alone is a point there now; whoever reversed shall know. */
+static void say_orphan(struct cli *c, const struct cli_vm *now)
+{
+    vr_auto(wsmc_free) struct wsmc *other = NULL;
+    wsmc_autolist struct wsmc_list l = { 0 };
+    const char *newest = NULL;
+    struct vr_err away = VR_ERR_INIT;
+    vr_autofree char *q =
+        vr_printf("SELECT * FROM Vmr_RecoveryPoint WHERE MachineIdentifier = '%s'", now->guid);
+    if (c->quiet || c->json || cli_connect_peer(c, c->local, now->peer, &other, &away) < 0 ||
+        wsmc_query(other, WSMC_NS_OURS, q, &l, &away) < 0) {
+        cli_say(
+            c,
+            "If host %s had written what this host never received, it is kept there as an orphan "
+            "point:\nvmreplica --host %s points %s",
+            now->peer, now->peer, now->name);
+        return;
+    }
+    for (size_t i = 0; i < l.n; i++)
+        if (!strcmp(cli_text_or(l.v[i], "Kind", ""), "orphan"))
+            newest = wsmc_str(l.v[i], "InstanceID");
+    if (newest)
+        cli_say(c,
+                "What host %s had written and this host never received is kept there as the orphan "
+                "point\n%s (vmreplica --host %s points %s).",
+                now->peer, newest, now->peer, now->name);
+}
+
 static int start_shipping(struct cli *c, struct wsmc *w, const struct cli_vm *now,
                           struct vr_err *err)
 {
@@ -240,8 +268,10 @@ static int start_shipping(struct cli *c, struct wsmc *w, const struct cli_vm *no
             now->name);
     if (cli_service(c, w, now, "StartReplication", &t, 1, "Divergence", err) < 0)
         return -1;
-    if (!c->no_wait)
-        cli_say(c, "Machine %s is replicated back.", now->name);
+    if (c->no_wait)
+        return 0;
+    cli_say(c, "Machine %s is replicated back.", now->name);
+    say_orphan(c, now);
     return 0;
 }
 

@@ -12,7 +12,7 @@
 
 /* ---- points ---- */
 struct point_text {
-    char time[32], age[32], bytes[32], goes[32];
+    char time[48], age[48], bytes[32], goes[32];
     char *why, *proof;
 };
 
@@ -70,12 +70,21 @@ static void fill_row(const struct wsmc_inst *in, struct point_text *t, const cha
 {
     int64_t when = 0, now = time(NULL);
     const char *goes = wsmc_str(in, "GoesAfter");
+    char text[32];
     bool kept = wsmc_prop(in, "KeptBecause") && wsmc_prop(in, "KeptBecause")->n;
-    r[0] = cli_local_time(wsmc_str(in, "Time"), t->time);
-    r[1] = cli_seconds_of(wsmc_str(in, "Time"), &when)
-               ? cli_age(now > when ? (uint64_t)(now - when) : 0, t->age)
-               : "-";
     r[2] = cli_text_or(in, "Kind", "-");
+    /* The time of an orphan is that of the last point that the other host received; what makes it
+     * an orphan was written after that. */
+    bool after = !strcmp(r[2], "orphan");
+    snprintf(t->time, sizeof t->time, "%s%s", after ? "after " : "",
+             cli_local_time(wsmc_str(in, "Time"), text));
+    r[0] = t->time;
+    r[1] = "-";
+    if (cli_seconds_of(wsmc_str(in, "Time"), &when)) {
+        snprintf(t->age, sizeof t->age, "%s%s", after ? "below " : "",
+                 cli_age(now > when ? (uint64_t)(now - when) : 0, text));
+        r[1] = t->age;
+    }
     r[3] = cli_bytes(wsmc_uint(in, "Bytes", 0), t->bytes);
     r[4] = t->why = reasons(in);
     if (!kept)
@@ -94,7 +103,7 @@ static int list_points(struct cli *c, const struct cli_vm *vm, struct wsmc_list 
     return wsmc_query(c->local, WSMC_NS_OURS, q, l, err);
 }
 
-static void print_points(const struct wsmc_list *l)
+static void print_points(const struct wsmc_list *l, const char *name)
 {
     enum { COLUMNS = 8 };
     static const char *const head[COLUMNS] = { "TIME",         "AGE",        "KIND",   "SIZE",
@@ -105,6 +114,13 @@ static void print_points(const struct wsmc_list *l)
     for (size_t i = 0; i < l->n; i++)
         fill_row(l->v[i], &t[i], &cells[(i + 1) * COLUMNS]);
     cli_table(cells, COLUMNS, (unsigned)l->n + 1);
+    for (size_t i = 0, told = 0; i < l->n && !told; i++)
+        if (!strcmp(cli_text_or(l->v[i], "Kind", ""), "orphan") && ++told)
+            printf(
+                "An orphan is what this host had written and the other one never received when "
+                "that took over.\nTry it: vmreplica test %s --point POINT. Give it up: vmreplica "
+                "discard %s POINT.\n",
+                name, name);
     for (size_t i = 0; i < l->n; i++) {
         free(t[i].why);
         free(t[i].proof);
@@ -135,7 +151,7 @@ int verb_points(struct cli *c)
                 vm.name);
         return EXIT_OK;
     }
-    print_points(&l);
+    print_points(&l, vm.name);
     return EXIT_OK;
 }
 

@@ -223,14 +223,25 @@ int verb_set(struct cli *c)
     return EXIT_OK;
 }
 
+static void sync_json(const char *name, const struct wsmc_inst *in, bool app)
+{
+    const struct cli_field all[] = {
+        { "Machine", name, false },
+        { "NewestPointEpoch", wsmc_str(in, "NewestPointEpoch"), true },
+        { "NewestPointTime", wsmc_str(in, "NewestPointTime"), false },
+        { "LastCycleBytes", wsmc_str(in, "LastCycleBytes"), true },
+        { "LastCycleWireBytes", wsmc_str(in, "LastCycleWireBytes"), true },
+        { "LastCycleMilliseconds", wsmc_str(in, "LastCycleMilliseconds"), true },
+        { "ApplicationConsistent", app ? "true" : NULL, false },
+    };
+    cli_json_object(all, VR_ARRAY_LEN(all));
+}
+
 /* Was the point that was just made what was asked for? */
-static int tell_application(struct cli *c, const struct wsmc_ref *status, const char *name,
+static int tell_application(struct cli *c, const struct wsmc_inst *in, const char *name,
                             struct vr_err *err)
 {
-    vr_auto(wsmc_inst_free) struct wsmc_inst *in = NULL;
     char when[32];
-    if (wsmc_get(c->local, status, &in, err) < 0)
-        return -1;
     const char *why = wsmc_str(in, "ApplicationConsistentError");
     if (why && *why)
         return vr_fail(err, VR_E_STATE, 0, "the point is not application-consistent: %s", why);
@@ -260,10 +271,16 @@ int verb_sync(struct cli *c)
     struct wsmc_arg a = { .name = "ApplicationConsistent", .value = "true" };
     if (cli_invoke(c, c->local, &ref, "SyncNow", &a, app, "Cycle", NULL, &err) < 0)
         return cli_fail(&err);
-    if (!c->no_wait && !app)
-        cli_say(c, "Machine %s: a cycle is done.", vm.name);
-    if (!c->no_wait && app && tell_application(c, &ref, vm.name, &err) < 0)
+    vr_auto(wsmc_inst_free) struct wsmc_inst *in = NULL;
+    if (c->no_wait)
+        return EXIT_OK;
+    if (wsmc_get(c->local, &ref, &in, &err) < 0 ||
+        (app && tell_application(c, in, vm.name, &err) < 0))
         return cli_fail(&err);
+    if (c->json)
+        sync_json(vm.name, in, app);
+    else if (!app)
+        cli_say(c, "Machine %s: a cycle is done.", vm.name);
     return EXIT_OK;
 }
 

@@ -222,6 +222,11 @@ int verb_check(struct cli *c)
     if (cli_invoke(c, c->local, &service, "TestReplicationConnection", a, VR_ARRAY_LEN(a), NULL,
                    NULL, &err) < 0)
         return cli_fail(&err);
+    const struct cli_field all[] = { { "HostName", args[0], false },
+                                     { "Port", port ? port : known, true },
+                                     { "Accepts", "true", false } };
+    if (c->json && !c->no_wait)
+        cli_json_object(all, VR_ARRAY_LEN(all));
     cli_say(c, "Host %s is reached and accepts replicas from this one.", args[0]);
     return EXIT_OK;
 }

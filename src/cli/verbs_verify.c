@@ -71,6 +71,7 @@ static int on_replica(struct cli *c, const struct cli_vm *vm, const char *point,
     if (point)
         return 0;
     if (far_end(c, vm, &other, &far, &away) < 0 || far.mode != 1) {
+        c->uncompared = true;
         cli_say(c, "It was not compared with the primary: %s.",
                 away.kind != VR_OK ? away.msg : "there is none at the moment");
         return 0;
@@ -103,6 +104,19 @@ static int acknowledge(struct cli *c, const struct cli_vm *vm, struct vr_err *er
     return 0;
 }
 
+/* What was proven; a difference that was found is an error and printed as one. */
+static void verify_json(const struct cli *c, const struct cli_vm *vm, const char *point)
+{
+    const struct cli_field all[] = {
+        { "Machine", vm->name, false },
+        { "Point", point, false },
+        { "PointRead", vm->mode == 2 || point ? "true" : "false", false },
+        { "ComparedWithPrimary", point || c->uncompared ? "false" : "true", false },
+        { "Same", "true", false },
+    };
+    cli_json_object(all, VR_ARRAY_LEN(all));
+}
+
 int verb_verify(struct cli *c)
 {
     const char *args[2], *point = NULL;
@@ -120,5 +134,7 @@ int verb_verify(struct cli *c)
         rc = acknowledge(c, &vm, &err);
     else
         rc = vm.mode == 2 ? on_replica(c, &vm, point, &err) : on_primary(c, &vm, point, &err);
+    if (rc == 0 && c->json && !ack && !c->no_wait)
+        verify_json(c, &vm, point);
     return rc < 0 ? cli_fail(&err) : EXIT_OK;
 }

@@ -17,10 +17,34 @@ static const struct {
 } ways[EV_COUNT] = {
 #define C(ev, cost, how) [EV_##ev] = { cost, how },
 #define N(ev, cost, how) [EV_##ev] = { cost, how },
+#define D(ev, st, what)
 #include "replication/hints.def"
 #undef C
 #undef N
+#undef D
 };
+
+static const struct {
+    enum rel_event_type ev;
+    enum rel_state st;
+    const char *what;
+} instead[] = {
+#define C(ev, cost, how)
+#define N(ev, cost, how)
+#define D(ev, st, what) { EV_##ev, ST_##st, what },
+#include "replication/hints.def"
+#undef C
+#undef N
+#undef D
+};
+
+static const char *instead_of(enum rel_state st, enum rel_event_type ev)
+{
+    for (size_t i = 0; i < VR_ARRAY_LEN(instead); i++)
+        if (instead[i].st == st && instead[i].ev == ev)
+            return instead[i].what;
+    return NULL;
+}
 
 /* The cheapest way from one state to each other. */
 struct search {
@@ -124,7 +148,14 @@ char *rel_hint(const struct rel *r, enum rel_event_type ev, char *out, size_t ma
 {
     struct search s = { .over = { false } };
     enum rel_mode mode = rel_mode(r);
+    const char *what = instead_of(r->st, ev);
     out[0] = 0;
+    if (what) {
+        struct rel_facts f = { .r = r };
+        char text[REL_TEXT_MAX];
+        snprintf(out, max, "; %s", rel_expand(&f, what, text, sizeof text));
+        return out;
+    }
     if (mode != REL_MODE_NONE && ev <= EV_U_SYNC && is_of_other_side(mode, ev)) {
         const char *side = mode == REL_MODE_PRIMARY ? "replica" : "primary";
         if (!r->peer[0])

@@ -152,9 +152,12 @@ int store_chain_create(struct store *st, const struct vr_uuid *machine, const ch
         return vr_fail(err, VR_E_EXISTS, 0, "another chain of %s is kept in %s",
                        machine_name(machine, name), had.folder);
     }
-    for (size_t i = 0; i < n_disks; i++)
+    for (size_t i = 0; i < n_disks; i++) {
         if (check_disk(&c, i, err) < 0)
             return -1;
+        if (c.with_bases)
+            c.first.bytes += image_room(disks[i].base);
+    }
     if (make_folder(st, location, c.folder, err) < 0 || store_begin(st, "chain-create", err) < 0)
         return -1;
     return store_end(st, "chain-create", insert(st, &c, err), err);

@@ -14,9 +14,9 @@
  *     database before its file is made, and in the trash before its file goes.
  *  8. All file operations go through fsops.h, so that tests can record and cut them anywhere. */
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/alloc.h"
+#include "store/qcow2.h"
 #include "store/store_int.h"
 #include "transfer/digestlog.h"
 
@@ -60,9 +60,7 @@ static int sync_all(struct commit *c, const char *folder, struct vr_err *err)
             continue;
         if (fs->sync_file(fs, l->path, err) < 0 || fs->sync_file(fs, l->digests, err) < 0)
             return -1;
-        struct stat sb;
-        if (stat(l->path, &sb) == 0)
-            c->point.bytes += (uint64_t)sb.st_blocks * 512;
+        c->point.bytes += image_room(l->path);
     }
     return fs->sync_dir(fs, folder, err);
 }

@@ -209,6 +209,12 @@ int qcow2_allocated(const char *path, struct extents *to, struct vr_err *err)
     return 0;
 }
 
+uint64_t image_room(const char *path)
+{
+    struct stat sb;
+    return stat(path, &sb) == 0 ? (uint64_t)sb.st_blocks * 512 : 0;
+}
+
 int image_size(const char *path, const char *format, uint64_t *ret, struct vr_err *err)
 {
     if (!strcmp(format, "qcow2")) {

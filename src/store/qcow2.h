@@ -27,6 +27,8 @@ void qcow2_info_done(struct qcow2_info *q);
  */
 int qcow2_allocated(const char *path, struct extents *to, struct vr_err *err);
 
+/* image_room() - bytes that a file takes up on its file system, holes left out; 0 for a device. */
+uint64_t image_room(const char *path);
 /* image_size() - bytes of the disk in a "qcow2" or "raw" file or block device.
  * Errors: as qcow2_info(), VR_E_UNSUPPORTED for another format. */
 int image_size(const char *path, const char *format, uint64_t *ret, struct vr_err *err);
