@@ -277,8 +277,8 @@ seen() {
 # moment; only its files may be others after a merge, and one that goes while it is opened is looked
 # for again.
 compare_point() {
-    local host=$1 uuid=$2 id=$3 target=$4 format=$5 path=$6 copy=$7 got now tries
-    for tries in 1 2 3 4 5; do
+    local host=$1 uuid=$2 id=$3 target=$4 format=$5 path=$6 copy=$7 got now end=$((SECONDS + 60))
+    while [ $SECONDS -lt $end ]; do
         got=0
         on "$host" qemu-img compare -U -q -f raw -F "$format" "$copy/$target.raw" "$path" || got=$?
         [ $got != 0 ] || return 0
