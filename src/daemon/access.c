@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The table of who may come in. Rows are fixed after the start; the numbers of users and groups in
- * them are looked up by workers from time to time, so that whoever is asked on the control thread
- * answers without waiting for name services. */
+/* The table of who may come in. Its rows are replaced as a whole; whoever asks keeps those that
+ * were there when it began. The numbers of users and groups in them are looked up by workers from
+ * time to time, so that whoever is asked on the control thread answers without waiting for name
+ * services. */
 #include "daemon/access.h"
 
 #include <ctype.h>
 #include <grp.h>
+#include <pthread.h>
 #include <pwd.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -36,24 +38,69 @@ struct row {
     _Atomic int64_t number; /* of a user or group; -1: there is none */
 };
 
-struct access {
+struct rows {
     struct row *rows;
     size_t n;
+    unsigned users; /* under access.mu */
+};
+
+struct access {
+    pthread_mutex_t mu;
+    struct rows *now;
 };
 
 struct access *access_new(void)
 {
-    return vr_new(struct access);
+    struct access *a = vr_new(struct access);
+    pthread_mutex_init(&a->mu, NULL);
+    a->now = vr_new(struct rows);
+    a->now->users = 1;
+    return a;
+}
+
+static struct rows *take(const struct access *a)
+{
+    struct access *w = (struct access *)a; /* only the counter changes */
+    pthread_mutex_lock(&w->mu);
+    struct rows *t = w->now;
+    t->users++;
+    pthread_mutex_unlock(&w->mu);
+    return t;
+}
+
+static void give_back(const struct access *a, struct rows *t)
+{
+    struct access *w = (struct access *)a;
+    pthread_mutex_lock(&w->mu);
+    bool last = --t->users == 0;
+    pthread_mutex_unlock(&w->mu);
+    if (!last)
+        return;
+    for (size_t i = 0; i < t->n; i++)
+        free(t->rows[i].name);
+    free(t->rows);
+    free(t);
 }
 
 void access_free(struct access *a)
 {
     if (!a)
         return;
-    for (size_t i = 0; i < a->n; i++)
-        free(a->rows[i].name);
-    free(a->rows);
+    give_back(a, a->now);
+    pthread_mutex_destroy(&a->mu);
     free(a);
+}
+
+void access_replace(struct access *a, struct access *take_from)
+{
+    pthread_mutex_lock(&a->mu);
+    struct rows *old = a->now;
+    a->now = take_from->now;
+    take_from->now = old; /* whoever still uses it gives it back to its counter */
+    pthread_mutex_unlock(&a->mu);
+    give_back(a, vr_take(take_from->now));
+    pthread_mutex_destroy(&take_from->mu);
+    free(take_from);
 }
 
 /* ---- reading ---- */
@@ -80,7 +127,7 @@ static int check_principal(const char *s)
     return star && (star != s || at != s + 1) ? -1 : 0;
 }
 
-static int add_row(struct access *a, enum cim_role role, const char *item, struct vr_err *err)
+static int add_row(struct rows *a, enum cim_role role, const char *item, struct vr_err *err)
 {
     const char *colon = strchr(item, ':');
     size_t len = colon ? (size_t)(colon - item) : 0;
@@ -121,7 +168,7 @@ int access_add(struct access *a, enum cim_role role, const char *list, struct vr
         size_t n = strlen(s);
         while (n && (s[n - 1] == ' ' || s[n - 1] == '\t'))
             s[--n] = 0;
-        if (n && add_row(a, role, s, err) < 0)
+        if (n && add_row(a->now, role, s, err) < 0)
             return -1;
     }
     return 0;
@@ -141,10 +188,12 @@ static int64_t number_of(const struct row *r)
 
 void access_resolve(struct access *a)
 {
-    for (size_t i = 0; i < a->n; i++)
-        if (a->rows[i].kind == KIND_USER || a->rows[i].kind == KIND_GROUP ||
-            a->rows[i].kind == KIND_PRINCIPAL_GROUP)
-            atomic_store(&a->rows[i].number, number_of(&a->rows[i]));
+    struct rows *t = take(a);
+    for (size_t i = 0; i < t->n; i++)
+        if (t->rows[i].kind == KIND_USER || t->rows[i].kind == KIND_GROUP ||
+            t->rows[i].kind == KIND_PRINCIPAL_GROUP)
+            atomic_store(&t->rows[i].number, number_of(&t->rows[i]));
+    give_back(a, t);
 }
 
 /* ---- asking ---- */
@@ -166,21 +215,25 @@ static bool is_member(const struct row *r, const unsigned *gids, size_t n)
 enum cim_role access_of_local(const struct access *a, uint32_t uid, const unsigned *gids, size_t n)
 {
     enum cim_role best = uid ? CIM_ROLE_NONE : CIM_ROLE_ADMIN;
-    for (size_t i = 0; i < a->n; i++) {
-        const struct row *r = &a->rows[i];
+    struct rows *t = take(a);
+    for (size_t i = 0; i < t->n; i++) {
+        const struct row *r = &t->rows[i];
         if ((r->kind == KIND_USER && atomic_load(&r->number) == uid) ||
             (r->kind == KIND_GROUP && is_member(r, gids, n)))
             raise_to(&best, r->role);
     }
+    give_back(a, t);
     return best;
 }
 
 enum cim_role access_of_thumb(const struct access *a, const char *thumb)
 {
     enum cim_role best = CIM_ROLE_NONE;
-    for (size_t i = 0; i < a->n; i++)
-        if (a->rows[i].kind == KIND_CERTIFICATE && !strcmp(a->rows[i].name, thumb))
-            raise_to(&best, a->rows[i].role);
+    struct rows *t = take(a);
+    for (size_t i = 0; i < t->n; i++)
+        if (t->rows[i].kind == KIND_CERTIFICATE && !strcmp(t->rows[i].name, thumb))
+            raise_to(&best, t->rows[i].role);
+    give_back(a, t);
     return best;
 }
 
@@ -226,11 +279,13 @@ enum cim_role access_of_principal(const struct access *a, const char *principal,
     size_t n = 0;
     if (*local_user && !account(local_user, &uid, gids, &n))
         n = 0;
-    for (size_t i = 0; i < a->n; i++) {
-        const struct row *r = &a->rows[i];
+    struct rows *t = take(a);
+    for (size_t i = 0; i < t->n; i++) {
+        const struct row *r = &t->rows[i];
         if ((r->kind == KIND_PRINCIPAL && is_principal(r->name, principal)) ||
             (r->kind == KIND_PRINCIPAL_GROUP && is_member(r, gids, n)))
             raise_to(&best, r->role);
     }
+    give_back(a, t);
     return best;
 }

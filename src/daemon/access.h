@@ -29,9 +29,13 @@ struct access *access_new(void);
 /* access_free() - NULL is fine. */
 void access_free(struct access *a);
 VR_DEFINE_CLEANUP(struct access, access_free)
-/* access_add() - rows from a list "KIND:NAME, KIND:NAME"; an empty list adds none. Start-up only.
+/* access_add() - rows from a list "KIND:NAME, KIND:NAME"; an empty list adds none. Before
+ * anybody asks.
  * Errors: VR_E_INVAL with what is wrong and what is allowed. */
 int access_add(struct access *a, enum cim_role role, const char *list, struct vr_err *err);
+
+/* access_replace() - @a has the rows of @take_from from now on, which is gone. Any thread. */
+void access_replace(struct access *a, struct access *take_from);
 
 /* access_resolve() - look up the numbers of users and groups anew; one that does not exist has
  * none. Blocks on name services: a worker, or start-up. */

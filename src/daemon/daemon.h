@@ -79,6 +79,8 @@ struct daemon {
     struct wsm_http *http;
     struct access *access;          /* who may manage this host */
     struct wsm_gss_cred *krb5_keys; /* NULL: no Kerberos */
+    const char *config_file;
+    bool config_may_miss;
     struct machine_rt *rts;
     struct vr_uuidmap rt_by_machine; /* the same */
     struct testvms *tests;           /* testvm.c */
@@ -96,7 +98,7 @@ struct daemon {
     bool announcing;        /* a peer is just told our port */
     unsigned announce_next; /* whose turn it is */
     struct mono_ms announce_due;
-    unsigned tasks;         /* posted and not yet answered */
+    unsigned tasks;     /* posted and not yet answered */
     struct vr_uuid run; /* of this process, for peers to tell what it said before what */
     atomic_bool stopping;
 };

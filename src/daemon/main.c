@@ -301,12 +301,23 @@ static int on_signal(sd_event_source *s, const struct signalfd_siginfo *si, void
     return 0;
 }
 
+static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void *user)
+{
+    (void)s;
+    (void)si;
+    struct daemon *d = user;
+    if (!d->stopping)
+        manage_reload(d);
+    return 0;
+}
+
 static int run(struct daemon *d, struct vr_err *err)
 {
     sigset_t stop;
     sigemptyset(&stop);
     sigaddset(&stop, SIGTERM);
     sigaddset(&stop, SIGINT);
+    sigaddset(&stop, SIGHUP);
     sigprocmask(SIG_BLOCK, &stop, NULL);
     signal(SIGPIPE, SIG_IGN);
     if (sd_event_default(&d->loop) < 0)
@@ -320,6 +331,7 @@ static int run(struct daemon *d, struct vr_err *err)
         sd_event_add_time(d->loop, NULL, CLOCK_MONOTONIC, now + 30000000, 1000000, on_refresh, d) <
             0 ||
         sd_event_add_signal(d->loop, NULL, SIGTERM, on_signal, d) < 0 ||
+        sd_event_add_signal(d->loop, NULL, SIGHUP, on_reload, d) < 0 ||
         sd_event_add_signal(d->loop, NULL, SIGINT, on_signal, d) < 0)
         return vr_fail(err, VR_E_INTERNAL, 0, "the event loop refuses a source");
     sd_event_set_watchdog(d->loop, true);
@@ -381,7 +393,9 @@ int main(int argc, char **argv)
     umask(077);
     struct vr_err err = VR_ERR_INIT;
     static struct daemon d;
-    if (config_load(config ? config : DEFAULT_CONFIG, !config, &d.cfg, &err) < 0) {
+    d.config_file = config ? config : DEFAULT_CONFIG;
+    d.config_may_miss = !config;
+    if (config_load(d.config_file, d.config_may_miss, &d.cfg, &err) < 0) {
         vr_log_err(VR_LOG_ERROR, "configuration", &err);
         return 2;
     }

@@ -73,16 +73,16 @@ static int role_of_principal(void *ctx, const char *principal, const char *local
 }
 
 /* ---- the table ---- */
-static int load_access(struct daemon *d, struct vr_err *err)
+static int make_access(const struct config *cfg, struct access **ret, struct vr_err *err)
 {
-    d->access = access_new();
-    if (access_add(d->access, CIM_ROLE_ADMIN, d->cfg.administrators, err) < 0)
+    vr_auto(access_free) struct access *a = access_new();
+    if (access_add(a, CIM_ROLE_ADMIN, cfg->administrators, err) < 0)
         return vr_err_wrap(err, "administrators");
-    if (access_add(d->access, CIM_ROLE_OPERATOR, d->cfg.operators, err) < 0)
+    if (access_add(a, CIM_ROLE_OPERATOR, cfg->operators, err) < 0)
         return vr_err_wrap(err, "operators");
-    if (access_add(d->access, CIM_ROLE_READER, d->cfg.readers, err) < 0)
+    if (access_add(a, CIM_ROLE_READER, cfg->readers, err) < 0)
         return vr_err_wrap(err, "readers");
-    access_resolve(d->access);
+    *ret = vr_take(a);
     return 0;
 }
 
@@ -131,10 +131,55 @@ static void listen_sealed(struct daemon *d)
                d->cfg.keytab);
 }
 
+/* ---- SIGHUP: who may come in, and keys that were not there before ---- */
+struct reload {
+    struct daemon *d;
+    struct access *access;
+};
+
+static void roles_changed(void *arg)
+{
+    struct daemon *d = arg;
+    wsm_http_roles_changed(d->http);
+    vr_log(VR_LOG_INFO, "who may manage this host was read anew from %s", d->config_file);
+}
+
+/* On a worker: name services are asked before the new table counts, or members of a group would be
+ * strangers for a moment. */
+static void reload_access(void *arg)
+{
+    struct reload *r = arg;
+    access_resolve(r->access);
+    access_replace(r->d->access, r->access);
+    vr_mailbox_post(r->d->mail, roles_changed, r->d);
+    free(r);
+}
+
+void manage_reload(struct daemon *d)
+{
+    struct vr_err err = VR_ERR_INIT;
+    vr_autofree struct config *cfg = vr_new(struct config);
+    struct access *a = NULL;
+    if (config_load(d->config_file, d->config_may_miss, cfg, &err) < 0 ||
+        make_access(cfg, &a, &err) < 0) {
+        vr_log_err(VR_LOG_ERROR, "configuration: who may manage this host stays as it was", &err);
+        return;
+    }
+    struct reload *r = vr_new(struct reload);
+    *r = (struct reload){ d, a };
+    vr_exec_post(d->auth_exec, reload_access, r);
+    if (d->krb5_keys) /* the file itself is read at each login */
+        return;
+    load_keys(d);
+    wsm_http_set_keys(d->http, d->krb5_keys);
+    listen_sealed(d);
+}
+
 int manage_start(struct daemon *d, struct vr_err *err)
 {
-    if (load_access(d, err) < 0)
+    if (make_access(&d->cfg, &d->access, err) < 0)
         return vr_err_wrap(err, "configuration");
+    access_resolve(d->access);
     load_keys(d);
     d->cim = cim_server_new(d->cfg.host_name);
     host_init(d);

@@ -10,6 +10,10 @@
  * Kerberos is left out, with a line in the log, when there is no usable keytab. Errors: those of
  * the configuration and of the listeners. */
 int manage_start(struct daemon *d, struct vr_err *err);
+/* manage_reload() - read the configuration file again: who may come in follows it, on all
+ * connections, when name services have been asked; Kerberos begins when there is a keytab now. The
+ * rest of the file counts at the next start. What is wrong is logged, and nothing changes. */
+void manage_reload(struct daemon *d);
 /* manage_refresh() - look users and groups of the table up anew, on a worker; from time to time. */
 void manage_refresh(struct daemon *d);
 

@@ -94,5 +94,12 @@ int wsm_http_listen_tls(struct wsm_http *h, const struct wsm_tls_listen *l, uint
  * Errors: VR_E_INVAL address or no keys, VR_E_BUSY port in use, VR_E_IO. */
 int wsm_http_listen_sealed(struct wsm_http *h, const char *address, uint16_t port,
                            uint16_t *ret_port, struct vr_err *err);
+/* wsm_http_set_keys() - keys that were not there when wsm_http_new() was called, before a listener
+ * needs them; borrowed. */
+void wsm_http_set_keys(struct wsm_http *h, struct wsm_gss_cred *keys);
+
+/* wsm_http_roles_changed() - the callbacks of wsm_auth have other answers from now on: whoever is
+ * connected is asked about again; connections of Kerberos are closed. */
+void wsm_http_roles_changed(struct wsm_http *h);
 
 #endif

@@ -29,6 +29,9 @@ struct wsm_peer {
 void wsm_peer_local(struct wsm_peer *p, int fd, const struct wsm_auth *auth);
 /* wsm_peer_certificate() - look the thumbprint (NULL: no certificate) up, once. */
 void wsm_peer_certificate(struct wsm_peer *p, const struct wsm_auth *auth, const char *thumb);
+/* wsm_peer_again() - the table of roles is another one: look the socket's credentials up again;
+ * certificate and password are looked at with the next request. */
+void wsm_peer_again(struct wsm_peer *p, int fd, const struct wsm_auth *auth);
 /* wsm_peer_keep_basic() / wsm_peer_keep_gss() - what was accepted replaces what was before. */
 void wsm_peer_keep_basic(struct wsm_peer *p, const char *header, const struct wsm_identity *who);
 void wsm_peer_keep_gss(struct wsm_peer *p, struct wsm_gss *take_gss,

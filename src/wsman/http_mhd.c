@@ -291,6 +291,23 @@ int wsm_http_listen_sealed(struct wsm_http *h, const char *address, uint16_t por
     return 0;
 }
 
+void wsm_http_set_keys(struct wsm_http *h, struct wsm_gss_cred *keys)
+{
+    h->auth.keys = keys;
+}
+
+/* What was learned about a connection is forgotten where that can be learned again on it; a
+ * Kerberos context cannot: a reply that is awaited would have to be sealed with it. */
+void wsm_http_roles_changed(struct wsm_http *h)
+{
+    for (struct listener *l = h->listeners; l; l = l->next)
+        for (struct conn *c = l->conns; c; c = c->next)
+            if (l->kind == LISTENER_SEALED)
+                shutdown(c->fd, SHUT_RDWR);
+            else
+                wsm_peer_again(&c->peer, c->fd, &h->auth);
+}
+
 static void set_limits(struct wsm_http_limits *to, const struct wsm_http_limits *from)
 {
     static const struct wsm_http_limits std = { .envelope_bytes = 512000,

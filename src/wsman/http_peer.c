@@ -66,6 +66,18 @@ static void wipe(char *s)
     free(s);
 }
 
+void wsm_peer_again(struct wsm_peer *p, int fd, const struct wsm_auth *auth)
+{
+    if (p->local) {
+        p->who = (struct wsm_identity){ .role = CIM_ROLE_NONE };
+        wsm_peer_local(p, fd, auth);
+        return;
+    }
+    p->checked = p->known = false;
+    p->who = (struct wsm_identity){ .role = CIM_ROLE_NONE };
+    wipe(vr_take(p->basic));
+}
+
 void wsm_peer_keep_basic(struct wsm_peer *p, const char *header, const struct wsm_identity *who)
 {
     wipe(p->basic);

@@ -3,6 +3,7 @@
 """Compare the classes of schema/ with the facts of the management interface, one by one.
 
 usage: check_schema.py SOURCE_ROOT FILE.mof...
+The facts, schema-facts.json, are made from a full description by tools/schema_facts.py.
 Also checks that docs/cim-classes.md is what the MOF files say."""
 import json
 import os

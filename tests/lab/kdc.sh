@@ -127,8 +127,10 @@ service() {
     shift 2
     [ $# -gt 0 ] || set -- HTTP WSMAN
     for s in "$@"; do
-        kadmin $realm addprinc -randkey "$s/$host"
-        kadmin $other addprinc -randkey "$s/$host"
+        if [ -z "$(kadmin.local -r "$realm" listprincs "$s/$host" 2>/dev/null)" ]; then
+            kadmin $realm addprinc -randkey "$s/$host"
+            kadmin $other addprinc -randkey "$s/$host"
+        fi
         kadmin $realm ktadd -k "$keytab" "$s/$host"
     done
 }

@@ -137,8 +137,68 @@ grep -q "operators: 'alice' is none of user:NAME" <<<"$out" || fail "a bad list 
 ok "a row that nobody can be is told at the start"
 echo nonsense >"$dir/A/etc/vmreplica/krb5.keytab"
 daemon_config A
-"$daemon" start "$dir" A
+"$daemon" start "$dir" A env "KRB5_CONFIG=$dir/kdc/krb5.conf"
 vr A --quiet machines || fail "a broken keytab keeps the daemon from running"
 said 'ERROR.*no Kerberos.*keytab /etc/vmreplica/krb5.keytab'
 if on B curl -s -o /dev/null --max-time 5 http://hosta:5985/wsman; then fail "the HTTP port is open without keys"; fi
 ok "without good keys there is no HTTP port, and all else works"
+
+# ---- changes while it runs ----
+hang_up() {
+    on A kill -HUP "$("$daemon" pid "$dir" A)"
+}
+# One connection to the socket, as nina: asks at once and again when the file "go" is there.
+chmod 711 "$dir"
+mkdir -m 777 "$dir/ask"
+on A setpriv --reuid nina --regid tests --init-groups /usr/bin/python3 - "$dir/ask" >"$dir/ask.out" <<'X' &
+import http.client, os, socket, sys, time
+w = 'http://schemas.dmtf.org/wbem/wsman/1/wsman.xsd'
+e = 'http://schemas.xmlsoap.org/ws/2004/09/enumeration'
+body = ('<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope" xmlns:a="http://schemas.xmlsoap.org/ws/2004/08/addressing"'
+        ' xmlns:w="%s"><s:Header><a:To>x</a:To><w:ResourceURI>http://schemas.microsoft.com/wbem/wsman/1/wmi/root/virtualization/v2/'
+        'Msvm_ComputerSystem</w:ResourceURI><a:ReplyTo><a:Address>http://schemas.xmlsoap.org/ws/2004/08/addressing/role/anonymous'
+        '</a:Address></a:ReplyTo><a:Action>%s/Enumerate</a:Action><a:MessageID>uuid:1</a:MessageID></s:Header>'
+        '<s:Body><n:Enumerate xmlns:n="%s"/></s:Body></s:Envelope>') % (w, e, e)
+c = http.client.HTTPConnection('localhost')
+c.sock = socket.socket(socket.AF_UNIX)
+c.sock.connect('/run/vmreplica/wsman.sock')
+mine = c.sock
+
+
+def ask():
+    c.request('POST', '/wsman', body, {'Content-Type': 'application/soap+xml;charset=UTF-8'})
+    reply = c.getresponse()
+    text = reply.read().decode()
+    print('denied' if 'AccessDenied' in text else 'answered' if 'EnumerateResponse' in text else text,
+          'again' if c.sock is mine else 'anew', flush=True)
+
+
+ask()
+for _ in range(600):
+    if os.path.exists(sys.argv[1] + '/go'):
+        break
+    time.sleep(0.1)
+ask()
+X
+asker=$!
+wait_for 30 "nina is told that she has no role" grep -qx 'denied again' "$dir/ask.out"
+daemon_config A "readers=user:nina" "administrators=nonsense"
+hang_up
+said 'ERROR.*who may manage this host stays as it was.*administrators.*none of user:NAME'
+rm "$dir/A/etc/vmreplica/krb5.keytab"
+on A "$kdc" service "$dir/kdc" hosta "$dir/A/etc/vmreplica/krb5.keytab"
+daemon_config A "readers=user:nina, principal:rosa@VMR.TEST"
+hang_up
+said 'who may manage this host was read anew'
+touch "$dir/ask/go"
+wait "$asker" || fail "the connection was cut: $(cat "$dir/ask.out")"
+grep -qx 'answered again' "$dir/ask.out" || fail "nina's connection: $(cat "$dir/ask.out")"
+ok "a new reader counts at once, also on a connection that was there"
+try "socket: the new reader looks" 0 '^\[' as nina --json machines
+try "socket: who is in no list any more sees nothing" 1 'no role' as rita --json machines
+said 'Kerberos on HTTP port 5985'
+on B "$kdc" login "$dir/kdc" rosa "$dir/kdc/rosa.cc" # with the old ticket in it nothing is asked for
+try "Kerberos: the keytab came later" 0 '^\[' by_ticket rosa krb5.conf --json machines
+on A "$kdc" service "$dir/kdc" hosta "$dir/A/etc/vmreplica/krb5.keytab"
+on B "$kdc" login "$dir/kdc" rosa "$dir/kdc/rosa.cc"
+try "Kerberos: a new key in the keytab counts at once" 0 '^\[' by_ticket rosa krb5.conf --json machines
