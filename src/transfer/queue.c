@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Queues between the threads of a pipeline, and the first error that they share.
- * Invariant: the eventfd is readable exactly while the queue has items or is closed. */
+ * Invariant: the eventfd, if there is one, is readable exactly while the queue has items or is
+ * closed. */
 #include "transfer/queue.h"
 
 #include <errno.h>
@@ -23,7 +24,7 @@ struct queue {
     void *v[];
 };
 
-struct queue *queue_new(size_t cap)
+struct queue *queue_new(size_t cap, bool polled)
 {
     struct queue *q = vr_new0(1, sizeof *q + cap * sizeof(void *));
     q->cap = cap;
@@ -33,8 +34,8 @@ struct queue *queue_new(size_t cap)
     pthread_condattr_setclock(&at, CLOCK_MONOTONIC);
     pthread_cond_init(&q->more, &at);
     pthread_condattr_destroy(&at);
-    q->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (q->fd < 0)
+    q->fd = polled ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
+    if (polled && q->fd < 0)
         abort();
     return q;
 }
@@ -43,7 +44,8 @@ void queue_free(struct queue *q)
 {
     if (!q)
         return;
-    close(q->fd);
+    if (q->fd >= 0)
+        close(q->fd);
     pthread_cond_destroy(&q->more);
     pthread_mutex_destroy(&q->lock);
     free(q);
@@ -53,7 +55,7 @@ void queue_free(struct queue *q)
 static void show(struct queue *q)
 {
     bool want = q->n > 0 || q->closed;
-    if (want == q->raised)
+    if (q->fd < 0 || want == q->raised)
         return;
     uint64_t one = 1;
     ssize_t done = want ? write(q->fd, &one, sizeof one) : read(q->fd, &one, sizeof one);
@@ -64,14 +66,16 @@ static void show(struct queue *q)
 void queue_push(struct queue *q, void *item)
 {
     pthread_mutex_lock(&q->lock);
-    if (!q->closed) {
+    bool open = !q->closed;
+    if (open) {
         if (q->n == q->cap)
             abort();
         q->v[(q->head + q->n++) % q->cap] = item;
         show(q);
-        pthread_cond_signal(&q->more);
     }
     pthread_mutex_unlock(&q->lock);
+    if (open) /* behind the lock, or who wakes up would only wait for that */
+        pthread_cond_signal(&q->more);
 }
 
 void *queue_pop(struct queue *q, int timeout_ms)

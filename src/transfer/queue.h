@@ -13,9 +13,10 @@
 
 struct queue;
 
-/* queue_new() - an empty queue for at most @cap items. Aborts when the system has no descriptors.
- */
-struct queue *queue_new(size_t cap);
+/* queue_new() - an empty queue for at most @cap items. @polled: it has a queue_fd(), whose upkeep
+ * costs a system call whenever the queue becomes empty or stops being so. Aborts when the system
+ * has no descriptors. */
+struct queue *queue_new(size_t cap, bool polled);
 /* queue_free() - NULL is fine. Items still inside belong to whoever made them. */
 void queue_free(struct queue *q);
 VR_DEFINE_CLEANUP(struct queue, queue_free)
@@ -29,8 +30,9 @@ void *queue_pop(struct queue *q, int timeout_ms);
 void queue_close(struct queue *q);
 /* queue_ended() - closed and empty. */
 bool queue_ended(struct queue *q);
-/* queue_fd() - becomes readable when an item is added or the queue is closed; queue_pop() makes it
- * quiet again once there is nothing left. For a thread that polls other descriptors too. */
+/* queue_fd() - of a polled one: becomes readable when an item is added or the queue is closed;
+ * queue_pop() makes it quiet again once there is nothing left. For a thread that polls other
+ * descriptors too. */
 int queue_fd(const struct queue *q);
 
 /* The first error of a pipeline. */

@@ -262,9 +262,9 @@ int xfer_recv_run(const struct xfer_recv *x, struct vr_err *err)
     struct xfer_progress own = { .total = 0 };
     struct recv_ctx c = { .x = x, .progress = x->progress ? x->progress : &own, .wake = -1 };
     c.fault = fault_new();
-    c.spare = queue_new(RECV_UNITS);
-    c.packed = queue_new(RECV_UNITS);
-    c.ready = queue_new(RECV_UNITS);
+    c.spare = queue_new(RECV_UNITS, false);
+    c.packed = queue_new(RECV_UNITS, false);
+    c.ready = queue_new(RECV_UNITS, true);
     struct vr_err e = VR_ERR_INIT;
     int rc = recv_have(&c, &e);
     bool told = rc == 0 && receive(&c) < 0; /* the writer told it */

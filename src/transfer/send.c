@@ -81,12 +81,12 @@ static int make(struct send_ctx *c, struct vr_err *err)
     c->want_packers = packers_wanted();
     zsteer_init(&c->steer, c->x->level);
     c->fault = fault_new();
-    c->spare = queue_new(SEND_UNITS);
-    c->read = queue_new(SEND_UNITS);
-    c->ready = queue_new(SEND_UNITS);
-    c->told = queue_new(1);
-    c->writer_end = queue_new(1);
-    c->listener_end = queue_new(1);
+    c->spare = queue_new(SEND_UNITS, true);
+    c->read = queue_new(SEND_UNITS, false);
+    c->ready = queue_new(SEND_UNITS, false);
+    c->told = queue_new(1, false);
+    c->writer_end = queue_new(1, false);
+    c->listener_end = queue_new(1, false);
     c->disks = vr_new0(c->x->n_disks, sizeof *c->disks);
     c->units = vr_new0(SEND_UNITS, sizeof *c->units);
     for (size_t i = 0; i < c->x->n_disks; i++) {
