@@ -7,6 +7,7 @@
 
 #include "store/db.h"
 #include "store/fsops.h"
+#include "store/retain.h"
 #include "store/store.h"
 
 /* What the files of the store share. Nothing outside of src/store and tests/crash includes this. */
@@ -163,14 +164,6 @@ int merges_settle(struct store *st, const struct vr_uuid *machine, struct vr_err
 /* merge_yield() - a stage is about to be opened: stop a merge that must not run beside it
  * (docs/store.md, "Merging under readers"). */
 int merge_yield(struct store *st, const struct vr_uuid *machine, struct vr_err *err);
-
-/* ---- retain.c ---- */
-struct retain_time {
-    int64_t instant, received; /* by the primary's clock and by ours, microseconds */
-    int64_t moment, ours;      /* filled in: by which age is told; our clock without any jump */
-};
-/* retain_place() - the moment of a new point @p, given the one before it (NULL: none). Pure. */
-void retain_place(const struct retain_time *before, struct retain_time *p);
 
 /* ---- proof.c ---- */
 /* proof_wanted() - add the blocks of a disk of @size bytes that the newest point shows wrong.

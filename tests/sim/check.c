@@ -103,6 +103,8 @@ void check_all(struct sim *s)
         check_partner(&s->h[i]);
     for (int i = 0; i < HOSTS; i++)
         check_points(&s->h[i]);
+    for (int i = 0; i < HOSTS; i++)
+        check_orphans(&s->h[i]);
     check_power(s);
     check_planned(s);
     check_acked(s);
@@ -163,6 +165,8 @@ static void check_state_rests(struct host *h)
         violated(h->s, "%s: effects never end", h->name);
     if (rel_mode(rel_of(h)) == REL_MODE_PRIMARY && h->d.n_points)
         violated(h->s, "%s is a primary and lists recovery points", h->name);
+    if (rel_mode(rel_of(h)) == REL_MODE_REPLICA && h->d.n_kept)
+        violated(h->s, "%s is a replica and does not list its orphan points", h->name);
     bool locked = rel_mode(rel_of(h)) == REL_MODE_REPLICA && !is_over(rel_of(h)->st);
     locked |= rel_of(h)->st == ST_P_PREPARED;
     locked |= rel_of(h)->st == ST_P_SUPERSEDED && !rel_of(h)->start_allowed;

@@ -226,7 +226,7 @@ static void fx_failover(struct sim *s, struct task *t)
 {
     struct host *h = &s->h[t->host];
     const struct rel *r = t->r;
-    struct point *p = r->failover_latest ? point_newest(h) : point_find(h, &r->failover);
+    struct point *p = r->failover_latest ? point_taken(h) : point_find(h, &r->failover);
     if (!p || chance(s, s->faults && t->step == 0 ? 5 : 0)) {
         h->hv.has_disk = h->d.failed_over = false; /* nothing half made is left */
         fail_with(h, EV_FAILOVER_FAILED, VR_E_NOTFOUND, "no such point");
@@ -279,7 +279,7 @@ static void fx_become_primary(struct sim *s, struct task *t)
     struct host *h = &s->h[t->host];
     if (h->d.failed_over) {
         h->d.failed_over = false;
-        h->d.n_points = 0;
+        points_hide(h, NULL);
         h->d.stage.exists = false;
         s->n_reverse++;
     }
@@ -310,13 +310,15 @@ static void yield_store(struct host *h, const struct rel *r)
     if (!h->hv.has_disk)
         violated(h->s, "%s yields without a disk", h->name);
     struct point n = { .id = first, .d = h->hv.disk, .instant.us = h->s->now * 1000 };
-    n.kind = r->seed ? VR_POINT_STANDARD : VR_POINT_PLANNED;
+    n.kind = r->diverged ? VR_POINT_ORPHAN : r->seed ? VR_POINT_STANDARD : VR_POINT_PLANNED;
     h->s->n_orphan += r->diverged;
     n.oracle = oracle_put(h->s, &first, &h->hv.disk);
-    h->d.n_points = 0;
+    points_return(h);
     h->d.stage.exists = false;
     h->d.chain = true;
     point_add(h, &n);
+    if (r->diverged)
+        orphan_made(h, &first);
 }
 
 /* After a planned failover: do the disks still hold the last point? */
@@ -331,6 +333,14 @@ static bool is_altered(struct host *h, const struct rel *r)
     return altered;
 }
 
+/* An attempt before a crash has made the chain a replica's; it is a primary's again. */
+static void unyield(struct host *h, const struct rel *r)
+{
+    struct vr_point_id first = rel_seed_point(r);
+    points_hide(h, &first);
+    orphan_unmade(h, &first);
+}
+
 static void fx_yield(struct sim *s, struct task *t)
 {
     struct host *h = &s->h[t->host];
@@ -339,13 +349,13 @@ static void fx_yield(struct sim *s, struct task *t)
         return;
     }
     if (t->step == 0 && h->hv.has_disk && chance(s, s->faults ? 10 : 0)) {
-        h->d.n_points = 0; /* of an attempt before a crash: a failure undoes what was made */
+        unyield(h, t->r); /* a failure undoes what was made */
         fail_with(h, EV_YIELD_FAILED, VR_E_NOSPACE, "no space");
         return;
     }
     if (t->step == 0 && h->hv.has_disk && !t->r->seed && is_altered(h, t->r)) {
         struct rel_event ev = { .type = EV_YIELD_ALTERED };
-        h->d.n_points = 0;
+        unyield(h, t->r);
         finish(h, &ev);
         return;
     }
@@ -377,7 +387,7 @@ static void fx_remove(struct sim *s, struct task *t)
             h->hv.disk = point_newest(h)->d;
             h->hv.has_disk = true;
         }
-        h->d.n_points = 0;
+        points_forget(h);
         h->d.chain = h->d.failed_over = false;
         go_on(s, t, rnd(s, 20));
         return;
@@ -392,7 +402,8 @@ static void fx_retention(struct sim *s, struct task *t)
 {
     struct host *h = &s->h[t->host];
     h->merging = false;
-    if (h->d.n_points <= KEEP_POINTS || rel_of(h)->st == ST_R_FAILING)
+    int i = rel_of(h)->st == ST_R_FAILING ? -1 : point_expired(h);
+    if (i < 0)
         return;
     if (s->faults && chance(s, 2))
         h->full_until = s->now + rnd(s, 4000);
@@ -400,9 +411,6 @@ static void fx_retention(struct sim *s, struct task *t)
         seen(s, FAULT_FULL_IN_MERGE);
         return;
     }
-    int i = 0;
-    while (h->d.failed_over && vr_point_eq(&h->d.points[i].id, &h->d.overlay_on))
-        i++;
     memmove(&h->d.points[i], &h->d.points[i + 1],
             (size_t)(h->d.n_points - i - 1) * sizeof h->d.points[0]);
     h->d.n_points--;

@@ -225,6 +225,8 @@ void point_add(struct host *h, const struct point *p)
 {
     if (h->d.n_points == POINTS_MAX)
         violated(h->s, "%s: retention does not keep up", h->name);
-    h->d.points[h->d.n_points++] = *p;
+    struct point n = *p;
+    point_place(h, &n);
+    h->d.points[h->d.n_points++] = n;
     h->s->n_points++;
 }

@@ -45,8 +45,9 @@ enum { ROUNDS = 10000 };
 
 struct sum {
     long seen[FAULT_COUNT], killed[FX_BIT_COUNT];
-    long superseded, queued, orphan, app, app_failed, diverged, points, full, compare, known,
-        allocation, reverse, failover, crash, seed, cuts, resync, lost, ops, refused;
+    long superseded, queued, orphan, discarded, given_up, app, app_failed, diverged, points, full,
+        compare, known, allocation, reverse, failover, crash, seed, cuts, resync, lost, ops,
+        refused;
 };
 
 static void add(struct sum *a, const struct sim *s)
@@ -58,6 +59,8 @@ static void add(struct sum *a, const struct sim *s)
     a->superseded += s->n_superseded;
     a->queued += s->n_queued;
     a->orphan += s->n_orphan;
+    a->discarded += s->n_discarded;
+    a->given_up += s->n_given_up;
     a->diverged += s->n_diverged;
     a->points += s->n_points;
     a->full += s->n_full;
@@ -113,15 +116,17 @@ int main(int argc, char **argv)
     }
     printf("%" PRIu64 " seeds: %ld points, guests frozen for %ld instants and not for %ld, %ld "
            "failovers, %ld reversals (%ld of them diverged), "
-           "%ld waited for the other host, %ld primaries superseded, %ld orphan points, "
+           "%ld waited for the other host, %ld primaries superseded, %ld orphan points (%ld "
+           "discarded, the time of %ld was up), "
            "%ld seeds offered, "
            "%ld full and %ld comparing copies, %ld that read only what was written since the "
            "failover, told %ld times by what the overlay holds, %ld resyncs, %ld crashes, %ld "
            "cuts, %ld answers "
            "lost, %ld requests (%ld refused)\n",
            n, sum.points, sum.app, sum.app_failed, sum.failover, sum.reverse, sum.diverged,
-           sum.queued, sum.superseded, sum.orphan, sum.seed, sum.full, sum.compare, sum.known,
-           sum.allocation, sum.resync, sum.crash, sum.cuts, sum.lost, sum.ops, sum.refused);
+           sum.queued, sum.superseded, sum.orphan, sum.discarded, sum.given_up, sum.seed, sum.full,
+           sum.compare, sum.known, sum.allocation, sum.resync, sum.crash, sum.cuts, sum.lost,
+           sum.ops, sum.refused);
     /* A fault that never happens proves nothing. */
     bool all = !faults_missing(sum.seen, sum.killed) && sum.known && sum.allocation;
     return n >= 500 && !all ? 1 : 0;

@@ -6,12 +6,13 @@
 #include <stdint.h>
 
 #include "replication/engine.h"
+#include "store/store.h"
 
 /* Two hosts, one machine, one process, one seed. Engines are the real ones; disks, hypervisors,
  * stores, the net and the clock are arrays and numbers. Nothing here reads a real clock or a real
  * random source, so a seed is a complete description of a run. */
 
-enum { HOSTS = 2, BLOCKS = 64, POINTS_MAX = 64, CHECKPOINTS_MAX = 16, KEEP_POINTS = 4 };
+enum { HOSTS = 2, BLOCKS = 64, POINTS_MAX = 64, CHECKPOINTS_MAX = 16, ORPHANS_MAX = 48 };
 
 struct sim;
 struct host;
@@ -49,6 +50,7 @@ struct point {
     struct disk d;
     enum vr_point_kind kind;
     struct wall_us instant;
+    int64_t received, moment, ours; /* as the store tells its age */
     int oracle;
 };
 
@@ -63,6 +65,13 @@ struct durable {
     bool chain;
     struct point points[POINTS_MAX];
     int n_points;
+    struct point kept[ORPHANS_MAX]; /* orphan points of a primary: not listed, and not forgotten */
+    int n_kept;
+    struct orphan { /* what must be there: made and not yet discarded by anybody */
+        struct vr_point_id id;
+        int64_t since;
+    } orphans[ORPHANS_MAX];
+    int n_orphans;
     struct {
         bool exists, has_parent;
         struct vr_point_id parent;
@@ -175,9 +184,10 @@ struct sim {
     int n_q, cap_q;
     struct host h[HOSTS];
     bool link;
-    int64_t wall_off;  /* of the wall clock, milliseconds */
-    bool jumps;        /* somebody sets the wall clock */
-    uint32_t fault_ms; /* how often things go wrong */
+    int64_t wall_off;            /* of the wall clock, milliseconds */
+    bool jumps;                  /* somebody sets the wall clock */
+    struct store_retention keep; /* on both hosts */
+    uint32_t fault_ms;           /* how often things go wrong */
     struct oracle *oracle;
     int n_oracle;
     struct xfer *xfers;
@@ -192,7 +202,7 @@ struct sim {
     /* counters, for the summary and for the test of the simulator itself */
     long n_diverged, n_points, n_full, n_compare, n_known, n_allocation, n_reverse, n_failover,
         n_crash, n_seed, n_cuts, n_resync, n_app, n_app_failed, n_lost_answers, n_ops, n_refused,
-        n_superseded, n_queued, n_orphan;
+        n_superseded, n_queued, n_orphan, n_discarded, n_given_up;
 };
 
 /* world.c */
@@ -226,6 +236,23 @@ void vm_stop(struct host *h, bool clean);
 struct point *point_newest(struct host *h);
 struct point *point_find(struct host *h, const struct vr_point_id *id);
 void point_add(struct host *h, const struct point *p);
+
+/* points.c: orphan points and retention */
+/* point_place() - the times of a new point. point_expired() - which one goes by the real rule of
+ * retention, -1: none. point_taken() - what a failover takes that names none. points_hide() - this
+ * host is a primary: orphans but @first (NULL: all) stay, unlisted. points_return() - they are
+ * listed again, below what follows. points_forget() - the chain is gone. point_discard() - a user
+ * gives an orphan up. orphan_made(), orphan_unmade() - what must be there from now on. */
+void point_place(struct host *h, struct point *p);
+int point_expired(struct host *h);
+struct point *point_taken(struct host *h);
+void points_hide(struct host *h, const struct vr_point_id *first);
+void points_return(struct host *h);
+void points_forget(struct host *h);
+void point_discard(struct host *h);
+void orphan_made(struct host *h, const struct vr_point_id *id);
+void orphan_unmade(struct host *h, const struct vr_point_id *id);
+void check_orphans(struct host *h);
 
 /* effects.c */
 struct engine_env host_env(struct host *h);

@@ -27,6 +27,7 @@ enum op {
     OP_VM_STOP,
     OP_VM_KILL,
     OP_UNDEFINE,
+    OP_DISCARD,
     OP_COUNT
 };
 
@@ -161,6 +162,10 @@ static void act(struct host *h, enum op op)
     case OP_UNDEFINE:
         undefine(h);
         break;
+    case OP_DISCARD:
+        if (h->up)
+            point_discard(h);
+        break;
     default:
         if (h->up)
             request(h, op);
@@ -219,7 +224,7 @@ static enum op sensible(struct host *h)
             return OP_FAILOVER;
         if (there == ST_NONE)
             return chance(s, 50) ? OP_FAILOVER : OP_REMOVE;
-        return chance(s, 5) ? OP_FAILOVER : OP_SYNC;
+        return chance(s, 5) ? OP_FAILOVER : chance(s, 10) ? OP_DISCARD : OP_SYNC;
     case ST_R_RECOVERED:
     case ST_R_COMMITTED:
         if (!h->hv.running && chance(s, 40))

@@ -184,6 +184,11 @@ void sim_init(struct sim *s, uint64_t seed, long steps, bool trace)
     static const uint32_t rates[] = { 3000, 30000, 120000 };
     s->fault_ms = rates[rnd(s, 3)];
     s->jumps = seed % 7 == 0;
+    s->keep = (struct store_retention){ .every_s = 20 + rnd(s, 200),
+                                        .every_max = 2 + rnd(s, 8),
+                                        .hourly = rnd(s, 3),
+                                        .least = 1 + rnd(s, 3),
+                                        .orphan_s = chance(s, 50) ? 0 : 60 + rnd(s, 600) };
     s->machine = rnd_uuid(s);
     for (int i = 0; i < HOSTS; i++) {
         struct host *h = &s->h[i];
