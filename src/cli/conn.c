@@ -227,6 +227,10 @@ int cli_wait_job(struct cli *c, struct wsmc *w, const char *id, const char *what
         if (over) {
             if (!good && what && c->tty && !c->quiet && !c->json)
                 fputc('\n', stderr);
+            /* What it has to say beyond that it is over: what a way back cost. */
+            const char *cost = strchr(cli_text_or(j, "JobStatus", ""), ':');
+            if (good && cost && what)
+                cli_say(c, "%s", cost + 2);
             return job_result(j, err);
         }
         const char *status = wsmc_str(j, "JobStatus");

@@ -236,7 +236,7 @@ int verb_jobs(struct cli *c)
     }
     vr_autofree const char **cells = vr_new0((l.n + 1) * 5, sizeof *cells);
     vr_autofree char *text = vr_new0(l.n, 8);
-    static const char *const head[] = { "JOB", "WHAT", "STATE", "%", "ERROR" };
+    static const char *const head[] = { "JOB", "WHAT", "STATE", "%", "ERROR OR RESULT" };
     memcpy(cells, head, sizeof head);
     for (size_t i = 0; i < l.n; i++) {
         const char **r = &cells[(i + 1) * 5];
@@ -245,7 +245,8 @@ int verb_jobs(struct cli *c)
         r[1] = cli_text_or(l.v[i], "Caption", cli_text_or(l.v[i], "Name", "-"));
         r[2] = job_state_text(wsmc_uint(l.v[i], "JobState", 0));
         r[3] = text + i * 8;
-        r[4] = cli_text_or(l.v[i], "ErrorDescription", "");
+        const char *more = strchr(cli_text_or(l.v[i], "JobStatus", ""), ':');
+        r[4] = cli_text_or(l.v[i], "ErrorDescription", more ? more + 2 : "");
     }
     cli_table(cells, 5, (unsigned)l.n + 1);
     return EXIT_OK;

@@ -22,6 +22,19 @@ void divergence_done(struct divergence *v)
     v->n = 0;
 }
 
+uint64_t divergence_bytes(const struct divergence *v)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < v->n; i++) {
+        struct extents blocks = { .v = NULL };
+        extents_unite(&blocks, &v->ranges[i]);
+        extents_align(&blocks, VR_BLOCK_SIZE, UINT64_MAX);
+        sum += extents_bytes(&blocks);
+        extents_done(&blocks);
+    }
+    return sum;
+}
+
 struct extents *divergence_of(struct divergence *v, const char *target)
 {
     for (size_t i = 0; i < v->n; i++)
@@ -40,8 +53,8 @@ static struct extents *add_disk(struct divergence *v, const char *target)
     return &v->ranges[v->n++];
 }
 
-/* ---- the document: "of LINEAGE EPOCH", "known 1" or "known 0", then "disk TARGET" and "OFFSET
- * LENGTH" lines ---- */
+/* ---- the document: "of LINEAGE EPOCH", "known 1" or "known 0", "bytes D O" (of the new primary;
+ * not of older versions), then "disk TARGET" and "OFFSET LENGTH" lines ---- */
 struct doc {
     struct daemon *d;
     char id[VR_UUID_STR];
@@ -74,6 +87,8 @@ int divergence_save(struct daemon *d, const struct vr_uuid *machine, const struc
     char lineage[VR_UUID_STR];
     int rc = vr_buf_printf(&b, err, "of %s %" PRIu64 "\nknown %d\n",
                            vr_uuid_fmt(&v->of.lineage, lineage), v->of.epoch, v->known);
+    if (rc == 0 && (v->alone || v->between))
+        rc = vr_buf_printf(&b, err, "bytes %" PRIu64 " %" PRIu64 "\n", v->alone, v->between);
     for (size_t i = 0; rc == 0 && i < v->n; i++) {
         rc = vr_buf_printf(&b, err, "disk %s\n", v->target[i]);
         for (size_t k = 0; rc == 0 && k < v->ranges[i].n; k++)
@@ -103,6 +118,8 @@ static int parse_line(struct divergence *v, const char *line, struct extents **c
         return vr_uuid_parse(lineage, &v->of.lineage, err);
     if (sscanf(line, "known %d", &known) == 1)
         v->known = known != 0;
+    else if (sscanf(line, "bytes %" SCNu64 " %" SCNu64, &v->alone, &v->between) == 2)
+        return 0;
     else if (sscanf(line, "disk %31s", target) == 1)
         *cur = add_disk(v, target);
     else if (*cur && sscanf(line, "%" SCNu64 " %" SCNu64, &offset, &length) == 2)
@@ -272,8 +289,17 @@ static void st_changed(void *arg)
 int divergence_add_points(struct daemon *d, const struct rel *r, struct divergence *v,
                           struct vr_err *err)
 {
-    struct changed c = { .d = d, .r = r, .v = v };
+    struct divergence between = { .known = true };
+    struct changed c = { .d = d, .r = r, .v = &between };
     store_call(d, st_changed, &c);
+    v->alone = divergence_bytes(v);
+    v->between = divergence_bytes(&between);
+    for (size_t i = 0; i < between.n; i++) {
+        struct extents *to = add_disk(v, between.target[i]);
+        if (to)
+            extents_unite(to, &between.ranges[i]);
+    }
+    divergence_done(&between);
     if (c.err.kind == VR_OK)
         return 0;
     vr_err_move(err, &c.err);

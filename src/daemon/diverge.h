@@ -10,14 +10,17 @@
  * the new primary wrote, is in its checkpoint.) Kept as a document of the store until the first
  * point of the new direction is there. All calls block: workers and connection threads. */
 struct divergence {
-    struct vr_point_id of; /* old primary: the point its disks became; new one: its lineage, 0 */
-    bool known;            /* false: tracking was lost, the disks must be compared */
+    struct vr_point_id of;   /* old primary: the point its disks became; new one: its lineage, 0 */
+    bool known;              /* false: tracking was lost, the disks must be compared */
+    uint64_t alone, between; /* new primary: bytes of D and of O in what the ranges unite */
     size_t n;
     char target[VR_DISKS_MAX][VR_TARGET_MAX];
     struct extents ranges[VR_DISKS_MAX];
 };
 
-/* divergence_done() - free the ranges. divergence_of() - the ranges of @target, NULL if none. */
+/* divergence_bytes() - of all ranges, in whole blocks. divergence_done() - free the ranges.
+ * divergence_of() - the ranges of @target, NULL if none. */
+uint64_t divergence_bytes(const struct divergence *v);
 void divergence_done(struct divergence *v);
 struct extents *divergence_of(struct divergence *v, const char *target);
 
@@ -30,8 +33,9 @@ int divergence_of_old_primary(struct daemon *d, const struct rel *r, struct dive
  * newest acknowledged point, 0 something was, or nobody can tell (its checkpoint is gone). -1 and
  * @err when the hypervisor cannot be asked. Nothing is saved. */
 int divergence_is_none(struct daemon *d, const struct rel *r, struct vr_err *err);
-/* divergence_add_points() - unite with O: from r->failover to the newest point held.
- * VR_E_NOTFOUND when a point in between was pruned: then only a comparison finds it. */
+/* divergence_add_points() - unite D, in @v, with O: from r->failover to the newest point held;
+ * tells how much either is. VR_E_NOTFOUND when a point in between was pruned: then only a
+ * comparison finds it. */
 int divergence_add_points(struct daemon *d, const struct rel *r, struct divergence *v,
                           struct vr_err *err);
 /* divergence_save() / divergence_load() / divergence_forget() - the machine's document. Load:

@@ -175,6 +175,8 @@ struct ship_task {
     struct xport_peer peer;
     struct xfer_progress progress;
     struct mono_ms began;
+    uint64_t written, alone, between; /* bytes of F, D and O, on the way back */
+    bool way_back, compared;
     struct divergence diverged; /* what the first point after an unplanned failover ships besides */
     struct overlay *overlays;   /* VR_DISKS_MAX; of a machine that was failed over */
     struct extents *extra; /* VR_DISKS_MAX; what is shipped or looked at besides the change map */
@@ -331,6 +333,24 @@ static int ship_all(struct ship_task *s, struct vr_stream *stream, struct vr_err
     return 0;
 }
 
+/* For whoever wants to know what a way back costs. The map is asked for again, which is cheap. */
+static void count_written(struct ship_task *s)
+{
+    struct vr_err err = VR_ERR_INIT;
+    for (size_t i = 0; i < s->cap->n_disks; i++) {
+        const struct hv_capture_disk *d = &s->cap->disks[i];
+        struct extents f = { .v = NULL };
+        extents_unite(&f, &s->overlays[i].written);
+        if (d->dirty_context &&
+            xfer_dirty_map(d->socket, d->export_name, d->dirty_context, &f, &err) < 0)
+            vr_log_err(VR_LOG_DEBUG, d->target, &err);
+        vr_err_clear(&err);
+        extents_align(&f, VR_BLOCK_SIZE, d->size);
+        s->written += extents_bytes(&f);
+        extents_done(&f);
+    }
+}
+
 static void ship_work(struct task *t)
 {
     struct ship_task *s = (struct ship_task *)t;
@@ -346,6 +366,12 @@ static void ship_work(struct task *t)
         }
     }
     overlays_look(t->d, &t->r, s->cap, !rel_ships_changes(&t->r), s->overlays);
+    s->alone = s->diverged.alone;
+    s->between = s->diverged.between;
+    s->way_back = rel_since_failover(&t->r);
+    s->compared = compares(s);
+    if (s->way_back)
+        count_written(s);
     struct vr_stream *stream = NULL;
     if (open_transfer(s, &stream, &t->err) == 0) {
         s->reached = true;
@@ -377,6 +403,12 @@ static void ship_done(struct task *t)
                                    .payload = atomic_load(&s->progress.payload),
                                    .wire = atomic_load(&s->progress.wire),
                                    .ms = (uint64_t)(vr_mono_now().ms - s->began.ms) };
+    if (s->way_back) {
+        ev.moved.written = s->written;
+        ev.moved.alone = s->alone;
+        ev.moved.between = s->between;
+        ev.moved.compared = s->compared;
+    }
     host_peer_contact(t->d, t->r.peer, s->reached || t->err.kind != VR_E_PEER);
     if (t->err.kind == VR_OK)
         vr_log(VR_LOG_INFO,

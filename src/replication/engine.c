@@ -352,6 +352,29 @@ static void follow_resync(struct engine *e, struct item *it)
 }
 
 /* The error that jobs and replies of this event show: its own, if it has one. */
+/* The first point of a new direction is there: the jobs that led to it tell what it cost, also the
+ * one that is over since the direction was changed. */
+static void tell_way_back(struct engine *e, const struct rel *r)
+{
+    struct job *reversal = NULL;
+    for (size_t i = 0; i < e->n_jobs; i++) {
+        struct job *j = &e->jobs[i];
+        bool starts = j->type == JOB_START_IR || j->type == JOB_START_SEEDED;
+        if (!vr_uuid_eq(&j->machine, &r->machine))
+            continue;
+        if (j->type == JOB_REVERSE && j->state == JOB_COMPLETED)
+            reversal = j; /* the last one */
+        if (!starts || job_over(j))
+            continue;
+        j->moved = r->last_back;
+        job_changed(e, j);
+    }
+    if (reversal) {
+        reversal->moved = r->last_back;
+        job_changed(e, reversal);
+    }
+}
+
 static void apply(struct engine *e, struct item *it, const struct rel *next, uint32_t fx,
                   const struct vr_uuid *done_job, const struct rel_event *ev)
 {
@@ -367,6 +390,8 @@ static void apply(struct engine *e, struct item *it, const struct rel *next, uin
         waiting->started = ev->wall;
         job_changed(e, waiting);
     }
+    if (ev->type == EV_SHIPPED && before.way_back)
+        tell_way_back(e, next);
     static const struct vr_uuid none;
     for (int b = 0; b < FX_BIT_COUNT; b++) {
         if (!(fx & 1u << b))

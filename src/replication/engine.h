@@ -87,9 +87,10 @@ int engine_set_floor(struct engine *e, const struct vr_uuid *machine, const stru
 /* engine_rename() - the machine has another name now. */
 void engine_rename(struct engine *e, const struct vr_uuid *machine, const char *name);
 
-/* engine_differs() - a proof found @blocks that differ: both sides tell it until engine_acknowledge().
- * @open: the newest point shows them, until the next one is there; @text: a sentence, which disks and
- * what follows. Further findings add up. Errors of both: VR_E_STATE when the machine is not
+/* engine_differs() - a proof found @blocks that differ: both sides tell it until
+ * engine_acknowledge().
+ * @open: the newest point shows them, until the next one is there; @text: a sentence, which disks
+ * and what follows. Further findings add up. Errors of both: VR_E_STATE when the machine is not
  * replicated. */
 int engine_differs(struct engine *e, const struct vr_uuid *machine, uint64_t blocks, bool open,
                    const char *text, struct vr_err *err);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/cleanup.h"
 
 static const struct {
     enum job_type type;
@@ -42,13 +43,50 @@ bool job_cancellable(const struct job *j)
     return false;
 }
 
+char *job_moved(const struct job *j)
+{
+    const struct rel_moved *v = &j->moved;
+    if (!v->ms && !v->wire)
+        return NULL;
+    vr_autofree char *parts =
+        v->compared ? vr_printf("%" PRIu64 " KiB written here, the rest found by comparing",
+                                v->written >> 10)
+                    : vr_printf("%" PRIu64 " KiB written here, %" PRIu64
+                                " KiB written there alone, %" PRIu64 " KiB between the points",
+                                v->written >> 10, v->alone >> 10, v->between >> 10);
+    return vr_printf("%" PRIu64 " KiB may have differed (%s); %" PRIu64 " KiB shipped, %" PRIu64
+                     " KiB on the wire",
+                     v->dirty >> 10, parts, v->payload >> 10, v->wire >> 10);
+}
+
 char *job_encode(const struct job *j)
 {
     char m[VR_UUID_STR];
-    return vr_printf("%d %d %s %u %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %d %s\n%s\n%s",
+    const struct rel_moved *v = &j->moved;
+    return vr_printf("%d %d %s %u %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %d %s %" PRIu64
+                     " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
+                     " %d\n%s\n%s",
                      (int)j->type, (int)j->state, vr_uuid_fmt(&j->machine, m), j->percent,
                      j->submitted.us, j->started.us, j->ended.us, j->scheduled.us,
-                     j->waits_for_cycle, vr_kind_name(j->err.kind), j->owner, j->err.msg);
+                     j->waits_for_cycle, vr_kind_name(j->err.kind), v->dirty, v->payload, v->wire,
+                     v->ms, v->written, v->between, v->alone, v->compared, j->owner, j->err.msg);
+}
+
+/* The end of the first line; an older version did not write it. */
+static const char *decode_moved(const char *s, struct rel_moved *v)
+{
+    int compared = 0, used = 0;
+    struct rel_moved got = { .dirty = 0 };
+    if (sscanf(s,
+               " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64
+               " %d%n",
+               &got.dirty, &got.payload, &got.wire, &got.ms, &got.written, &got.between, &got.alone,
+               &compared, &used) == 8) {
+        *v = got;
+        v->compared = compared != 0;
+        s += used;
+    }
+    return *s == '\n' ? s + 1 : s;
 }
 
 int job_decode(const char *id, const char *text, struct job *ret, struct vr_err *err)
@@ -59,7 +97,7 @@ int job_decode(const char *id, const char *text, struct job *ret, struct vr_err 
     if (vr_uuid_parse(id, &j.id, err) < 0)
         return vr_err_wrap(err, "written job");
     if (sscanf(text,
-               "%d %d %36s %" SCNu16 " %" SCNd64 " %" SCNd64 " %" SCNd64 " %" SCNd64 " %d %31s\n%n",
+               "%d %d %36s %" SCNu16 " %" SCNd64 " %" SCNd64 " %" SCNd64 " %" SCNd64 " %d %31s%n",
                &type, &state, m, &j.percent, &j.submitted.us, &j.started.us, &j.ended.us,
                &j.scheduled.us, &waits, kind, &used) != 10 ||
         vr_uuid_parse(m, &j.machine, NULL) < 0)
@@ -67,7 +105,8 @@ int job_decode(const char *id, const char *text, struct job *ret, struct vr_err 
     j.type = (enum job_type)type;
     j.state = (enum job_state)state;
     j.waits_for_cycle = waits;
-    const char *owner = text + used;
+    const char *line = text + used;
+    const char *owner = *line == ' ' ? decode_moved(line, &j.moved) : line + (*line == '\n');
     const char *nl = strchr(owner, '\n');
     size_t n = nl ? (size_t)(nl - owner) : strlen(owner);
     snprintf(j.owner, sizeof j.owner, "%.*s", (int)n, owner);

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "model/model.h"
+#include "replication/rel.h"
 
 /* Long work as clients see it. src:[contract.md A.12] */
 
@@ -71,6 +72,7 @@ struct job {
     struct mono_ms created;
     struct vr_err err; /* why it failed */
     bool waits_for_cycle;
+    struct rel_moved moved; /* what the first point after a reversal moved; zeros before */
 };
 
 /* job_caption() - English text of a type, static. job_cancellable() - whether Terminate works.
@@ -78,6 +80,8 @@ struct job {
 const char *job_caption(enum job_type t);
 bool job_cancellable(const struct job *j);
 bool job_over(const struct job *j);
+/* job_moved() - what was shipped on the way back, in words; NULL: nothing to tell. Caller frees. */
+char *job_moved(const struct job *j);
 /* job_encode()/job_decode() - written form, as rel_encode(). */
 char *job_encode(const struct job *j);
 int job_decode(const char *id, const char *text, struct job *ret, struct vr_err *err);

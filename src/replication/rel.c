@@ -306,6 +306,10 @@ static const struct field fields[] = {
     FIELD("last_back_payload", F_U64, last_back.payload),
     FIELD("last_back_wire", F_U64, last_back.wire),
     FIELD("last_back_ms", F_U64, last_back.ms),
+    FIELD("last_back_written", F_U64, last_back.written),
+    FIELD("last_back_between", F_U64, last_back.between),
+    FIELD("last_back_alone", F_U64, last_back.alone),
+    FIELD("last_back_compared", F_BOOL, last_back.compared),
 };
 
 static void put_field(struct vr_buf *b, const struct rel *r, const struct field *f)

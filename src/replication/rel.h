@@ -95,6 +95,11 @@ struct rel_moved {
     uint64_t payload; /* bytes shipped before compression */
     uint64_t wire;    /* bytes on the wire */
     uint64_t ms;
+    /* The first one after a reversal: bytes in whole blocks of F (written here since the failover),
+     * O (between the point failed over to and the newest) and D (written by the old primary alone).
+     * docs/architecture.md "Reverse" */
+    uint64_t written, between, alone;
+    bool compared; /* O and D were not known, but found by comparing */
 };
 
 struct rel {

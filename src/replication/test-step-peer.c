@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Rows about the other host: a reversal that waits for it, a primary that it superseded. */
 #include "replication/explain.h"
+#include "replication/jobs.h"
 #include "replication/test-step-kit.h"
 
 static struct rel_event away(enum vr_kind k)
@@ -269,6 +270,38 @@ static void test_seed_for_a_peer_that_lost_a_point(void **state)
     }
 }
 
+/* What a way back cost stays with its job; jobs of older versions know nothing of it. */
+static void test_job_keeps_what_was_moved(void **state)
+{
+    (void)state;
+    struct job j = { .type = JOB_REVERSE, .state = JOB_COMPLETED, .owner = "root", .percent = 100 };
+    struct job back;
+    assert_null(job_moved(&j));
+    j.moved = (struct rel_moved){ .dirty = 9 << 10,
+                                  .payload = 8 << 10,
+                                  .wire = 3 << 10,
+                                  .ms = 5,
+                                  .written = 4 << 10,
+                                  .between = 3 << 10,
+                                  .alone = 2 << 10 };
+    vr_fail(&j.err, VR_E_PEER, 0, "no\nanswer");
+    vr_autofree char *text = job_encode(&j);
+    assert_int_equal(job_decode("00000000-0000-0000-0000-000000000001", text, &back, NULL), 0);
+    assert_memory_equal(&j.moved, &back.moved, sizeof j.moved);
+    assert_string_equal(back.owner, "root");
+    assert_string_equal(back.err.msg, j.err.msg);
+    vr_autofree char *words = job_moved(&back);
+    assert_string_equal(words,
+                        "9 KiB may have differed (4 KiB written here, 2 KiB written there "
+                        "alone, 3 KiB between the points); 8 KiB shipped, 3 KiB on the wire");
+    static const char old[] = "104 7 00000000-0000-0000-0000-000000000002 100 1 2 3 0 0 PEER\n"
+                              "root\nno answer";
+    assert_int_equal(job_decode("00000000-0000-0000-0000-000000000001", old, &back, NULL), 0);
+    assert_null(job_moved(&back));
+    assert_string_equal(back.owner, "root");
+    assert_string_equal(back.err.msg, "no answer");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -278,6 +311,7 @@ int main(void)
         cmocka_unit_test(test_comparison_is_announced),
         cmocka_unit_test(test_prepared_disks_were_altered),
         cmocka_unit_test(test_seed_for_a_peer_that_lost_a_point),
+        cmocka_unit_test(test_job_keeps_what_was_moved),
         cmocka_unit_test(test_superseded),
         cmocka_unit_test(test_superseded_goes_on),
         cmocka_unit_test(test_superseded_goes_on_as_before),

@@ -76,7 +76,7 @@ allocated() {
 # bounded, and the bytes are right. What may differ is counted from copies; "written": all that was written
 # on FROM since the failover.
 way_back() {
-    local from=$1 to=$2 before read shipped differ may orphan copy old=$dir/$2/var/log/oracle/apart
+    local from=$1 to=$2 before read shipped differ may said orphan copy old=$dir/$2/var/log/oracle/apart
     no_copies "$from" # the copy of the instant would be read by QEMU, too
     before=$(bytes_read "$from")
     vr "$from" --quiet reverse g1
@@ -85,6 +85,10 @@ way_back() {
     copies_again "$from"
     may=$(allocated "$from")
     shipped=$(status "$from" g1 LastReverseBytes)
+    said=$(vr "$from" --json jobs | jq -r '[.[] | select(.JobType == "104" or .JobType == 104)] | last | .JobStatus')
+    [[ $said =~ ^Completed:\ ([0-9]+)\ KiB\ may.*\;\ ([0-9]+)\ KiB\ shipped ]] || fail "the job of the reversal says: $said"
+    [ $((BASH_REMATCH[2] * 1024)) = "$shipped" ] || fail "the job says '$said', the status $shipped"
+    say "$said"
     vr "$from" --quiet sync g1
     orphan=$(vr "$to" --json points g1 | jq -r '[.[] | select(.Kind == "orphan")] | last | .InstanceID // empty')
     copy=$(oracle_of "$uuid" "$(newest_point "$to" g1 | tr ':' '-' | tr 'A-F' 'a-f')")

@@ -140,8 +140,11 @@ struct cim_inst *job_inst(const struct host_providers *p, const struct job *j)
     cim_inst_set_str(in, P(ELEMENTNAME), caption);
     cim_inst_set_str(in, P(DESCRIPTION), caption);
     const struct rel *waits = waiting_reversal(p, j);
+    vr_autofree char *moved = job_moved(j);
     if (waits && waits->queued)
         cim_inst_set_strf(in, P(JOBSTATUS), "Waiting for host %s", waits->peer);
+    else if (moved)
+        cim_inst_set_strf(in, P(JOBSTATUS), "%s: %s", status_text(j), moved);
     else
         cim_inst_set_str(in, P(JOBSTATUS), status_text(j));
     set_times(in, j);

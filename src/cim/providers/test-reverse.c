@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "cim/providers/prov.h"
 
 #define REVERSE(w, guid, xml) \
     SVC(w, guid, "ReverseReplicationRelationship", { "ReplicationSettingData", xml })
@@ -65,6 +66,18 @@ static void reverse_4096_towards_a_seed(void **st)
     assert_int_equal(state(w, WEB), 1);
     done(w, SVC(w, WEB, "StartReplication", { "InitialReplicationType", "3" }));
     assert_int_equal(state(w, WEB), 3);
+
+    /* Both jobs, of the reversal and of the start, tell what it cost. */
+    size_t told = 0;
+    for (size_t i = 0; engine_job_at(w->engine, i); i++) {
+        const struct job *job = engine_job_at(w->engine, i);
+        vr_auto(cim_inst_free) struct cim_inst *j = job_inst(w->prov, job);
+        const char *text = cim_inst_str(j, CIM_P_MSVM_CONCRETEJOB_JOBSTATUS);
+        bool way_back = job->type == JOB_REVERSE || job->type == JOB_START_SEEDED;
+        assert_int_equal(strstr(text, "2 KiB shipped, 1 KiB on the wire") != NULL, way_back);
+        told += way_back;
+    }
+    assert_int_equal(told, 2);
 }
 
 /* Too much of something in the instance. */
