@@ -105,6 +105,30 @@ static void become_primary_work(struct task *t)
     store_call(t->d, st_become_base, t);
     if (t->err.kind != VR_OK)
         vr_log_err(VR_LOG_ERROR, "the chain did not become the machine's own", &t->err);
+    else if (!t->r.way_back) /* a start, perhaps after one that ended before it could */
+        swap_forget_newer(t);
+}
+
+struct forget {
+    struct task *t;
+    struct vr_err err;
+};
+
+static void st_forget_newer(void *arg)
+{
+    struct forget *f = arg;
+    struct store *st = f->t->d->store;
+    if (f->t->r.ever_replica && store_chain_exists(st, &f->t->r.machine))
+        store_failover_forget_newer(st, &f->t->r.machine, &f->err);
+}
+
+/* Until now they told what lies between the point failed over to and the newest one. */
+void swap_forget_newer(struct task *t)
+{
+    struct forget f = { .t = t };
+    store_call(t->d, st_forget_newer, &f);
+    if (f.err.kind != VR_OK)
+        vr_log_err(VR_LOG_INFO, "points after the one failed over to stay for now", &f.err);
 }
 
 void fx_become_primary(struct daemon *d, const struct rel *r)

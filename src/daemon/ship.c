@@ -17,6 +17,7 @@
 #include "daemon/overlays.h"
 #include "daemon/proof.h"
 #include "daemon/slots.h"
+#include "daemon/swap.h"
 
 /* ---- capture ---- */
 struct capture_task {
@@ -118,13 +119,24 @@ struct end_task {
     struct task t;
     struct hv_capture *cap;
     bool keep;
+    bool first; /* the point is the first one since a reversal, perhaps */
     bool stale; /* checkpoints of an earlier run may be there */
 };
+
+/* The capture started from the failover, or from nothing. */
+static bool starts_a_way(const struct rel *r, const struct hv_capture *cap)
+{
+    char failover[64];
+    rel_checkpoint(&r->lineage, 0, failover);
+    return r->ever_replica && (!cap->parent[0] || !strcmp(cap->parent, failover));
+}
 
 static void end_work(struct task *t)
 {
     struct end_task *e = (struct end_task *)t;
     char kept[64];
+    if (e->first)
+        swap_forget_newer(t);
     if (e->cap && hv_capture_end(t->d->hv, e->cap, e->keep, &t->err) == 0 && e->keep && e->stale) {
         rel_checkpoint(&t->r.acked.lineage, t->r.acked.epoch, kept);
         clean_checkpoints(t, kept);
@@ -160,6 +172,7 @@ void fx_end_capture(struct daemon *d, const struct rel *r, bool keep)
     /* Who starts from nothing has no parent that the end of the capture would delete: what was
      * acknowledged before a loss of tracking goes here. */
     e->stale = rt->stale_checkpoints || (e->cap && !e->cap->parent[0]);
+    e->first = keep && e->cap && starts_a_way(r, e->cap);
     e->t.d = d;
     rt->capture = NULL;
     slots_release(d->slots, &r->machine);

@@ -40,4 +40,9 @@ void swap_wait_hv(struct task *t);
  * thread. */
 void swap_st_paths(void *arg);
 
+/* swap_forget_newer() - of a primary: give up what lay after the point that was failed over to. The
+ * first point of the new direction is at the peer, so nobody asks any more what differs. Repeated
+ * at the next start, and done by the return at the latest; a failure is logged only. Workers. */
+void swap_forget_newer(struct task *t);
+
 #endif

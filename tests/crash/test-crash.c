@@ -44,11 +44,13 @@ static void live(struct world *w)
     w_failover(w, m, &older);
     w_vm_writes(w, m, 1);
     w_cancel(w, m);
+    struct vr_point_id before = m->newest;
     w_cycle(w, m, 9);
-    /* Away and back. */
-    w_failover(w, m, &m->newest);
+    /* Away, from a point that is not the newest, and back. */
+    w_failover(w, m, &before);
     w_vm_writes(w, m, 2);
     w_become(w, m);
+    w_forget_newer(w, m);
     w_vm_writes(w, m, 3);
     w_return(w, m);
     w_cycle(w, m, 10);

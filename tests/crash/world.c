@@ -220,6 +220,11 @@ void w_become(struct world *w, struct mach *m)
     ok(store_failover_become_base(w->st, &m->id, &err));
 }
 
+void w_forget_newer(struct world *w, struct mach *m)
+{
+    ok(store_failover_forget_newer(w->st, &m->id, &err));
+}
+
 void w_return(struct world *w, struct mach *m)
 {
     struct vr_point_id first = m->newest;

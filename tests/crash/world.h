@@ -53,6 +53,7 @@ void w_failover(struct world *w, struct mach *m, const struct vr_point_id *p);
 void w_vm_writes(struct world *w, struct mach *m, unsigned seed);
 void w_cancel(struct world *w, struct mach *m);
 void w_become(struct world *w, struct mach *m);
+void w_forget_newer(struct world *w, struct mach *m);
 void w_return(struct world *w, struct mach *m);
 void w_drop(struct world *w, struct mach *m);
 /* w_rot() - damage block 4 in the layer of point @p. w_repair() - find and repair it: the right

@@ -88,6 +88,11 @@ size=$(stat -c %s "$("$guest" log "$dir" B g1)")
 vr B --quiet failover g1 --point "$older"
 "$guest" wait-line "$dir" B g1 60 "^VMR boot counter=$held\$" "$size" >/dev/null
 vr B --quiet commit g1
+newer() {
+    database B "SELECT count(*) FROM point p JOIN chain c ON c.machine = p.machine WHERE p.seq > c.fo_point"
+}
+[ "$(newer)" != 0 ] || fail "there is no point after the older one"
+layers=$(database B "SELECT count(*) FROM layer")
 sent=$(sent_by B)
 vr B --quiet reverse g1
 wait_state B g1 replicating
@@ -97,4 +102,6 @@ sent=$(($(sent_by B) - sent))
 first=$(vr A --json points g1 | jq -r '[.[] | select(.Kind == "orphan")] | last | .InstanceID')
 mv "$dir/A/var/log/oracle/orphan" "$dir/A/var/log/oracle/$uuid/${first/:/-}"
 check_points A g1
+[ "$(newer)" = 0 ] || fail "$(newer) points after the one failed over to are still held"
+[ "$(database B "SELECT count(*) FROM layer")" -lt "$layers" ] || fail "their files still take room"
 ok "older point, committed, reversed with $(human $sent)"
