@@ -380,6 +380,59 @@ static void test_a_long_look(void **st)
     cim_watch_free(w);
 }
 
+/* The first look of a new watch in slices: what happens meanwhile is not told to it, unless it
+ * happens after its end; an older watch hears all of it once. One that is given up leaves nothing.
+ */
+static void test_a_watch_that_begins_in_slices(void **st)
+{
+    struct fixture *f = *st, late = { .s = f->s };
+    static const char *const ids[] = { "b", "c", "d", "e" };
+    struct cim_watch *old = NULL, *w = NULL;
+    struct cim_query *q = NULL;
+    struct vr_err e = VR_ERR_INIT;
+    bool over = false;
+    int slices = 0;
+
+    for (size_t i = 0; i < VR_ARRAY_LEN(ids); i++) {
+        jobs[i] = jobs[0];
+        jobs[i].id = ids[i];
+    }
+    n_jobs = 3;
+    for (int with_old = 0; with_old < 2; with_old++) {
+        if (with_old)
+            old = watch(f, "SELECT * FROM __InstanceOperationEvent WHERE " ISA_JOB);
+        slow_ns = 3000000;
+        for (int give_up = 1; give_up >= 0; give_up--) {
+            assert_int_equal(
+                cim_query_parse_event(
+                    CIM_NS_VIRT, "SELECT * FROM __InstanceOperationEvent WHERE " ISA_JOB, &q, &e),
+                CIM_S_OK);
+            assert_int_equal(cim_watch_begin(f->s, &reader, q, on_event, &late, &w, &e), CIM_S_OK);
+            assert_int_equal(cim_watch_run(w, 1, &over, &e), CIM_S_OK);
+            assert_false(over);
+            if (give_up)
+                cim_watch_free(w);
+        }
+        jobs[0].percent += 7; /* already read, and told by nobody: a look has to find it */
+        jobs[1].percent += 5;
+        cim_changed(f->s, CIM_C_MSVM_CONCRETEJOB, "c"); /* spoils what was read */
+        for (slices = 0; !over && slices < 50; slices++) {
+            cim_watch_tick(f->s, vr_mono_now());
+            assert_int_equal(cim_watch_run(w, 1, &over, &e), CIM_S_OK);
+        }
+        assert_true(over && slices > 2);
+        heard(&late, "");
+        heard(f, with_old ? "~c10<5~b14<7" : "");
+        slow_ns = 0;
+        jobs[2].percent = 1 + (unsigned)with_old;
+        cim_changed(f->s, CIM_C_MSVM_CONCRETEJOB, "d");
+        heard(&late, with_old ? "~d2<1" : "~d1<0");
+        f->log[0] = 0;
+        cim_watch_free(w);
+    }
+    cim_watch_free(old);
+}
+
 /* A second watch begins with what is there now; the first misses nothing by it. */
 static void test_a_second_watch(void **st)
 {
@@ -410,6 +463,7 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = { T(test_what_is_told),
+                                        T(test_a_watch_that_begins_in_slices),
                                         T(test_what_nobody_tells_is_found),
                                         T(test_looks_keep_their_distance),
                                         T(test_filters),

@@ -27,6 +27,7 @@ struct cim_snapshot {
     struct cim_scan *scan; /* a look that is under way */
     bool is_spoiled;       /* what it has read of an instance is older than the snapshot */
     unsigned tries;
+    uint64_t looks; /* that are over; before the first one there is nothing to compare with */
     int64_t took_us;
 };
 
@@ -36,6 +37,10 @@ struct cim_watch {
     struct cim_query *q;
     cim_event_fn fn;
     void *ctx;
+    bool is_active; /* it gets events; before, classes are joined one by one: */
+    size_t at;      /* the next one */
+    bool is_joined; /* it, too, and a look is under way that began after that, */
+    uint64_t from;  /* when so many were over */
 };
 
 static const struct cim_caller nobody = { .name = "events", .role = CIM_ROLE_READER };
@@ -197,18 +202,6 @@ static void replace(struct cim_server *s, struct cim_snapshot *sn, bool tell, st
     *now = old;
 }
 
-/* All in one slice. */
-static enum cim_status look(struct cim_server *s, struct cim_snapshot *sn, bool tell,
-                            struct vr_err *err)
-{
-    cim_autolist struct cim_list now = CIM_LIST_INIT;
-    enum cim_status st = cim_collect(s, &nobody, sn->id, NULL, NULL, &now, err);
-
-    if (st == CIM_S_OK)
-        replace(s, sn, tell, &now);
-    return st;
-}
-
 static void end_scan(struct cim_snapshot *sn)
 {
     cim_scan_free(sn->scan);
@@ -216,12 +209,11 @@ static void end_scan(struct cim_snapshot *sn)
     sn->is_spoiled = false;
 }
 
-/* A slice of a look. Returns whether it is over. */
-static bool look_on(struct cim_server *s, struct cim_snapshot *sn)
+/* A slice of a look. @ret_over: whether it is over, then the status is that of the look. */
+static enum cim_status look_on(struct cim_server *s, struct cim_snapshot *sn, unsigned slice_ms,
+                               bool *ret_over, struct vr_err *err)
 {
     cim_autolist struct cim_list now = CIM_LIST_INIT;
-    struct vr_err e = VR_ERR_INIT;
-    bool over;
 
     if (sn->is_spoiled) {
         end_scan(sn);
@@ -229,18 +221,18 @@ static bool look_on(struct cim_server *s, struct cim_snapshot *sn)
     }
     if (!sn->scan)
         sn->scan = cim_scan_class(s, &nobody, cim_class_get(sn->id), false, NULL);
-    enum cim_status st = cim_scan_run(sn->scan, sn->tries < TRIES_MAX ? SLICE_MS : 0, &over, &e);
-    if (!over)
-        return false;
+    enum cim_status st =
+        cim_scan_run(sn->scan, sn->tries < TRIES_MAX ? slice_ms : 0, ret_over, err);
+    if (!*ret_over)
+        return CIM_S_OK;
     if (st == CIM_S_OK) {
         cim_scan_take(sn->scan, &now);
-        replace(s, sn, true, &now);
-    } else {
-        vr_log_err(VR_LOG_DEBUG, "looking for changes", &e);
+        replace(s, sn, sn->looks > 0, &now);
+        sn->looks++;
     }
     end_scan(sn);
     sn->tries = 0;
-    return true;
+    return st;
 }
 
 void cim_changed_all(struct cim_server *s, enum cim_class_id id)
@@ -266,6 +258,8 @@ static int64_t every(const struct cim_server *s, enum cim_class_id id)
         if (concerns(w, id) && want < ms)
             ms = want;
     }
+    if (ms == INT64_MAX) /* whoever wants it is still joining */
+        return EVERY_DEFAULT_MS;
     return ms < EVERY_MIN_MS ? EVERY_MIN_MS : ms;
 }
 
@@ -279,7 +273,10 @@ void cim_watch_tick(struct cim_server *s, struct mono_ms now)
     if (!sn || sn->due_ms > now.ms)
         return;
     int64_t began = vr_mono_us(), wait = every(s, sn->id);
-    bool over = look_on(s, sn);
+    struct vr_err e = VR_ERR_INIT;
+    bool over;
+    if (look_on(s, sn, SLICE_MS, &over, &e) != CIM_S_OK)
+        vr_log_err(VR_LOG_DEBUG, "looking for changes", &e);
     sn->took_us += vr_mono_us() - began;
     if (!over)
         return; /* the next tick goes on */
@@ -307,8 +304,9 @@ static void drop(struct cim_server *s, enum cim_class_id id)
     }
 }
 
-/* The class is watched once more: what happened until now is told to the others first. */
-static enum cim_status join(struct cim_server *s, enum cim_class_id id, struct vr_err *err)
+/* The class is watched once more. What happened until now is told to the others first: a look that
+ * begins now does that, and the new watch begins with its end. */
+static void join(struct cim_server *s, enum cim_class_id id, uint64_t *ret_from)
 {
     struct cim_snapshot *sn = find(s, id);
 
@@ -316,16 +314,13 @@ static enum cim_status join(struct cim_server *s, enum cim_class_id id, struct v
         sn = vr_new(struct cim_snapshot);
         sn->id = id;
         sn->how = s->by_class[id]->watch;
+        sn->due_ms = INT64_MAX; /* the watch looks itself for the first time */
         sn->next = s->snapshots;
         s->snapshots = sn;
     }
     end_scan(sn);
-    enum cim_status st = look(s, sn, sn->users++ > 0, err);
-    if (st != CIM_S_OK)
-        drop(s, id);
-    else
-        sn->due_ms = vr_mono_now().ms + EVERY_MIN_MS;
-    return st;
+    sn->users++;
+    *ret_from = sn->looks;
 }
 
 static bool is_watchable(const struct cim_server *s, const struct cim_watch *w, size_t id)
@@ -348,37 +343,89 @@ static enum cim_status none_to_watch(const struct cim_server *s, const struct ci
                      w->q->cls->name, names);
 }
 
+enum cim_status cim_watch_begin(struct cim_server *s, const struct cim_caller *who,
+                                struct cim_query *take_q, cim_event_fn fn, void *ctx,
+                                struct cim_watch **ret, struct vr_err *err)
+{
+    vr_auto(cim_watch_free) struct cim_watch *w = vr_new(struct cim_watch);
+    enum cim_status st = cim_check_reader(who, err);
+    bool any = false;
+
+    assert(take_q->kind == CIM_Q_EVENT);
+    *w = (struct cim_watch){ .s = s, .q = take_q, .fn = fn, .ctx = ctx };
+    for (size_t id = 0; id < CIM_CLASS_COUNT; id++)
+        any |= is_watchable(s, w, id);
+    if (st == CIM_S_OK && !any)
+        st = none_to_watch(s, w, err);
+    if (st == CIM_S_OK)
+        *ret = vr_take(w);
+    return st;
+}
+
+/* A slice of the look at the class that is being joined. */
+static enum cim_status join_on(struct cim_watch *w, unsigned slice_ms, struct vr_err *err)
+{
+    struct cim_snapshot *sn = find(w->s, (enum cim_class_id)w->at);
+    bool over = false;
+
+    if (sn->looks == w->from) {
+        enum cim_status st = look_on(w->s, sn, slice_ms, &over, err);
+        if (st != CIM_S_OK)
+            return st;
+    }
+    if (sn->looks == w->from)
+        return CIM_S_OK;
+    if (over)
+        sn->due_ms = vr_mono_now().ms + EVERY_MIN_MS;
+    w->is_joined = false;
+    w->at++;
+    return CIM_S_OK;
+}
+
+enum cim_status cim_watch_run(struct cim_watch *w, unsigned slice_ms, bool *ret_over,
+                              struct vr_err *err)
+{
+    int64_t end = vr_mono_us() + (int64_t)slice_ms * 1000;
+
+    *ret_over = false;
+    while (w->at < CIM_CLASS_COUNT) {
+        if (!is_watchable(w->s, w, w->at)) {
+            w->at++;
+            continue;
+        }
+        if (slice_ms && vr_mono_us() >= end)
+            return CIM_S_OK;
+        if (!w->is_joined)
+            join(w->s, (enum cim_class_id)w->at, &w->from);
+        w->is_joined = true;
+        enum cim_status st = join_on(w, slice_ms, err);
+        if (st != CIM_S_OK) {
+            *ret_over = true;
+            return st;
+        }
+    }
+    *ret_over = true;
+    if (w->is_active)
+        return CIM_S_OK;
+    w->is_active = true;
+    w->next = w->s->watches;
+    w->s->watches = w;
+    return CIM_S_OK;
+}
+
 enum cim_status cim_watch_new(struct cim_server *s, const struct cim_caller *who,
                               struct cim_query *take_q, cim_event_fn fn, void *ctx,
                               struct cim_watch **ret, struct vr_err *err)
 {
-    struct cim_watch *w = vr_new(struct cim_watch);
-    enum cim_status st = cim_check_reader(who, err);
-    size_t id = 0, joined = 0;
+    vr_auto(cim_watch_free) struct cim_watch *w = NULL;
+    enum cim_status st = cim_watch_begin(s, who, take_q, fn, ctx, &w, err);
+    bool over;
 
-    assert(take_q->kind == CIM_Q_EVENT);
-    *w = (struct cim_watch){ .s = s, .q = take_q, .fn = fn, .ctx = ctx };
-    for (; st == CIM_S_OK && id < CIM_CLASS_COUNT; id++)
-        if (is_watchable(s, w, id)) {
-            st = join(s, (enum cim_class_id)id, err);
-            joined += st == CIM_S_OK;
-        }
-    if (st == CIM_S_OK && !joined)
-        st = none_to_watch(s, w, err);
-    if (st != CIM_S_OK) {
-        for (size_t i = 0; joined && i < id; i++)
-            if (is_watchable(s, w, i)) {
-                drop(s, (enum cim_class_id)i);
-                joined--;
-            }
-        cim_query_free(w->q);
-        free(w);
-        return st;
-    }
-    w->next = s->watches;
-    s->watches = w;
-    *ret = w;
-    return CIM_S_OK;
+    if (st == CIM_S_OK)
+        st = cim_watch_run(w, 0, &over, err);
+    if (st == CIM_S_OK)
+        *ret = vr_take(w);
+    return st;
 }
 
 void cim_watch_free(struct cim_watch *w)
@@ -391,7 +438,7 @@ void cim_watch_free(struct cim_watch *w)
             *at = w->next;
             break;
         }
-    for (size_t i = 0; i < CIM_CLASS_COUNT; i++)
+    for (size_t i = 0; i < w->at + w->is_joined; i++)
         if (is_watchable(s, w, i))
             drop(s, (enum cim_class_id)i);
     cim_query_free(w->q);

@@ -25,6 +25,14 @@ typedef void (*cim_event_fn)(void *ctx, const struct cim_event *ev);
 enum cim_status cim_watch_new(struct cim_server *s, const struct cim_caller *who,
                               struct cim_query *take_q, cim_event_fn fn, void *ctx,
                               struct cim_watch **ret, struct vr_err *err);
+/* cim_watch_begin(), cim_watch_run() - the same in slices of about @slice_ms (0: to the end), so
+ * that nobody has to wait for the first look at many instances. @ret_over: whether it watches; what
+ * happened before is not told. After a failure it is to be freed, too. */
+enum cim_status cim_watch_begin(struct cim_server *s, const struct cim_caller *who,
+                                struct cim_query *take_q, cim_event_fn fn, void *ctx,
+                                struct cim_watch **ret, struct vr_err *err);
+enum cim_status cim_watch_run(struct cim_watch *w, unsigned slice_ms, bool *ret_over,
+                              struct vr_err *err);
 /* cim_watch_free() - end it. NULL is fine. cim_server_free() ends those that are left. */
 void cim_watch_free(struct cim_watch *w);
 VR_DEFINE_CLEANUP(struct cim_watch, cim_watch_free)
@@ -34,8 +42,8 @@ VR_DEFINE_CLEANUP(struct cim_watch, cim_watch_free)
 void cim_changed(struct cim_server *s, enum cim_class_id id, const char *key);
 /* cim_changed_all() - any instances of the class may have; the next cim_watch_tick() looks. */
 void cim_changed_all(struct cim_server *s, enum cim_class_id id);
-/* cim_moved() - something came or went, or is in another place: scans (cim/scan.h) that are under way
- * begin anew. */
+/* cim_moved() - something came or went, or is in another place: scans (cim/scan.h) that are under
+ * way begin anew. */
 void cim_moved(struct cim_server *s);
 /* cim_watch_tick() - look for changes that nobody told; to be called several times a second. Reads
  * one class for a few milliseconds, and each at most for a hundredth of the time. */

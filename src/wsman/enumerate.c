@@ -60,6 +60,7 @@ void wsm_contexts_drop(struct wsm *w)
         w->unfinished = x->next;
         ctx_free(x);
     }
+    wsm_subs_drop(w);
 }
 
 /* The unfinished one that this request began; NULL if it did not. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Subscriptions to events in pull mode. Control thread.
  *
- *   Subscribe -> a watch of the CIM server fills the queue -> Pull empties it
+ *   Subscribe -> a watch of the CIM server (begun in slices) fills the queue -> Pull empties it
  *                                                  | empty: the request waits (status 0) until an
  *                                                  | event, a heartbeat, MaxTime or the end
  *
@@ -46,6 +46,8 @@ struct wsm_sub {
     int64_t last_ms;       /* when the subscriber was last told something */
     int64_t expires_ms;
     const void *waiter; /* token of the Pull that waits */
+    const void *token;  /* of the Subscribe that is not answered yet */
+    uint64_t life_ms;
 };
 
 static void sub_free(struct wsm_sub *s)
@@ -73,12 +75,34 @@ void wsm_on_wake(struct wsm *w, void (*fn)(void *ctx, const void *token), void *
     w->wake_ctx = ctx;
 }
 
+/* The subscription that this request began; NULL if it did not. */
+static struct wsm_sub *take_unfinished(struct wsm *w, const void *token)
+{
+    for (struct wsm_sub **at = &w->begun; token && *at; at = &(*at)->next)
+        if ((*at)->token == token) {
+            struct wsm_sub *s = *at;
+            *at = s->next;
+            s->next = NULL;
+            return s;
+        }
+    return NULL;
+}
+
+void wsm_subs_drop(struct wsm *w)
+{
+    while (w->begun)
+        sub_free(take_unfinished(w, w->begun->token));
+}
+
 void wsm_forget(struct wsm *w, const void *token)
 {
     for (struct wsm_sub *s = w->subs; s; s = s->next)
         if (s->waiter == token)
             s->waiter = NULL;
     wsm_contexts_forget(w, token);
+    struct wsm_sub *begun = take_unfinished(w, token);
+    if (begun)
+        sub_free(begun);
 }
 
 static void unlink_sub(struct wsm *w, struct wsm_sub *s)
@@ -323,7 +347,7 @@ static int start_watch(struct wsm_call *c, struct wsm_sub *s, struct cim_query *
     struct vr_err e = VR_ERR_INIT;
     s->naming = take_q->style;
     enum cim_status st =
-        cim_watch_new(c->w->svc, c->rq->caller, take_q, on_event, s, &s->watch, &e);
+        cim_watch_begin(c->w->svc, c->rq->caller, take_q, on_event, s, &s->watch, &e);
     if (st == CIM_S_UNSUPPORTED)
         return wsm_fail(&c->fault, WSM_F_BAD_EVENT_FILTER, "%s", e.msg);
     return st == CIM_S_OK ? 0 : wsm_fail_cim(&c->fault, st, &e);
@@ -332,10 +356,12 @@ static int start_watch(struct wsm_call *c, struct wsm_sub *s, struct cim_query *
 static int may_subscribe(struct wsm_call *c)
 {
     size_t all = 0, own = 0;
-    for (struct wsm_sub *o = c->w->subs; o; o = o->next) {
-        all++;
-        own += !strcmp(o->owner, c->rq->caller->name);
-    }
+    struct wsm_sub *const lists[] = { c->w->subs, c->w->begun };
+    for (size_t i = 0; i < VR_ARRAY_LEN(lists); i++)
+        for (struct wsm_sub *o = lists[i]; o; o = o->next) {
+            all++;
+            own += !strcmp(o->owner, c->rq->caller->name);
+        }
     if (own >= c->w->lim.subscriptions_each || all >= c->w->lim.subscriptions)
         return wsm_fail(&c->fault, WSM_F_QUOTA, "too many subscriptions; unsubscribe some");
     return 0;
@@ -373,29 +399,49 @@ static void put_subscribed(struct wsm_call *c, const struct wsm_sub *s)
     vr_xmlw_end(&c->out);
 }
 
-int wsm_op_subscribe(struct wsm_call *c)
+/* What the request asks for; nothing is watched yet. */
+static struct wsm_sub *begin(struct wsm_call *c, const struct vr_xml *el)
 {
-    const struct vr_xml *el = c->msg.body;
-    c->eventing = true;
-    if (!vr_xml_is(el, NS_EVENTING, "Subscribe"))
-        return wsm_fail(&c->fault, WSM_F_MALFORMED, "the Body holds no Subscribe");
     vr_auto(sub_free) struct wsm_sub *s = vr_new(struct wsm_sub);
     wsm_autoresource struct wsm_resource r = { 0 };
     struct cim_query *q = NULL;
-    uint64_t life = 0;
     s->w = c->w;
     s->tail = &s->head;
     s->owner = vr_strdup(c->rq->caller->name);
     if (wsm_call_resource(c, &r) || read_delivery(c, el, s) || refuse_bookmarks(c, el) ||
-        read_expires(c, el, &life) || may_subscribe(c) || read_query(c, el, &r, &q) ||
+        read_expires(c, el, &s->life_ms) || may_subscribe(c) || read_query(c, el, &r, &q) ||
         start_watch(c, s, q))
-        return -1;
+        return NULL;
     s->enc = wsm_call_enc(c, r.style);
     s->ns = r.ns && cim_ns_equal(r.ns, CIM_NS_OURS) ? CIM_NS_OURS : CIM_NS_VIRT;
     struct vr_uuid id = vr_uuid_new();
     vr_uuid_fmt_upper(&id, s->id);
+    return vr_take(s);
+}
+
+int wsm_op_subscribe(struct wsm_call *c)
+{
+    const struct vr_xml *el = c->msg.body;
+    struct vr_err e = VR_ERR_INIT;
+    bool over;
+    c->eventing = true;
+    if (!vr_xml_is(el, NS_EVENTING, "Subscribe"))
+        return wsm_fail(&c->fault, WSM_F_MALFORMED, "the Body holds no Subscribe");
+    vr_auto(sub_free) struct wsm_sub *s = take_unfinished(c->w, c->rq->token);
+    if (!s && !(s = begin(c, el)))
+        return -1;
+    enum cim_status st = cim_watch_run(s->watch, c->rq->token ? c->w->lim.slice_ms : 0, &over, &e);
+    if (st != CIM_S_OK)
+        return wsm_fail_cim(&c->fault, st, &e);
+    if (!over) {
+        c->until = c->rq->now;
+        s->token = c->rq->token;
+        s->next = c->w->begun;
+        c->w->begun = vr_take(s);
+        return 0;
+    }
     s->last_ms = c->rq->now.ms;
-    s->expires_ms = c->rq->now.ms + (int64_t)life;
+    s->expires_ms = c->rq->now.ms + (int64_t)s->life_ms;
     put_subscribed(c, s);
     s->next = c->w->subs;
     c->w->subs = vr_take(s);

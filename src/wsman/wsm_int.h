@@ -18,6 +18,7 @@ struct wsm {
     struct wsm_ctx *contexts;
     struct wsm_ctx *unfinished; /* whose instances are still being collected */
     struct wsm_sub *subs;
+    struct wsm_sub *begun; /* whose Subscribe is not answered yet */
     void (*wake)(void *ctx, const void *token);
     void *wake_ctx;
     struct wsm_throttle throttle; /* of log lines about refusals */
@@ -65,8 +66,9 @@ int wsm_read_want(struct wsm_call *c, const struct vr_xml *el, const char *ns,
 int wsm_sub_pull(struct wsm_call *c, const char *id, const struct wsm_want *want);
 /* wsm_sub_release() - end it; 1 if it is none of the caller's. */
 int wsm_sub_release(struct wsm_call *c, const char *id);
-/* wsm_subs_expire() - drop those whose time is up. */
+/* wsm_subs_expire() - drop those whose time is up. wsm_subs_drop() - those that only begin. */
 void wsm_subs_expire(struct wsm *w, struct mono_ms now);
+void wsm_subs_drop(struct wsm *w);
 
 /* wsm_filter() - the scan that answers the filter of an Enumerate (NULL: none) over a resource.
  * @deep: also classes derived from that of the resource */
