@@ -74,6 +74,12 @@ bool cim_inst_equal(const struct cim_inst *a, const struct cim_inst *b);
 struct cim_args {
     const struct cim_method *method;
     struct cim_value *v; /* method->n_params of them */
+    /* A method with a long answer goes in slices if @until_us (monotonic clock) is not 0: when that
+     * is over it leaves in @at where it goes on (not 0) and is called again with the same arguments
+     * and what it has put into them. If machines came or went meanwhile it begins anew. */
+    int64_t until_us;
+    size_t at;
+    uint64_t generation; /* of the server, at the last slice */
 };
 
 /* cim_args_new() - never NULL. cim_args_free() - NULL is fine. */

@@ -393,6 +393,13 @@ static const struct cim_method *rebind(const struct cim_class *c, struct cim_arg
     return m;
 }
 
+static void clear_outputs(struct cim_args *args)
+{
+    for (size_t i = 0; i < args->method->n_params; i++)
+        if (args->method->params[i].flags & CIM_F_OUT)
+            cim_value_clear(&args->v[i]);
+}
+
 enum cim_status cim_invoke(struct cim_server *s, const struct cim_caller *who,
                            const struct cim_path *target, struct cim_args *args, uint32_t *ret,
                            struct vr_err *err)
@@ -408,12 +415,16 @@ enum cim_status cim_invoke(struct cim_server *s, const struct cim_caller *who,
     if (!m || !p->invoke)
         return cim_fault(CIM_S_UNSUPPORTED, err, "method %s of class %s is not offered here",
                          args->method->name, in->cls->name);
+    if (args->at && args->generation != s->generation) {
+        clear_outputs(args);
+        args->at = 0;
+    }
+    args->generation = s->generation;
     st = p->invoke(p->ctx, who, in, m, args, &code, err);
     if (st != CIM_S_OK)
         return st;
-    for (size_t i = 0; code != 0 && code != 4096 && i < m->n_params; i++)
-        if (m->params[i].flags & CIM_F_OUT)
-            cim_value_clear(&args->v[i]);
+    if (code != 0 && code != 4096)
+        clear_outputs(args);
     *ret = code;
     return CIM_S_OK;
 }

@@ -61,6 +61,7 @@ void wsm_contexts_drop(struct wsm *w)
         ctx_free(x);
     }
     wsm_subs_drop(w);
+    wsm_invocations_forget(w, NULL);
 }
 
 /* The unfinished one that this request began; NULL if it did not. */

@@ -135,31 +135,86 @@ static int read_input(struct wsm_call *c, struct cim_args *args)
     return wsm_get_args(in, args, &c->fault);
 }
 
-int wsm_op_invoke(struct wsm_call *c)
+/* A call of a method; kept while the method goes on in the next slice. */
+struct wsm_invocation {
+    struct wsm_invocation *next;
+    const void *token; /* of the request */
+    struct cim_path *target;
+    struct cim_args *args;
+};
+
+static void invocation_free(struct wsm_invocation *v)
+{
+    cim_path_free(v->target);
+    cim_args_free(v->args);
+    free(v);
+}
+VR_DEFINE_CLEANUP(struct wsm_invocation, invocation_free)
+
+static struct wsm_invocation *take_invocation(struct wsm *w, const void *token)
+{
+    for (struct wsm_invocation **at = &w->invocations; token && *at; at = &(*at)->next)
+        if ((*at)->token == token) {
+            struct wsm_invocation *v = *at;
+            *at = v->next;
+            return v;
+        }
+    return NULL;
+}
+
+void wsm_invocations_forget(struct wsm *w, const void *token)
+{
+    struct wsm_invocation *v;
+    while ((v = take_invocation(w, token ? token : w->invocations ? w->invocations->token : NULL)))
+        invocation_free(v);
+}
+
+static struct wsm_invocation *read_invocation(struct wsm_call *c, const struct wsm_resource *r)
 {
     const char *name = method_of(&c->msg);
-    if (!name)
+    vr_auto(invocation_free) struct wsm_invocation *v = vr_new(struct wsm_invocation);
+    struct vr_err e = VR_ERR_INIT;
+    const struct cim_method *m;
+    if (wsm_resource_path(r, c->msg.selectors, &v->target, &c->fault))
+        return NULL;
+    enum cim_status st = cim_find_method(v->target, name, &m, &e);
+    if (st != CIM_S_OK) {
+        wsm_fail_cim(&c->fault, st, &e);
+        return NULL;
+    }
+    v->args = cim_args_new(m);
+    if (read_input(c, v->args))
+        return NULL;
+    v->token = c->rq->token;
+    return vr_take(v);
+}
+
+int wsm_op_invoke(struct wsm_call *c)
+{
+    if (!method_of(&c->msg))
         return wsm_fail(&c->fault, WSM_F_NO_ACTION, "the action %.200s is not served",
                         c->msg.action);
     wsm_autoresource struct wsm_resource r = { 0 };
-    vr_auto(cim_path_free) struct cim_path *p = NULL;
-    if (wsm_call_resource(c, &r) || wsm_resource_path(&r, c->msg.selectors, &p, &c->fault))
+    if (wsm_call_resource(c, &r))
+        return -1;
+    vr_auto(invocation_free) struct wsm_invocation *v = take_invocation(c->w, c->rq->token);
+    if (!v && !(v = read_invocation(c, &r)))
         return -1;
     struct vr_err e = VR_ERR_INIT;
-    const struct cim_method *m;
-    enum cim_status st = cim_find_method(p, name, &m, &e);
-    if (st != CIM_S_OK)
-        return wsm_fail_cim(&c->fault, st, &e);
-    vr_auto(cim_args_free) struct cim_args *args = cim_args_new(m);
-    if (read_input(c, args))
-        return -1;
     uint32_t ret = 0;
-    st = cim_invoke(c->w->svc, c->rq->caller, p, args, &ret, &e);
+    v->args->until_us = v->token ? vr_mono_us() + (int64_t)c->w->lim.slice_ms * 1000 : 0;
+    enum cim_status st = cim_invoke(c->w->svc, c->rq->caller, v->target, v->args, &ret, &e);
     if (st != CIM_S_OK)
         return wsm_fail_cim(&c->fault, st, &e);
-    const struct cim_class *cls = cim_path_class(p);
+    if (v->args->at) {
+        c->until = c->rq->now;
+        v->next = c->w->invocations;
+        c->w->invocations = vr_take(v);
+        return 0;
+    }
+    const struct cim_class *cls = cim_path_class(v->target);
     vr_autofree char *uri = wsm_class_uri(r.style, cls->ns, cls->name);
     struct wsm_enc enc = wsm_call_enc(c, r.style);
-    wsm_put_output(&c->out, &enc, uri, args, ret);
+    wsm_put_output(&c->out, &enc, uri, v->args, ret);
     return 0;
 }

@@ -11,12 +11,14 @@
 
 struct wsm_ctx; /* an open enumeration */
 struct wsm_sub; /* a subscription */
+struct wsm_invocation;
 
 struct wsm {
     struct cim_server *svc;
     struct wsm_limits lim;
     struct wsm_ctx *contexts;
     struct wsm_ctx *unfinished; /* whose instances are still being collected */
+    struct wsm_invocation *invocations; /* of methods that go on */
     struct wsm_sub *subs;
     struct wsm_sub *begun; /* whose Subscribe is not answered yet */
     void (*wake)(void *ctx, const void *token);
@@ -69,6 +71,9 @@ int wsm_sub_release(struct wsm_call *c, const char *id);
 /* wsm_subs_expire() - drop those whose time is up. wsm_subs_drop() - those that only begin. */
 void wsm_subs_expire(struct wsm *w, struct mono_ms now);
 void wsm_subs_drop(struct wsm *w);
+
+/* wsm_invocations_forget() - the one that the request with this token began; NULL: all. */
+void wsm_invocations_forget(struct wsm *w, const void *token);
 
 /* wsm_filter() - the scan that answers the filter of an Enumerate (NULL: none) over a resource.
  * @deep: also classes derived from that of the resource */

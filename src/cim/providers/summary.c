@@ -291,16 +291,21 @@ static int vm_of_settings(const struct host_providers *p, const struct cim_path 
 int vsms_summary(struct call *c, struct vr_err *err)
 {
     const struct cim_value *of = cim_args_at(c->args, "SettingData");
+    size_t i = c->args->at, from = i;
     struct vm vm;
 
-    cim_value_empty(cim_args_at(c->args, "SummaryInformation"));
-    if (of->is_null)
-        for (size_t i = 0; vm_next(c->p, &i, &vm);)
-            summarise(c, &vm);
-    for (size_t i = 0; i < of->n; i++) {
-        if (vm_of_settings(c->p, cim_value_at(of, i)->ref, &vm, err) < 0)
-            return -1;
+    if (!i)
+        cim_value_empty(cim_args_at(c->args, "SummaryInformation"));
+    for (;;) {
+        c->args->at = i;
+        if (i != from && c->args->until_us && vr_mono_us() >= c->args->until_us)
+            return 0; /* goes on here */
+        if (of->is_null ? !vm_next(c->p, &i, &vm) : i == of->n)
+            break;
+        if (!of->is_null && vm_of_settings(c->p, cim_value_at(of, i++)->ref, &vm, err) < 0)
+            break;
         summarise(c, &vm);
     }
-    return 0;
+    c->args->at = 0;
+    return err->kind == VR_OK ? 0 : -1;
 }

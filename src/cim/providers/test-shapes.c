@@ -431,6 +431,42 @@ static void summary(void **st)
     assert_int_equal(CALL(w, service, "DestroySystem", { "AffectedSystem", VM(WEB) }), 1);
 }
 
+/* In slices it is the same; when machines come or go in between it begins anew. */
+static void summary_in_slices(void **st)
+{
+    struct world *w = *st;
+    vr_auto(cim_path_free) struct cim_path *p = NULL;
+    const struct cim_method *m;
+    struct vr_err err = VR_ERR_INIT;
+    uint32_t ret = 99;
+
+    assert_int_equal(cim_path_parse("Msvm_VirtualSystemManagementService=@", &p, &err), 0);
+    assert_int_equal(cim_find_method(p, "GetSummaryInformation", &m, &err), CIM_S_OK);
+    vr_auto(cim_args_free) struct cim_args *args = cim_args_new(m);
+    assert_int_equal(cim_value_put_text(cim_args_at(args, "RequestedInformation"), "1", &err), 0);
+    args->until_us = 1; /* long ago: one machine each time */
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(cim_invoke(w->cim, &w->who, p, args, &ret, &err), CIM_S_OK);
+        assert_int_not_equal(args->at, 0);
+        assert_int_equal(cim_args_at(args, "SummaryInformation")->n, i + 1);
+    }
+    w->n_vms = 2;
+    host_providers_machines_changed(w->prov, true);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(cim_invoke(w->cim, &w->who, p, args, &ret, &err), CIM_S_OK);
+        assert_int_equal(cim_args_at(args, "SummaryInformation")->n, i + 1);
+    }
+    while (args->at)
+        assert_int_equal(cim_invoke(w->cim, &w->who, p, args, &ret, &err), CIM_S_OK);
+    assert_int_equal(ret, 0);
+    const struct cim_value *v = cim_args_at(args, "SummaryInformation");
+    assert_int_equal(v->n, 2);
+    assert_string_equal(cim_inst_str(v->many[0].inst, CIM_P_MSVM_SUMMARYINFORMATION_ELEMENTNAME),
+                        "web");
+    assert_string_equal(cim_inst_str(v->many[1].inst, CIM_P_MSVM_SUMMARYINFORMATION_ELEMENTNAME),
+                        "db");
+}
+
 /* As an object the summary has everything, and it is found from its machine. */
 static void summary_as_an_object(void **st)
 {
@@ -564,6 +600,7 @@ int main(void)
         T(every_machine_has_both),
         T(machines_as_clients_know_them),
         T(singletons),
+        T(summary_in_slices),
         T(walk_of_the_powershell_client),
         T(associations_lead_back),
         T(recovery_points),
