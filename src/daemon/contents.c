@@ -8,49 +8,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
+#include "daemon/machinedoc.h"
 
 #define KIND "contents"
-
-struct doc {
-    struct daemon *d;
-    char id[VR_UUID_STR];
-    char *text;
-    struct vr_err err;
-};
-
-static void st_put(void *arg)
-{
-    struct doc *c = arg;
-    store_doc_put(c->d->store, KIND, c->id, c->text, &c->err);
-}
-
-static void st_get(void *arg)
-{
-    struct doc *c = arg;
-    store_doc_get(c->d->store, KIND, c->id, &c->text, &c->err);
-}
 
 int contents_save(struct daemon *d, const struct vr_uuid *machine, const struct vr_point_id *of,
                   const struct contents *c, struct vr_err *err)
 {
     vr_autobuf struct vr_buf b = { .max = 1 << 16 };
     char lineage[VR_UUID_STR];
-    struct doc doc = { .d = d };
     int rc = vr_buf_printf(&b, err, "of %s %" PRIu64 "\n", vr_uuid_fmt(&of->lineage, lineage),
                            of->epoch);
     for (size_t i = 0; rc == 0 && i < c->n; i++)
         rc = vr_buf_printf(&b, err, "disk %s %016" PRIx64 " %016" PRIx64 "\n", c->target[i],
                            c->sum[i].half[0], c->sum[i].half[1]);
-    if (rc < 0)
-        return -1;
-    vr_uuid_fmt(machine, doc.id);
-    doc.text = (char *)b.data;
-    store_call(d, st_put, &doc);
-    if (doc.err.kind == VR_OK)
-        return 0;
-    vr_err_move(err, &doc.err);
-    return -1;
+    return rc < 0 ? -1 : machinedoc_put(d, KIND, machine, (char *)b.data, err);
 }
 
 static int parse_line(struct contents *c, struct vr_point_id *of, const char *line,
@@ -70,20 +42,16 @@ static int parse_line(struct contents *c, struct vr_point_id *of, const char *li
 int contents_load(struct daemon *d, const struct vr_uuid *machine, const struct vr_point_id *of,
                   struct contents *ret, struct vr_err *err)
 {
-    struct doc doc = { .d = d };
-    vr_uuid_fmt(machine, doc.id);
-    store_call(d, st_get, &doc);
-    if (doc.err.kind != VR_OK) {
-        vr_err_move(err, &doc.err);
+    char *text = NULL;
+    if (machinedoc_get(d, KIND, machine, &text, err) < 0)
         return -1;
-    }
     struct vr_point_id is = { .epoch = 0 };
     struct contents c = { .n = 0 };
     char *save = NULL;
     int rc = 0;
-    for (char *l = strtok_r(doc.text, "\n", &save); l && rc == 0; l = strtok_r(NULL, "\n", &save))
+    for (char *l = strtok_r(text, "\n", &save); l && rc == 0; l = strtok_r(NULL, "\n", &save))
         rc = parse_line(&c, &is, l, err);
-    free(doc.text);
+    free(text);
     if (rc == 0 && !vr_point_eq(&is, of))
         rc = vr_fail(err, VR_E_NOTFOUND, 0, "no checksums are written down for this point");
     if (rc == 0)

@@ -11,6 +11,7 @@
 #include "base/codec.h"
 #include "base/log.h"
 #include "daemon/contents.h"
+#include "daemon/machinedoc.h"
 #include "daemon/messages.h"
 
 #define KIND "divergence"
@@ -55,31 +56,6 @@ static struct extents *add_disk(struct divergence *v, const char *target)
 
 /* ---- the document: "of LINEAGE EPOCH", "known 1" or "known 0", "bytes D O" (of the new primary;
  * not of older versions), then "disk TARGET" and "OFFSET LENGTH" lines ---- */
-struct doc {
-    struct daemon *d;
-    char id[VR_UUID_STR];
-    char *text;
-    struct vr_err err;
-};
-
-static void st_put(void *arg)
-{
-    struct doc *c = arg;
-    store_doc_put(c->d->store, KIND, c->id, c->text, &c->err);
-}
-
-static void st_get(void *arg)
-{
-    struct doc *c = arg;
-    store_doc_get(c->d->store, KIND, c->id, &c->text, &c->err);
-}
-
-static void st_delete(void *arg)
-{
-    struct doc *c = arg;
-    store_doc_delete(c->d->store, KIND, c->id, &c->err);
-}
-
 int divergence_save(struct daemon *d, const struct vr_uuid *machine, const struct divergence *v,
                     struct vr_err *err)
 {
@@ -95,15 +71,8 @@ int divergence_save(struct daemon *d, const struct vr_uuid *machine, const struc
             rc = vr_buf_printf(&b, err, "%" PRIu64 " %" PRIu64 "\n", v->ranges[i].v[k].offset,
                                v->ranges[i].v[k].length);
     }
-    struct doc c = { .d = d, .text = (char *)b.data };
-    vr_uuid_fmt(machine, c.id);
-    if (rc == 0) {
-        store_call(d, st_put, &c);
-        if (c.err.kind != VR_OK) {
-            vr_err_move(err, &c.err);
-            rc = -1;
-        }
-    }
+    if (rc == 0)
+        rc = machinedoc_put(d, KIND, machine, (char *)b.data, err);
     vr_buf_done(&b);
     return rc;
 }
@@ -132,20 +101,16 @@ static int parse_line(struct divergence *v, const char *line, struct extents **c
 int divergence_load(struct daemon *d, const struct vr_uuid *machine, const struct vr_point_id *of,
                     struct divergence *ret, struct vr_err *err)
 {
-    struct doc c = { .d = d };
-    vr_uuid_fmt(machine, c.id);
-    store_call(d, st_get, &c);
-    if (c.err.kind != VR_OK) {
-        vr_err_move(err, &c.err);
+    char *text = NULL;
+    if (machinedoc_get(d, KIND, machine, &text, err) < 0)
         return -1;
-    }
     struct divergence v = { .known = false };
     struct extents *cur = NULL;
     char *save = NULL;
     int rc = 0;
-    for (char *l = strtok_r(c.text, "\n", &save); l && rc == 0; l = strtok_r(NULL, "\n", &save))
+    for (char *l = strtok_r(text, "\n", &save); l && rc == 0; l = strtok_r(NULL, "\n", &save))
         rc = parse_line(&v, l, &cur, err);
-    free(c.text);
+    free(text);
     if (rc == 0 && !vr_point_eq(&v.of, of))
         rc = vr_fail(err, VR_E_NOTFOUND, 0, "no divergence is written down for this failover");
     if (rc < 0)
@@ -157,9 +122,8 @@ int divergence_load(struct daemon *d, const struct vr_uuid *machine, const struc
 
 void divergence_forget(struct daemon *d, const struct vr_uuid *machine)
 {
-    struct doc c = { .d = d };
-    vr_uuid_fmt(machine, c.id);
-    store_call(d, st_delete, &c); /* not there is fine; a stale one is replaced when needed */
+    struct vr_err ignored = VR_ERR_INIT; /* a stale one names another failover */
+    (void)machinedoc_delete(d, KIND, machine, &ignored);
 }
 
 /* ---- D ---- */
