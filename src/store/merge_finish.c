@@ -111,14 +111,14 @@ int merge_yield(struct store *st, const struct vr_uuid *machine, struct vr_err *
     return h && h->foreign ? merges_settle(st, machine, err) : 0;
 }
 
-int merge_recover(struct store *st, struct vr_err *err)
+int recover_machines(struct store *st, const char *select,
+                     int (*complete)(struct store *st, const struct vr_uuid *machine,
+                                     struct vr_err *err),
+                     struct vr_err *err)
 {
-    if (db_run(st->db, err, "DELETE FROM merge WHERE state = ?", "i", (int64_t)MERGE_COPY) < 0)
-        return -1;
     vr_autofree struct vr_uuid *v = NULL;
     size_t n = 0;
-    vr_auto(db_rows_free) struct db_rows *r =
-        db_select(st->db, err, "SELECT machine FROM merge", "");
+    vr_auto(db_rows_free) struct db_rows *r = db_select(st->db, err, select, "");
     int rc = r ? 1 : -1;
     while (rc > 0 && (rc = db_step(r, err)) > 0) {
         v = vr_grow(v, n + 1, sizeof *v);
@@ -127,12 +127,17 @@ int merge_recover(struct store *st, struct vr_err *err)
     if (rc < 0)
         return -1;
     db_rows_free(vr_take(r));
-    /* One machine's folder may be away: its record stays and is finished before anything else
-     * happens to that chain. */
     for (size_t i = 0; i < n; i++) {
         struct vr_err e = VR_ERR_INIT;
-        if (merge_complete(st, &v[i], &e) < 0)
+        if (complete(st, &v[i], &e) < 0)
             vr_log_err(VR_LOG_WARN, "store: recovery", &e);
     }
     return 0;
+}
+
+int merge_recover(struct store *st, struct vr_err *err)
+{
+    if (db_run(st->db, err, "DELETE FROM merge WHERE state = ?", "i", (int64_t)MERGE_COPY) < 0)
+        return -1;
+    return recover_machines(st, "SELECT machine FROM merge", merge_complete, err);
 }

@@ -483,23 +483,5 @@ int repair_complete(struct store *st, const struct vr_uuid *machine, struct vr_e
 
 int repair_recover(struct store *st, struct vr_err *err)
 {
-    vr_autofree struct vr_uuid *v = NULL;
-    size_t n = 0;
-    vr_auto(db_rows_free) struct db_rows *r =
-        db_select(st->db, err, "SELECT machine FROM repair", "");
-    int rc = r ? 1 : -1;
-    while (rc > 0 && (rc = db_step(r, err)) > 0) {
-        v = vr_grow(v, n + 1, sizeof *v);
-        v[n++] = db_uuid(r, 0);
-    }
-    if (rc < 0)
-        return -1;
-    db_rows_free(vr_take(r));
-    /* A folder may be away: finished before anything else happens to that chain. */
-    for (size_t i = 0; i < n; i++) {
-        struct vr_err e = VR_ERR_INIT;
-        if (repair_complete(st, &v[i], &e) < 0)
-            vr_log_err(VR_LOG_WARN, "store: recovery", &e);
-    }
-    return 0;
+    return recover_machines(st, "SELECT machine FROM repair", repair_complete, err);
 }

@@ -167,8 +167,8 @@ int merge_yield(struct store *st, const struct vr_uuid *machine, struct vr_err *
 
 /* ---- proof.c ---- */
 /* proof_wanted() - add the blocks of a disk of @size bytes that the newest point shows wrong.
- * proof_received() - layer @l of a stage becomes one of the chain: what it holds is wanted no more; in
- * a transaction. */
+ * proof_received() - layer @l of a stage becomes one of the chain: what it holds is wanted no more;
+ * in a transaction. */
 int proof_wanted(struct store *st, const struct vr_uuid *machine, const char *target, uint64_t size,
                  struct extents *ret, struct vr_err *err);
 int proof_received(struct store *st, const struct vr_uuid *machine, const struct layer_row *l,
@@ -178,6 +178,13 @@ int proof_received(struct store *st, const struct vr_uuid *machine, const struct
 int stage_recover(struct store *st, struct vr_err *err);
 int failover_recover(struct store *st, struct vr_err *err);
 int merge_recover(struct store *st, struct vr_err *err);
+/* recover_machines() - @complete every machine that @select (one column) names. One machine's
+ * folder may be away: that is logged, its record stays and is completed before anything else
+ * happens to that chain. */
+int recover_machines(struct store *st, const char *select,
+                     int (*complete)(struct store *st, const struct vr_uuid *machine,
+                                     struct vr_err *err),
+                     struct vr_err *err);
 int repair_recover(struct store *st, struct vr_err *err);
 /* repair_complete() - finish a repair of @machine whose rows are there already. Nothing to do is
  * success. */

@@ -261,3 +261,12 @@ int frame_get_error(const struct vr_buf *body, const char *who, struct vr_err *r
             *c = ' ';
     return vr_fail(ret, k, 0, "%s: %s", who, msg);
 }
+
+void frame_tell_error(struct vr_stream *s, const struct vr_err *e)
+{
+    vr_autobuf struct vr_buf b = VR_BUF_INIT;
+    if (e->kind == VR_E_PEER || e->kind == VR_E_TIMEOUT)
+        return;
+    if (frame_put_error(&b, e, NULL) == 0 && frame_send(s, FRAME_ERROR, b.data, b.len, NULL) == 0)
+        (void)s->flush(s, NULL);
+}

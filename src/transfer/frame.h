@@ -109,5 +109,8 @@ int frame_get_have(const struct vr_buf *body, const uint64_t *sizes, size_t n_di
                    struct frame_have_run *ret, const uint8_t **ret_digests, struct vr_err *err);
 int frame_put_error(struct vr_buf *b, const struct vr_err *e, struct vr_err *err);
 int frame_get_error(const struct vr_buf *body, const char *who, struct vr_err *ret);
+/* frame_tell_error() - send @e to the peer at once, unless it is the stream itself that failed; it
+ * is the last word, so whether it arrives does not matter. */
+void frame_tell_error(struct vr_stream *s, const struct vr_err *e);
 
 #endif

@@ -29,16 +29,6 @@ bool recv_stopping(void *ctx)
     return fault_is(c->fault) || atomic_load(&c->progress->cancel);
 }
 
-void recv_tell(struct recv_ctx *c, const struct vr_err *e)
-{
-    vr_autobuf struct vr_buf b = VR_BUF_INIT;
-    struct vr_stream *s = c->x->stream;
-    if (e->kind == VR_E_PEER || e->kind == VR_E_TIMEOUT)
-        return;
-    if (frame_put_error(&b, e, NULL) == 0 && frame_send(s, FRAME_ERROR, b.data, b.len, NULL) == 0)
-        (void)s->flush(s, NULL);
-}
-
 /* ---- the reader ---- */
 
 static struct recv_unit *take_unit(struct recv_ctx *c, struct vr_err *err)
@@ -274,7 +264,7 @@ int xfer_recv_run(const struct xfer_recv *x, struct vr_err *err)
         fault_set(c.fault, &e);
         fault_get(c.fault, &e);
         if (!told || !c.wrote)
-            recv_tell(&c, &e);
+            frame_tell_error(c.x->stream, &e);
         if (e.kind != VR_E_PEER && e.kind != VR_E_TIMEOUT)
             drain(&c);
         vr_err_move(err, &e);

@@ -101,9 +101,6 @@ struct recv_ctx {
 void recv_failed(struct recv_ctx *c, const struct vr_err *err);
 /* recv_stopping() - has anything failed, or did somebody cancel? (a vnbd_config.stop) */
 bool recv_stopping(void *ctx);
-/* recv_tell() - tell the sender the error, unless it is the stream's own. */
-void recv_tell(struct recv_ctx *c, const struct vr_err *e);
-
 /* recv_block_bytes() - of one block of a record. recv_check() - its data fits its digest, or
  * VR_E_CORRUPT. */
 static inline size_t recv_block_bytes(const struct recv_unit *u, uint32_t block)

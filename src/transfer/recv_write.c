@@ -367,7 +367,7 @@ void *recv_writer(void *arg)
         recv_failed(c, &err);
     struct vr_err first;
     if (fault_get(c->fault, &first)) {
-        recv_tell(c, &first);
+        frame_tell_error(c->x->stream, &first);
         save(c);
     }
     return NULL;

@@ -28,16 +28,6 @@ bool send_stopping(void *ctx)
     return fault_is(c->fault) || atomic_load(&c->progress->cancel);
 }
 
-void send_tell(struct send_ctx *c, const struct vr_err *e)
-{
-    vr_autobuf struct vr_buf b = VR_BUF_INIT;
-    struct vr_stream *s = c->x->stream;
-    if (e->kind == VR_E_PEER || e->kind == VR_E_TIMEOUT)
-        return;
-    if (frame_put_error(&b, e, NULL) == 0 && frame_send(s, FRAME_ERROR, b.data, b.len, NULL) == 0)
-        (void)s->flush(s, NULL);
-}
-
 static int send_start(struct send_ctx *c, struct vr_err *err)
 {
     struct frame_start_disk d[VR_DISKS_MAX];
@@ -191,7 +181,7 @@ static int run(struct send_ctx *c, struct vr_err *err)
 {
     struct vr_err e = VR_ERR_INIT;
     if (make(c, &e) < 0 || send_open_disks(c, &e) < 0) {
-        send_tell(c, &e);
+        frame_tell_error(c->x->stream, &e);
         c->x->stream->shutdown(c->x->stream);
         vr_err_move(err, &e);
         return -1;

@@ -83,10 +83,6 @@ void send_failed(struct send_ctx *c, const struct vr_err *err);
 /* send_stopping() - has anything failed, or did somebody cancel? (a vnbd_config.stop) */
 bool send_stopping(void *ctx);
 
-/* send_tell() - tell the receiver the error, unless it is the stream's own. Writer's thread, or the
- * caller's while there is no writer. */
-void send_tell(struct send_ctx *c, const struct vr_err *e);
-
 /* The parts: send_read.c, send_pack.c, send_write.c, send_listen.c. */
 int send_open_disks(struct send_ctx *c, struct vr_err *err);
 int send_read_all(struct send_ctx *c, struct vr_err *err);

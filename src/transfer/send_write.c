@@ -170,7 +170,7 @@ void *send_writer(void *arg)
     if (write_all(&w, &err) < 0)
         send_failed(c, &err);
     else if (fault_get(c->fault, &err))
-        send_tell(c, &err); /* between two frames: our side failed, say why */
+        frame_tell_error(c->x->stream, &err); /* between two frames: our side failed, say why */
     queue_close(c->writer_end);
     return NULL;
 }
