@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # There and back twenty times: planned, unplanned, to a point in the past, after a crash of the old
-# primary, interrupted on either side, in turn. The machine is off and its disks are written from
+# primary, or of both, interrupted on either side, in turn. In the first six rounds a guest runs, which
+# checks all that it ever wrote whenever it boots. Then the machine is off and its disks are written from
 # outside, block by block, so that it is known which blocks the two hosts may differ in: F, O and D of
 # docs/architecture.md. After each round every point holds the bytes that it must, and the way back
-# shipped no more than these blocks.
+# shipped no more than what may differ.
 . "$(dirname "$0")/lib.sh"
 system_begin
 hosts_up
@@ -88,9 +89,74 @@ reverse_round() { # HOW
     esac
 }
 
+# ---- a guest runs ----
+kill_qemu() {
+    on "$1" kill -9 "$(cat "$dir/$1/run/libvirt/qemu/g1.pid")"
+    wait_for 60 "libvirt sees that QEMU is gone" domain_off "$1" g1
+}
+copy_orphan() {
+    mkdir -p "$dir/$from/var/log/oracle/orphan"
+    on $from qemu-img convert -U -O raw "$(disk_of $from)" /var/log/oracle/orphan/vda.raw
+}
+# name_orphan NUMBER: the copy is that of the newest orphan point
+name_orphan() {
+    local orphan
+    orphan=$(vr $from --json points g1 | jq -r '[.[] | select(.Kind == "orphan")] | last | .InstanceID')
+    [ -n "$orphan" ] && [ "$orphan" != null ] || fail "round $1: what $(host_name $from) had written alone is no point: $(vr $from points g1)"
+    rm -rf "$dir/$from/var/log/oracle/$uuid/${orphan/:/-}"
+    mv "$dir/$from/var/log/oracle/orphan" "$dir/$from/var/log/oracle/$uuid/${orphan/:/-}"
+}
+live_cycle() {
+    "$guest" wait-tick "$dir" $from g1 2 >/dev/null
+    vr $from --quiet sync g1
+}
+# live_round NUMBER KIND INTERRUPTION
+live_round() {
+    local point image held size may shipped written was
+    live_cycle
+    live_cycle
+    "$guest" wait-tick "$dir" $from g1 2 >/dev/null
+    size=$(stat -c %s "$("$guest" log "$dir" $to g1)" 2>/dev/null || echo 0)
+    if [ "$2" = planned ]; then
+        vr $from --quiet failover g1 --planned
+        held=$(guest_last_words $from g1)
+    else
+        point=$(newest_point $to g1)
+        if [ "$2" = past ]; then point=$(points $to g1 | tail -n 2 | head -n 1); fi
+        image=$(point_files $to "$uuid" | awk -v id="$(tr ':A-F' '-a-f' <<<"$point")" '$1 == id { print $4 }')
+        held=$("$guest" counter "$dir" $to "$image")
+        case $2 in
+        crash | both) kill_qemu $from ;;
+        *) "$guest" destroy "$dir" $from g1 >/dev/null ;;
+        esac
+        copy_orphan
+        vr $to --quiet failover g1 --point "$point"
+    fi
+    "$guest" wait-line "$dir" $to g1 90 "^VMR boot counter=$held\$" "$size" >/dev/null
+    "$guest" wait-tick "$dir" $to g1 2 >/dev/null
+    if [ "$2" = both ]; then
+        kill_qemu $to
+        "$guest" start "$dir" $to g1 >/dev/null
+    fi
+    reverse_round "$3"
+    written=$(on $to qemu-img map -U --output=json "$(disk_of $to)" | jq '[.[] | select(.depth == 0) | .length] | add // 0')
+    "$guest" wait-tick "$dir" $to g1 2 >/dev/null
+    vr $to --quiet sync g1
+    if [ "$2" != planned ]; then name_orphan "$1"; fi
+    check_points $from g1
+    may=$(status $to g1 LastReverseDivergedBytes)
+    shipped=$(status $to g1 LastReverseBytes)
+    [ "$shipped" -le "$may" ] || fail "round $1 ($2): $(human "$shipped") were shipped, the hosts may differ in $(human "$may")"
+    [ "$2" != planned ] || [ "$may" -le "$written" ] || fail "round $1: $(human "$may") are said to differ, $(human "$written") were written"
+    ok "round $1: $2${3:+, $3}, a guest runs: $(human "$may") may differ, $(human "$shipped") were shipped"
+    was=$from
+    from=$to to=$was
+}
+
+# ---- the machine is off ----
 # round NUMBER KIND INTERRUPTION
 round() {
-    local kind=$2 point before orphan was limit shipped block copy
+    local kind=$2 point was limit shipped block
     declare -A differ=()
     far=()
     scribble $from ahead
@@ -108,9 +174,7 @@ round() {
         if [ "$kind" = past ]; then point=$(points $to g1 | tail -n 2 | head -n 1); fi
         scribble $from ahead
         if [ "$kind" = crash ]; then crash_write $from ahead; fi
-        copy=$dir/$from/var/log/oracle/orphan
-        mkdir -p "$copy"
-        on $from qemu-img convert -U -O raw "$(disk_of $from)" /var/log/oracle/orphan/vda.raw
+        copy_orphan
         vr $to --quiet failover g1 --point "$point" --no-start
         for block in "${!ahead[@]}"; do differ[$block]=1; done
         if [ "$kind" = past ]; then for block in "${!last[@]}"; do differ[$block]=1; done; fi
@@ -118,15 +182,9 @@ round() {
     esac
     scribble $to far
     for block in "${!far[@]}"; do differ[$block]=1; done
-    before=$(vr $from --json points g1 | jq '[.[] | select(.Kind == "orphan")] | length')
     reverse_round "$3"
     vr $to --quiet sync g1
-    if [ "$kind" != planned ]; then
-        orphan=$(vr $from --json points g1 | jq -r '[.[] | select(.Kind == "orphan")] | last | .InstanceID')
-        [ -n "$orphan" ] && [ "$orphan" != null ] || fail "round $1: what $(host_name $from) had written alone is no point: $(vr $from points g1), $before before"
-        rm -rf "$dir/$from/var/log/oracle/$uuid/${orphan/:/-}"
-        mv "$copy" "$dir/$from/var/log/oracle/$uuid/${orphan/:/-}"
-    fi
+    if [ "$kind" != planned ]; then name_orphan "$1"; fi
     check_points $from g1
     shipped=$(status $to g1 LastReverseBytes)
     limit=$((${#differ[@]} * 65536 * 101 / 100))
@@ -137,13 +195,27 @@ round() {
     ahead=() last=()
 }
 
+"$guest" start "$dir" A g1 >/dev/null
 n=0
-for kind in planned unplanned past crash planned unplanned past crash planned unplanned \
-    past crash unplanned planned past unplanned crash planned past unplanned; do
+for kind in planned unplanned past crash both planned; do
     n=$((n + 1))
     case $n in
-    4 | 10 | 15) how=peer-away ;;
-    2 | 7 | 13 | 18) how=killed ;;
+    3) how=peer-away ;;
+    2 | 4) how=killed ;;
+    *) how= ;;
+    esac
+    live_round $n $kind "$how"
+done
+"$guest" shutdown "$dir" $from g1 90
+wait_for 60 "the guest is off" domain_off $from g1
+out=$("$guest" check "$dir" $from "$(disk_of $from)") || fail "$out"
+ok "the guest's own check of its disk from outside: $out"
+
+for kind in unplanned past crash planned unplanned past crash planned unplanned past crash past crash unplanned; do
+    n=$((n + 1))
+    case $n in
+    9 | 13 | 17) how=peer-away ;;
+    7 | 12 | 18) how=killed ;;
     *) how= ;;
     esac
     round $n $kind "$how"
