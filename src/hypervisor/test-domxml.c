@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/testing.h"
 #include "domxml.h"
 
 static const char machine[] =
@@ -117,21 +118,6 @@ static const char replica[] =
     "    <graphics type=\"vnc\" port=\"5901\" autoport=\"no\"/>\n"
     "  </devices>\n"
     "</domain>\n";
-
-#define ok(call)                                                           \
-    do {                                                                   \
-        struct vr_err e_ = VR_ERR_INIT;                                    \
-        struct vr_err *err = &e_;                                          \
-        if ((call) < 0)                                                    \
-            fail_msg("%s: %s (%s)", #call, e_.msg, vr_kind_name(e_.kind)); \
-    } while (0)
-#define fails(want, call)                  \
-    do {                                   \
-        struct vr_err e_ = VR_ERR_INIT;    \
-        struct vr_err *err = &e_;          \
-        assert_int_equal((call), -1);      \
-        assert_int_equal(e_.kind, (want)); \
-    } while (0)
 
 static void test_parse(void **state)
 {

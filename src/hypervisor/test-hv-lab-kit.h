@@ -24,6 +24,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/proc.h"
+#include "base/testing.h"
 #include "hv.h"
 
 #define WORK "/run/hv-lab"
@@ -34,21 +35,6 @@ extern struct vr_uuid uuid;
 extern const char *guest;
 extern const char *const disks[2];
 
-#define ok(call)                                                           \
-    do {                                                                   \
-        struct vr_err e_ = VR_ERR_INIT;                                    \
-        struct vr_err *err = &e_;                                          \
-        if ((call) < 0)                                                    \
-            fail_msg("%s: %s (%s)", #call, e_.msg, vr_kind_name(e_.kind)); \
-    } while (0)
-#define fails(want, call)                                                  \
-    do {                                                                   \
-        struct vr_err e_ = VR_ERR_INIT;                                    \
-        struct vr_err *err = &e_;                                          \
-        assert_int_equal((call), -1);                                      \
-        if (e_.kind != (want))                                             \
-            fail_msg("%s: %s (%s)", #call, e_.msg, vr_kind_name(e_.kind)); \
-    } while (0)
 #define until(cond)                                             \
     do {                                                        \
         int64_t end_ = vr_mono_now().ms + WAIT_S * 1000;        \

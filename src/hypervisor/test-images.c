@@ -18,27 +18,12 @@
 
 #include "base/alloc.h"
 #include "base/proc.h"
+#include "base/testing.h"
 #include "guard.h"
 #include "imginfo.h"
 #include "nbdexport.h"
 
 static char dir[] = "/tmp/vmr-images.XXXXXX";
-
-#define ok(call)                                                           \
-    do {                                                                   \
-        struct vr_err e_ = VR_ERR_INIT;                                    \
-        struct vr_err *err = &e_;                                          \
-        if ((call) < 0)                                                    \
-            fail_msg("%s: %s (%s)", #call, e_.msg, vr_kind_name(e_.kind)); \
-    } while (0)
-#define fails(want, call)                                                  \
-    do {                                                                   \
-        struct vr_err e_ = VR_ERR_INIT;                                    \
-        struct vr_err *err = &e_;                                          \
-        assert_int_equal((call), -1);                                      \
-        if (e_.kind != (want))                                             \
-            fail_msg("%s: %s (%s)", #call, e_.msg, vr_kind_name(e_.kind)); \
-    } while (0)
 
 static char *at(const char *name)
 {

@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/proc.h"
+#include "base/testing.h"
 #include "store/qcow2.h"
 #include "store/testdisk.h"
 
@@ -26,19 +27,6 @@ struct fixture {
     struct td_disk at[200]; /* content of disk vda at each epoch */
     struct td_disk vdb[200];
 };
-
-#define ok(call)                         \
-    do {                                 \
-        struct vr_err err = VR_ERR_INIT; \
-        if ((call) < 0)                  \
-            fail_msg("%s", err.msg);     \
-    } while (0)
-#define fails(expected, call)                 \
-    do {                                      \
-        struct vr_err err = VR_ERR_INIT;      \
-        assert_int_equal(call, -1);           \
-        assert_int_equal(err.kind, expected); \
-    } while (0)
 
 static int setup(void **state)
 {
@@ -70,7 +58,7 @@ static void reopen(struct fixture *f)
 {
     store_close(f->st);
     f->st = NULL;
-    ok(store_open(f->dir, &f->st, &err));
+    ok(store_open(f->dir, &f->st, err));
 }
 
 static void disks_of(const struct fixture *f, struct store_disk d[N])
@@ -86,7 +74,7 @@ static void chain_create(struct fixture *f)
     struct store_disk d[N];
     disks_of(f, d);
     struct wall_us t = { 1 };
-    ok(store_chain_create(f->st, &f->m, f->location, d, N, NULL, t, VR_POINT_STANDARD, &err));
+    ok(store_chain_create(f->st, &f->m, f->location, d, N, NULL, t, VR_POINT_STANDARD, err));
 }
 
 static struct vr_point_id next_id(const struct fixture *f)
@@ -103,7 +91,7 @@ static struct store_stage *stage_open(struct fixture *f)
     struct store_disk d[N];
     struct vr_point_id p = next_id(f);
     disks_of(f, d);
-    ok(store_stage_open(f->st, &f->m, &f->newest, &p, d, N, &sg, &err));
+    ok(store_stage_open(f->st, &f->m, &f->newest, &p, d, N, &sg, err));
     assert_int_equal(sg->n_disks, N);
     return sg;
 }
@@ -121,7 +109,7 @@ static void stage_commit(struct fixture *f, struct store_stage *sg, const struct
     struct wall_us t = { (int64_t)p.epoch * 1000000 };
     for (size_t i = 0; i < N; i++)
         td_write(sg->disks[i].image, sg->disks[i].digests, &f->now[i], &to[i]);
-    ok(store_stage_commit(f->st, sg, t, VR_POINT_STANDARD, &err));
+    ok(store_stage_commit(f->st, sg, t, VR_POINT_STANDARD, err));
     memcpy(f->now, to, sizeof f->now);
     remember(f, &p);
 }
@@ -143,7 +131,7 @@ static void check_points(struct fixture *f, size_t want)
 {
     vr_autofree struct store_point *p = NULL;
     size_t n = 0;
-    ok(store_points(f->st, &f->m, &p, &n, &err));
+    ok(store_points(f->st, &f->m, &p, &n, err));
     if (want)
         assert_int_equal(n, want);
     assert_true(vr_point_eq(&p[n - 1].id, &f->newest));
@@ -159,28 +147,27 @@ static int merge_all(struct fixture *f, uint32_t keep_min)
     struct store_retention r = { .least = keep_min };
     for (int n = 0;; n++) {
         struct store_merge *m = NULL;
-        ok(store_merge_prepare(f->st, &f->m, &r, &m, &err));
+        ok(store_merge_prepare(f->st, &f->m, &r, &m, err));
         if (!m)
             return n;
-        ok(store_merge_run(m, &err));
-        ok(store_merge_finish(f->st, m, &err));
+        ok(store_merge_run(m, err));
+        ok(store_merge_finish(f->st, m, err));
     }
 }
 
 static size_t files(struct fixture *f)
 {
-    vr_autofree char *cmd =
-        vr_printf("find '%s' -type f ! -name '*.db*' | wc -l", f->location);
+    vr_autofree char *cmd = vr_printf("find '%s' -type f ! -name '*.db*' | wc -l", f->location);
     const char *argv[] = { "sh", "-c", cmd, NULL };
     vr_autobuf struct vr_buf out = VR_BUF_INIT;
-    ok(vr_proc_run(argv, 30, &out, &err));
+    ok(vr_proc_run(argv, 30, &out, err));
     return (size_t)strtoul((const char *)out.data, NULL, 10);
 }
 
 static size_t length(struct fixture *f, const char *target)
 {
     vr_autofree char *path = NULL;
-    ok(store_point_image(f->st, &f->m, &f->newest, target, &path, NULL, &err));
+    ok(store_point_image(f->st, &f->m, &f->newest, target, &path, NULL, err));
     return td_chain_length(path);
 }
 
@@ -200,8 +187,8 @@ static void test_points_are_kept(void **state)
     disks_of(f, d);
     struct wall_us t = { 1 };
     fails(VR_E_EXISTS,
-          store_chain_create(f->st, &f->m, f->location, d, 1, NULL, t, VR_POINT_STANDARD, &err));
-    ok(store_chain_drop(f->st, &f->m, true, &err));
+          store_chain_create(f->st, &f->m, f->location, d, 1, NULL, t, VR_POINT_STANDARD, err));
+    ok(store_chain_drop(f->st, &f->m, true, err));
     assert_int_equal(files(f), 0);
     assert_false(store_chain_exists(f->st, &f->m));
 }
@@ -228,14 +215,14 @@ static void test_wrong_parent(void **state)
     chain_create(f);
     disks_of(f, d);
     struct vr_point_id p = next_id(f), q = p;
-    fails(VR_E_STATE, store_stage_open(f->st, &f->m, &p, &q, d, N, &sg, &err));
+    fails(VR_E_STATE, store_stage_open(f->st, &f->m, &p, &q, d, N, &sg, err));
     cycle(f);
     p.epoch = 7;
-    fails(VR_E_STATE, store_stage_open(f->st, &f->m, &p, &q, d, N, &sg, &err));
-    fails(VR_E_EXISTS, store_stage_open(f->st, &f->m, &f->newest, &f->newest, d, N, &sg, &err));
+    fails(VR_E_STATE, store_stage_open(f->st, &f->m, &p, &q, d, N, &sg, err));
+    fails(VR_E_EXISTS, store_stage_open(f->st, &f->m, &f->newest, &f->newest, d, N, &sg, err));
     d[0].size = MIB / 2;
-    fails(VR_E_DISKS, store_stage_open(f->st, &f->m, &f->newest, &p, d, N, &sg, &err));
-    fails(VR_E_DISKS, store_stage_open(f->st, &f->m, &f->newest, &p, d, 1, &sg, &err));
+    fails(VR_E_DISKS, store_stage_open(f->st, &f->m, &f->newest, &p, d, N, &sg, err));
+    fails(VR_E_DISKS, store_stage_open(f->st, &f->m, &f->newest, &p, d, 1, &sg, err));
 }
 
 static void test_stage_is_continued(void **state)
@@ -252,20 +239,20 @@ static void test_stage_is_continued(void **state)
     struct store_disk d[N];
     struct store_stage *second = NULL;
     disks_of(f, d);
-    fails(VR_E_BUSY, store_stage_open(f->st, &f->m, &f->newest, &sg->point, d, N, &second, &err));
+    fails(VR_E_BUSY, store_stage_open(f->st, &f->m, &f->newest, &sg->point, d, N, &second, err));
     store_stage_free(sg);
     reopen(f);
     struct vr_point_id p = next_id(f);
     p.epoch += 5; /* another epoch, the same layer */
-    ok(store_stage_open(f->st, &f->m, &f->newest, &p, d, N, &sg, &err));
+    ok(store_stage_open(f->st, &f->m, &f->newest, &p, d, N, &sg, err));
     assert_string_equal(sg->disks[0].image, image);
     assert_int_equal(sg->point.epoch, p.epoch);
     stage_commit(f, sg, half);
     check_points(f, 2);
     sg = stage_open(f);
     store_stage_free(sg);
-    ok(store_stage_discard(f->st, &f->m, &err));
-    ok(store_stage_discard(f->st, &f->m, &err));
+    ok(store_stage_discard(f->st, &f->m, err));
+    ok(store_stage_discard(f->st, &f->m, err));
     cycle(f);
     check_points(f, 3);
 }
@@ -332,8 +319,8 @@ static void test_merge_keeps_content(void **state)
     /* The digests still describe what is there. */
     struct store_verify_input *v = NULL;
     uint64_t blocks = 0, bad = 1;
-    ok(store_verify_prepare(f->st, &f->m, &f->newest, &v, &err));
-    ok(store_verify_run(v, &blocks, &bad, &err));
+    ok(store_verify_prepare(f->st, &f->m, &f->newest, &v, err));
+    ok(store_verify_run(v, &blocks, &bad, err));
     store_verify_free(v);
     assert_int_equal(bad, 0);
     assert_true(blocks > 5);
@@ -365,16 +352,16 @@ static void test_pinned_stays(void **state)
         cycle(f);
     struct vr_point_id p = f->newest;
     p.epoch = 3;
-    ok(store_point_pin(f->st, &f->m, &p, STORE_PIN_USE, true, &err));
+    ok(store_point_pin(f->st, &f->m, &p, STORE_PIN_USE, true, err));
     vr_autofree char *image = NULL, *after = NULL;
-    ok(store_point_image(f->st, &f->m, &p, "vda", &image, NULL, &err));
+    ok(store_point_image(f->st, &f->m, &p, "vda", &image, NULL, err));
     size_t had = td_chain_length(image);
     merge_all(f, 1);
     check_points(f, 2);
-    ok(store_point_image(f->st, &f->m, &p, "vda", &after, NULL, &err));
+    ok(store_point_image(f->st, &f->m, &p, "vda", &after, NULL, err));
     assert_string_equal(after, image);
     assert_int_equal(td_chain_length(image), had);
-    ok(store_point_pin(f->st, &f->m, &p, STORE_PIN_USE, false, &err));
+    ok(store_point_pin(f->st, &f->m, &p, STORE_PIN_USE, false, err));
     merge_all(f, 1);
     check_points(f, 1);
     assert_int_equal(length(f, "vda"), 2);
@@ -389,21 +376,21 @@ static void test_pinned_by_user(void **state)
         cycle(f);
     struct vr_point_id p = f->newest;
     p.epoch = 6;
-    ok(store_point_pin(f->st, &f->m, &p, STORE_PIN_USER, true, &err));
-    ok(store_point_pin(f->st, &f->m, &p, STORE_PIN_USER, true, &err));
+    ok(store_point_pin(f->st, &f->m, &p, STORE_PIN_USER, true, err));
+    ok(store_point_pin(f->st, &f->m, &p, STORE_PIN_USER, true, err));
     /* A test of the same point comes and goes: the user's pin is not its to lift. */
-    ok(store_point_pin(f->st, &f->m, &p, STORE_PIN_USE, true, &err));
+    ok(store_point_pin(f->st, &f->m, &p, STORE_PIN_USE, true, err));
     merge_all(f, 1);
     check_points(f, 2);
     assert_true(length(f, "vda") > 4);
-    ok(store_point_pin(f->st, &f->m, &p, STORE_PIN_USE, false, &err));
+    ok(store_point_pin(f->st, &f->m, &p, STORE_PIN_USE, false, err));
     merge_all(f, 1);
     check_points(f, 2);
     assert_true(length(f, "vda") <= 3);
-    ok(store_point_pin(f->st, &f->m, &p, STORE_PIN_USER, false, &err));
+    ok(store_point_pin(f->st, &f->m, &p, STORE_PIN_USER, false, err));
     merge_all(f, 1);
     check_points(f, 1);
-    fails(VR_E_NOTFOUND, store_point_pin(f->st, &f->m, &p, STORE_PIN_USER, true, &err));
+    fails(VR_E_NOTFOUND, store_point_pin(f->st, &f->m, &p, STORE_PIN_USER, true, err));
 }
 
 static void test_pins_have_a_limit(void **state)
@@ -413,10 +400,10 @@ static void test_pins_have_a_limit(void **state)
     for (int i = 0; i < STORE_USER_PINS_MAX + 1; i++) {
         cycle(f);
         if (i < STORE_USER_PINS_MAX)
-            ok(store_point_pin(f->st, &f->m, &f->newest, STORE_PIN_USER, true, &err));
+            ok(store_point_pin(f->st, &f->m, &f->newest, STORE_PIN_USER, true, err));
     }
-    fails(VR_E_LIMIT, store_point_pin(f->st, &f->m, &f->newest, STORE_PIN_USER, true, &err));
-    ok(store_point_pin(f->st, &f->m, &f->newest, STORE_PIN_USE, true, &err));
+    fails(VR_E_LIMIT, store_point_pin(f->st, &f->m, &f->newest, STORE_PIN_USER, true, err));
+    ok(store_point_pin(f->st, &f->m, &f->newest, STORE_PIN_USE, true, err));
 }
 
 static void test_cancelled_merge(void **state)
@@ -427,20 +414,20 @@ static void test_cancelled_merge(void **state)
     chain_create(f);
     for (int i = 0; i < 5; i++)
         cycle(f);
-    ok(store_merge_prepare(f->st, &f->m, &r, &m, &err));
+    ok(store_merge_prepare(f->st, &f->m, &r, &m, err));
     assert_non_null(m);
-    fails(VR_E_BUSY, store_merge_prepare(f->st, &f->m, &r, &second, &err));
-    ok(store_failover_prepare(f->st, &f->m, &f->newest, "vmr.x", &err));
-    fails(VR_E_CANCELLED, store_merge_run(m, &err));
-    ok(store_merge_finish(f->st, m, &err));
-    ok(store_failover_drop(f->st, &f->m, &err));
+    fails(VR_E_BUSY, store_merge_prepare(f->st, &f->m, &r, &second, err));
+    ok(store_failover_prepare(f->st, &f->m, &f->newest, "vmr.x", err));
+    fails(VR_E_CANCELLED, store_merge_run(m, err));
+    ok(store_merge_finish(f->st, m, err));
+    ok(store_failover_drop(f->st, &f->m, err));
     /* Called off between the copy and the end. */
-    ok(store_merge_prepare(f->st, &f->m, &r, &m, &err));
-    ok(store_merge_run(m, &err));
-    ok(store_failover_prepare(f->st, &f->m, &f->newest, "vmr.y", &err));
-    ok(store_merge_finish(f->st, m, &err));
+    ok(store_merge_prepare(f->st, &f->m, &r, &m, err));
+    ok(store_merge_run(m, err));
+    ok(store_failover_prepare(f->st, &f->m, &f->newest, "vmr.y", err));
+    ok(store_merge_finish(f->st, m, err));
     check_points(f, 1);
-    ok(store_failover_drop(f->st, &f->m, &err));
+    ok(store_failover_drop(f->st, &f->m, err));
     merge_all(f, 1);
     check_points(f, 1);
     assert_int_equal(length(f, "vda"), 2);
@@ -461,20 +448,20 @@ static void test_changed(void **state)
     }
     for (int round = 0; round < 2; round++) {
         struct extents x = { 0 };
-        ok(store_changed(f->st, &f->m, "vdb", &from, &f->newest, &x, &err));
+        ok(store_changed(f->st, &f->m, "vdb", &from, &f->newest, &x, err));
         assert_int_equal(extents_bytes(&x), 3 * VR_BLOCK_SIZE);
         for (uint64_t k = 0; k < 3; k++)
             assert_true(extents_contains(&x, k * 4 * VR_BLOCK_SIZE, VR_BLOCK_SIZE));
         extents_done(&x);
         /* Again with the points in between merged away. */
-        ok(store_point_pin(f->st, &f->m, &from, STORE_PIN_USE, true, &err));
+        ok(store_point_pin(f->st, &f->m, &from, STORE_PIN_USE, true, err));
         merge_all(f, 1);
         check_points(f, 2);
     }
     struct vr_point_id gone = from;
     gone.epoch = 1;
     struct extents x = { 0 };
-    fails(VR_E_NOTFOUND, store_changed(f->st, &f->m, "vdb", &gone, &f->newest, &x, &err));
+    fails(VR_E_NOTFOUND, store_changed(f->st, &f->m, "vdb", &gone, &f->newest, &x, err));
 }
 
 /* ---- failover ---- */
@@ -484,7 +471,7 @@ static void vm_writes(struct fixture *f, unsigned seed)
     for (size_t i = 0; i < N; i++) {
         vr_autofree char *path = NULL;
         struct td_disk to = f->now[i];
-        ok(store_failover_path(f->st, &f->m, f->now[i].target, &path, &err));
+        ok(store_failover_path(f->st, &f->m, f->now[i].target, &path, err));
         to.byte[seed % 16] = (uint8_t)(seed + 1);
         to.byte[(seed * 3 + 2) % 16] = (uint8_t)(seed * 5 + 7);
         td_write(path, NULL, &f->now[i], &to);
@@ -499,18 +486,18 @@ static void test_failover_and_cancel(void **state)
     chain_create(f);
     for (int i = 0; i < 4; i++)
         cycle(f);
-    ok(store_failover_path(f->st, &f->m, "vda", &path, &err));
+    ok(store_failover_path(f->st, &f->m, "vda", &path, err));
     assert_int_equal(access(path, F_OK), -1);
     struct vr_point_id p = f->newest;
     p.epoch = 2;
     struct td_disk now[N];
     memcpy(now, f->now, sizeof now);
-    ok(store_failover_prepare(f->st, &f->m, &p, "vmr.one", &err));
-    ok(store_failover_prepare(f->st, &f->m, &p, "vmr.one", &err));
-    fails(VR_E_STATE, store_failover_prepare(f->st, &f->m, &f->newest, "vmr.one", &err));
+    ok(store_failover_prepare(f->st, &f->m, &p, "vmr.one", err));
+    ok(store_failover_prepare(f->st, &f->m, &p, "vmr.one", err));
+    fails(VR_E_STATE, store_failover_prepare(f->st, &f->m, &f->newest, "vmr.one", err));
     assert_true(td_same(path, "qcow2", &f->at[2]));
     struct qcow2_info q = { 0 };
-    ok(qcow2_info(path, &q, &err));
+    ok(qcow2_info(path, &q, err));
     assert_int_equal(q.n_bitmaps, 1);
     assert_string_equal(q.bitmaps[0], "vmr.one");
     qcow2_info_done(&q);
@@ -518,7 +505,7 @@ static void test_failover_and_cancel(void **state)
     f->now[1] = f->vdb[2];
     vm_writes(f, 5);
     struct extents x = { 0 };
-    ok(store_failover_changed(f->st, &f->m, "vda", &x, &err));
+    ok(store_failover_changed(f->st, &f->m, "vda", &x, err));
     assert_int_equal(extents_bytes(&x), 2 * VR_BLOCK_SIZE);
     extents_done(&x);
     reopen(f);
@@ -529,14 +516,14 @@ static void test_failover_and_cancel(void **state)
     struct store_disk d[N];
     struct vr_point_id nx = next_id(f);
     disks_of(f, d);
-    fails(VR_E_STATE, store_stage_open(f->st, &f->m, &f->newest, &nx, d, N, &sg, &err));
-    ok(store_failover_drop(f->st, &f->m, &err));
-    ok(store_failover_drop(f->st, &f->m, &err));
+    fails(VR_E_STATE, store_stage_open(f->st, &f->m, &f->newest, &nx, d, N, &sg, err));
+    ok(store_failover_drop(f->st, &f->m, err));
+    ok(store_failover_drop(f->st, &f->m, err));
     assert_int_equal(access(path, F_OK), -1);
     memcpy(f->now, now, sizeof now);
     cycle(f);
     check_points(f, 5);
-    ok(store_failover_path(f->st, &f->m, "vda", &again, &err));
+    ok(store_failover_path(f->st, &f->m, "vda", &again, err));
     assert_string_equal(again, path);
 }
 
@@ -551,36 +538,36 @@ static void test_role_swaps(void **state)
         cycle(f);
         n = f->newest;
         vr_autofree char *path = NULL, *next = NULL;
-        ok(store_failover_path(f->st, &f->m, "vda", &path, &err));
+        ok(store_failover_path(f->st, &f->m, "vda", &path, err));
         bool older = round % 2;
-        ok(store_failover_prepare(f->st, &f->m, older ? &on : &n, "vmr.swap", &err));
+        ok(store_failover_prepare(f->st, &f->m, older ? &on : &n, "vmr.swap", err));
         if (older) {
             f->now[0] = f->at[on.epoch];
             f->now[1] = f->vdb[on.epoch];
         }
         vm_writes(f, round);
-        ok(store_failover_become_base(f->st, &f->m, &err));
-        ok(store_failover_become_base(f->st, &f->m, &err));
-        fails(VR_E_STATE, store_failover_drop(f->st, &f->m, &err));
+        ok(store_failover_become_base(f->st, &f->m, err));
+        ok(store_failover_become_base(f->st, &f->m, err));
+        fails(VR_E_STATE, store_failover_drop(f->st, &f->m, err));
         if (older) {
             struct extents x = { 0 };
-            ok(store_changed(f->st, &f->m, "vda", &on, &n, &x, &err));
+            ok(store_changed(f->st, &f->m, "vda", &on, &n, &x, err));
             assert_true(extents_bytes(&x) > 0);
             extents_done(&x);
         }
         if (round % 4 == 1)
-            ok(store_failover_forget_newer(f->st, &f->m, &err));
+            ok(store_failover_forget_newer(f->st, &f->m, err));
         vm_writes(f, round + 40);
         reopen(f);
         struct vr_point_id first = { .epoch = n.epoch + 1 };
         first.lineage.b[0] = 1;
         first.lineage.b[1] = (uint8_t)round;
         struct wall_us t = { 1 };
-        ok(store_failover_return(f->st, &f->m, &first, t, VR_POINT_STANDARD, &err));
-        ok(store_failover_return(f->st, &f->m, &first, t, VR_POINT_STANDARD, &err));
+        ok(store_failover_return(f->st, &f->m, &first, t, VR_POINT_STANDARD, err));
+        ok(store_failover_return(f->st, &f->m, &first, t, VR_POINT_STANDARD, err));
         remember(f, &first);
         check_points(f, 1);
-        ok(store_failover_path(f->st, &f->m, "vda", &next, &err));
+        ok(store_failover_path(f->st, &f->m, "vda", &next, err));
         assert_string_not_equal(next, path);
         assert_int_equal(access(next, F_OK), -1);
         cycle(f);
@@ -588,7 +575,7 @@ static void test_role_swaps(void **state)
         check_points(f, 2);
         assert_true(length(f, "vda") <= 3);
     }
-    ok(store_chain_drop(f->st, &f->m, true, &err));
+    ok(store_chain_drop(f->st, &f->m, true, err));
     assert_int_equal(files(f), 0);
 }
 
@@ -615,8 +602,8 @@ static void adopt(struct fixture *f, const char *base[N], const char *format[N])
     td_run(b);
     const char *c[] = { "qemu-img", "bitmap", "--add", base[0], "theirs", NULL };
     td_run(c);
-    ok(store_chain_create(f->st, &f->m, f->location, d, N, &p, t, VR_POINT_STANDARD, &err));
-    ok(store_chain_create(f->st, &f->m, f->location, d, N, &p, t, VR_POINT_STANDARD, &err));
+    ok(store_chain_create(f->st, &f->m, f->location, d, N, &p, t, VR_POINT_STANDARD, err));
+    ok(store_chain_create(f->st, &f->m, f->location, d, N, &p, t, VR_POINT_STANDARD, err));
     remember(f, &p);
 }
 
@@ -638,11 +625,11 @@ static void test_adopted_base(void **state)
     merge_all(f, 1);
     check_points(f, 1);
     struct qcow2_info q = { 0 };
-    ok(qcow2_info(a, &q, &err));
+    ok(qcow2_info(a, &q, err));
     assert_int_equal(q.n_bitmaps, 1);
     assert_string_equal(q.bitmaps[0], "theirs");
     qcow2_info_done(&q);
-    ok(store_chain_drop(f->st, &f->m, true, &err));
+    ok(store_chain_drop(f->st, &f->m, true, err));
     assert_int_equal(access(a, F_OK), 0);
     assert_int_equal(access(b, F_OK), 0);
     assert_int_equal(files(f), 0);
@@ -652,31 +639,31 @@ static void index_all(struct fixture *f, bool expect)
 {
     struct store_index *ix = NULL;
     atomic_bool cancel = true; /* ends at once, and nothing of it counts */
-    ok(store_index_prepare(f->st, &f->m, &ix, &err));
+    ok(store_index_prepare(f->st, &f->m, &ix, err));
     if (ix)
-        fails(VR_E_CANCELLED, store_index_run(ix, &cancel, &err));
-    ok(store_index_finish(f->st, vr_take(ix), &err));
-    ok(store_index_prepare(f->st, &f->m, &ix, &err));
+        fails(VR_E_CANCELLED, store_index_run(ix, &cancel, err));
+    ok(store_index_finish(f->st, vr_take(ix), err));
+    ok(store_index_prepare(f->st, &f->m, &ix, err));
     assert_int_equal(ix != NULL, expect);
     if (ix)
-        ok(store_index_run(ix, NULL, &err));
-    ok(store_index_finish(f->st, ix, &err));
+        ok(store_index_run(ix, NULL, err));
+    ok(store_index_finish(f->st, ix, err));
 }
 
 static void digest(struct fixture *f, char run[65], char tables[65], uint64_t want_bad)
 {
     struct store_verify_input *v = NULL;
     uint64_t blocks = 0, bad = 0;
-    ok(store_verify_prepare(f->st, &f->m, &f->newest, &v, &err));
-    ok(store_verify_run(v, &blocks, &bad, &err));
-    ok(store_verify_digest(v, tables, &err));
-    ok(store_verify_save(f->st, v, STORE_PROOF_DIGESTS, (struct wall_us){ 7 }, NULL, &err));
+    ok(store_verify_prepare(f->st, &f->m, &f->newest, &v, err));
+    ok(store_verify_run(v, &blocks, &bad, err));
+    ok(store_verify_digest(v, tables, err));
+    ok(store_verify_save(f->st, v, STORE_PROOF_DIGESTS, (struct wall_us){ 7 }, NULL, err));
     store_verify_free(v);
     assert_int_equal(bad, want_bad);
     assert_true(blocks > 0);
     vr_autofree struct store_point *p = NULL;
     size_t n = 0;
-    ok(store_points(f->st, &f->m, &p, &n, &err));
+    ok(store_points(f->st, &f->m, &p, &n, err));
     strcpy(run, p[n - 1].digest);
 }
 
@@ -703,11 +690,11 @@ static void test_index_and_digest(void **state)
     assert_string_equal(merged, run); /* how the layers lie does not matter */
     assert_string_equal(tables, run);
     /* A failover and back: the overlay is unknown until it is indexed. */
-    ok(store_failover_prepare(f->st, &f->m, &f->newest, "vmr.z", &err));
+    ok(store_failover_prepare(f->st, &f->m, &f->newest, "vmr.z", err));
     vm_writes(f, 8);
-    ok(store_failover_become_base(f->st, &f->m, &err));
+    ok(store_failover_become_base(f->st, &f->m, err));
     struct vr_point_id p = next_id(f);
-    ok(store_failover_return(f->st, &f->m, &p, (struct wall_us){ 1 }, VR_POINT_PLANNED, &err));
+    ok(store_failover_return(f->st, &f->m, &p, (struct wall_us){ 1 }, VR_POINT_PLANNED, err));
     remember(f, &p);
     index_all(f, true);
     cycle(f);
@@ -725,7 +712,7 @@ static void test_damage_is_found(void **state)
         cycle(f);
     vr_autofree char *image = NULL;
     char run[65], tables[65];
-    ok(store_point_image(f->st, &f->m, &f->newest, "vda", &image, NULL, &err));
+    ok(store_point_image(f->st, &f->m, &f->newest, "vda", &image, NULL, err));
     struct td_disk bad = f->now[0];
     bad.byte[1] ^= 0x40;
     bad.byte[15] ^= 0x40; /* may be a block that no table holds */
@@ -741,21 +728,21 @@ static void test_folder_is_used_again(void **state)
     chain_create(f);
     for (int i = 0; i < 3; i++)
         cycle(f);
-    ok(store_failover_prepare(f->st, &f->m, &f->newest, "vmr.q", &err));
+    ok(store_failover_prepare(f->st, &f->m, &f->newest, "vmr.q", err));
     vm_writes(f, 3);
-    ok(store_failover_become_base(f->st, &f->m, &err));
+    ok(store_failover_become_base(f->st, &f->m, err));
     char *base[N] = { NULL };
     struct store_disk d[N];
     disks_of(f, d);
     for (size_t i = 0; i < N; i++) {
-        ok(store_failover_path(f->st, &f->m, f->now[i].target, &base[i], &err));
+        ok(store_failover_path(f->st, &f->m, f->now[i].target, &base[i], err));
         d[i].base = base[i];
         d[i].base_format = "qcow2";
     }
-    ok(store_chain_drop(f->st, &f->m, false, &err));
+    ok(store_chain_drop(f->st, &f->m, false, err));
     struct vr_point_id p = next_id(f);
     ok(store_chain_create(f->st, &f->m, f->location, d, N, &p, (struct wall_us){ 1 },
-                          VR_POINT_STANDARD, &err));
+                          VR_POINT_STANDARD, err));
     remember(f, &p);
     reopen(f);
     for (int i = 0; i < 3; i++)

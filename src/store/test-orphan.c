@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/alloc.h"
+#include "base/testing.h"
 #include "store/proof.h"
 #include "store/store_int.h"
 #include "store/testdisk.h"
@@ -27,26 +28,13 @@ struct fixture {
     struct td_disk first, now;
 };
 
-#define ok(call)                         \
-    do {                                 \
-        struct vr_err err = VR_ERR_INIT; \
-        if ((call) < 0)                  \
-            fail_msg("%s", err.msg);     \
-    } while (0)
-#define fails(expected, call)                 \
-    do {                                      \
-        struct vr_err err = VR_ERR_INIT;      \
-        assert_int_equal(call, -1);           \
-        assert_int_equal(err.kind, expected); \
-    } while (0)
-
 static int setup(void **state)
 {
     struct fixture *f = vr_new(struct fixture);
     strcpy(f->dir, "/tmp/vmr-store-XXXXXX");
     if (!mkdtemp(f->dir))
         return -1;
-    ok(store_open(f->dir, &f->st, &err));
+    ok(store_open(f->dir, &f->st, err));
     f->location = vr_printf("%s/replicas", f->dir);
     f->base = vr_printf("%s/own.raw", f->dir);
     f->m = vr_uuid_new();
@@ -62,7 +50,7 @@ static int setup(void **state)
     f->orphan = f->newest = (struct vr_point_id){ .lineage = vr_uuid_new(), .epoch = 9 };
     struct store_disk d = { .target = "vda", .size = MIB, .base = f->base, .base_format = "raw" };
     ok(store_chain_create(f->st, &f->m, f->location, &d, 1, &f->orphan, (struct wall_us){ 1 },
-                          VR_POINT_ORPHAN, &err));
+                          VR_POINT_ORPHAN, err));
     *state = f;
     return 0;
 }
@@ -85,12 +73,12 @@ static void cycle(struct fixture *f)
     struct store_disk d = { .target = "vda", .size = MIB };
     struct vr_point_id p = { f->line,
                              vr_uuid_eq(&f->newest.lineage, &f->line) ? f->newest.epoch + 1 : 1 };
-    ok(store_stage_open(f->st, &f->m, &f->newest, &p, &d, 1, &sg, &err));
+    ok(store_stage_open(f->st, &f->m, &f->newest, &p, &d, 1, &sg, err));
     struct td_disk to = f->now;
     to.byte[p.epoch % 16] ^= 0x55;
     td_write(sg->disks[0].image, sg->disks[0].digests, &f->now, &to);
     ok(store_stage_commit(f->st, sg, (struct wall_us){ (int64_t)p.epoch * 1000000 },
-                          VR_POINT_STANDARD, &err));
+                          VR_POINT_STANDARD, err));
     f->now = to;
     f->newest = p;
 }
@@ -99,11 +87,11 @@ static void merge_all(struct fixture *f, uint32_t orphan_s)
 {
     struct store_retention keep = { .least = 1, .orphan_s = orphan_s };
     for (struct store_merge *m = NULL;; m = NULL) {
-        ok(store_merge_prepare(f->st, &f->m, &keep, &m, &err));
+        ok(store_merge_prepare(f->st, &f->m, &keep, &m, err));
         if (!m)
             return;
-        ok(store_merge_run(m, &err));
-        ok(store_merge_finish(f->st, m, &err));
+        ok(store_merge_run(m, err));
+        ok(store_merge_finish(f->st, m, err));
     }
 }
 
@@ -112,7 +100,7 @@ static bool listed(struct fixture *f, const struct vr_point_id *id)
     vr_autofree struct store_point *p = NULL;
     size_t n = 0;
     bool found = false;
-    ok(store_points(f->st, &f->m, &p, &n, &err));
+    ok(store_points(f->st, &f->m, &p, &n, err));
     for (size_t i = 0; i < n; i++)
         found |= vr_point_eq(&p[i].id, id);
     return found;
@@ -124,7 +112,7 @@ static uint64_t room_of(struct fixture *f, const struct vr_point_id *id)
     vr_autofree struct store_point *p = NULL;
     size_t n = 0;
     uint64_t room = 0;
-    ok(store_points(f->st, &f->m, &p, &n, &err));
+    ok(store_points(f->st, &f->m, &p, &n, err));
     for (size_t i = 0; i < n; i++)
         room += vr_point_eq(&p[i].id, id) ? p[i].bytes : 0;
     return room;
@@ -142,20 +130,20 @@ static void is_whole(struct fixture *f)
 static void test_kept_and_discarded(void **state)
 {
     struct fixture *f = *state;
-    fails(VR_E_STATE, store_point_discard(f->st, &f->m, &f->orphan, &err)); /* all stands on it */
+    fails(VR_E_STATE, store_point_discard(f->st, &f->m, &f->orphan, err)); /* all stands on it */
     for (int i = 0; i < 6; i++)
         cycle(f);
     merge_all(f, 0);
     is_whole(f);
-    fails(VR_E_STATE, store_point_discard(f->st, &f->m, &f->newest, &err));
-    ok(store_point_pin(f->st, &f->m, &f->orphan, STORE_PIN_USE, true, &err));
-    fails(VR_E_BUSY, store_point_discard(f->st, &f->m, &f->orphan, &err));
-    ok(store_point_pin(f->st, &f->m, &f->orphan, STORE_PIN_USE, false, &err));
-    ok(store_point_discard(f->st, &f->m, &f->orphan, &err));
+    fails(VR_E_STATE, store_point_discard(f->st, &f->m, &f->newest, err));
+    ok(store_point_pin(f->st, &f->m, &f->orphan, STORE_PIN_USE, true, err));
+    fails(VR_E_BUSY, store_point_discard(f->st, &f->m, &f->orphan, err));
+    ok(store_point_pin(f->st, &f->m, &f->orphan, STORE_PIN_USE, false, err));
+    ok(store_point_discard(f->st, &f->m, &f->orphan, err));
     assert_false(listed(f, &f->orphan));
     merge_all(f, 0);
     assert_true(td_point_same(f->st, &f->m, &f->newest, &f->now, 1));
-    fails(VR_E_NOTFOUND, store_point_discard(f->st, &f->m, &f->orphan, &err));
+    fails(VR_E_NOTFOUND, store_point_discard(f->st, &f->m, &f->orphan, err));
 }
 
 /* The machine goes there and back: the orphan lies below all of it. */
@@ -165,10 +153,10 @@ static void test_survives_failover_and_return(void **state)
     struct vr_point_id back = { vr_uuid_new(), 3 };
     for (int i = 0; i < 3; i++)
         cycle(f);
-    ok(store_failover_prepare(f->st, &f->m, &f->newest, "vmr.x.0", &err));
-    ok(store_failover_become_base(f->st, &f->m, &err));
+    ok(store_failover_prepare(f->st, &f->m, &f->newest, "vmr.x.0", err));
+    ok(store_failover_become_base(f->st, &f->m, err));
     assert_false(listed(f, &f->orphan)); /* a primary lists no points */
-    ok(store_failover_return(f->st, &f->m, &back, (struct wall_us){ 5 }, VR_POINT_ORPHAN, &err));
+    ok(store_failover_return(f->st, &f->m, &back, (struct wall_us){ 5 }, VR_POINT_ORPHAN, err));
     f->newest = back;
     is_whole(f);
     assert_int_not_equal(room_of(f, &back), 0);
@@ -182,7 +170,7 @@ static void vm_writes(struct fixture *f, unsigned block, uint8_t byte)
 {
     vr_autofree char *path = NULL;
     struct td_disk to = f->now;
-    ok(store_failover_path(f->st, &f->m, "vda", &path, &err));
+    ok(store_failover_path(f->st, &f->m, "vda", &path, err));
     to.byte[block] = byte;
     td_write(path, NULL, &f->now, &to);
     f->now = to;
@@ -193,13 +181,13 @@ static void there_and_back(struct fixture *f, const struct vr_point_id *on,
                            const struct td_disk *as, const struct vr_point_id *back,
                            enum vr_point_kind kind, uint8_t byte)
 {
-    ok(store_failover_prepare(f->st, &f->m, on, "vmr.x.0", &err));
+    ok(store_failover_prepare(f->st, &f->m, on, "vmr.x.0", err));
     f->now = *as;
     vm_writes(f, 3, byte);
-    ok(store_failover_become_base(f->st, &f->m, &err));
-    ok(store_failover_forget_newer(f->st, &f->m, &err));
+    ok(store_failover_become_base(f->st, &f->m, err));
+    ok(store_failover_forget_newer(f->st, &f->m, err));
     vm_writes(f, 7, byte);
-    ok(store_failover_return(f->st, &f->m, back, (struct wall_us){ 5 }, kind, &err));
+    ok(store_failover_return(f->st, &f->m, back, (struct wall_us){ 5 }, kind, err));
     f->newest = *back;
     f->line = vr_uuid_new(); /* each direction has its own */
 }
@@ -242,7 +230,7 @@ static void test_failover_to_the_older_of_two(void **state)
     assert_true(listed(f, &second));
     assert_true(td_point_same(f->st, &f->m, &second, &at_second, 1));
     struct extents x = { 0 };
-    ok(store_changed(f->st, &f->m, "vda", &second, &third, &x, &err));
+    ok(store_changed(f->st, &f->m, "vda", &second, &third, &x, err));
     covers(&x, &at_second, &f->now);
     extents_done(&x);
     for (int i = 0; i < 5; i++)
@@ -251,7 +239,7 @@ static void test_failover_to_the_older_of_two(void **state)
     is_whole(f);
     assert_true(td_point_same(f->st, &f->m, &second, &at_second, 1));
     /* Both branches stand on the first one: nothing may be merged into it. */
-    ok(store_point_discard(f->st, &f->m, &f->orphan, &err));
+    ok(store_point_discard(f->st, &f->m, &f->orphan, err));
     merge_all(f, 0);
     assert_true(td_point_same(f->st, &f->m, &second, &at_second, 1));
     assert_true(td_point_same(f->st, &f->m, &f->newest, &f->now, 1));
@@ -259,10 +247,10 @@ static void test_failover_to_the_older_of_two(void **state)
     /* The machine runs from the branch; the other one goes on its return. */
     struct td_disk was = f->now;
     struct vr_point_id before = f->newest;
-    ok(store_failover_prepare(f->st, &f->m, &second, "vmr.x.1", &err));
+    ok(store_failover_prepare(f->st, &f->m, &second, "vmr.x.1", err));
     f->now = at_second;
     vm_writes(f, 9, 77);
-    ok(store_failover_drop(f->st, &f->m, &err));
+    ok(store_failover_drop(f->st, &f->m, err));
     f->now = was;
     assert_true(td_point_same(f->st, &f->m, &before, &was, 1));
     there_and_back(f, &second, &at_second, &last, VR_POINT_STANDARD, 202);
@@ -284,37 +272,37 @@ static void test_branch_goes_with_its_point(void **state)
         struct vr_point_id second = { vr_uuid_new(), 3 }, third = { vr_uuid_new(), 4 };
         struct vr_point_id one = f->newest;
         struct td_disk at = f->now;
-        ok(store_point_pin(f->st, &f->m, &one, STORE_PIN_USER, true, &err));
+        ok(store_point_pin(f->st, &f->m, &one, STORE_PIN_USER, true, err));
         for (int i = 0; i < 4; i++)
             cycle(f);
         there_and_back(f, &f->newest, &f->now, &second,
                        by_hand ? VR_POINT_ORPHAN : VR_POINT_STANDARD, 200);
         if (!by_hand)
-            ok(store_point_pin(f->st, &f->m, &second, STORE_PIN_USER, true, &err));
+            ok(store_point_pin(f->st, &f->m, &second, STORE_PIN_USER, true, err));
         struct td_disk at_second = f->now;
         there_and_back(f, &one, &at, &third, VR_POINT_STANDARD, 201);
         for (int i = 0; i < 4; i++)
             cycle(f);
         /* Nothing moves on either branch while somebody reads one of them. */
         size_t unmerged = layers_on_disk(f);
-        ok(store_point_pin(f->st, &f->m, &f->newest, STORE_PIN_USE, true, &err));
+        ok(store_point_pin(f->st, &f->m, &f->newest, STORE_PIN_USE, true, err));
         merge_all(f, 0);
         assert_int_equal(layers_on_disk(f), unmerged);
-        ok(store_point_pin(f->st, &f->m, &f->newest, STORE_PIN_USE, false, &err));
+        ok(store_point_pin(f->st, &f->m, &f->newest, STORE_PIN_USE, false, err));
         merge_all(f, 0);
         assert_true(layers_on_disk(f) < unmerged);
         assert_true(td_point_same(f->st, &f->m, &second, &at_second, 1));
         size_t before = layers_on_disk(f);
         if (by_hand)
-            ok(store_point_discard(f->st, &f->m, &second, &err));
+            ok(store_point_discard(f->st, &f->m, &second, err));
         else
-            ok(store_point_pin(f->st, &f->m, &second, STORE_PIN_USER, false, &err));
+            ok(store_point_pin(f->st, &f->m, &second, STORE_PIN_USER, false, err));
         merge_all(f, 0);
         assert_false(listed(f, &second));
         assert_true(layers_on_disk(f) < before);
         assert_true(td_point_same(f->st, &f->m, &one, &at, 1));
         assert_true(td_point_same(f->st, &f->m, &f->newest, &f->now, 1));
-        ok(store_point_pin(f->st, &f->m, &one, STORE_PIN_USER, false, &err));
+        ok(store_point_pin(f->st, &f->m, &one, STORE_PIN_USER, false, err));
     }
 }
 
@@ -328,28 +316,28 @@ static void test_survives_a_return_that_is_undone(void **state)
     size_t n = 0;
     for (int i = 0; i < 3; i++)
         cycle(f);
-    ok(store_failover_path(f->st, &f->m, "vda", &was, &err));
-    ok(store_failover_prepare(f->st, &f->m, &f->newest, "vmr.x.0", &err));
-    ok(store_failover_become_base(f->st, &f->m, &err));
-    ok(store_failover_return(f->st, &f->m, &back, (struct wall_us){ 5 }, VR_POINT_ORPHAN, &err));
-    ok(store_points_kept(f->st, &f->m, &n, &err));
+    ok(store_failover_path(f->st, &f->m, "vda", &was, err));
+    ok(store_failover_prepare(f->st, &f->m, &f->newest, "vmr.x.0", err));
+    ok(store_failover_become_base(f->st, &f->m, err));
+    ok(store_failover_return(f->st, &f->m, &back, (struct wall_us){ 5 }, VR_POINT_ORPHAN, err));
+    ok(store_points_kept(f->st, &f->m, &n, err));
     assert_int_equal(n, 2);
     for (int twice = 0; twice < 2; twice++) {
-        ok(store_failover_unreturn(f->st, &f->m, &back, &err));
+        ok(store_failover_unreturn(f->st, &f->m, &back, err));
         assert_false(listed(f, &back) || listed(f, &f->orphan));
-        ok(store_points_kept(f->st, &f->m, &n, &err));
+        ok(store_points_kept(f->st, &f->m, &n, err));
         assert_int_equal(n, 1);
     }
-    ok(store_failover_path(f->st, &f->m, "vda", &is, &err));
+    ok(store_failover_path(f->st, &f->m, "vda", &is, err));
     assert_string_equal(is, was); /* the disk that the machine has */
     struct td_disk to = f->now;
     to.byte[5] ^= 0x11;
     td_write(is, NULL, &f->now, &to); /* and it runs on */
     f->now = to;
-    ok(store_failover_forget_newer(f->st, &f->m, &err));
+    ok(store_failover_forget_newer(f->st, &f->m, err));
     back.epoch++; /* the number of an attempt is used once */
-    ok(store_failover_return(f->st, &f->m, &back, (struct wall_us){ 6 }, VR_POINT_ORPHAN, &err));
-    ok(store_failover_path(f->st, &f->m, "vda", &later, &err));
+    ok(store_failover_return(f->st, &f->m, &back, (struct wall_us){ 6 }, VR_POINT_ORPHAN, err));
+    ok(store_failover_path(f->st, &f->m, "vda", &later, err));
     assert_string_not_equal(later, was);
     f->newest = back;
     is_whole(f);
@@ -364,8 +352,8 @@ static char *test_begins(struct fixture *f, const char *name, const struct vr_po
                          const struct td_disk *as, struct td_disk *ret)
 {
     char *path = vr_printf("%s/%s.qcow2", f->dir, name);
-    ok(store_point_pin(f->st, &f->m, on, STORE_PIN_USE, true, &err));
-    ok(store_point_beside(f->st, &f->m, on, "vda", path, &err));
+    ok(store_point_pin(f->st, &f->m, on, STORE_PIN_USE, true, err));
+    ok(store_point_beside(f->st, &f->m, on, "vda", path, err));
     *ret = *as;
     ret->byte[0] = 250;
     td_write(path, NULL, as, ret);
@@ -400,27 +388,27 @@ static void test_goes_on_over_a_swap(void **state)
     } while (0)
         merge_all(f, 0);
         BOTH_READ_THE_SAME();
-        ok(store_failover_prepare(f->st, &f->m, &two, "vmr.x.0", &err));
+        ok(store_failover_prepare(f->st, &f->m, &two, "vmr.x.0", err));
         BOTH_READ_THE_SAME();
-        ok(store_failover_drop(f->st, &f->m, &err));
+        ok(store_failover_drop(f->st, &f->m, err));
         /* The middle one is not there any more when retention took it. */
         bool has_mid = listed(f, &mid);
         const struct vr_point_id *on = has_mid ? &mid : &one;
-        ok(store_failover_prepare(f->st, &f->m, on, "vmr.x.1", &err));
+        ok(store_failover_prepare(f->st, &f->m, on, "vmr.x.1", err));
         f->now = has_mid ? at_mid : at_one;
         vm_writes(f, 3, 99);
-        ok(store_failover_become_base(f->st, &f->m, &err));
+        ok(store_failover_become_base(f->st, &f->m, err));
         vm_writes(f, 7, 98);
-        ok(store_failover_forget_newer(f->st, &f->m, &err));
+        ok(store_failover_forget_newer(f->st, &f->m, err));
         BOTH_READ_THE_SAME();
-        ok(store_proof_booted(f->st, &f->m, &two, (struct wall_us){ 7 }, &err));
+        ok(store_proof_booted(f->st, &f->m, &two, (struct wall_us){ 7 }, err));
         if (end_as_primary) {
-            ok(store_point_pin(f->st, &f->m, &one, STORE_PIN_USE, false, &err));
-            ok(store_point_pin(f->st, &f->m, &two, STORE_PIN_USE, false, &err));
-            fails(VR_E_NOTFOUND, store_point_pin(f->st, &f->m, &one, STORE_PIN_USE, true, &err));
+            ok(store_point_pin(f->st, &f->m, &one, STORE_PIN_USE, false, err));
+            ok(store_point_pin(f->st, &f->m, &two, STORE_PIN_USE, false, err));
+            fails(VR_E_NOTFOUND, store_point_pin(f->st, &f->m, &one, STORE_PIN_USE, true, err));
         }
         ok(store_failover_return(f->st, &f->m, &back, (struct wall_us){ 5 }, VR_POINT_STANDARD,
-                                 &err));
+                                 err));
         f->newest = back;
         f->line = vr_uuid_new();
         assert_int_equal(listed(f, &one), !end_as_primary);
@@ -433,8 +421,8 @@ static void test_goes_on_over_a_swap(void **state)
             BOTH_READ_THE_SAME();
             assert_true(td_point_same(f->st, &f->m, &one, &at_one, 1));
             assert_true(td_point_same(f->st, &f->m, &two, &at_two, 1));
-            ok(store_point_pin(f->st, &f->m, &one, STORE_PIN_USE, false, &err));
-            ok(store_point_pin(f->st, &f->m, &two, STORE_PIN_USE, false, &err));
+            ok(store_point_pin(f->st, &f->m, &one, STORE_PIN_USE, false, err));
+            ok(store_point_pin(f->st, &f->m, &two, STORE_PIN_USE, false, err));
             merge_all(f, 0);
         }
         assert_false(listed(f, &one) || listed(f, &two));
@@ -449,12 +437,12 @@ static void test_first_return_is_undone(void **state)
 {
     struct fixture *f = *state;
     struct vr_point_id other = { f->line, 1 };
-    ok(store_failover_unreturn(f->st, &f->m, &other, &err));
+    ok(store_failover_unreturn(f->st, &f->m, &other, err));
     assert_true(store_chain_exists(f->st, &f->m));
-    ok(store_failover_unreturn(f->st, &f->m, &f->orphan, &err));
+    ok(store_failover_unreturn(f->st, &f->m, &f->orphan, err));
     assert_false(store_chain_exists(f->st, &f->m));
     assert_true(td_same(f->base, "raw", &f->first));
-    ok(store_failover_unreturn(f->st, &f->m, &f->orphan, &err));
+    ok(store_failover_unreturn(f->st, &f->m, &f->orphan, err));
 }
 
 static void test_time_is_up(void **state)

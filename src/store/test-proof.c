@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/proc.h"
+#include "base/testing.h"
 #include "store/proof.h"
 #include "store/testdisk.h"
 #include "transfer/digestlog.h"
@@ -25,13 +26,6 @@ struct fixture {
     struct vr_point_id newest;
     struct td_disk now, at[EPOCHS];
 };
-
-#define ok(call)                         \
-    do {                                 \
-        struct vr_err err = VR_ERR_INIT; \
-        if ((call) < 0)                  \
-            fail_msg("%s", err.msg);     \
-    } while (0)
 
 static const struct wall_us now = { 1000000 };
 
@@ -66,7 +60,7 @@ static void reopen(struct fixture *f)
 {
     store_close(f->st);
     f->st = NULL;
-    ok(store_open(f->dir, &f->st, &err));
+    ok(store_open(f->dir, &f->st, err));
 }
 
 static struct vr_point_id id_of(unsigned epoch)
@@ -81,7 +75,7 @@ static struct store_stage *stage_open(struct fixture *f)
     struct store_stage *sg = NULL;
     struct store_disk d = { .target = "vda", .size = f->now.size };
     struct vr_point_id p = id_of((unsigned)f->newest.epoch + 1);
-    ok(store_stage_open(f->st, &f->m, &f->newest, &p, &d, 1, &sg, &err));
+    ok(store_stage_open(f->st, &f->m, &f->newest, &p, &d, 1, &sg, err));
     return sg;
 }
 
@@ -89,7 +83,7 @@ static void commit(struct fixture *f, struct store_stage *sg, const struct td_di
 {
     struct vr_point_id p = sg->point;
     td_write(sg->disks[0].image, sg->disks[0].digests, &f->now, to);
-    ok(store_stage_commit(f->st, sg, now, VR_POINT_STANDARD, &err));
+    ok(store_stage_commit(f->st, sg, now, VR_POINT_STANDARD, err));
     f->now = f->at[p.epoch] = *to;
     f->newest = p;
 }
@@ -107,7 +101,7 @@ static char *image(struct fixture *f, unsigned epoch)
 {
     struct vr_point_id p = id_of(epoch);
     char *path = NULL;
-    ok(store_point_image(f->st, &f->m, &p, "vda", &path, NULL, &err));
+    ok(store_point_image(f->st, &f->m, &p, "vda", &path, NULL, err));
     return path;
 }
 
@@ -126,7 +120,7 @@ static struct store_point point(struct fixture *f, unsigned epoch)
 {
     vr_autofree struct store_point *p = NULL;
     size_t n = 0;
-    ok(store_points(f->st, &f->m, &p, &n, &err));
+    ok(store_points(f->st, &f->m, &p, &n, err));
     for (size_t i = 0; i < n; i++)
         if (p[i].id.epoch == epoch)
             return p[i];
@@ -155,10 +149,10 @@ static struct store_noted scrub(struct fixture *f)
         struct store_scrub *s = NULL;
         struct store_noted n;
         uint64_t bytes = 0;
-        ok(store_scrub_prepare(f->st, &f->m, &at, 1, &s, &err));
+        ok(store_scrub_prepare(f->st, &f->m, &at, 1, &s, err));
         assert_non_null(s);
-        ok(store_scrub_run(s, &err));
-        ok(store_scrub_finish(f->st, s, now, &at, &pass, &bytes, &n, &err));
+        ok(store_scrub_run(s, err));
+        ok(store_scrub_finish(f->st, s, now, &at, &pass, &bytes, &n, err));
         all.blocks += n.blocks;
         all.points += n.points;
         all.wanted += n.wanted;
@@ -174,12 +168,12 @@ static size_t repair(struct fixture *f)
     for (int i = 0;; i++) {
         struct store_repair *r = NULL;
         size_t blocks = 0, points = 0;
-        ok(store_repair_prepare(f->st, &f->m, &r, &err));
+        ok(store_repair_prepare(f->st, &f->m, &r, err));
         if (!r)
             return all;
         assert_true(i < 20);
-        ok(store_repair_run(r, &err));
-        ok(store_repair_finish(f->st, r, &blocks, &points, &err));
+        ok(store_repair_run(r, err));
+        ok(store_repair_finish(f->st, r, &blocks, &points, err));
         all += blocks;
     }
 }
@@ -189,11 +183,11 @@ static void merge_all(struct fixture *f, uint32_t keep)
     struct store_retention r = { .least = keep };
     for (;;) {
         struct store_merge *m = NULL;
-        ok(store_merge_prepare(f->st, &f->m, &r, &m, &err));
+        ok(store_merge_prepare(f->st, &f->m, &r, &m, err));
         if (!m)
             return;
-        ok(store_merge_run(m, &err));
-        ok(store_merge_finish(f->st, m, &err));
+        ok(store_merge_run(m, err));
+        ok(store_merge_finish(f->st, m, err));
     }
 }
 
@@ -213,10 +207,10 @@ static struct store_noted compare(struct fixture *f, const struct td_disk *prima
     struct vr_digest theirs[BLOCKS];
     struct store_noted n;
     read_theirs(primary, theirs);
-    ok(store_slice_prepare(f->st, &f->m, &f->newest, &v, &err));
-    ok(store_verify_slice(v, "vda", 0, theirs, 5, &err));
-    ok(store_verify_slice(v, "vda", 5, theirs + 5, BLOCKS - 5, &err));
-    ok(store_verify_save(f->st, v, STORE_PROOF_PRIMARY, now, &n, &err));
+    ok(store_slice_prepare(f->st, &f->m, &f->newest, &v, err));
+    ok(store_verify_slice(v, "vda", 0, theirs, 5, err));
+    ok(store_verify_slice(v, "vda", 5, theirs + 5, BLOCKS - 5, err));
+    ok(store_verify_save(f->st, v, STORE_PROOF_PRIMARY, now, &n, err));
     store_verify_free(v);
     return n;
 }
@@ -309,15 +303,15 @@ static void test_rot_that_is_lost(void **state)
     merge_all(f, 1);
     assert_int_equal(state_of(f, 2), STORE_QUARANTINED);
     struct vr_point_id p = id_of(2);
-    ok(store_proof_release(f->st, &f->m, &p, &err));
+    ok(store_proof_release(f->st, &f->m, &p, err));
     assert_int_equal(state_of(f, 2), STORE_RELEASED);
     assert_int_equal(scrub(f).points, 0); /* nothing new */
     assert_int_equal(state_of(f, 2), STORE_RELEASED);
-    ok(store_proof_acknowledge(f->st, &f->m, &err));
+    ok(store_proof_acknowledge(f->st, &f->m, err));
     merge_all(f, 1);
     vr_autofree struct store_point *all = NULL;
     size_t n = 0;
-    ok(store_points(f->st, &f->m, &all, &n, &err));
+    ok(store_points(f->st, &f->m, &all, &n, err));
     assert_int_equal(n, 1);
     assert_true(same(f, 4));
 }
@@ -411,7 +405,7 @@ static void test_rot_moves_with_a_merge(void **state)
     rot(f, 1, 1, 9);
     rot(f, 2, 3, 34);
     assert_int_equal(scrub(f).blocks, 2);
-    ok(store_proof_acknowledge(f->st, &f->m, &err));
+    ok(store_proof_acknowledge(f->st, &f->m, err));
     merge_all(f, 2);
     assert_int_equal(state_of(f, 3), STORE_QUARANTINED);
     assert_int_equal(state_of(f, 4), STORE_QUARANTINED);
@@ -434,7 +428,7 @@ static void test_the_last_sound_point_stays(void **state)
     cycle(f, 4, 44);
     rot(f, 2, 3, 34);
     assert_int_equal(scrub(f).blocks, 1);
-    ok(store_proof_acknowledge(f->st, &f->m, &err));
+    ok(store_proof_acknowledge(f->st, &f->m, err));
     merge_all(f, 1);
     assert_int_equal(state_of(f, 1), STORE_SOUND);
     assert_int_equal(state_of(f, 3), STORE_QUARANTINED);
@@ -453,18 +447,18 @@ static void test_interrupted(void **state)
     for (int i = 0; i < 4; i++)
         cycle(f, 1, (uint8_t)(10 + i));
     struct vr_point_id p = id_of(4);
-    ok(store_verify_prepare(f->st, &f->m, &p, &v, &err));
+    ok(store_verify_prepare(f->st, &f->m, &p, &v, err));
     store_interrupt(f->st);
     assert_int_equal(store_verify_run(v, &blocks, &bad, &e), -1);
     assert_int_equal(e.kind, VR_E_CANCELLED);
     store_verify_free(v);
     vr_err_clear(&e);
-    ok(store_merge_prepare(f->st, &f->m, &r, &m, &err));
+    ok(store_merge_prepare(f->st, &f->m, &r, &m, err));
     assert_non_null(m);
     store_interrupt(f->st);
     assert_int_equal(store_merge_run(m, &e), -1);
     assert_int_equal(e.kind, VR_E_CANCELLED);
-    ok(store_merge_finish(f->st, m, &err));
+    ok(store_merge_finish(f->st, m, err));
     assert_true(same(f, 4));
     merge_all(f, 1);
     assert_true(same(f, 4));
@@ -496,7 +490,7 @@ static void live_rot(struct life *l)
 {
     vr_autofree struct store_point *p = NULL;
     size_t n = 0;
-    ok(store_points(l->f->st, &l->f->m, &p, &n, &err));
+    ok(store_points(l->f->st, &l->f->m, &p, &n, err));
     unsigned e = (unsigned)p[dice(l, (unsigned)n)].id.epoch;
     rot(l->f, e, l->held[e], (uint8_t)(100 + dice(l, 100)));
     l->rotten++;
@@ -545,7 +539,7 @@ static void live_check(struct life *l)
     compare(f, &f->now);
     live_heal(l);
     assert_int_equal(compare(f, &f->now).blocks, 0);
-    ok(store_points(f->st, &f->m, &p, &n, &err));
+    ok(store_points(f->st, &f->m, &p, &n, err));
     for (size_t i = 0; i < n; i++) {
         unsigned e = (unsigned)p[i].id.epoch;
         if (p[i].proof.quarantine != STORE_QUARANTINED)
@@ -571,7 +565,7 @@ static void test_random_lives(void **state)
             break;
         case 3:
             if (dice(&l, 2))
-                ok(store_proof_acknowledge(l.f->st, &l.f->m, &err));
+                ok(store_proof_acknowledge(l.f->st, &l.f->m, err));
             merge_all(l.f, 3 + dice(&l, 3));
             break;
         case 4:
@@ -597,7 +591,7 @@ static void test_booted(void **state)
     cycle(f, 1, 10);
     struct vr_point_id p = id_of(1), none = id_of(9);
     struct vr_err e = VR_ERR_INIT;
-    ok(store_proof_booted(f->st, &f->m, &p, now, &err));
+    ok(store_proof_booted(f->st, &f->m, &p, now, err));
     assert_int_equal(point(f, 1).proof.booted.us, now.us);
     assert_int_equal(store_proof_booted(f->st, &f->m, &none, now, &e), -1);
     assert_int_equal(e.kind, VR_E_NOTFOUND);
@@ -613,12 +607,12 @@ static void test_branch_beside(void **state)
         cycle(f, i, i);
     struct vr_point_id one = id_of(1), two = id_of(2), three = id_of(3), four = id_of(4),
                        back = id_of(9);
-    ok(store_point_pin(f->st, &f->m, &one, STORE_PIN_USER, true, &err));
-    ok(store_point_pin(f->st, &f->m, &three, STORE_PIN_USER, true, &err));
-    ok(store_point_pin(f->st, &f->m, &four, STORE_PIN_USER, true, &err));
-    ok(store_failover_prepare(f->st, &f->m, &two, "vmr.x", &err));
-    ok(store_failover_become_base(f->st, &f->m, &err));
-    ok(store_failover_return(f->st, &f->m, &back, now, VR_POINT_STANDARD, &err));
+    ok(store_point_pin(f->st, &f->m, &one, STORE_PIN_USER, true, err));
+    ok(store_point_pin(f->st, &f->m, &three, STORE_PIN_USER, true, err));
+    ok(store_point_pin(f->st, &f->m, &four, STORE_PIN_USER, true, err));
+    ok(store_failover_prepare(f->st, &f->m, &two, "vmr.x", err));
+    ok(store_failover_become_base(f->st, &f->m, err));
+    ok(store_failover_return(f->st, &f->m, &back, now, VR_POINT_STANDARD, err));
     f->newest = back;
     f->now = f->at[9] = f->at[2];
     cycle(f, 6, 6);
