@@ -165,6 +165,34 @@ static void unserve(struct server *s)
 
 /* ---- transfers ---- */
 
+/* Where disk vda arrives: the base of a new chain as the receiver of the day makes it, a qcow2 one,
+ * a layer above others whose digest tables are all complete (none: nothing is known of them). */
+static struct xfer_recv_disk base_disk(const char *image, const char *table, uint64_t size)
+{
+    return (struct xfer_recv_disk){
+        .target = "vda", .size = size, .image = image, .fresh = true, .digests = table
+    };
+}
+
+static struct xfer_recv_disk fresh_disk(const char *image, const char *table, uint64_t size)
+{
+    struct xfer_recv_disk d = base_disk(image, table, size);
+    d.raw = fresh_raw;
+    return d;
+}
+
+static struct xfer_recv_disk layer_disk(const char *image, const char *table, uint64_t size,
+                                        const char *const *parents, size_t n)
+{
+    return (struct xfer_recv_disk){ .target = "vda",
+                                    .size = size,
+                                    .image = image,
+                                    .digests = table,
+                                    .parent_digests = parents,
+                                    .n_parent_digests = n,
+                                    .parents_complete = n > 0 };
+}
+
 struct transfer {
     struct xfer_send send;
     struct xfer_recv recv;

@@ -35,12 +35,7 @@ static void full_copy_is_equal(void **state)
     unlink(table);
     struct server s = serve(q, "qcow2", NULL);
     struct xfer_send_disk sd = from(&s, size, XFER_ALL, NULL);
-    struct xfer_recv_disk rd = { .target = "vda",
-                                 .size = size,
-                                 .image = dst,
-                                 .fresh = true,
-                                 .raw = fresh_raw,
-                                 .digests = table };
+    struct xfer_recv_disk rd = fresh_disk(dst, table, size);
     struct transfer t = transfer_new();
     transfer_run(&t, &sd, &rd, 1);
     assert_done(&t);
@@ -90,9 +85,7 @@ static void only_what_is_dirty_travels(void **state)
     change(q);
     struct server s = serve(q, "qcow2", "b0");
     struct xfer_send_disk sd = from(&s, size, XFER_DIRTY, "qemu:dirty-bitmap:b0");
-    struct xfer_recv_disk rd = {
-        .target = "vda", .size = size, .image = dst, .fresh = false, .digests = table
-    };
+    struct xfer_recv_disk rd = layer_disk(dst, table, size, NULL, 0);
     struct transfer t = transfer_new();
     transfer_run(&t, &sd, &rd, 1);
     assert_done(&t);
@@ -125,9 +118,7 @@ static void a_layer_of_another_try_gets_todays_content(void **state)
     /* First try: blocks 3 and 4 are dirty and arrive; block 9 was written in the layer, and the
      * crash came before its digest. Then tracking was reset and the blocks changed back. */
     qemu_io(q, "write -P 0x11 192k 128k");
-    struct xfer_recv_disk rd = {
-        .target = "vda", .size = size, .image = dst, .fresh = false, .digests = table
-    };
+    struct xfer_recv_disk rd = layer_disk(dst, table, size, NULL, 0);
     struct extents extra = { .v = NULL };
     extents_add(&extra, 3 * BS, 2 * BS);
     struct server s = serve(q, "qcow2", NULL);
@@ -170,12 +161,7 @@ static void zeros_reach_a_fresh_layer_that_is_not_clean(void **state)
     qemu_io(q, "write -z 512k 64k");
     struct server s = serve(q, "qcow2", NULL);
     struct xfer_send_disk sd = from(&s, size, XFER_ALL, NULL);
-    struct xfer_recv_disk rd = { .target = "vda",
-                                 .size = size,
-                                 .image = dst,
-                                 .fresh = true,
-                                 .raw = fresh_raw,
-                                 .digests = table };
+    struct xfer_recv_disk rd = fresh_disk(dst, table, size);
     struct transfer t = transfer_new();
     transfer_run(&t, &sd, &rd, 1);
     assert_done(&t);
@@ -207,12 +193,7 @@ static void a_cut_anywhere_is_resumed(void **state)
     for (int round = 0; round < 8; round++) {
         vr_autofree char *dst = make_fresh("dst.img", size);
         unlink(table);
-        struct xfer_recv_disk rd = { .target = "vda",
-                                     .size = size,
-                                     .image = dst,
-                                     .fresh = true,
-                                     .raw = fresh_raw,
-                                     .digests = table };
+        struct xfer_recv_disk rd = fresh_disk(dst, table, size);
         uint64_t before = 0;
         if (round > 0) {
             struct transfer cut = transfer_new();
@@ -253,12 +234,7 @@ static void a_damaged_byte_is_noticed(void **state)
     for (int round = 0; round < 6; round++) {
         vr_autofree char *dst = make_fresh("dst.img", size);
         unlink(table);
-        struct xfer_recv_disk rd = { .target = "vda",
-                                     .size = size,
-                                     .image = dst,
-                                     .fresh = true,
-                                     .raw = fresh_raw,
-                                     .digests = table };
+        struct xfer_recv_disk rd = fresh_disk(dst, table, size);
         struct transfer bad = transfer_new();
         bad.flip_at = 100 + (uint64_t)rand_r(&seed) % 1000000;
         transfer_run(&bad, &sd, &rd, 1);
@@ -300,9 +276,7 @@ static void comparing_ships_what_differs(void **state)
     unlink(top_dig);
     struct server s = serve(q, "qcow2", NULL);
     struct xfer_send_disk sd = from(&s, size, XFER_ALL, NULL);
-    struct xfer_recv_disk rd = {
-        .target = "vda", .size = size, .image = base, .fresh = true, .digests = base_dig
-    };
+    struct xfer_recv_disk rd = base_disk(base, base_dig, size);
     struct transfer first = transfer_new();
     transfer_run(&first, &sd, &rd, 1);
     assert_done(&first);
@@ -316,7 +290,7 @@ static void comparing_ships_what_differs(void **state)
     s = serve(q, "qcow2", NULL);
     sd = from(&s, size, XFER_EXTENTS, NULL);
     sd.extra = &extra;
-    rd = (struct xfer_recv_disk){ .target = "vda", .size = size, .image = mid, .digests = mid_dig };
+    rd = layer_disk(mid, mid_dig, size, NULL, 0);
     struct transfer second = transfer_new();
     transfer_run(&second, &sd, &rd, 1);
     assert_done(&second);
@@ -329,13 +303,7 @@ static void comparing_ships_what_differs(void **state)
     const char *parents[] = { mid_dig, base_dig };
     s = serve(q, "qcow2", NULL);
     sd = from(&s, size, XFER_COMPARE, NULL);
-    rd = (struct xfer_recv_disk){ .target = "vda",
-                                  .size = size,
-                                  .image = top,
-                                  .digests = top_dig,
-                                  .parent_digests = parents,
-                                  .n_parent_digests = 2,
-                                  .parents_complete = true };
+    rd = layer_disk(top, top_dig, size, parents, 2);
     struct transfer third = transfer_new();
     transfer_run(&third, &sd, &rd, 1);
     assert_done(&third);
@@ -351,9 +319,7 @@ static void comparing_ships_what_differs(void **state)
     unlink(other_dig);
     s = serve(q, "qcow2", NULL);
     sd.socket = s.sock;
-    rd = (struct xfer_recv_disk){
-        .target = "vda", .size = size, .image = other, .digests = other_dig
-    };
+    rd = layer_disk(other, other_dig, size, NULL, 0);
     struct transfer blind = transfer_new();
     transfer_run(&blind, &sd, &rd, 1);
     assert_done(&blind);
@@ -442,13 +408,7 @@ static void what_is_known_is_not_read(void **state)
         sd.extra = &f;
         sd.own = &own;
         own.complete = !whole; /* blocks without a digest are zeros, or nothing is known of them */
-        struct xfer_recv_disk rd = { .target = "vda",
-                                     .size = size,
-                                     .image = top,
-                                     .digests = table,
-                                     .parent_digests = parents,
-                                     .n_parent_digests = 1,
-                                     .parents_complete = true };
+        struct xfer_recv_disk rd = layer_disk(top, table, size, parents, 1);
         struct transfer t = transfer_new();
         transfer_run(&t, &sd, &rd, 1);
         assert_done(&t);
@@ -481,9 +441,7 @@ static void what_is_wrong_below_is_sent_again(void **state)
     RUN("qemu-img", "bitmap", "--add", "-f", "qcow2", q, "b0");
     struct server s = serve(q, "qcow2", "b0");
     struct xfer_send_disk sd = from(&s, size, XFER_ALL, NULL);
-    struct xfer_recv_disk rd = {
-        .target = "vda", .size = size, .image = base, .fresh = true, .digests = base_dig
-    };
+    struct xfer_recv_disk rd = base_disk(base, base_dig, size);
     struct transfer first = transfer_new();
     transfer_run(&first, &sd, &rd, 1);
     assert_done(&first);
@@ -499,14 +457,8 @@ static void what_is_wrong_below_is_sent_again(void **state)
         vr_autofree char *layer = make_qcow2("layer.qcow2", size, base);
         unlink(table);
         sd = from(&s, size, modes[i], modes[i] == XFER_DIRTY ? "qemu:dirty-bitmap:b0" : NULL);
-        rd = (struct xfer_recv_disk){ .target = "vda",
-                                      .size = size,
-                                      .image = layer,
-                                      .digests = table,
-                                      .parent_digests = parents,
-                                      .n_parent_digests = 1,
-                                      .parents_complete = true,
-                                      .wanted = &wanted };
+        rd = layer_disk(layer, table, size, parents, 1);
+        rd.wanted = &wanted;
         struct transfer t = transfer_new();
         transfer_run(&t, &sd, &rd, 1);
         assert_done(&t);
@@ -539,12 +491,7 @@ static void a_full_replica_says_so_and_goes_on_later(void **state)
     unlink(table);
     struct server s = serve(raw, "raw", NULL);
     struct xfer_send_disk sd = from(&s, size, XFER_ALL, NULL);
-    struct xfer_recv_disk rd = { .target = "vda",
-                                 .size = size,
-                                 .image = dst,
-                                 .fresh = true,
-                                 .raw = fresh_raw,
-                                 .digests = table };
+    struct xfer_recv_disk rd = fresh_disk(dst, table, size);
     struct transfer t = transfer_new();
     transfer_run(&t, &sd, &rd, 1);
     assert_int_equal(t.rrc, -1);
@@ -592,12 +539,7 @@ static void interrupted(bool cancel, enum vr_kind kind)
     unlink(table);
     struct server s = serve(raw, "raw", NULL);
     struct xfer_send_disk sd = from(&s, size, XFER_ALL, NULL);
-    struct xfer_recv_disk rd = { .target = "vda",
-                                 .size = size,
-                                 .image = dst,
-                                 .fresh = true,
-                                 .raw = fresh_raw,
-                                 .digests = table };
+    struct xfer_recv_disk rd = fresh_disk(dst, table, size);
     struct transfer t = transfer_new();
     t.send.bytes_per_second = 8 << 20; /* slow, so that it does not end before */
     struct later l = { .t = &t, .kill = cancel ? 0 : s.pid, .cancel = cancel };
@@ -697,12 +639,7 @@ static void the_limit_is_kept(void **state)
     unlink(table);
     struct server s = serve(raw, "raw", NULL);
     struct xfer_send_disk sd = from(&s, size, XFER_ALL, NULL);
-    struct xfer_recv_disk rd = { .target = "vda",
-                                 .size = size,
-                                 .image = dst,
-                                 .fresh = true,
-                                 .raw = fresh_raw,
-                                 .digests = table };
+    struct xfer_recv_disk rd = fresh_disk(dst, table, size);
     struct transfer t = transfer_new();
     t.send.bytes_per_second = 4 << 20;
     struct mono_ms start = vr_mono_now();
