@@ -60,6 +60,9 @@ int cli_invoke(struct cli *c, struct wsmc *w, const struct wsmc_ref *ref, const 
 /* cli_service() - invoke a method of Msvm_ReplicationService for a machine; args[0] is made. */
 int cli_service(struct cli *c, struct wsmc *w, const struct cli_vm *vm, const char *method,
                 const struct wsmc_arg *args, size_t n, const char *what, struct vr_err *err);
+/* cli_words() - a message of the daemon with the options that an administrator knows in the place
+ * of properties. The caller frees. */
+char *cli_words(const char *text);
 /* cli_rq() - RequestReplicationStateChangeEx. cli_power() - RequestStateChange of the machine. */
 int cli_rq(struct cli *c, struct wsmc *w, const struct cli_vm *vm, unsigned requested,
            const char *what, struct vr_err *err);
@@ -172,6 +175,7 @@ struct cli_option {
     const char **value; /* takes a value; or */
     bool *flag;         /* does not */
     const char **many;  /* takes a value, several times: NULL-terminated, room for 65 */
+    bool number;        /* the value is a decimal number; the daemon knows its limits */
 };
 /* Returns 0, or -1 after telling what is wrong. Arguments that are no options go to @args (room for
  * @max, NULL-terminated, at least @least). */

@@ -313,8 +313,11 @@ int cli_invoke(struct cli *c, struct wsmc *w, const struct wsmc_ref *ref, const 
     if (rv) {
         char why[512];
         last_refusal(w, why, sizeof why);
-        return vr_fail(err, rv == 32774 ? VR_E_BUSY : VR_E_STATE, 0, "%s (%s returned %u)",
-                       why[0] ? why : code_text(rv), method, rv);
+        enum vr_kind kind = rv == 32774 ? VR_E_BUSY : VR_E_STATE;
+        if (!why[0])
+            return vr_fail(err, kind, 0, "%s (%s returned %u)", code_text(rv), method, rv);
+        vr_autofree char *words = cli_words(why);
+        return vr_fail(err, kind, 0, "%s", words);
     }
     if (ret_out)
         *ret_out = vr_take(out);

@@ -47,6 +47,10 @@ int cli_parse(struct cli *c, const char *verb, const struct cli_option *o, size_
             fprintf(stderr, "vmreplica: option '%s' needs a value\n", a);
             return -1;
         }
+        if (hit->number && strspn(v, "0123456789") != strlen(v)) {
+            fprintf(stderr, "vmreplica: option '--%s' takes a number, not '%s'\n", hit->name, v);
+            return -1;
+        }
         if (hit->value) {
             *hit->value = v;
         } else {

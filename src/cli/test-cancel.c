@@ -14,6 +14,7 @@
 /* ---- the daemon, as far as cancel sees it ---- */
 static struct {
     enum rel_state st;
+    bool committed;     /* before the reversal was asked for */
     bool runs, stale;   /* stale: the client's picture is of before the withdrawal */
     const char *broken; /* a method that fails */
     char asked[256];    /* methods, in their order */
@@ -33,7 +34,9 @@ int cli_find_vm(struct wsmc *w, const char *name, struct cli_vm *ret, struct vr_
 {
     enum rel_state seen = d.stale ? ST_R_REVERSE_WAIT : d.st;
     *ret = (struct cli_vm){ .mode = 2, .power = d.runs ? 2 : 3, .peer = "hosta" };
-    ret->state = seen == ST_R_COMMITTED ? 6 : seen == ST_R_REPL ? 3 : 5;
+    ret->state = seen == ST_R_COMMITTED || (d.committed && seen != ST_R_REPL) ? 6
+                 : seen == ST_R_REPL                                          ? 3
+                                                                              : 5;
     snprintf(ret->name, sizeof ret->name, "%s", name);
     snprintf(ret->phase, sizeof ret->phase, "%s", rel_state_text(seen));
     return 0;
@@ -202,6 +205,16 @@ static void committed_stays(void **st)
     assert_true(d.runs);
 }
 
+/* Committed first, then the reversal was asked for and waits: that is what is taken back. */
+static void committed_and_waiting(void **st)
+{
+    failed_over(ST_R_REVERSE_WAIT, true);
+    d.committed = true;
+    assert_int_equal(run(NULL, false), EXIT_OK);
+    assert_string_equal(d.asked, "WithdrawReverse");
+    assert_true(d.runs);
+}
+
 static void words_it_does_not_know(void **st)
 {
     failed_over(ST_R_RECOVERED, true);
@@ -219,6 +232,7 @@ int main(void)
         cmocka_unit_test(not_turned_off_or_not_cancelled),
         cmocka_unit_test(off_already),
         cmocka_unit_test(committed_stays),
+        cmocka_unit_test(committed_and_waiting),
         cmocka_unit_test(words_it_does_not_know),
     };
     return cmocka_run_group_tests(all, NULL, NULL);

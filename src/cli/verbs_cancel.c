@@ -84,7 +84,8 @@ static int failover_or_reversal(struct cli *c, const struct cli_vm *vm, bool dis
 static int cancel(struct cli *c, const struct cli_vm *vm, bool discard, struct vr_err *err)
 {
     int rc;
-    if (vm->mode == 2 && vm->state == 5)
+    /* A reversal that waits shows 6 when the failover was committed before. */
+    if (vm->mode == 2 && (vm->state == 5 || !strcmp(vm->phase, waits_to_reverse)))
         return failover_or_reversal(c, vm, discard, err);
     /* src:[contract.md B.5 Rq(1) and Rq(9)] */
     if (vm->mode == 1 && (vm->state <= 2 || vm->state == 7 || vm->state == 8))

@@ -26,13 +26,15 @@ static const char *item(const struct wsmc_prop *p, size_t i)
     return p && i < p->n && p->v[i] ? p->v[i] : "";
 }
 
-static void print_reasons(const struct wsmc_inst *s)
+/* Returns whether one of them said what to do. */
+static bool print_reasons(const struct wsmc_inst *s)
 {
     static const char *const levels[] = { "", "note", "warning", "CRITICAL" };
     const struct wsmc_prop *names = wsmc_prop(s, "Reasons"), *level = wsmc_prop(s, "ReasonLevels");
     const struct wsmc_prop *why = wsmc_prop(s, "ReasonTexts");
     const struct wsmc_prop *todo = wsmc_prop(s, "ReasonAdvice");
     const struct wsmc_prop *command = wsmc_prop(s, "ReasonCommands");
+    bool advised = false;
     for (size_t i = 0; names && i < names->n; i++) {
         const char *v = item(level, i);
         char label[32];
@@ -40,9 +42,11 @@ static void print_reasons(const struct wsmc_inst *s)
                  "%s:", v[0] >= '1' && v[0] <= '3' ? levels[v[0] - '0'] : "note");
         line(label, item(why, i));
         line("", item(todo, i));
+        advised |= *item(todo, i) != 0;
         if (*item(command, i))
             printf("%-12s    %s\n", "", item(command, i));
     }
+    return advised;
 }
 
 static void print_since(const struct wsmc_inst *s)
@@ -62,13 +66,11 @@ static void print_story(const struct wsmc_inst *s)
             ? vr_printf("%s (%s; the other host is %s)", cli_text_or(s, "MachineName", "-"),
                         cli_text_or(s, "Role", "-"), wsmc_str(s, "PeerName"))
             : vr_printf("%s (%s)", cli_text_or(s, "MachineName", "-"), cli_text_or(s, "Role", "-"));
-    const struct wsmc_prop *names = wsmc_prop(s, "Reasons");
     line("machine:", who);
     print_since(s);
     line("now:", wsmc_str(s, "Doing"));
     line("at risk:", wsmc_str(s, "LossNow"));
-    print_reasons(s);
-    if (names && names->n)
+    if (print_reasons(s))
         return;
     line("next:", wsmc_str(s, "NextStep"));
     if (wsmc_str(s, "NextCommand"))

@@ -147,12 +147,14 @@ int verb_failover(struct cli *c)
 {
     const char *args[2], *point = NULL, *wait_text = "180";
     bool is_planned = false, no_start = false, force = false, dry = false;
-    const struct cli_option o[] = { { .name = "planned", .flag = &is_planned },
-                                    { .name = "point", .value = &point },
-                                    { .name = "shutdown-timeout", .value = &wait_text },
-                                    { .name = "force", .flag = &force },
-                                    { .name = "dry-run", .flag = &dry },
-                                    { .name = "no-start", .flag = &no_start } };
+    const struct cli_option o[] = {
+        { .name = "planned", .flag = &is_planned },
+        { .name = "point", .value = &point },
+        { .name = "shutdown-timeout", .value = &wait_text, .number = true },
+        { .name = "force", .flag = &force },
+        { .name = "dry-run", .flag = &dry },
+        { .name = "no-start", .flag = &no_start }
+    };
     if (cli_parse(c, "failover", o, VR_ARRAY_LEN(o), args, 1, 1) < 0 ||
         (is_planned && (point || force)) || (dry && (is_planned || force)))
         return cli_usage("failover");
@@ -212,7 +214,7 @@ static char *reverse_settings(struct wsmc *w, const struct cli_vm *vm, const cha
 /* --stop-old: the machine that still runs on the old primary is shut down, at the operator's word.
  * Not reached is no error: then nothing is known to run there, and the reversal waits. */
 static int stop_old(struct cli *c, const struct cli_vm *vm, unsigned seconds, bool force,
-                    struct vr_err *err)
+                    bool *ret_off, struct vr_err *err)
 {
     __attribute__((cleanup(ends_done))) struct ends e = { 0 };
     struct vr_err away = VR_ERR_INIT;
@@ -224,6 +226,7 @@ static int stop_old(struct cli *c, const struct cli_vm *vm, unsigned seconds, bo
     }
     e.p = e.other;
     snprintf(e.p_host, sizeof e.p_host, "%s", vm->peer);
+    *ret_off = true;
     if (e.pvm.power == 3)
         return 0;
     if (!force)
@@ -275,16 +278,39 @@ static int start_shipping(struct cli *c, struct wsmc *w, const struct cli_vm *no
     return 0;
 }
 
+/* Why it waits, as the daemon found it when it looked last. */
 static void say_queued(struct cli *c, const struct cli_vm *vm, const char *to)
 {
     const char *host = to ? to : vm->peer;
+    struct wsmc_key key = { "InstanceID", vm->rel_id };
+    struct wsmc_ref ref = {
+        .ns = WSMC_NS_OURS, .cls = "Vmr_ReplicationStatus", .keys = &key, .n_keys = 1
+    };
+    vr_auto(wsmc_inst_free) struct wsmc_inst *st = NULL;
+    struct vr_err none = VR_ERR_INIT;
+    const char *how = wsmc_get(c->local, &ref, &st, &none) == 0
+                          ? cli_text_or(st, "PeerMachine", "unreachable")
+                          : "unreachable";
     if (c->json)
         printf("{\"queued\": true}\n");
-    cli_say(
-        c,
-        "Host %s cannot be reached: the reversal of %s waits and starts by itself when the host "
-        "is back.\nSee it with: vmreplica status %s. Withdraw it with: vmreplica cancel %s.",
-        host, vm->name, vm->name, vm->name);
+    if (!strcmp(how, "running"))
+        cli_say(
+            c,
+            "Machine %s runs on host %s, too: the reversal of %s waits and starts by itself when "
+            "it is shut down there\n(vmreplica reverse %s --stop-old does that).",
+            vm->name, host, vm->name, vm->name);
+    else if (!strcmp(how, "off"))
+        cli_say(c,
+                "Host %s is asked every few seconds: the reversal of %s waits and starts by itself "
+                "when it agrees.",
+                host, vm->name);
+    else
+        cli_say(c,
+                "Host %s cannot be reached: the reversal of %s waits and starts by itself when the "
+                "host is back.",
+                host, vm->name);
+    cli_say(c, "See it with: vmreplica status %s. Withdraw it with: vmreplica cancel %s.", vm->name,
+            vm->name);
 }
 
 static int reverse(struct cli *c, struct wsmc *w, const struct cli_vm *vm, const char *to,
@@ -320,9 +346,12 @@ int verb_reverse(struct cli *c)
     const char *args[2], *to = NULL, *wait_text = "180";
     bool no_start = false, stop = false, force = false, wait = false;
     const struct cli_option o[] = {
-        { .name = "to", .value = &to },      { .name = "stop-old", .flag = &stop },
-        { .name = "force", .flag = &force }, { .name = "shutdown-timeout", .value = &wait_text },
-        { .name = "wait", .flag = &wait },   { .name = "no-start", .flag = &no_start }
+        { .name = "to", .value = &to },
+        { .name = "stop-old", .flag = &stop },
+        { .name = "force", .flag = &force },
+        { .name = "shutdown-timeout", .value = &wait_text, .number = true },
+        { .name = "wait", .flag = &wait },
+        { .name = "no-start", .flag = &no_start }
     };
     struct cli_vm vm;
     struct vr_err err = VR_ERR_INIT;
@@ -342,8 +371,11 @@ int verb_reverse(struct cli *c)
             return cli_fail(&err);
         w = e.r;
         vm = e.rvm;
-    } else if (stop && stop_old(c, &vm, (unsigned)wait_s, force, &err) < 0) {
-        return cli_fail(&err);
+    } else if (stop) {
+        bool off = false;
+        if (stop_old(c, &vm, (unsigned)wait_s, force, &off, &err) < 0)
+            return cli_fail(&err);
+        c->queued_is_done &= !off; /* the host is there: it is a matter of seconds */
     }
     return reverse(c, w, &vm, to, !no_start, &err) < 0 ? cli_fail(&err) : EXIT_OK;
 }

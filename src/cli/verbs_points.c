@@ -285,8 +285,6 @@ static int show_retention(struct cli *c, const struct cli_vm *vm, const struct w
                                            "EffectiveWeekly",
                                            NULL };
     vr_auto(wsmc_inst_free) struct wsmc_inst *in = NULL;
-    if (vm->mode != 1 && vm->mode != 2)
-        return vr_fail(err, VR_E_STATE, 0, "machine %s is not replicated", vm->name);
     if (wsmc_get(c->local, ref, &in, err) < 0)
         return -1;
     if (c->json) {
@@ -303,9 +301,12 @@ int verb_retention(struct cli *c)
     const char *args[2], *every = NULL, *hourly = NULL, *daily = NULL, *weekly = NULL, *app = NULL;
     bool floor = false;
     const struct cli_option o[] = {
-        { .name = "every", .value = &every }, { .name = "hourly", .value = &hourly },
-        { .name = "daily", .value = &daily }, { .name = "weekly", .value = &weekly },
-        { .name = "app", .value = &app },     { .name = "floor", .flag = &floor },
+        { .name = "every", .value = &every },
+        { .name = "hourly", .value = &hourly, .number = true },
+        { .name = "daily", .value = &daily, .number = true },
+        { .name = "weekly", .value = &weekly, .number = true },
+        { .name = "app", .value = &app },
+        { .name = "floor", .flag = &floor },
     };
     struct cli_vm vm;
     struct vr_err err = VR_ERR_INIT;
@@ -331,6 +332,10 @@ int verb_retention(struct cli *c)
         return cli_usage("retention");
     if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
         return cli_fail(&err);
+    if (vm.mode != 1 && vm.mode != 2) {
+        vr_fail(&err, VR_E_STATE, 0, "machine %s is not replicated", vm.name);
+        return cli_fail(&err);
+    }
     struct wsmc_key key = { "InstanceID", vm.rel_id };
     struct wsmc_ref ref = { .ns = WSMC_NS_OURS, .cls = "Vmr_Retention", .keys = &key, .n_keys = 1 };
     if (n && cli_invoke(c, c->local, &ref, floor ? "SetFloor" : "SetRetention", a, n, NULL, NULL,

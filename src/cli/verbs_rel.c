@@ -112,8 +112,8 @@ int verb_enable(struct cli *c)
     struct wanted w = { .window = "always" };
     bool start = false;
     const struct cli_option o[] = { { .name = "to", .value = &w.to },
-                                    { .name = "interval", .value = &w.interval },
-                                    { .name = "points", .value = &w.history },
+                                    { .name = "interval", .value = &w.interval, .number = true },
+                                    { .name = "points", .value = &w.history, .number = true },
                                     { .name = "exclude", .many = exclude },
                                     { .name = "resync-window", .value = &w.window },
                                     { .name = "no-compression", .flag = &w.no_compress },
@@ -168,8 +168,16 @@ int verb_start(struct cli *c)
     if (cli_parse(c, "start", o, 1, args, 1, 1) < 0)
         return cli_usage("start");
     struct wsmc_arg t = { .name = "InitialReplicationType", .value = seeded ? "3" : "1" };
-    if (cli_find_vm(c->local, args[0], &vm, &err) < 0 ||
-        cli_service(c, c->local, &vm, "StartReplication", &t, 1, "Initial copy", &err) < 0)
+    if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
+        return cli_fail(&err);
+    if (vm.mode == 2 && vm.state == 2) {
+        vr_fail(&err, VR_E_STATE, 0,
+                "machine %s waits here as a replica; its initial copy is started on the primary: "
+                "vmreplica --host %s start %s",
+                vm.name, vm.peer[0] ? vm.peer : "HOST", vm.name);
+        return cli_fail(&err);
+    }
+    if (cli_service(c, c->local, &vm, "StartReplication", &t, 1, "Initial copy", &err) < 0)
         return cli_fail(&err);
     if (!c->no_wait)
         cli_say(c, "The initial copy of %s is done.", vm.name);
@@ -192,10 +200,10 @@ int verb_set(struct cli *c)
     const char *args[2];
     const char *policy = NULL;
     struct wanted w = { 0 };
-    const struct cli_option o[] = { { .name = "interval", .value = &w.interval },
-                                    { .name = "points", .value = &w.history },
-                                    { .name = "app-hours", .value = &w.app },
-                                    { .name = "port", .value = &w.port },
+    const struct cli_option o[] = { { .name = "interval", .value = &w.interval, .number = true },
+                                    { .name = "points", .value = &w.history, .number = true },
+                                    { .name = "app-hours", .value = &w.app, .number = true },
+                                    { .name = "port", .value = &w.port, .number = true },
                                     { .name = "resync-window", .value = &w.window },
                                     { .name = "compression", .flag = &w.compress },
                                     { .name = "no-compression", .flag = &w.no_compress },

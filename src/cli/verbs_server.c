@@ -65,8 +65,8 @@ int verb_server(struct cli *c)
 {
     const char *args[1], *receive = NULL, *port = NULL, *hours = NULL, *start = NULL;
     const struct cli_option o[] = { { .name = "receive", .value = &receive },
-                                    { .name = "port", .value = &port },
-                                    { .name = "window-hours", .value = &hours },
+                                    { .name = "port", .value = &port, .number = true },
+                                    { .name = "window-hours", .value = &hours, .number = true },
                                     { .name = "window-start", .value = &start } };
     struct vr_err err = VR_ERR_INIT;
     struct wsmc_arg p[6];
@@ -209,7 +209,7 @@ static int port_of(struct cli *c, const char *host, char out[8], struct vr_err *
 int verb_check(struct cli *c)
 {
     const char *args[2], *port = NULL;
-    const struct cli_option o[] = { { .name = "port", .value = &port } };
+    const struct cli_option o[] = { { .name = "port", .value = &port, .number = true } };
     struct vr_err err = VR_ERR_INIT;
     char known[8];
     if (cli_parse(c, "check", o, 1, args, 1, 1) < 0)

@@ -138,6 +138,6 @@ int cli_unplanned(struct cli *c, const struct cli_vm *vm, const char *point, boo
                            "boot %s",
                            vm->name, vm->name);
     cli_say(c, "Machine %s was failed over%s. Next: vmreplica commit, cancel or reverse.", vm->name,
-            start ? " and is started" : "");
+            start ? " and is started" : "; it is off (vmreplica boot starts it)");
     return 0;
 }

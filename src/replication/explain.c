@@ -169,7 +169,7 @@ static void put_value(struct out *o, const struct rel_facts *f, char which)
         put(o, "%s", vr_wall_iso(r->start_at, when));
         break;
     case 'M':
-        put(o, "%s", r->name[0] ? r->name : "MACHINE");
+        put(o, "%s", r->name[0] ? r->name : f->name && *f->name ? f->name : "MACHINE");
         break;
     case 'P':
         put(o, "%s", r->peer[0] ? r->peer : "HOST");

@@ -20,6 +20,7 @@ struct rel_facts {
     const struct rel *r;
     struct wall_us now;
     const char *host;  /* name of this host */
+    const char *name;  /* of the machine, for one that has never been replicated */
     bool machine_gone; /* the hypervisor does not know it, and it can be asked */
     bool running;
     bool peer_away;           /* at the last contact */

@@ -156,6 +156,10 @@ char *rel_hint(const struct rel *r, enum rel_event_type ev, char *out, size_t ma
         snprintf(out, max, "; %s", rel_expand(&f, what, text, sizeof text));
         return out;
     }
+    if (mode != REL_MODE_NONE && ev == EV_U_CREATE) {
+        snprintf(out, max, "; it is replicated already; how: vmreplica explain %s", r->name);
+        return out;
+    }
     if (mode != REL_MODE_NONE && ev <= EV_U_SYNC && is_of_other_side(mode, ev)) {
         const char *side = mode == REL_MODE_PRIMARY ? "replica" : "primary";
         if (!r->peer[0])

@@ -109,7 +109,9 @@ WHY(primary_silent)
 
 WHY(cannot_send)
 {
-    return is_primary(f) && f->r->failures >= FAILURES_TO_TELL && !rel_why_replica_ended(f);
+    bool tries = in(f, 2) || in(f, 3) || in(f, 10);
+    return is_primary(f) && tries && f->r->failures >= FAILURES_TO_TELL &&
+           !rel_why_replica_ended(f);
 }
 
 WHY(differs)
@@ -134,7 +136,7 @@ WHY(disks_gone)
 
 WHY(not_consistent)
 {
-    return is_primary(f) && f->r->app_note[0];
+    return is_primary(f) && f->r->set.app_interval_s && f->r->app_note[0];
 }
 
 WHY(initial)
@@ -192,9 +194,15 @@ WHY(failing)
            f->r->failures < FAILURES_TO_TELL && !rel_why_replica_ended(f);
 }
 
+WHY(old_primary_away)
+{
+    return f->r->peer[0] && f->peer_away && (in(f, 5) || in(f, 6));
+}
+
 WHY(peer_away)
 {
-    return f->r->peer[0] && f->peer_away && !rel_why_primary_silent(f);
+    return f->r->peer[0] && f->peer_away && !rel_why_primary_silent(f) &&
+           !rel_why_old_primary_away(f);
 }
 
 WHY(resync_scheduled)
@@ -259,6 +267,11 @@ LOSS(unprotected)
 LOSS(over)
 {
     return in(f, 5) || in(f, 6);
+}
+
+LOSS(replica_ended)
+{
+    return rel_why_replica_ended(f);
 }
 
 LOSS(superseded)

@@ -123,7 +123,7 @@ int rel_settings_check(const struct rel_settings *s, struct vr_err *err)
                        rel_app_hours(s));
     if (s->app_interval_s && !s->recovery_history)
         return vr_fail(err, VR_E_INVAL, 0,
-                       "ApplicationConsistentSnapshotInterval needs a RecoveryHistory above 0");
+                       "ApplicationConsistentSnapshotInterval needs RecoveryHistory above 0");
     if (s->resync_start_s >= 86400 || s->resync_end_s >= 86400)
         return vr_fail(err, VR_E_INVAL, 0, "AutoResynchronizeInterval is not a time of day");
     return rel_keep_check(&s->keep, err);

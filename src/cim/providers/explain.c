@@ -111,7 +111,9 @@ static void gather(const struct host_providers *p, const struct vm *vm, struct l
     struct host_transfer t;
 
     *l = (struct lists){ .added = "" };
-    *f = (struct rel_facts){ .r = vm->rel, .now = vr_wall_now(), .host = p->h->name };
+    *f = (struct rel_facts){
+        .r = vm->rel, .now = vr_wall_now(), .host = p->h->name, .name = vm->name
+    };
     if (vm->hv)
         gather_disks(vm, l);
     gather_peer(p, f);
@@ -140,8 +142,10 @@ static void set_text(struct cim_inst *in, int property, const char *text)
 
 static void put_sentence(struct vr_buf *b, const char *text)
 {
-    if (*text)
-        vr_buf_printf(b, NULL, "%s%s", b->len ? " " : "", text);
+    size_t n = strlen(text);
+    if (n) /* the words of an error have no stop */
+        vr_buf_printf(b, NULL, "%s%s%s", b->len ? " " : "", text,
+                      strchr(".!?", text[n - 1]) ? "" : ".");
 }
 
 static void set_reasons(const struct rel_facts *f, struct cim_inst *in, struct vr_buf *all)

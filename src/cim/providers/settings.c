@@ -216,7 +216,7 @@ static int get_connection(struct call *c, const struct vm *vm, const struct cim_
                        "receive",
                        point);
     if (!peer)
-        return vr_fail(err, VR_E_INVAL, 0, "host %.200s is not paired with this one; pair it first",
+        return vr_fail(err, VR_E_INVAL, 0, "host %.200s is not paired with this one; pair it first (vmreplica pair)",
                        point);
     if (use == SETTINGS_MODIFY && strcasecmp(peer->name, vm->rel->peer) != 0)
         return vr_fail(err, VR_E_INVAL, 0,
