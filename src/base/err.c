@@ -49,6 +49,17 @@ int vr_err_detail(struct vr_err *e, unsigned detail)
     return -1;
 }
 
+/* How much of @msg says again what @context ends with: "sending to b" before "b: no route". */
+static size_t said_already(const char *context, const char *msg)
+{
+    const char *colon = strstr(msg, ": ");
+    size_t n = strlen(context), head = colon ? (size_t)(colon - msg) : 0;
+    if (!head || head > n || memcmp(context + n - head, msg, head) != 0 ||
+        (head < n && context[n - head - 1] != ' '))
+        return 0;
+    return head + 2;
+}
+
 int vr_err_wrap(struct vr_err *e, const char *fmt, ...)
 {
     if (!e || e->kind == VR_OK)
@@ -59,7 +70,7 @@ int vr_err_wrap(struct vr_err *e, const char *fmt, ...)
     int n = vsnprintf(out, sizeof out, fmt, ap);
     va_end(ap);
     if (n >= 0 && (size_t)n < sizeof out)
-        snprintf(out + n, sizeof out - (size_t)n, ": %s", e->msg);
+        snprintf(out + n, sizeof out - (size_t)n, ": %s", e->msg + said_already(out, e->msg));
     memcpy(e->msg, out, sizeof out);
     return -1;
 }

@@ -24,6 +24,15 @@ static void test_err_wraps_outermost_first(void **s)
     assert_int_equal(vr_fail(&e, VR_E_NOSPACE, ENOSPC, "write %s", "vda"), -1);
     vr_err_wrap(&e, "machine %s", "web01");
     assert_string_equal(e.msg, "machine web01: write vda: No space left on device");
+    struct vr_err net = VR_ERR_INIT;
+    vr_fail(&net, VR_E_PEER, 0, "b port 8443: no route");
+    vr_err_wrap(&net, "b port 8443");
+    vr_err_wrap(&net, "pairing with b port 8443");
+    assert_string_equal(net.msg, "pairing with b port 8443: no route");
+    vr_err_clear(&net);
+    vr_fail(&net, VR_E_PEER, 0, "vda: gone");
+    vr_err_wrap(&net, "hvda"); /* another name that only ends so */
+    assert_string_equal(net.msg, "hvda: vda: gone");
     assert_int_equal(vr_kind_code(VR_E_STATE), 32775);
     assert_int_equal(vr_kind_scope(e.kind), VR_SCOPE_XFER);
     assert_int_equal(vr_kind_from_name("NOSPACE"), VR_E_NOSPACE);

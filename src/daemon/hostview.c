@@ -355,6 +355,11 @@ static bool h_ahead(void *ctx, const struct vr_uuid *machine, uint64_t *ret)
     return ahead_of(ctx, machine, ret);
 }
 
+static bool h_stuck(void *ctx, const struct vr_uuid *machine)
+{
+    return hv_is_stuck(((struct daemon *)ctx)->hv, machine);
+}
+
 static bool h_queued(void *ctx, const struct vr_uuid *machine)
 {
     return slots_waits(((struct daemon *)ctx)->slots, machine);
@@ -579,6 +584,7 @@ void host_init(struct daemon *d)
                              .find_peer = h_find_peer,
                              .transfer = h_transfer,
                              .queued = h_queued,
+                             .stuck = h_stuck,
                              .ahead = h_ahead,
                              .peer_story = h_peer_story,
                              .ask_peer = h_ask_peer,

@@ -217,6 +217,10 @@ int hv_capture_begin_frozen(struct hv *hv, const struct vr_uuid *uuid, const cha
                             size_t n_targets, const char *parent, const char *checkpoint,
                             unsigned limit_s, struct hv_capture **ret, struct vr_err *err);
 
+/* hv_is_stuck() - the guest's file systems may still be frozen although their time is over: its
+ * agent does not release them, and is asked again and again. Any thread, does not block. */
+bool hv_is_stuck(struct hv *hv, const struct vr_uuid *uuid);
+
 /* hv_capture_end() - end the job and free @cap (also on failure).
  * @keep: true: the instant is safe at the peer: the new checkpoint stays, the parent is deleted.
  *        false: the new checkpoint is deleted; the parent went on recording: nothing is lost.

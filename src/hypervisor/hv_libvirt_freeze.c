@@ -449,3 +449,13 @@ int hv_flush(struct hv *hv, const struct vr_uuid *uuid, struct vr_err *err)
         return vr_fail(err, VR_E_STATE, 0, "the machine neither runs nor is it paused");
     return stop_and_go(hv, dom, uuid, err);
 }
+
+bool hv_is_stuck(struct hv *hv, const struct vr_uuid *uuid)
+{
+    struct lv_thaw *w = hv->thaw;
+    pthread_mutex_lock(&w->mu);
+    const struct entry *e = find(w, uuid, HELD_FROZEN);
+    bool stuck = e && e->said_ms;
+    pthread_mutex_unlock(&w->mu);
+    return stuck;
+}

@@ -28,6 +28,7 @@ struct rel_facts {
     const char *new_disks;    /* "vdb, vdc": could be replicated and are not */
     const char *gone_disks;   /* are replicated, and the machine has none of that name */
     const char *plain_disks;  /* replicated ones that keep no change map */
+    bool stuck;               /* the guest's file systems may still be frozen */
     bool queued;              /* the next transfer waits until others are over */
     bool moving;              /* a transfer is in progress */
     uint64_t moved, to_move;  /* bytes of it */

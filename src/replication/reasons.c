@@ -124,6 +124,11 @@ WHY(differed)
     return f->r->bad_blocks && !f->r->bad_open;
 }
 
+WHY(still_frozen)
+{
+    return f->stuck;
+}
+
 WHY(machine_gone)
 {
     return is_primary(f) && f->machine_gone;

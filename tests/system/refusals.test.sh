@@ -72,7 +72,7 @@ done
 refused A 1 'state|not' failover g1 --planned
 vr A --quiet enable g1 --to hostb --interval 5 --exclude vdb
 refused A 1 'already|state' enable g1 --to hostb --exclude vdb
-refused B 1 'not replicated any further' start g1
+refused B 1 'started on the primary: vmreplica --host hosta start' start g1
 refused B 1 'state|point' failover g1
 vr A --quiet start g1
 "$guest" start "$dir" A g1 >/dev/null

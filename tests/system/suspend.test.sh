@@ -15,6 +15,7 @@ vr A --quiet enable g1 --to hostb --interval 5
 got=0
 timeout --preserve-status -s INT 2 "$lab" exec "$dir" A "$build/src/cli/vmreplica" start g1 >"$dir/said" 2>&1 || got=$?
 [ $got = 130 ] || fail "exit status $got after Ctrl-C: $(cat "$dir/said")"
+wait_for 20 "it says how to see the job again" grep -q 'The job goes on' "$dir/said" # the pipe of nsenter may be slower
 job=$(sed -n 's/^The job goes on. To follow it: vmreplica jobs \([^ ]*\)$/\1/p' "$dir/said")
 [ -n "$job" ] || fail "after Ctrl-C it said: $(cat "$dir/said")"
 is_state A g1 "initial copy" || fail "Ctrl-C ended the job: $(status A g1 State)"

@@ -131,6 +131,7 @@ static void gather(const struct host_providers *p, const struct vm *vm, struct l
         f->moved = t.done;
         f->to_move = t.total;
     }
+    f->stuck = p->h->stuck && p->h->stuck(p->h->ctx, &vm->uuid);
     f->queued = p->h->queued && p->h->queued(p->h->ctx, &vm->uuid);
     gather_ahead(p, vm, f);
 }
