@@ -228,7 +228,7 @@ int on_peer_call(void *ctx, const struct xport_peer *from, uint16_t type, const 
                  size_t n, struct vr_buf *reply, struct vr_err *err)
 {
     struct daemon *d = ctx;
-    switch (type) {
+    switch (fault_call(type)) {
     case CALL_TEST: {
         struct msg_test_reply r = { .host = d->cfg.host_name, .version = VR_VERSION };
         if (service_test(d, from->name, err) < 0)
