@@ -15,6 +15,7 @@
 #include "store/proof.h"
 #include "store/store_int.h"
 #include "store/testdisk.h"
+#include "transfer/digestlog.h"
 
 #define MIB ((uint64_t)1 << 20)
 #define DAY ((int64_t)86400 * 1000000)
@@ -174,6 +175,47 @@ static void vm_writes(struct fixture *f, unsigned block, uint8_t byte)
     to.byte[block] = byte;
     td_write(path, NULL, &f->now, &to);
     f->now = to;
+}
+
+/* What is known of a failed-over disk outside of what was written since: here, with disks of its
+ * own below, only what was received; once they are indexed, everything. */
+static void test_what_lies_below_an_overlay(void **state)
+{
+    struct fixture *f = *state;
+    struct store_known k = { .n_digests = 0 };
+    struct store_index *ix = NULL;
+    for (int i = 0; i < 3; i++)
+        cycle(f);
+    fails(VR_E_NOTFOUND, store_failover_known(f->st, &f->m, "vda", &k, &err));
+    ok(store_failover_prepare(f->st, &f->m, &f->newest, "vmr.x.0", &err));
+    ok(store_failover_known(f->st, &f->m, "vda", &k, &err));
+    assert_false(k.complete);
+    assert_true(k.n_digests > 0 && !k.wrong.n);
+    store_known_done(&k);
+    ok(store_failover_drop(f->st, &f->m, &err));
+    ok(store_index_prepare(f->st, &f->m, &ix, &err));
+    ok(store_index_run(ix, NULL, &err));
+    ok(store_index_finish(f->st, ix, &err));
+    struct td_disk was = f->now;
+    ok(store_failover_prepare(f->st, &f->m, &f->newest, "vmr.x.1", &err));
+    vm_writes(f, 3, 77);
+    ok(store_failover_become_base(f->st, &f->m, &err));
+    ok(store_failover_known(f->st, &f->m, "vda", &k, &err));
+    assert_true(k.complete);
+    assert_int_equal(k.n_digests, 1);
+    struct digestlog *log = NULL;
+    ok(digestlog_open(k.digests[0], MIB, false, &log, &err));
+    for (uint64_t b = 0; b < 16; b++) {
+        uint8_t block[VR_BLOCK_SIZE];
+        struct vr_digest is, must;
+        memset(block, was.byte[b], sizeof block);
+        must = vr_digest_block(block, sizeof block);
+        assert_int_equal(digestlog_get(log, b, &is, NULL), was.byte[b] != 0);
+        if (was.byte[b])
+            assert_memory_equal(&is, &must, sizeof is);
+    }
+    digestlog_free(log);
+    store_known_done(&k);
 }
 
 /* The machine runs here from @on (which shows @as), and comes back with the point @back. */
@@ -532,6 +574,7 @@ int main(void)
         T(test_survives_a_return_that_is_undone),
         T(test_goes_on_over_a_swap),
         T(test_first_return_is_undone),
+        T(test_what_lies_below_an_overlay),
         cmocka_unit_test(test_time_is_up),
         cmocka_unit_test(test_clock_jumps_do_not_age),
         cmocka_unit_test(test_time_begins_with_the_return),
