@@ -137,6 +137,17 @@ log_has A "$pos" "told by the overlays" || fail "the change map was used"
 [ "$(virsh_on A domstate g1)" = running ] || fail "the machine does not run: $(virsh_on A domstate g1)"
 [ -z "$(compgen -G "$dir/A/var/lib/vmreplica/guard/*.paused")" ] || fail "a mark of the pause is left"
 
+step daemon-dies-while-the-machine-is-paused
+# as it is found then: stopped, with a mark that says by whom
+"$daemon" kill "$dir" A
+virsh_on A suspend g1 >/dev/null
+: >"$dir/A/var/lib/vmreplica/guard/$uuid.paused"
+"$daemon" start "$dir" A
+runs_again() {
+    [ "$(virsh_on A domstate g1)" = running ] && [ ! -e "$dir/A/var/lib/vmreplica/guard/$uuid.paused" ]
+}
+wait_for 60 "the machine runs again" runs_again
+
 step new-primary-crashed
 # and the old one was stopped in an orderly way
 vr A --quiet failover g1 --planned
