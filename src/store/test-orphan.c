@@ -186,25 +186,25 @@ static void test_what_lies_below_an_overlay(void **state)
     struct store_index *ix = NULL;
     for (int i = 0; i < 3; i++)
         cycle(f);
-    fails(VR_E_NOTFOUND, store_failover_known(f->st, &f->m, "vda", &k, &err));
-    ok(store_failover_prepare(f->st, &f->m, &f->newest, "vmr.x.0", &err));
-    ok(store_failover_known(f->st, &f->m, "vda", &k, &err));
+    fails(VR_E_NOTFOUND, store_failover_known(f->st, &f->m, "vda", &k, err));
+    ok(store_failover_prepare(f->st, &f->m, &f->newest, "vmr.x.0", err));
+    ok(store_failover_known(f->st, &f->m, "vda", &k, err));
     assert_false(k.complete);
     assert_true(k.n_digests > 0 && !k.wrong.n);
     store_known_done(&k);
-    ok(store_failover_drop(f->st, &f->m, &err));
-    ok(store_index_prepare(f->st, &f->m, &ix, &err));
-    ok(store_index_run(ix, NULL, &err));
-    ok(store_index_finish(f->st, ix, &err));
+    ok(store_failover_drop(f->st, &f->m, err));
+    ok(store_index_prepare(f->st, &f->m, &ix, err));
+    ok(store_index_run(ix, NULL, err));
+    ok(store_index_finish(f->st, ix, err));
     struct td_disk was = f->now;
-    ok(store_failover_prepare(f->st, &f->m, &f->newest, "vmr.x.1", &err));
+    ok(store_failover_prepare(f->st, &f->m, &f->newest, "vmr.x.1", err));
     vm_writes(f, 3, 77);
-    ok(store_failover_become_base(f->st, &f->m, &err));
-    ok(store_failover_known(f->st, &f->m, "vda", &k, &err));
+    ok(store_failover_become_base(f->st, &f->m, err));
+    ok(store_failover_known(f->st, &f->m, "vda", &k, err));
     assert_true(k.complete);
     assert_int_equal(k.n_digests, 1);
     struct digestlog *log = NULL;
-    ok(digestlog_open(k.digests[0], MIB, false, &log, &err));
+    ok(digestlog_open(k.digests[0], MIB, false, &log, err));
     for (uint64_t b = 0; b < 16; b++) {
         uint8_t block[VR_BLOCK_SIZE];
         struct vr_digest is, must;
