@@ -49,6 +49,7 @@ enum rel_fx_bit {
 #undef FX
         FX_BIT_COUNT
 };
+_Static_assert(FX_BIT_COUNT <= 32, "effects are bits of an unsigned number");
 enum rel_fx {
 #define FX(n, text) FX_##n = 1u << FX_BIT_##n,
     REL_EFFECTS(FX)
