@@ -5,6 +5,8 @@
  * On the listener for Kerberos a connection is nobody's until a token was accepted on it; from then
  * on its bodies are sealed in both directions, and a clear one ends it. */
 #include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -14,7 +16,11 @@
 #include "wsman/http_mhd.h"
 #include "wsman/wsm.h"
 
-enum { LEGS_MAX = 5 }; /* tokens for one context */
+enum {
+    LEGS_MAX = 5, /* tokens for one context */
+    /* Bytes beyond the limit that are read and thrown away, so that the sender gets to read why. */
+    DISCARD_MAX = 4 << 20,
+};
 
 /* ---- replies ------------------------------------------------------------------------------- */
 
@@ -428,15 +434,15 @@ static unsigned judge_header(struct req *rq, const char *url, const char *method
     return type_ok(rq) ? 0 : 415;
 }
 
-static bool announced_too_long(struct req *rq)
+/* Bytes of the body as announced; 0 when nothing is said, the greatest number for nonsense. */
+static unsigned long long announced(struct req *rq)
 {
     const char *len = header(rq, "Content-Length");
     if (!len)
-        return false;
-    char *end;
+        return 0;
     errno = 0;
-    unsigned long long n = strtoull(len, &end, 10);
-    return errno || n > rq->body.max;
+    unsigned long long n = strtoull(len, NULL, 10);
+    return errno ? ULLONG_MAX : n;
 }
 
 /* What is around a sealed envelope, and its own limit while nobody has logged in. */
@@ -463,9 +469,11 @@ static enum MHD_Result begin(struct conn *c, const char *url, const char *method
         bool has = i && wsm_tls_peer_thumb(i->tls_session, thumb);
         wsm_peer_certificate(&c->peer, &h->auth, has ? thumb : NULL);
     }
-    if (announced_too_long(rq))
-        return send_status(rq, 413); /* before it is sent; the library then closes */
-    rq->status = judge_header(rq, url, method);
+    unsigned long long length = announced(rq);
+    if (length > rq->body.max + DISCARD_MAX)
+        return send_status(rq,
+                           413); /* the library then closes, and a reset may swallow the answer */
+    rq->status = length > rq->body.max ? 413 : judge_header(rq, url, method);
     return MHD_YES;
 }
 

@@ -485,6 +485,8 @@ static void test_curl_sees_plain_http(void **s)
                "</s:Body></s:Envelope>",
                0);
     write_file("big.xml", "<a/>", 600000);
+    write_file("huge.xml", "<a/>",
+               3 << 20); /* more than a socket holds: read by nobody otherwise */
     write_file("bad.xml", "<a>", 0);
     const char *u = "--unix-socket s http://x";
     struct {
@@ -501,6 +503,7 @@ static void test_curl_sees_plain_http(void **s)
         { "%s/wsman -H 'Content-Type:' -A 'Mozilla/5.0 (X11)' --data-binary @id.xml", "415" },
         { "%s/wsman " SOAP_TYPE " --data-binary @big.xml", "413" },
         { "%s/wsman " SOAP_TYPE " -H 'Transfer-Encoding: chunked' --data-binary @big.xml", "413" },
+        { "%s/wsman " SOAP_TYPE " -H 'Expect:' --data-binary @huge.xml", "413" },
     };
     for (size_t i = 0; i < VR_ARRAY_LEN(all); i++) {
         char args[1024];
