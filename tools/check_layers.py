@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Reads the #include lines of src/ and fails on an arrow that runs back, on a foreign library met
-in a second place, on a source file without its licence line and on a file that is too long."""
+in a second place, on a source file without its licence line and on a file that is too long.
+
+    check_layers.py [TREE]     default: the tree that it lies in"""
 import os
 import re
 import sys
@@ -73,7 +75,8 @@ def check_file(root, rel, bad):
 
 
 def main():
-    root = sys.argv[1]
+    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    root = sys.argv[1] if len(sys.argv) > 1 else here
     bad = []
     count = 0
     for d, _, names in sorted(os.walk(root)):
