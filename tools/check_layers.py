@@ -3,7 +3,7 @@
 """Reads the #include lines of src/ and fails on an arrow that runs back, on a foreign library met
 in a second place, on a source file without its licence line and on a file that is too long.
 
-    check_layers.py [TREE]     default: the tree that it lies in"""
+    check_layers.py [SRC]     default: the src of the tree that it lies in"""
 import os
 import re
 import sys
@@ -75,7 +75,7 @@ def check_file(root, rel, bad):
 
 
 def main():
-    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    here = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'src')
     root = sys.argv[1] if len(sys.argv) > 1 else here
     bad = []
     count = 0
