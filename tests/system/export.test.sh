@@ -100,7 +100,7 @@ holds B "$old" "$disks"
 ok "served again on the same sockets"
 
 step failover
-vr B --quiet failover g1 --no-start
+vr B --quiet failover g1 --no-start --force
 holds B "$old" "$disks"
 refused B 1 'open for reading.*--close' disable g1
 vr B --quiet cancel g1

@@ -176,5 +176,5 @@ nothing_left
 wait_points B g1 1
 check_points B g1
 ok "reversed and home again while a test ran; nothing is left of it"
-vr B --quiet failover g1 --no-start || fail "no failover after the tests"
+vr B --quiet failover g1 --no-start --force || fail "no failover after the tests"
 ok "failover after the tests"
