@@ -37,7 +37,7 @@ protect g2
 sent=$(sent_by A)
 wait_points B g2 2
 sent=$(($(sent_by A) - sent))
-[ $sent -lt $((12 << 20)) ] || fail "two cycles with a raw disk sent $(human $sent): the disk is not compared"
+[ $sent -lt $((16 << 20)) ] || fail "two cycles with a raw disk sent $(human $sent): the disk is not compared"
 check_points B g2
 ok "cycles of a machine with a raw disk send only what changed: $(human $sent)"
 vr A --quiet failover g2 --planned

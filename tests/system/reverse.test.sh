@@ -8,7 +8,10 @@
 system_begin
 hosts_up
 pair_hosts
-"$guest" create "$dir" A g1 --fill 32
+# Random bytes that the guest never touches: a full copy sends at least so much, whatever the machine is
+# slow at. MiB.
+fill=32
+"$guest" create "$dir" A g1 --fill $fill
 "$guest" start "$dir" A g1 >/dev/null
 protect g1
 wait_points B g1 1
@@ -21,7 +24,7 @@ for round in 1 2 3; do
     wait_state $to g1 replicating
     wait_points $from g1 1
     sent=$(($(sent_by $to) - sent))
-    [ $sent -lt $((12 << 20)) ] || fail "round $round: reverse and a cycle sent $(human $sent)"
+    [ $sent -lt $((fill << 20)) ] || fail "round $round: reverse and a cycle sent $(human $sent)"
     check_points $from g1
     ok "round $round: the machine runs on $(host_name $to), the way back cost $(human $sent)"
     to=$from
@@ -43,7 +46,7 @@ vr $to --quiet reverse g1
 wait_state $to g1 replicating
 wait_points $from g1 1
 sent=$(($(sent_by $to) - sent))
-[ $sent -lt $((12 << 20)) ] || fail "the reverse sent $(human $sent)"
+[ $sent -lt $((fill << 20)) ] || fail "the reverse sent $(human $sent)"
 orphan=$(vr $from --json points g1 | jq -r '.[] | select(.Kind == "orphan") | .InstanceID')
 [ "$orphan" = "$(points $from g1 | head -n 1)" ] || fail "what was written to the prepared disk is no orphan point: $(vr $from points g1)"
 mkdir -p "$dir/$from/var/log/oracle/$(uuid_of $from g1)/${orphan/:/-}"

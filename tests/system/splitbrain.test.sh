@@ -9,7 +9,10 @@
 system_begin
 hosts_up
 pair_hosts
-"$guest" create "$dir" A g1 --fill 16
+# Random bytes that the guest never touches: a full copy sends at least so much, whatever the machine is
+# slow at. MiB.
+fill=32
+"$guest" create "$dir" A g1 --fill $fill
 "$guest" start "$dir" A g1 >/dev/null
 protect g1
 wait_points B g1 1
@@ -102,7 +105,7 @@ last=$(guest_last_words A g1)
 [ -n "$last" ] || fail "the machine on hosta was not shut down in order"
 wait_points A g1 1
 sent=$(($(sent_by B) - sent))
-[ $sent -lt $((12 << 20)) ] || fail "the reverse sent $(human $sent)"
+[ $sent -lt $((fill << 20)) ] || fail "the reverse sent $(human $sent)"
 orphan=$(vr A --json points g1 | jq -r '.[] | select(.Kind == "orphan") | .InstanceID')
 [ "$orphan" = "$(points A g1 | head -n 1)" ] || fail "there is no orphan point: $(vr A points g1)"
 [ "$("$guest" counter "$dir" A "$disk")" = "$last" ] || fail "the orphan point is not what hosta wrote last"
