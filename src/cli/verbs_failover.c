@@ -56,6 +56,9 @@ static int find_ends(struct cli *c, const struct cli_vm *vm, struct ends *e, str
     return 0;
 }
 
+/* How often a guest is asked again: while it boots nobody listens to the power button. */
+enum { ASK_AGAIN_MS = 15000 };
+
 /* Orderly shutdown: ask the guest, wait, say what to do when it does not listen. */
 static int shut_down(struct cli *c, struct ends *e, unsigned seconds, struct vr_err *err)
 {
@@ -65,8 +68,14 @@ static int shut_down(struct cli *c, struct ends *e, unsigned seconds, struct vr_
     if (cli_power(c, e->p, &e->pvm, 4, NULL, err) < 0)
         return -1;
     int64_t end = vr_mono_now().ms + (int64_t)seconds * 1000;
+    int64_t again = vr_mono_now().ms + ASK_AGAIN_MS;
     while (vr_mono_now().ms < end) {
         struct cli_vm now;
+        struct vr_err late = VR_ERR_INIT; /* it may be off by then: the next look tells */
+        if (vr_mono_now().ms > again) {
+            (void)cli_power(c, e->p, &e->pvm, 4, NULL, &late);
+            again = vr_mono_now().ms + ASK_AGAIN_MS;
+        }
         if (cli_find_vm(e->p, e->pvm.guid, &now, err) < 0)
             return -1;
         if (now.power == 3) {

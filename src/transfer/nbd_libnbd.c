@@ -14,6 +14,7 @@
 #include <libnbd.h>
 
 #include "base/alloc.h"
+#include "transfer/imagelock.h"
 #include "model/model.h"
 
 enum {
@@ -106,6 +107,8 @@ static int connect_image(struct vnbd *n, const struct vnbd_config *cfg, struct n
     if (access(cfg->image, cfg->writable ? R_OK | W_OK : R_OK) < 0)
         return vr_fail(err, errno == ENOENT ? VR_E_NOFILE : VR_E_IO, errno, "cannot open %s",
                        cfg->image);
+    if (cfg->writable && imagelock_wait(cfg->image, cfg->stop, cfg->stop_ctx, err) < 0)
+        return -1;
     vr_autofree char *format = vr_printf("--format=%s", cfg->format ? cfg->format : "qcow2");
     /* No --persistent: it ends when we close the connection, also by dying. */
     const char *argv[16] = { "env",

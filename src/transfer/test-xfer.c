@@ -23,6 +23,7 @@
 #include "transfer/xfer.h"
 #include "test-stream.h"
 #include "test-xfer-kit.h"
+#include "transfer/nbd_libnbd.h"
 
 static void full_copy_is_equal(void **state)
 {
@@ -578,6 +579,48 @@ static void a_source_that_dies_is_an_error(void **state)
     interrupted(false, VR_E_IO);
 }
 
+/* What a daemon leaves that died before it connected to the server that it had started. */
+static void a_server_left_by_a_dead_daemon_is_ended(void **state)
+{
+    (void)state;
+    vr_autofree char *image = make_qcow2("left.qcow2", 1 << 20, NULL);
+    vr_autofree char *sock = file("left.sock"), *line = NULL;
+    line = vr_printf("qemu-nbd -t -f qcow2 -k '%s' '%s' >/dev/null 2>&1 &", sock, image);
+    RUN("sh", "-c", line);
+    struct vnbd_config cfg = { .socket = sock, .export_name = "" };
+    struct vnbd *n = NULL;
+    struct vr_err e = VR_ERR_INIT;
+    while (vnbd_open(&cfg, &n, &e) < 0) { /* it has the image when it answers */
+        vr_err_clear(&e);
+        usleep(10000);
+    }
+    vnbd_close(n);
+    cfg = (struct vnbd_config){ .image = image, .writable = true };
+    assert_int_equal(vnbd_open(&cfg, &n, &e), 0);
+    vnbd_close(n);
+}
+
+static bool at_once(void *ctx)
+{
+    (void)ctx;
+    return true;
+}
+
+static void somebody_elses_server_is_left_alone(void **state)
+{
+    (void)state;
+    vr_autofree char *image = make_qcow2("theirs.qcow2", 1 << 20, NULL);
+    struct vnbd_config cfg = { .image = image, .writable = true };
+    struct vnbd *first = NULL, *second = NULL;
+    struct vr_err e = VR_ERR_INIT;
+    assert_int_equal(vnbd_open(&cfg, &first, &e), 0);
+    cfg.stop = at_once;
+    assert_int_equal(vnbd_open(&cfg, &second, &e), -1);
+    assert_int_equal(e.kind, VR_E_CANCELLED); /* it waited */
+    assert_true(vnbd_alive(first));
+    vnbd_close(first);
+}
+
 static void several_disks_in_one_transfer(void **state)
 {
     (void)state;
@@ -701,6 +744,8 @@ int main(void)
         cmocka_unit_test(a_full_replica_says_so_and_goes_on_later),
         cmocka_unit_test(cancelling_ends_both_sides),
         cmocka_unit_test(a_source_that_dies_is_an_error),
+        cmocka_unit_test(a_server_left_by_a_dead_daemon_is_ended),
+        cmocka_unit_test(somebody_elses_server_is_left_alone),
         cmocka_unit_test(several_disks_in_one_transfer),
         cmocka_unit_test(the_limit_is_kept),
         QCOW2(full_copy_is_equal),
