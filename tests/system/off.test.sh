@@ -42,3 +42,9 @@ wait_state B g1 replicating
 wait_points A g1 1
 check_points A g1
 ok "planned failover and reverse of a machine that is off"
+
+# Asked to shut down while it boots, when nobody listens to the power button yet.
+vr B --quiet boot g1
+vr B --quiet failover g1 --planned
+"$guest" wait-line "$dir" A g1 60 "^VMR boot counter=$(guest_last_words B g1)\$" >/dev/null
+ok "a guest that boots is asked again until it hears"
