@@ -49,10 +49,11 @@ static bool link_of(long pid, const char *what, char *ret, size_t room)
     return true;
 }
 
-/* Is the process a qemu-nbd of which @image is the last argument? */
+/* Is the process a qemu-nbd with our mark, of which @image is the last argument? */
 static bool serves(long pid, const char *image)
 {
     char path[64], exe[4096], args[8192];
+    static const char mark[] = "\0" IMAGELOCK_MARK; /* an argument of its own, ended by a zero */
     const char *name = link_of(pid, "exe", exe, sizeof exe) ? strrchr(exe, '/') : NULL;
     if (!name || strcmp(name, "/qemu-nbd") != 0)
         return false;
@@ -61,7 +62,7 @@ static bool serves(long pid, const char *image)
     ssize_t n = fd < 0 ? -1 : read(fd, args, sizeof args);
     size_t len = strlen(image) + 1;
     return n > (ssize_t)len && args[n - (ssize_t)len - 1] == 0 &&
-           memcmp(args + n - len, image, len) == 0;
+           memcmp(args + n - len, image, len) == 0 && memmem(args, (size_t)n, mark, sizeof mark);
 }
 
 static long parent_of(long pid)

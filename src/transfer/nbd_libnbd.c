@@ -117,8 +117,9 @@ static int connect_image(struct vnbd *n, const struct vnbd_config *cfg, struct n
                              "qemu-nbd",
                              format,
                              "--detect-zeroes=off",
-                             "--aio=threads" };
-    size_t a = 7;
+                             "--aio=threads",
+                             IMAGELOCK_MARK };
+    size_t a = 8;
     argv[a++] = "--discard=unmap";
     argv[a++] = cache_mode(cfg->image);
     argv[a++] = cfg->want_depth ? "--allocation-depth" : "--export-name=";

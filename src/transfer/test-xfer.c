@@ -20,6 +20,7 @@
 
 #include "base/proc.h"
 #include "transfer/digestlog.h"
+#include "transfer/imagelock.h"
 #include "transfer/xfer.h"
 #include "test-stream.h"
 #include "test-xfer-kit.h"
@@ -585,7 +586,8 @@ static void a_server_left_by_a_dead_daemon_is_ended(void **state)
     (void)state;
     vr_autofree char *image = make_qcow2("left.qcow2", 1 << 20, NULL);
     vr_autofree char *sock = file("left.sock"), *line = NULL;
-    line = vr_printf("qemu-nbd -t -f qcow2 -k '%s' '%s' >/dev/null 2>&1 &", sock, image);
+    line = vr_printf("qemu-nbd '" IMAGELOCK_MARK "' -t -f qcow2 -k '%s' '%s' >/dev/null 2>&1 &",
+                     sock, image);
     RUN("sh", "-c", line);
     struct vnbd_config cfg = { .socket = sock, .export_name = "" };
     struct vnbd *n = NULL;
