@@ -79,6 +79,7 @@ struct cim_args {
      * and what it has put into them. If machines came or went meanwhile it begins anew. */
     int64_t until_us;
     size_t at;
+    unsigned restarts;   /* how often it began anew because machines came or went meanwhile */
     uint64_t generation; /* of the server, at the last slice */
 };
 

@@ -11,8 +11,6 @@
 #include "base/clock.h"
 #include "cim/server_int.h"
 
-enum { RESTARTS_MAX = 2 };
-
 enum kind { SCAN_CLASS, SCAN_QUERY, SCAN_LINKS, SCAN_OBJECTS };
 
 /* Objects that were found already, by the text of their paths. */

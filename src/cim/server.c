@@ -418,6 +418,8 @@ enum cim_status cim_invoke(struct cim_server *s, const struct cim_caller *who,
     if (args->at && args->generation != s->generation) {
         clear_outputs(args);
         args->at = 0;
+        if (++args->restarts >= RESTARTS_MAX)
+            args->until_us = 0; /* in one go, then */
     }
     args->generation = s->generation;
     st = p->invoke(p->ctx, who, in, m, args, &code, err);

@@ -9,6 +9,10 @@
 struct cim_snapshot;
 struct cim_watch;
 
+/* How often something sliced begins anew because machines came or went before it goes on
+ * regardless. */
+enum { RESTARTS_MAX = 2 };
+
 struct cim_server {
     char *host;
     struct cim_provider *by_class[CIM_CLASS_COUNT]; /* NULL where nobody answers */

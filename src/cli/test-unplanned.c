@@ -101,16 +101,34 @@ void cli_say(const struct cli *c, const char *fmt, ...)
 {
 }
 
-static int fail_over(const char *primary, const char *point, bool force, struct vr_err *err)
+static int fail_over_in(unsigned state, const char *primary, const char *point, bool force,
+                        struct vr_err *err)
 {
     struct cli c = { .quiet = true };
-    const struct cli_vm vm = { .name = "web", .mode = 2, .state = 3, .peer = "hosta" };
+    const struct cli_vm vm = { .name = "web", .mode = 2, .state = state, .peer = "hosta" };
     d.primary = primary;
     d.asked[0] = 0;
     return cli_unplanned(&c, &vm, point, force, true, err);
 }
 
+static int fail_over(const char *primary, const char *point, bool force, struct vr_err *err)
+{
+    return fail_over_in(3, primary, point, force, err);
+}
+
 /* ---- tests ---- */
+/* Wherever the daemon takes a failover: also while the primary compares, or the replica is full. */
+static void a_running_primary_needs_a_word_in_every_state(void **st)
+{
+    static const unsigned all[] = { 3, 7, 8, 10, 11 };
+    for (size_t i = 0; i < VR_ARRAY_LEN(all); i++) {
+        struct vr_err err = VR_ERR_INIT;
+        assert_int_equal(fail_over_in(all[i], "running", NULL, false, &err), -1);
+        assert_string_equal(d.asked, "AskPeer");
+        assert_int_equal(fail_over_in(all[i], "running", NULL, true, &err), 0);
+    }
+}
+
 static void a_running_primary_needs_a_word(void **st)
 {
     struct vr_err err = VR_ERR_INIT;
@@ -158,6 +176,8 @@ static void a_quarantine_is_lifted_with_force(void **st)
 int main(void)
 {
     const struct CMUnitTest all[] = { cmocka_unit_test(a_running_primary_needs_a_word),
+                                      cmocka_unit_test(
+                                          a_running_primary_needs_a_word_in_every_state),
                                       cmocka_unit_test(a_lost_primary_needs_none),
                                       cmocka_unit_test(a_quarantine_is_lifted_with_force) };
     return cmocka_run_group_tests(all, NULL, NULL);

@@ -132,7 +132,8 @@ static int planned(struct cli *c, const struct cli_vm *vm, unsigned wait_s, bool
     cli_say(c, "Failing over to %s ...", e.r_host);
     if (settled(&e, err) < 0)
         return -1;
-    if (e.rvm.state == 3 && cli_service(c, e.r, &e.rvm, "InitiateFailover", NULL, 0, NULL, err) < 0)
+    bool over = e.rvm.state == 5 || e.rvm.state == 6; /* by an earlier call */
+    if (!over && cli_service(c, e.r, &e.rvm, "InitiateFailover", NULL, 0, NULL, err) < 0)
         return vr_err_wrap(err,
                            "the last changes are at %s, but it did not take over; "
                            "'vmreplica cancel %s' on %s goes back",

@@ -98,12 +98,21 @@ static char *snapshot_of(struct cli *c, const struct cli_vm *vm, const char *poi
     return NULL;
 }
 
+/* ReplicationStates in which the daemon takes a failover; in others it says why not. */
+static bool may_fail_over(unsigned state)
+{
+    static const unsigned all[] = { 3, 7, 8, 10, 11 };
+    for (size_t i = 0; i < VR_ARRAY_LEN(all); i++)
+        if (all[i] == state)
+            return true;
+    return false;
+}
+
 int cli_unplanned(struct cli *c, const struct cli_vm *vm, const char *point, bool force, bool start,
                   struct vr_err *err)
 {
     vr_autofree char *path = NULL;
-    bool quarantined = false,
-         waits = vm->state == 3 || vm->state == 7; /* else the daemon says no */
+    bool quarantined = false, may = may_fail_over(vm->state);
     struct wsmc_key id = { "InstanceID", point };
     const struct wsmc_ref taken = {
         .ns = WSMC_NS_OURS, .cls = "Vmr_RecoveryPoint", .keys = &id, .n_keys = 1
@@ -118,8 +127,10 @@ int cli_unplanned(struct cli *c, const struct cli_vm *vm, const char *point, boo
         return -1;
     /* The daemon refuses a quarantined point; that is told first: one --force is for all that was
      * told. */
-    if (waits && (force || !quarantined) && only_one_runs(c, vm, force, err) < 0)
+    if (may && (force || !quarantined) && only_one_runs(c, vm, force, err) < 0)
         return -1;
+    if (start)
+        c->no_wait = false; /* what is not failed over yet cannot be started */
     struct wsmc_key key = { "InstanceID", path };
     struct wsmc_ref snap = { .cls = "Msvm_VirtualSystemSettingData", .keys = &key, .n_keys = 1 };
     struct wsmc_arg a = { .name = "SnapshotSettingData", .ref = &snap };

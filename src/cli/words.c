@@ -18,13 +18,11 @@ static const struct {
     { "RecoveryConnectionPoint", "the host (--to)" },
     { "RecoveryServerPortNumber", "the port (--port)" },
     { "AutoResynchronizeInterval", "the time of comparisons (--resync-window)" },
-    { "RecoveryServerEnabled", "receiving replicas (vmreplica server --receive)" },
     { "ReplicaStorageLocation", "the storage folder (--storage)" },
     { "AllowedPrimaryHostSystem", "the host" },
     { "TrustGroup", "the group (--group)" },
     { "OnSuperseded", "--on-superseded" },
     { "HttpsPort", "the port (--port)" },
-    { "MonitoringInterval", "the length of a window (--window-hours)" },
 };
 
 char *cli_words(const char *text)

@@ -79,6 +79,8 @@ struct daemon {
     struct wsm_http *http;
     struct access *access;          /* who may manage this host */
     struct wsm_gss_cred *krb5_keys; /* NULL: no Kerberos */
+    bool krb5_listens;
+    unsigned reloads; /* how often the access lists were read anew */
     const char *config_file;
     bool config_may_miss;
     struct machine_rt *rts;

@@ -366,8 +366,13 @@ static int h_open(void *ctx, const struct vr_uuid *machine, const struct vr_poin
     for (size_t i = 0; i < l->n; i++)
         if (vr_uuid_eq(&l->v[i]->machine, machine) && vr_point_eq(&l->v[i]->point, &p->id))
             e = l->v[i];
-    if (e && (e->busy || !e->ready))
+    if (e && e->busy)
         return vr_fail(err, VR_E_BUSY, 0, "this recovery point is just being opened or closed");
+    if (e && !e->ready)
+        return vr_fail(err, VR_E_BUSY, 0,
+                       "this recovery point could not be closed completely; close it again "
+                       "(vmreplica export %s --close)",
+                       r->name);
     if (!e && l->n == EXPORTS_MAX)
         return vr_fail(err, VR_E_LIMIT, 0, "%d recovery points are open on this host", EXPORTS_MAX);
     bool again = e != NULL;

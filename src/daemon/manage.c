@@ -121,7 +121,7 @@ static void listen_sealed(struct daemon *d)
 {
     struct vr_err err = VR_ERR_INIT;
     uint16_t port;
-    if (!d->krb5_keys)
+    if (!d->krb5_keys || d->krb5_listens)
         return;
     if (wsm_http_listen_sealed(d->http, address_of(d->cfg.http_address), (uint16_t)d->cfg.http_port,
                                &port, &err) < 0)
@@ -129,19 +129,29 @@ static void listen_sealed(struct daemon *d)
     else
         vr_log(VR_LOG_INFO, "management: Kerberos on HTTP port %u, keys of %s", port,
                d->cfg.keytab);
+    d->krb5_listens = err.kind == VR_OK;
 }
 
 /* ---- SIGHUP: who may come in, and keys that were not there before ---- */
 struct reload {
     struct daemon *d;
     struct access *access;
+    unsigned number;
 };
 
+/* Control thread. One that was overtaken by a later reading of the file no longer counts. */
 static void roles_changed(void *arg)
 {
-    struct daemon *d = arg;
-    wsm_http_roles_changed(d->http);
-    vr_log(VR_LOG_INFO, "who may manage this host was read anew from %s", d->config_file);
+    struct reload *r = arg;
+    struct daemon *d = r->d;
+    if (r->number == d->reloads) {
+        access_replace(d->access, r->access);
+        wsm_http_roles_changed(d->http);
+        vr_log(VR_LOG_INFO, "who may manage this host was read anew from %s", d->config_file);
+    } else {
+        access_free(r->access);
+    }
+    free(r);
 }
 
 /* On a worker: name services are asked before the new table counts, or members of a group would be
@@ -150,9 +160,7 @@ static void reload_access(void *arg)
 {
     struct reload *r = arg;
     access_resolve(r->access);
-    access_replace(r->d->access, r->access);
-    vr_mailbox_post(r->d->mail, roles_changed, r->d);
-    free(r);
+    vr_mailbox_post(r->d->mail, roles_changed, r);
 }
 
 void manage_reload(struct daemon *d)
@@ -166,12 +174,12 @@ void manage_reload(struct daemon *d)
         return;
     }
     struct reload *r = vr_new(struct reload);
-    *r = (struct reload){ d, a };
+    *r = (struct reload){ d, a, ++d->reloads };
     vr_exec_post(d->auth_exec, reload_access, r);
-    if (d->krb5_keys) /* the file itself is read at each login */
-        return;
-    load_keys(d);
-    wsm_http_set_keys(d->http, d->krb5_keys);
+    if (!d->krb5_keys) { /* the file itself is read at each login */
+        load_keys(d);
+        wsm_http_set_keys(d->http, d->krb5_keys);
+    }
     listen_sealed(d);
 }
 

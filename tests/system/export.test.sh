@@ -109,10 +109,7 @@ vr B export g1 --close --point "$old" >/dev/null
 refused B 1 'not open' export g1 --close --point "$old"
 vr B --quiet export g1 --close
 wait_for 30 "nothing is left of it" is_clean
-goes_on() {
-    is_state A g1 replicating || { vr A --quiet resume g1; is_state A g1 replicating; }
-}
-wait_for 60 "replication goes on" goes_on
+wait_state A g1 replicating 120
 cycles 2
 given_up() {
     ! points B g1 | seen -x "$old"
@@ -157,7 +154,10 @@ holds B "$bad" "$(open_point B --point "$bad")"
 other=$(open_point B 2>&1) || : # whatever is there without being named, it is not this one
 [ "$other" != "$(open_point B --point "$bad")" ] || fail "a quarantined point is opened without being named"
 if vr B --quiet test g1 --no-start 2>/dev/null; then
-    vr B explain "g1 - Test" | seen "$bad" && fail "a test takes the quarantined point"
+    overlay=$(virsh_on B domblklist "g1 - Test" | awk '$1 == "vda" { print $2 }')
+    below=$(on B qemu-img info -U --output=json "$overlay" | jq -r '."full-backing-filename"')
+    [ -n "$below" ] && [ "$below" != null ] || fail "the disk of the test has nothing below it"
+    point_files B "$(uuid_of B g1)" | awk -v id="${bad/:/-}" '$1 == id { print $4 }' | seen -x "$below" && fail "a test takes the quarantined point"
     vr B --quiet test g1 --end
 fi
 vr B --quiet export g1 --close

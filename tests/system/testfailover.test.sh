@@ -154,7 +154,10 @@ check_points A g1
 lives
 "$daemon" kill "$dir" B
 mortal_start B
-wait_for 60 "the tests are still known after a restart" [ "$(n_tests)" = 2 ]
+two_tests() {
+    [ "$(n_tests)" = 2 ]
+}
+wait_for 60 "the tests are still known after a restart" two_tests
 lives
 refused B 1 'end the test first' disable g1
 vr B test "g1 - Test 2" --end

@@ -155,7 +155,10 @@ domain_off A g1 || fail "the old machine is $(virsh_on A domstate g1)"
 wait_points A g1 1
 is_orphan
 newest=$(newest_point A g1)
+compared=0
 while read -r id target format path; do
+    compared=$((compared + 1))
     on A qemu-img compare -U -q -f raw -F "$format" "$(oracle_of "$uuid" "$id")/$target.raw" "$path" || fail "point $id differs"
 done < <(point_files A "$uuid" | grep -E "^(${newest/:/-}|$(vr A --json points g1 | jq -r '[.[] | select(.Kind == "orphan")] | last | .InstanceID' | tr : -)) ")
+[ $compared -ge 2 ] || fail "$compared points were compared"
 ok "turned off hard there, reversed; what it had written is the orphan point"

@@ -35,7 +35,7 @@ static bool emit(const struct host_providers *p, const struct host_export *x, st
     cim_inst_set_str(in, P(MACHINENAME), vm_find(p, &x->machine, &vm) ? vm.name : NULL);
     cim_inst_set_str(in, P(MACHINEIDENTIFIER), vr_uuid_fmt_upper(&x->machine, guid));
     cim_inst_set_str(in, P(POINTID), id_point_text(id, &x->point));
-    cim_inst_set_bool(in, P(READY), x->ready);
+    cim_inst_set_bool(in, P(READY), x->ready && !x->busy);
     cim_inst_set_strv(in, P(TARGETS), NULL, 0);
     cim_inst_set_strv(in, P(URIS), NULL, 0);
     for (size_t i = 0; i < x->n_disks; i++) {
