@@ -14,6 +14,7 @@ struct wsm_peer {
     bool local;              /* UNIX socket */
     bool known;              /* who is valid */
     bool checked;            /* the certificate was looked at */
+    unsigned roles;          /* how often the table of roles became another one */
     uint32_t uid;            /* of the UNIX socket */
     char address[64];        /* numeric, or "local" */
     struct wsm_identity who; /* of the socket or the certificate */

@@ -37,6 +37,7 @@ struct req {
     enum auth_state auth;
     struct wsm_login *login; /* running for us */
     struct wsm_identity who; /* of a password */
+    unsigned roles;          /* peer.roles when the password began to be checked */
     enum wsm_scheme scheme;  /* of the token that came with the request */
     char *token;             /* to be sent back, base64 */
     struct wsm_held *held;   /* the envelope, while it waits for an event */

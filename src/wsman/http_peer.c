@@ -73,6 +73,7 @@ void wsm_peer_again(struct wsm_peer *p, int fd, const struct wsm_auth *auth)
         wsm_peer_local(p, fd, auth);
         return;
     }
+    p->roles++;
     p->checked = p->known = false;
     p->who = (struct wsm_identity){ .role = CIM_ROLE_NONE };
     wipe(vr_take(p->basic));

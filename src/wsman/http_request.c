@@ -228,7 +228,8 @@ static void password_checked(void *arg, struct wsm_login_result *r)
     rq->auth = r->end == WSM_LOGIN_GOOD ? AUTH_GOOD : AUTH_BAD;
     if (rq->auth == AUTH_GOOD) {
         rq->who = r->who;
-        wsm_peer_keep_basic(p, header(rq, "Authorization"), &r->who);
+        if (rq->roles == p->roles) /* else what was found may be true no longer */
+            wsm_peer_keep_basic(p, header(rq, "Authorization"), &r->who);
     }
     wsm_request_resume(rq);
 }
@@ -269,6 +270,7 @@ static bool start_password(struct req *rq, const char *rest)
     if (!login)
         return false;
     rq->status = 0;
+    rq->roles = rq->c->peer.roles;
     suspend(rq, login);
     return true;
 }
@@ -374,6 +376,18 @@ static enum MHD_Result finish_sealed(struct req *rq)
 /* ---- requests ------------------------------------------------------------------------------- */
 
 /* The whole body is here: find out who asks, then answer. */
+/* Once for a connection, and again when roles have changed since. */
+static void look_at_certificate(struct conn *c)
+{
+    if (c->peer.checked)
+        return;
+    const union MHD_ConnectionInfo *i =
+        MHD_get_connection_info(c->mc, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    char thumb[WSM_THUMB_SIZE];
+    bool has = i && wsm_tls_peer_thumb(i->tls_session, thumb);
+    wsm_peer_certificate(&c->peer, &c->l->h->auth, has ? thumb : NULL);
+}
+
 static enum MHD_Result finish(struct req *rq)
 {
     struct wsm_http *h = rq->c->l->h;
@@ -388,6 +402,7 @@ static enum MHD_Result finish(struct req *rq)
         return answer(rq, &again);
     if (rq->c->l->kind == LISTENER_SEALED)
         return finish_sealed(rq);
+    look_at_certificate(rq->c);
     if (p->known)
         return answer_clear(rq, &p->who);
     if (rq->auth == AUTH_GOOD)
@@ -462,13 +477,7 @@ static enum MHD_Result begin(struct conn *c, const char *url, const char *method
     rq->body.max = body_limit(c);
     *con_cls = rq;
     c->deadline = wsm_in_s(h->lim.request_s);
-    if (!c->peer.checked) {
-        const union MHD_ConnectionInfo *i =
-            MHD_get_connection_info(c->mc, MHD_CONNECTION_INFO_GNUTLS_SESSION);
-        char thumb[WSM_THUMB_SIZE];
-        bool has = i && wsm_tls_peer_thumb(i->tls_session, thumb);
-        wsm_peer_certificate(&c->peer, &h->auth, has ? thumb : NULL);
-    }
+    look_at_certificate(c);
     unsigned long long length = announced(rq);
     if (length > rq->body.max + DISCARD_MAX)
         return send_status(rq,
