@@ -61,6 +61,7 @@ struct daemon {
     struct vr_mailbox *mail;
     struct vr_exec *store_exec; /* one thread */
     struct vr_exec *hv_exec;
+    struct vr_exec *yield_exec;
     struct vr_exec *net_exec;
     struct vr_exec *auth_exec;  /* logins: nobody waits for a peer to log in */
     struct vr_exec *xfer_exec;  /* a thread for each slot */

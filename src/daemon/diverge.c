@@ -147,7 +147,11 @@ static int look_untracked(struct daemon *d, const struct rel *r, const struct hv
                           c->target);
 }
 
-static int read_bitmaps(struct daemon *d, const struct rel *r, struct divergence *v,
+/* @prepared: the newest acknowledged point is the last one there is, at the replica, too. Only then
+ * does a disk that holds what it held at that point differ in nothing: a change map names what
+ * changed since a point, a checksum does not, and the replica may hold a newer point whose
+ * acknowledgement was lost. */
+static int read_bitmaps(struct daemon *d, const struct rel *r, bool prepared, struct divergence *v,
                         struct vr_err *err)
 {
     const char *targets[VR_DISKS_MAX];
@@ -160,7 +164,9 @@ static int read_bitmaps(struct daemon *d, const struct rel *r, struct divergence
     int rc = 0;
     for (size_t i = 0; i < cap->n_disks && rc == 0; i++) {
         const struct hv_capture_disk *c = &cap->disks[i];
-        if (!c->dirty_context)
+        if (!c->dirty_context && !prepared)
+            rc = vr_fail(err, VR_E_TRACKING, 0, "disk %s keeps no bitmap", c->target);
+        else if (!c->dirty_context)
             rc = look_untracked(d, r, c, err);
         else
             rc = xfer_dirty_map(c->socket, c->export_name, c->dirty_context, add_disk(v, c->target),
@@ -179,7 +185,7 @@ int divergence_is_none(struct daemon *d, const struct rel *r, struct vr_err *err
     struct divergence v = { .known = r->has_acked && r->tracked };
     struct vr_err why = VR_ERR_INIT;
     int rc = v.known;
-    if (v.known && read_bitmaps(d, r, &v, &why) < 0) {
+    if (v.known && read_bitmaps(d, r, true, &v, &why) < 0) {
         rc = why.kind == VR_E_TRACKING ? 0 : -1;
         if (rc < 0)
             vr_err_move(err, &why);
@@ -204,7 +210,7 @@ int divergence_of_old_primary(struct daemon *d, const struct rel *r, struct dive
     }
     vr_err_clear(&why);
     struct divergence v = { .of = of, .known = r->has_acked && r->tracked };
-    if (v.known && read_bitmaps(d, r, &v, &why) < 0) {
+    if (v.known && read_bitmaps(d, r, false, &v, &why) < 0) {
         divergence_done(&v);
         if (why.kind != VR_E_TRACKING) {
             vr_err_move(err, &why);

@@ -235,7 +235,12 @@ static void guard_work(struct task *t)
         why = vr_printf("machine %s is a replica; to start it here fail it over: "
                         "vmreplica failover %s",
                         t->r.name, t->r.name);
-    hv_guard(t->d->hv, &t->r.machine, g->on ? why : NULL, &t->err);
+    if (hv_guard(t->d->hv, &t->r.machine, g->on ? why : NULL, &t->err) < 0)
+        return;
+    if (g->on && t->r.st != ST_P_SUPERSEDED) /* it becomes something else than a second copy */
+        policy_forget(t->d, &t->r.machine, &t->err);
+    else if (!g->on && t->r.st != ST_P_SUPERSEDED && rel_mode(&t->r) == REL_MODE_PRIMARY)
+        policy_undo(t->d, &t->r.machine, &t->err);
 }
 
 static void guard_done(struct task *t)

@@ -10,8 +10,11 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "daemon/machinedoc.h"
 #include "daemon/messages.h"
 #include "daemon/story.h"
+
+#define POLICY_PAUSED "paused-by-policy" /* kind of document */
 
 enum { PROBE_TIMEOUT_MS = 8000, NOT_AGAIN_MS = 2500 };
 
@@ -255,7 +258,37 @@ static void policy_work(struct task *t)
     bool pause = p->policy == ON_SUPERSEDED_PAUSE;
     vr_log(VR_LOG_WARN, "machine %s was failed over to host %s: %s here, as on_superseded says",
            t->r.name, t->r.peer, pause ? "pausing it" : "shutting it down");
+    /* Written down first: whoever is paused without it would stay so. */
+    if (pause && machinedoc_put(t->d, POLICY_PAUSED, &t->r.machine, "paused\n", &t->err) < 0)
+        return;
     hv_power(t->d->hv, &t->r.machine, pause ? HV_PAUSE : HV_SHUTDOWN, &t->err);
+}
+
+int policy_undo(struct daemon *d, const struct vr_uuid *machine, struct vr_err *err)
+{
+    struct vr_err none = VR_ERR_INIT;
+    vr_autofree char *text = NULL;
+    struct hv_machine m;
+    if (machinedoc_get(d, POLICY_PAUSED, machine, &text, &none) < 0) {
+        if (none.kind == VR_E_NOTFOUND)
+            return 0;
+        vr_err_move(err, &none);
+        return -1;
+    }
+    if (hv_get(d->hv, machine, &m, err) < 0)
+        return -1;
+    int rc = m.power == HV_POWER_PAUSED ? hv_power(d->hv, machine, HV_UNPAUSE, err) : 0;
+    hv_machine_done(&m);
+    return rc < 0 ? -1 : policy_forget(d, machine, err);
+}
+
+int policy_forget(struct daemon *d, const struct vr_uuid *machine, struct vr_err *err)
+{
+    struct vr_err none = VR_ERR_INIT;
+    if (machinedoc_delete(d, POLICY_PAUSED, machine, &none) == 0 || none.kind == VR_E_NOTFOUND)
+        return 0;
+    vr_err_move(err, &none);
+    return -1;
 }
 
 static void policy_done(struct task *t)

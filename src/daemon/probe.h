@@ -16,6 +16,12 @@ void story_ahead(struct daemon *d, const struct rel *r, struct rel_story *s);
 void fx_probe(struct daemon *d, const struct rel *r);
 void fx_policy(struct daemon *d, const struct rel *r);
 
+/* policy_undo() - let a machine go on that fx_policy() has paused, if it is paused still: what it
+ * was superseded by is no more. policy_forget() - it never will. Nothing to undo is no error.
+ * Workers. */
+int policy_undo(struct daemon *d, const struct vr_uuid *machine, struct vr_err *err);
+int policy_forget(struct daemon *d, const struct vr_uuid *machine, struct vr_err *err);
+
 /* probe_peer() - ask the peer now, at a user's wish: the job ends when it has answered or has not
  * (machine_rt.story, story_at). Control thread. Returns 0. */
 int probe_peer(struct daemon *d, const struct rel *r, const char *owner, struct vr_uuid *ret_job);

@@ -46,13 +46,13 @@ static int refuse_kept(struct swap_task *s)
         return -1;
     if (!n)
         return 0;
-    return vr_fail(
-        &s->t.err, VR_E_STATE, 0,
-        "the disks of machine %s are not those it had when it became the primary (was a "
-        "snapshot made?), and %zu orphan or pinned point(s) lie under those: bring these disks "
-        "back (delete the snapshot so that it is merged), or give the points up by "
-        "vmreplica disable %s on host %s",
-        s->t.r.name, n, s->t.r.name, s->t.d->cfg.host_name);
+    return vr_fail(&s->t.err, VR_E_STATE, 0,
+                   "the disks of machine %s are not those it had when it became the primary (was a "
+                   "snapshot made?), and %zu orphan or pinned point(s), or such as are being read, "
+                   "lie under those: bring these disks "
+                   "back (delete the snapshot so that it is merged), or give the points up by "
+                   "vmreplica disable %s on host %s",
+                   s->t.r.name, n, s->t.r.name, s->t.d->cfg.host_name);
 }
 
 static void st_yield(void *arg)
@@ -240,5 +240,6 @@ static void yield_work(struct task *t)
 void fx_yield(struct daemon *d, const struct rel *r)
 {
     struct swap_task *s = swap_new(r, yield_work, EV_YIELDED, EV_YIELD_FAILED);
-    run_without_merge(d, d->hv_exec, &s->t);
+    /* Raw disks are read as a whole: nobody else is to wait for that. */
+    run_without_merge(d, d->yield_exec, &s->t);
 }

@@ -154,16 +154,15 @@ static void set_patience(virDomainPtr dom, int seconds)
         vr_log(VR_LOG_DEBUG, "patience with the guest agent: %s", virGetLastErrorMessage());
 }
 
-/* Does it run? */
+/* Does it run? Resuming first, whatever it seems to be: a suspend that libvirt has not carried out
+ * yet comes before it in the machine's queue, and the state does not tell of it. */
 static bool resume(virDomainPtr dom, char why[160])
 {
     int state = 0;
-    if (virDomainGetState(dom, &state, NULL, 0) == 0 && state != VIR_DOMAIN_PAUSED)
-        return true;
     if (virDomainResume(dom) == 0)
         return true;
     snprintf(why, 160, "%.120s", virGetLastErrorMessage());
-    return false;
+    return virDomainGetState(dom, &state, NULL, 0) == 0 && state != VIR_DOMAIN_PAUSED;
 }
 
 /* Is the machine released, or past being frozen? @why else. */

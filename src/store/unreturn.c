@@ -101,7 +101,8 @@ int store_points_kept(struct store *st, const struct vr_uuid *machine, size_t *r
     int64_t n = 0;
     if (db_one_int(st->db, &n, err,
                    "SELECT count(*) FROM point WHERE machine = ? AND (kind = ? OR pinned & ?)",
-                   "uii", machine, (int64_t)VR_POINT_ORPHAN, (int64_t)STORE_PIN_USER) < 0)
+                   "uii", machine, (int64_t)VR_POINT_ORPHAN,
+                   (int64_t)(STORE_PIN_USER | STORE_PIN_READ)) < 0)
         return -1;
     *ret = (size_t)n;
     return 0;

@@ -259,7 +259,9 @@ int frame_get_error(const struct vr_buf *body, const char *who, struct vr_err *r
     for (char *c = msg; *c; c++)
         if ((unsigned char)*c < 0x20 || *c == 0x7f)
             *c = ' ';
-    return vr_fail(ret, k, 0, "%s: %s", who, msg);
+    vr_fail(ret, k, 0, "%s: %s", who, msg);
+    ret->where = "peer"; /* whose trouble it is decides who has to do something */
+    return -1;
 }
 
 void frame_tell_error(struct vr_stream *s, const struct vr_err *e)

@@ -3,6 +3,7 @@
  * caller's thread, the only one that touches NBD handles and the tables of what is known. */
 #include <string.h>
 
+#include "base/log.h"
 #include "send_priv.h"
 
 static int stopped(const struct send_ctx *c, struct vr_err *err)
@@ -188,8 +189,10 @@ int send_open_disks(struct send_ctx *c, struct vr_err *err)
                                    .stop_ctx = c };
         if (vnbd_open(&cfg, &c->disks[i].nbd, err) < 0)
             return vr_err_wrap(err, "disk %s", d->target);
-        if (d->mode == XFER_COMPARE && d->own && own_open(d, &c->disks[i].own, err) < 0)
-            return vr_err_wrap(err, "disk %s", d->target);
+        struct vr_err unknown = VR_ERR_INIT;
+        if (d->mode == XFER_COMPARE && d->own && own_open(d, &c->disks[i].own, &unknown) < 0)
+            vr_log_err(VR_LOG_WARN, "a digest table cannot be used, the disk is read instead",
+                       &unknown);
         if (vnbd_size(c->disks[i].nbd) != d->size)
             return vr_fail(err, VR_E_IO, 0, "disk %s has %llu bytes now, not %llu", d->target,
                            (unsigned long long)vnbd_size(c->disks[i].nbd),

@@ -86,6 +86,17 @@ wait_for 30 "the old machine is paused" is_power A paused
 is_power B running || fail "the new machine is $(virsh_on B domstate g1)"
 vr A explain g1 | seen 'failed over to host hostb' || fail "hosta tells: $(vr A explain g1)"
 ok "the old machine is paused, the new one runs"
+vr B --quiet cancel g1 --discard
+wait_state A g1 replicating 60
+wait_for 30 "the old machine goes on" is_power A running
+wait_points B g1 1
+"$lab" net-down "$dir" A
+vr B --quiet failover g1
+"$guest" wait-line "$dir" B g1 60 '^VMR boot' >/dev/null
+"$lab" net-up "$dir" A
+wait_state A g1 "superseded by a failover" 60
+wait_for 30 "the old machine is paused once more" is_power A paused
+ok "when the failover was cancelled the old machine went on by itself"
 
 step stop-old
 refused B 1 'running.*--stop-old' reverse g1
