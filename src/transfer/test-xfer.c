@@ -555,6 +555,7 @@ static void interrupted(bool cancel, enum vr_kind kind)
     assert_int_equal(t.rrc, -1);
     assert_int_equal(t.re.kind, kind);
     assert_non_null(strstr(t.re.msg, "the sender says"));
+    assert_string_equal(t.re.where, "peer"); /* and that it is not its own trouble */
     if (!cancel) {
         unserve(&s);
         s = serve(raw, "raw", NULL);
