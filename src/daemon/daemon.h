@@ -92,6 +92,8 @@ struct daemon {
     size_t n_machines;
     struct vr_uuidmap machine_by_uuid; /* the same */
     bool machines_wanted, machines_busy;
+    uint64_t lists; /* of machines, begun so far */
+    struct power_end *power_ends;
     bool machines_known; /* the hypervisor answered when it was last asked */
     struct host_peer *peers;
     size_t n_peers;

@@ -30,6 +30,28 @@ static void list_work(struct task *t)
     hv_list(t->d->hv, &l->m, &l->n, &t->err);
 }
 
+/* A change of power is over when it is seen: whoever waits for its job asks for something next that
+ * needs the machine to be off, or on. So the job ends with a list that was begun after the act. */
+struct power_end {
+    struct power_end *next;
+    struct vr_uuid job;
+    struct vr_err err;
+    uint64_t list; /* number of the list that shows it */
+};
+
+static void end_power_jobs(struct daemon *d)
+{
+    for (struct power_end **at = &d->power_ends, *p; (p = *at);) {
+        if (p->list > d->lists) {
+            at = &p->next;
+            continue;
+        }
+        *at = p->next;
+        engine_job_end(d->engine, &p->job, p->err.kind == VR_OK ? NULL : &p->err);
+        free(p);
+    }
+}
+
 /* When each machine's power changed, as far as this daemon has seen it; for one that runs since
  * before, when its process began. */
 static void note_changes(const struct daemon *d, struct hv_machine *m, size_t n)
@@ -72,6 +94,7 @@ static void list_done(struct task *t)
     } else {
         vr_log_err(VR_LOG_DEBUG, "list of machines", &t->err);
     }
+    end_power_jobs(d);
     if (d->machines_wanted)
         host_refresh_machines(d);
 }
@@ -84,6 +107,7 @@ void host_refresh_machines(struct daemon *d)
     }
     d->machines_wanted = false;
     d->machines_busy = true;
+    d->lists++;
     struct list_task *l = vr_new(struct list_task);
     l->t.work = list_work;
     l->t.done = list_done;
@@ -478,6 +502,17 @@ static void power_work(struct task *t)
     hv_power(t->d->hv, &a->machine, a->action, &t->err);
 }
 
+static void power_done(struct task *t)
+{
+    struct act_task *a = (struct act_task *)t;
+    struct power_end *p = vr_new(struct power_end);
+    *p = (struct power_end){
+        .next = t->d->power_ends, .job = a->job, .err = t->err, .list = t->d->lists + 1
+    };
+    t->d->power_ends = p;
+    host_refresh_machines(t->d);
+}
+
 static int h_power(void *ctx, const struct vr_uuid *machine, enum hv_action action,
                    const char *owner, struct vr_uuid *ret_job, struct vr_err *err)
 {
@@ -485,6 +520,7 @@ static int h_power(void *ctx, const struct vr_uuid *machine, enum hv_action acti
     (void)err;
     struct act_task *a = act_new(d, power_work, JOB_POWER, machine, owner, ret_job);
     a->action = action;
+    a->t.done = power_done;
     task_run(d, d->hv_exec, &a->t);
     return 0;
 }

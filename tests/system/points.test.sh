@@ -86,7 +86,7 @@ ok "an application-consistent point has clean file systems, a plain one needs th
 out=$(vr A sync g1 --application)
 grep -q 'application-consistent point was made' <<<"$out" || fail "sync --application says: $out"
 check_points B g1
-vr A --quiet retention g1 --app 0
+vr A --quiet retention g1 --app 3600
 virsh_on A suspend g1 >/dev/null
 out=$(vr A sync g1 --application 2>&1) && fail "sync --application is content without a consistent point"
 virsh_on A resume g1 >/dev/null
@@ -115,6 +115,7 @@ ok "the agent hangs: ${out##*: } ($((SECONDS - before)) s); the guest goes on"
 wait_for 60 "the watchdog has made sure that nothing is frozen" no_marks
 vr A --quiet sync g1 --application
 wait_warning no || fail "the warning stays although a consistent point was made"
+vr A --quiet retention g1 --app 0
 [ "$(kind_of "$(newest_point B g1)")" = application ] || fail "no consistent point after the agent is back"
 
 # ---- the instant takes too long, the daemon dies, libvirtd hangs: each while the guest is frozen ----
