@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "cli/cli.h"
+#include "cli/testinst.h"
 
 /* ---- the daemon: its recovery points, oldest first ---- */
 static const struct point {
@@ -17,16 +18,6 @@ static const struct point {
 } * points;
 static size_t n_points;
 static char chosen[64]; /* what the dry run told */
-
-static struct wsmc_inst *made(const char *cls, const struct wsmc_arg *p, size_t n)
-{
-    struct wsmc_inst *in = NULL;
-    struct vr_err err = VR_ERR_INIT;
-    char *xml = wsmc_make_cim_xml(cls, p, n);
-    assert_int_equal(wsmc_cim_xml(xml, &in, &err), 0);
-    free(xml);
-    return in;
-}
 
 int __wrap_wsmc_get(struct wsmc *c, const struct wsmc_ref *ref, struct wsmc_inst **ret,
                     struct vr_err *err);

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "cli/cli.h"
+#include "cli/testinst.h"
 
 /* ---- the daemon ---- */
 static struct {
@@ -22,16 +23,6 @@ static void note(const char *method)
 {
     size_t n = strlen(d.asked);
     snprintf(d.asked + n, sizeof d.asked - n, "%s%s", n ? " " : "", method);
-}
-
-static struct wsmc_inst *made(const char *cls, const struct wsmc_arg *p, size_t n)
-{
-    struct wsmc_inst *in = NULL;
-    struct vr_err err = VR_ERR_INIT;
-    char *xml = wsmc_make_cim_xml(cls, p, n);
-    assert_int_equal(wsmc_cim_xml(xml, &in, &err), 0);
-    free(xml);
-    return in;
 }
 
 int __wrap_wsmc_get(struct wsmc *c, const struct wsmc_ref *ref, struct wsmc_inst **ret,
