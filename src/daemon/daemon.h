@@ -46,7 +46,7 @@ struct machine_rt {
     size_t n_points;
     const char *effect;     /* being run, for fault_after() */
     bool reversed_seeded;   /* answer of the peer to REVERSE_CALL */
-    bool stale_checkpoints; /* RECONCILE failed: the next RETIRE does its work */
+    bool stale_checkpoints; /* RECONCILE or RETIRE failed: the next RETIRE does its work */
     bool ahead_known;       /* a primary: ahead.c */
     uint64_t ahead;         /* bytes written since `ahead_of` when it was last looked at */
     struct vr_point_id ahead_of;

@@ -148,8 +148,10 @@ static void end_done(struct task *t)
     struct end_task *e = (struct end_task *)t;
     if (e->stale && e->keep && t->err.kind == VR_OK)
         rt_get(t->d, &t->r.machine)->stale_checkpoints = false;
-    if (t->err.kind != VR_OK)
+    if (t->err.kind != VR_OK) {
         vr_log_err(e->keep ? VR_LOG_WARN : VR_LOG_INFO, t->r.name, &t->err);
+        rt_get(t->d, &t->r.machine)->stale_checkpoints = true; /* the next one deletes this, too */
+    }
     struct rel_event ev = { .type = EV_ENDED };
     finish_effect(t->d, &t->r.machine, &ev);
 }

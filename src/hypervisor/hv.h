@@ -199,7 +199,8 @@ struct hv_capture {
  * void and hv_capture_end() says so (VR_E_STATE). Left-overs of an earlier, lost capture of ours
  * (job, sockets, scratch files, a checkpoint of the same name) are cleaned up first.
  * Errors: VR_E_TRACKING when @parent does not exist or its bitmap is missing or inconsistent in any
- * trackable disk; VR_E_BUSY when a foreign job runs; VR_E_NOTFOUND; VR_E_HV.
+ * trackable disk; VR_E_BUSY when a foreign job runs, or when another program has an image of a
+ * machine that is off open for writing: its bitmaps cannot be judged then; VR_E_NOTFOUND; VR_E_HV.
  * Source: libvirt formatbackup, formatcheckpoint; docs/notes-libvirt.md. */
 int hv_capture_begin(struct hv *hv, const struct vr_uuid *uuid, const char *const targets[],
                      size_t n_targets, const char *parent, const char *checkpoint,

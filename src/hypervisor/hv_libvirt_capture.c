@@ -359,7 +359,7 @@ static int check_targets(struct begin *b, struct vr_err *err)
 }
 
 /* A checkpoint of the new one's name can only be a left-over. */
-static int clear_name(struct begin *b, struct vr_err *err)
+static int clear_name(struct begin *b, bool live, struct vr_err *err)
 {
     int there = lv_checkpoint_known(b->dom, b->name, err);
     if (there < 0)
@@ -367,9 +367,16 @@ static int clear_name(struct begin *b, struct vr_err *err)
     for (size_t i = 0; i < b->n && !there; i++) {
         imginfo_auto struct imginfo info = { .qcow2 = false };
         const struct hv_disk *d = lv_disk(&b->m, b->targets[i]);
-        if (d->trackable && imginfo_read(d->path, "qcow2", &info, NULL) == 0 &&
-            imginfo_bitmap(&info, b->name))
-            there = 1;
+        struct vr_err e = VR_ERR_INIT;
+        if (!d->trackable)
+            continue;
+        int rc = live ? imginfo_read(d->path, "qcow2", &info, &e)
+                      : imginfo_read_closed(d->path, &info, &e);
+        if (e.kind == VR_E_BUSY) {
+            vr_err_move(err, &e);
+            return -1;
+        }
+        there = rc == 0 && imginfo_bitmap(&info, b->name);
     }
     return there ? lv_checkpoint_delete(b->dom, b->name, err) : 0;
 }
@@ -385,7 +392,7 @@ static int check_parent(struct begin *b, bool live, struct vr_err *err)
         return -1;
     if ((!known || !live) &&
         hv_checkpoint_adopt(b->hv, &b->m.uuid, b->parent, b->targets, b->n, &e) < 0) {
-        if (e.kind == VR_E_UNAVAIL) {
+        if (e.kind == VR_E_UNAVAIL || e.kind == VR_E_BUSY) { /* nobody knows */
             vr_err_move(err, &e);
             return -1;
         }
@@ -422,7 +429,7 @@ static int begin(struct begin *b, struct vr_err *err)
     b->cap->live = live > 0;
     if (live && clear_jobs(b, err) < 0)
         return -1;
-    if (clear_name(b, err) < 0 || check_parent(b, live > 0, err) < 0)
+    if (clear_name(b, live > 0, err) < 0 || check_parent(b, live > 0, err) < 0)
         return -1;
     if (live)
         return begin_live(b, err);

@@ -198,7 +198,9 @@ static int gather_disks(struct listing *l, const char *const targets[], size_t n
         l->disks[l->n_disks++] = d;
         /* While QEMU rewrites the directory the image may look damaged; its own word counts then.
          */
-        if (imginfo_read(d->path, "qcow2", info, &e) < 0 && e.kind != VR_E_NOFILE && !l->active) {
+        int rc = l->active ? imginfo_read(d->path, "qcow2", info, &e)
+                           : imginfo_read_closed(d->path, info, &e);
+        if (rc < 0 && e.kind != VR_E_NOFILE && !l->active) {
             vr_err_move(err, &e);
             return -1;
         }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Reading the header of a disk image: version, size, backing file, bitmap directory.
  *
- * Any thread; only pread(2) on a descriptor of its own, never a lock, so a running machine is not
- * disturbed (its bitmaps then show as in use). Every number of the file is bounded before use. */
+ * Any thread; only pread(2) on a descriptor of its own, never a lock, so neither a running machine
+ * is disturbed (its bitmaps then show as in use) nor one that is just being started. Every number
+ * of the file is bounded before use. */
 #include "imginfo.h"
 
 #include <errno.h>
@@ -15,6 +16,7 @@
 
 #include "base/alloc.h"
 #include "base/codec.h"
+#include "base/qemulock.h"
 #include "model/model.h"
 
 enum {
@@ -23,6 +25,7 @@ enum {
     DIRECTORY_MAX = 4 << 20, /* QEMU itself allows 64 MiB; a sane image has some hundred bytes */
     BITMAPS_MAX = 4096,
     CHAIN_MAX = 256,
+    LOOKS_MAX = 100,
 };
 #define QCOW2_MAGIC 0x514649fbu
 #define EXT_BITMAPS 0x23852875u
@@ -213,6 +216,41 @@ int imginfo_read(const char *path, const char *format, struct imginfo *ret, stru
     return 0;
 }
 
+/* Somebody may open the image, store its bitmaps and be gone between two of our calls: what was
+ * read counts only if the file is the same before and after. */
+static bool same_stamp(const struct stat *a, const struct stat *b)
+{
+    return a->st_ino == b->st_ino && a->st_dev == b->st_dev && a->st_size == b->st_size &&
+           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+int imginfo_read_closed(const char *path, struct imginfo *ret, struct vr_err *err)
+{
+    for (unsigned look = 0; look < LOOKS_MAX; look++) {
+        struct vr_err e = VR_ERR_INIT;
+        struct stat before, after;
+        vr_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        if (fd < 0 || fstat(fd, &before) < 0)
+            return vr_fail(err, vr_kind_from_errno(errno), errno, "%s", path);
+        imginfo_auto struct imginfo i = { .qcow2 = false };
+        int rc = imginfo_read(path, "qcow2", &i, &e);
+        if (vr_qemulock_held(fd, VR_QEMULOCK_WRITES))
+            return vr_fail(err, VR_E_BUSY, 0,
+                           "%s is open for writing in another program: try again when it is closed",
+                           path);
+        if (stat(path, &after) < 0 || !same_stamp(&before, &after))
+            continue;
+        if (rc < 0) {
+            vr_err_move(err, &e);
+            return -1;
+        }
+        *ret = i;
+        i = (struct imginfo){ .qcow2 = false };
+        return 0;
+    }
+    return vr_fail(err, VR_E_BUSY, 0, "%s is being changed by another program", path);
+}
+
 /* The path of backing file @name of @image; NULL if it is not a plain file name. */
 static char *backing_path(const char *image, const char *name)
 {
@@ -268,7 +306,11 @@ int imginfo_tracks(const char *path, const char *name, struct vr_err *err)
 {
     struct vr_err e = VR_ERR_INIT;
     imginfo_auto struct imginfo i = { .qcow2 = false };
-    if (imginfo_read(path, "qcow2", &i, &e) < 0)
+    if (imginfo_read_closed(path, &i, &e) < 0 && e.kind == VR_E_BUSY) {
+        vr_err_move(err, &e);
+        return -1;
+    }
+    if (e.kind != VR_OK)
         return vr_fail_detail(err, VR_E_TRACKING, VR_LOST_UNKNOWN, "%s", e.msg);
     const struct imginfo_bitmap *b = imginfo_bitmap(&i, name);
     const struct {

@@ -36,6 +36,11 @@ struct imginfo {
  * Ownership: imginfo_done(). Thread: any; blocks on the disk.
  * Source: QEMU docs/interop/qcow2.txt (header, bitmaps extension, bitmap directory). */
 int imginfo_read(const char *path, const char *format, struct imginfo *ret, struct vr_err *err);
+/* imginfo_read_closed() - the same of a qcow2 image that nobody is writing to: a machine's that is
+ * off. While a program has it open, its bitmaps are marked in use, and for a moment, while they are
+ * stored, the header says that there are none. Errors: also VR_E_BUSY, somebody has it open for
+ * writing, or it was being changed all the time. */
+int imginfo_read_closed(const char *path, struct imginfo *ret, struct vr_err *err);
 /* imginfo_done() - free what is inside. */
 void imginfo_done(struct imginfo *i);
 #define imginfo_auto __attribute__((cleanup(imginfo_done)))
@@ -46,7 +51,8 @@ const struct imginfo_bitmap *imginfo_bitmap(const struct imginfo *i, const char 
 /* imginfo_tracks() - can the changes since bitmap @name be had from the closed image @path alone?
  * The bitmap must be there, recording, not inconsistent, and no image below may have one of the
  * same name (then a snapshot was taken and the bitmap on top knows only what came after it).
- * Returns: 0, or VR_E_TRACKING with the case (enum vr_lost) as detail. Thread: any; blocks. */
+ * Returns: 0, or VR_E_TRACKING with the case (enum vr_lost) as detail, or VR_E_BUSY as
+ * imginfo_read_closed(): then nobody knows. Thread: any; blocks. */
 int imginfo_tracks(const char *path, const char *name, struct vr_err *err);
 
 /* imginfo_backing_path() - path and format of the file below image @path; both are NULL if there is

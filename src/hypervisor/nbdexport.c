@@ -37,7 +37,7 @@ int hv_bitmap_add(const char *path, const char *name, struct vr_err *err)
 int hv_bitmap_remove(const char *path, const char *name, struct vr_err *err)
 {
     imginfo_auto struct imginfo i = { .qcow2 = false };
-    if (imginfo_read(path, "qcow2", &i, err) < 0)
+    if (imginfo_read_closed(path, &i, err) < 0)
         return -1;
     if (!imginfo_bitmap(&i, name))
         return 0;

@@ -14,7 +14,8 @@
 /* hv_bitmap_add() - add a recording bitmap @name of 64 KiB granularity to the qcow2 file @path.
  * Fails while anybody has the image open for writing, so it cannot race with a start.
  * Errors: VR_E_IO with qemu-img's words, VR_E_NOSPACE, VR_E_TIMEOUT. Blocks.
- * hv_bitmap_remove() - take bitmap @name away, in whatever state it is; not there is success. */
+ * hv_bitmap_remove() - take bitmap @name away, in whatever state it is; not there is success.
+ * Errors: also VR_E_BUSY, another program has the image open for writing. */
 int hv_bitmap_add(const char *path, const char *name, struct vr_err *err);
 int hv_bitmap_remove(const char *path, const char *name, struct vr_err *err);
 

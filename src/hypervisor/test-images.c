@@ -183,14 +183,44 @@ static void test_inconsistent(void **state)
        " exit 0; sleep 0.1; done; exit 1");
     /* A write makes QEMU mark the bitmap in use. */
     sh("qemu-io -f raw -c 'write 0 64k' 'nbd+unix:///?socket=crash.sock'");
-    /* While somebody writes it, no bitmap can be added behind his back. */
+    /* While somebody writes it, no bitmap can be added behind his back, and none is judged. */
     fails(VR_E_IO, hv_bitmap_add(path, "vmr.d", err));
+    fails(VR_E_BUSY, hv_bitmap_remove(path, "vmr.d", err));
+    fails(VR_E_BUSY, imginfo_tracks(path, "vmr.c", err));
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
     tracks(path, "vmr.c", VR_LOST_UNCLEAN);
     ok(hv_bitmap_remove(path, "vmr.c", err));
     ok(hv_bitmap_add(path, "vmr.d", err));
     tracks(path, "vmr.d", VR_LOST_NOT);
+}
+
+/* Another program writes to the image of a machine that is off, again and again. While QEMU stores
+ * the bitmaps the header says for a moment that there are none, and while it is open they are
+ * marked in use: neither is a loss. */
+static void test_written_meanwhile(void **state)
+{
+    vr_autofree char *path = at("busy.qcow2");
+    make("busy.qcow2");
+    ok(hv_bitmap_add(path, "vmr.w", err));
+    vr_autofree char *script =
+        vr_printf("for i in $(seq 60); do qemu-io -f qcow2 -c 'write -P 7 1M 64k' %s; done", path);
+    const char *argv[] = { "sh", "-c", script, NULL };
+    vr_autoclose int quiet = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    pid_t pid = 0;
+    ok(vr_proc_spawn(argv, quiet, &pid, err));
+    unsigned good = 0, busy = 0;
+    while (waitpid(pid, NULL, WNOHANG) == 0) {
+        struct vr_err err = VR_ERR_INIT;
+        if (imginfo_tracks(path, "vmr.w", &err) == 0)
+            good++;
+        else if (err.kind == VR_E_BUSY)
+            busy++;
+        else
+            fail_msg("after %u good looks and %u at a writer: %s", good, busy, err.msg);
+    }
+    assert_true(good && busy);
+    tracks(path, "vmr.w", VR_LOST_NOT);
 }
 
 static void test_export(void **state)
@@ -297,7 +327,7 @@ int main(void)
         cmocka_unit_test(test_raw_below),      cmocka_unit_test(test_tracks),
         cmocka_unit_test(test_inconsistent),   cmocka_unit_test(test_export),
         cmocka_unit_test(test_export_refuses), cmocka_unit_test(test_sweep),
-        cmocka_unit_test(test_guard),
+        cmocka_unit_test(test_guard),          cmocka_unit_test(test_written_meanwhile),
     };
     if (!mkdtemp(dir))
         return 1;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Who else writes to an image. QEMU locks one byte of the file for each permission that it has, and
- * one for each that it does not grant to others. */
+/* Who else writes to an image, and whose process that is. */
 #include "transfer/imagelock.h"
 
 #include <dirent.h>
@@ -16,26 +15,20 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/qemulock.h"
 
 enum {
-    HAS_WRITE = 101, /* bytes of the file */
-    DENIES_WRITE = 201,
     LOOK_MS = 50,
     ASK_MS = 3000, /* after so long a left-over is asked to end, */
     KILL_MS = 15000,
     GIVE_UP_MS = 20000,
 };
 
-static bool locked_at(int fd, off_t byte)
-{
-    struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
-    return fcntl(fd, F_OFD_GETLK, &l) == 0 && l.l_type != F_UNLCK;
-}
-
 static bool is_locked(const char *path)
 {
     vr_autoclose int fd = open(path, O_RDWR | O_CLOEXEC);
-    return fd >= 0 && (locked_at(fd, HAS_WRITE) || locked_at(fd, DENIES_WRITE));
+    return fd >= 0 && (vr_qemulock_held(fd, VR_QEMULOCK_WRITES) ||
+                       vr_qemulock_held(fd, VR_QEMULOCK_DENIES_WRITE));
 }
 
 static bool link_of(long pid, const char *what, char *ret, size_t room)
