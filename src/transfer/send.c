@@ -69,7 +69,7 @@ static int packers_wanted(void)
 static int make(struct send_ctx *c, struct vr_err *err)
 {
     c->want_packers = packers_wanted();
-    zsteer_init(&c->steer, c->x->level);
+    steer_init(&c->steer, c->x->level, c->want_packers);
     c->fault = fault_new();
     c->spare = queue_new(SEND_UNITS, true);
     c->read = queue_new(SEND_UNITS, false);

@@ -4,6 +4,7 @@
  * A plain record's data is written from where it was read. */
 #include <string.h>
 
+#include "base/clock.h"
 #include "send_priv.h"
 
 enum kind { SKIP, ZERO, DENSE, LOOSE }; /* LOOSE may compress */
@@ -38,9 +39,25 @@ static void add_segment(struct send_unit *u, const void *p, size_t n)
 /* Where the packer is within a unit. */
 struct packing {
     struct zpack *z;
+    struct steer *steer;
+    bool chosen;   /* is the unit's step known already? */
     uint8_t *head; /* next free byte of heads[] */
     size_t packed; /* used bytes of packed[] */
 };
+
+/* Behind what is in u->packed already. Returns the size, 0: it stays as it is. */
+static size_t compress(struct send_unit *u, struct packing *w, const uint8_t *p, size_t n)
+{
+    if (!w->chosen)
+        u->pay.step = steer_take(w->steer, &u->pay.sample);
+    w->chosen = true;
+    u->pay.compressible += n;
+    size_t room = zpack_bound(FRAME_DATA_MAX) + 4096 - w->packed;
+    int64_t began = vr_mono_us();
+    size_t got = zpack_run(w->z, steer_level(u->pay.step), p, n, u->packed + w->packed, room);
+    u->pay.work_us += vr_mono_us() - began;
+    return got;
+}
 
 static void add_record(struct send_unit *u, struct packing *w, enum kind kind, uint64_t at,
                        uint64_t length, const struct vr_digest *digests, size_t n)
@@ -54,14 +71,13 @@ static void add_record(struct send_unit *u, struct packing *w, enum kind kind, u
         n = size = 0;
         u->zeros += length;
     } else if (kind == LOOSE) {
-        u->compressible += length;
-        size_t room = zpack_bound(FRAME_DATA_MAX) + 4096 - w->packed;
-        size_t got = zpack_run(w->z, u->step, from, size, u->packed + w->packed, room);
+        size_t got = compress(u, w, from, size);
         if (got) {
             d.encoding = FRAME_ZSTD;
             from = u->packed + w->packed;
             w->packed += size = got;
         }
+        u->pay.compressed += size;
     }
     if (kind != ZERO)
         u->payload += length;
@@ -109,8 +125,8 @@ void *send_packer(void *arg)
         struct send_unit *u = queue_pop(c->read, SEND_SLICE_MS);
         if (!u)
             continue;
-        u->step = atomic_load(&c->steer.step);
-        struct packing w = { .z = z, .head = u->heads };
+        u->pay = (struct steer_unit){ .step = atomic_load(&c->steer.step), .bytes = u->length };
+        struct packing w = { .z = z, .steer = &c->steer, .head = u->heads };
         if (u->zero)
             add_record(u, &w, ZERO, 0, u->length, NULL, 0);
         else

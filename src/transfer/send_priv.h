@@ -9,6 +9,7 @@
 #include "transfer/frame.h"
 #include "transfer/plan.h"
 #include "transfer/queue.h"
+#include "transfer/steer.h"
 #include "transfer/xfer.h"
 
 /* The sender's pipeline. Units travel in a circle:
@@ -48,8 +49,8 @@ struct send_unit {
         size_t n;
     } segments[SEND_SEGMENTS];
     size_t n_segments;
-    int step; /* of compression */
-    uint64_t records, payload, zeros, skipped, compressible;
+    struct steer_unit pay; /* what compression cost and brought */
+    uint64_t records, payload, zeros, skipped;
     struct disksum sum; /* of the blocks of this unit, if the disk is compared */
 };
 
@@ -71,7 +72,7 @@ struct send_ctx {
     uint8_t *buffers; /* all their data */
     struct send_disk *disks;
     uint64_t sizes[VR_DISKS_MAX];
-    struct zsteer steer;
+    struct steer steer;
     int want_packers, n_packers; /* the second: running, known to the caller's thread only */
     pthread_t packers[SEND_PACKERS_MAX], writer, listener;
     bool has_writer, has_listener;

@@ -42,7 +42,7 @@ static void reset(struct send_unit *u, uint16_t disk, uint64_t offset, uint64_t 
     u->zero = false;
     u->n_segments = 0;
     u->sum = (struct disksum){ .half = { 0 } };
-    u->records = u->payload = u->zeros = u->skipped = u->compressible = 0;
+    u->records = u->payload = u->zeros = u->skipped = 0;
 }
 
 static void on_read(void *ctx, int error)

@@ -13,7 +13,7 @@
 /* A bucket that fills with the limit's rate and holds a quarter of a second. */
 struct bucket {
     uint64_t rate; /* bytes per second, 0: no limit */
-    int64_t tokens, last_ns;
+    int64_t tokens, last_us;
 };
 
 struct writing {
@@ -24,13 +24,6 @@ struct writing {
     struct mono_ms last_sync, last_write;
 };
 
-static int64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 /* Wait until @n bytes may go. Returns early when the pipeline stops. */
 static void pace(struct writing *w, size_t n)
 {
@@ -39,10 +32,10 @@ static void pace(struct writing *w, size_t n)
         return;
     b->tokens -= (int64_t)n;
     while (!send_stopping(w->c)) {
-        int64_t now = now_ns();
+        int64_t now = vr_mono_us();
         int64_t full = (int64_t)(b->rate / 4);
-        b->tokens += (int64_t)((double)b->rate * (double)(now - b->last_ns) / 1e9);
-        b->last_ns = now;
+        b->tokens += (int64_t)((double)b->rate * (double)(now - b->last_us) / 1e6);
+        b->last_us = now;
         if (b->tokens > full)
             b->tokens = full;
         if (b->tokens >= 0)
@@ -103,7 +96,7 @@ static int write_unit(struct writing *w, const struct send_unit *u, struct vr_er
     struct xfer_progress *p = w->c->progress;
     disksum_join(&w->c->disks[u->disk].sum, &u->sum);
     if (u->payload)
-        zsteer_note(&w->c->steer, u->step, u->length, u->compressible, now_ns());
+        steer_note(&w->c->steer, &u->pay, vr_mono_us());
     w->records += u->records;
     w->since_sync += u->length - u->skipped;
     atomic_fetch_add(&p->payload, u->payload);
@@ -165,7 +158,7 @@ void *send_writer(void *arg)
     struct send_ctx *c = arg;
     struct vr_err err = VR_ERR_INIT;
     struct writing w = { .c = c, .bucket = { .rate = c->x->bytes_per_second } };
-    w.bucket.last_ns = now_ns();
+    w.bucket.last_us = vr_mono_us();
     w.last_sync = w.last_write = vr_mono_now();
     if (write_all(&w, &err) < 0)
         send_failed(c, &err);
