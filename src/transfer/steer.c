@@ -5,12 +5,13 @@
  * are busy, that ends at plain; on a slow link at the ceiling.
  *
  * A try of a step that is too strong is dear where processors are scarce, so a single unit is
- * packed with it first. The packers' time for it, waiting for processors included, against the time
- * that the smaller result can save on the link at most, tells whether there is anything to hope
- * for. */
+ * packed with it first: the packers' time for it, against what the smaller result can save on the
+ * link at most, tells whether there is anything to hope for. Short windows on a busy host are full
+ * of accidents, so that has the last word about compressing at all, too. */
 #include "transfer/steer.h"
 
 static const int ladder[STEER_STEPS] = { 0, -20, -5, 1, 3, 6, 12 }; /* levels; 0: plain */
+static const double CROWDED = 0.3;
 enum {
     FIRST = 2,                /* where to begin */
     WINDOW = 16 << 20,        /* bytes of disk measured with one step */
@@ -42,26 +43,30 @@ int steer_take(struct steer *s, bool *sample)
     return *sample ? step : atomic_load(&s->step);
 }
 
+/* Could the stronger step @other be faster than @than? Where processors are free, packing goes on
+ * beside everything else and must only keep up; where they are not, all of its time is lost for the
+ * rest, and must not be more than what the link can save. */
+static bool may_pay(const struct steer *s, int other, int than)
+{
+    double size = than ? s->size[than] : 1;
+    if (s->crowded < CROWDED)
+        return s->share * s->work[other] / s->packers < s->cost[than];
+    double wire = s->share * size + 1 - s->share;
+    double saves = (size - s->size[other]) * s->cost[than] / wire;
+    return (s->work[other] - s->work[than]) / s->packers < saves;
+}
+
 static int fastest(const struct steer *s)
 {
     int best = -1;
     for (int i = 0; i < s->steps; i++) {
-        if (s->cost[i] <= 0)
+        if (s->cost[i] <= 0 || (i && best == 0 && !may_pay(s, i, 0)))
             continue;
         /* A stronger step has to pay clearly: it also costs processor time. */
         if (best < 0 || s->cost[i] < s->cost[best] * 0.94)
             best = i;
     }
     return best;
-}
-
-/* Could the stronger step @other be faster than @best? Its packing must not take longer than what
- * it saves on the link, if the link is all that the time goes into now. */
-static bool may_pay(const struct steer *s, int other, int best)
-{
-    double wire = s->share * (best ? s->size[best] : 1) + 1 - s->share;
-    double saves = ((best ? s->size[best] : 1) - s->size[other]) * s->cost[best] / wire;
-    return (s->work[other] - s->work[best]) / s->packers < saves;
 }
 
 /* Nothing to see for now, the longer the more often that was so. */
@@ -138,6 +143,13 @@ static void note_work(struct steer *s, const struct steer_unit *u)
     s->size[u->step] = known ? s->size[u->step] * 0.8 + size * 0.2 : size;
 }
 
+static void begin(struct steer *s, int64_t now_us)
+{
+    s->since_us = now_us;
+    s->bytes = s->compressible = 0;
+    s->ran_us = s->waited_us = 0;
+}
+
 void steer_note(struct steer *s, const struct steer_unit *u, int64_t now_us)
 {
     if (s->steps == 1)
@@ -146,21 +158,23 @@ void steer_note(struct steer *s, const struct steer_unit *u, int64_t now_us)
     note_work(s, u);
     if ((u->step != now && !u->sample) || !s->since_us) {
         /* Still from before the change: begin to measure behind it. */
-        s->since_us = now_us;
-        s->bytes = s->compressible = 0;
+        begin(s, now_us);
         return;
     }
     s->bytes += u->bytes;
+    s->ran_us += u->ran_us;
+    s->waited_us += u->waited_us;
     s->compressible += u->compressible;
     if (s->bytes < (s->measured < LOOK_FIRST ? WINDOW_FIRST : WINDOW))
         return;
     double took = (double)(now_us - s->since_us) / 1e6 / (double)s->bytes;
     if (s->compressible >= s->bytes / 8) {
         s->share = (double)s->compressible / (double)s->bytes;
+        double crowded = s->ran_us ? (double)s->waited_us / (double)s->ran_us : 0;
+        s->crowded = s->measured ? s->crowded * 0.5 + crowded * 0.5 : crowded;
         note_cost(s, now, took);
         s->measured++;
         atomic_store(&s->step, next_step(s));
     }
-    s->since_us = now_us;
-    s->bytes = s->compressible = 0;
+    begin(s, now_us);
 }

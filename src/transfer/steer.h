@@ -22,7 +22,9 @@ struct steer {
     double work[STEER_STEPS]; /* seconds of one packer per byte that it tries to compress */
     double size[STEER_STEPS]; /* what becomes of such a byte; 0: not known */
     double share;             /* of such bytes, in the last window */
+    double crowded;           /* the packers' waiting for a processor over their running */
     uint64_t bytes, compressible;
+    int64_t ran_us, waited_us;
     int64_t since_us;
     int measured;             /* windows so far */
     int best, every, look_at; /* the best step lately; windows between two looks at another one */
@@ -37,7 +39,9 @@ struct steer_unit {
     uint64_t bytes;        /* of disk */
     uint64_t compressible; /* of these: what looks as if it could shrink */
     uint64_t compressed;   /* its size after packing */
-    int64_t work_us;       /* microseconds that packing took, waiting for a processor included */
+    int64_t work_us;       /* microseconds that compressing took */
+    int64_t ran_us;        /* how long the packer had a processor since its last unit, */
+    int64_t waited_us;     /* and how long it waited for one */
 };
 
 /* steer_init() - @ceiling is the highest level (1..19, or negative), 0 for none at all; @packers

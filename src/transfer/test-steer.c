@@ -53,7 +53,9 @@ static void run(struct world *w, int mib)
             u.step = steer_take(&w->z, &u.sample);
             u.compressible = MIB;
             u.compressed = (uint64_t)(MIB * ratio[u.step]);
-            u.work_us = (int64_t)(1e6 / mib_s[u.step] * (w->busy ? 2 : 1));
+            u.work_us = (int64_t)(1e6 / mib_s[u.step]);
+            u.ran_us = u.work_us + 100;
+            u.waited_us = w->busy ? u.ran_us : 0;
         }
         w->seed = w->seed * 1103515245 + 12345;
         double longer = 1 + w->noise * (w->seed >> 16) / 65536;
