@@ -50,6 +50,7 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *user)
         engine_tick(d->engine);
         host_providers_tick(d->prov);
         scrub_tick(d);
+        index_tick(d);
         testvm_tick(d);
         cim_watch_tick(d->cim, vr_mono_now());
         wsm_expire(d->wsm, vr_mono_now());

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* F of a reversal without a change map, and the rest of the disk without reading it. Workers.
+/* F of a reversal without a change map, and the rest of the disk without reading it; the same when
+ * the machine crashes later, as long as its disks are the overlays of its failover. Workers.
  *
  * QEMU writes the change map of the failover only when it closes the disk; after a crash it cannot
  * be used. But every block that the machine ever wrote lies in the overlay that the failover made,
@@ -84,13 +85,28 @@ static void look_at(struct daemon *d, const struct rel *r, const struct hv_machi
     }
 }
 
+/* A primary that was failed over to once and has sent points since: all that it ever wrote here is
+ * still in the overlays, and what they stand on has not changed. When somebody asked for the
+ * comparison the disks themselves are read. */
+static bool lost_later(const struct rel *r)
+{
+    return r->ever_replica && r->flow.kind == FLOW_RESYNC && !r->flow.has_since &&
+           r->lost != VR_LOST_NOT && r->lost != VR_LOST_ASKED;
+}
+
 void overlays_look(struct daemon *d, const struct rel *r, const struct hv_capture *cap, bool below,
                    struct overlay o[VR_DISKS_MAX])
 {
     struct hv_machine m;
     struct vr_err err = VR_ERR_INIT;
-    if (!r->flow.has_since || !rel_since_failover(r))
+    bool later = lost_later(r);
+    if (!later && !(r->flow.has_since && rel_since_failover(r)))
         return;
+    /* Nobody has flushed since the instant: overlays_captured() was not asked. */
+    if (later && cap->live && hv_flush(d->hv, &r->machine, &err) < 0) {
+        vr_log_err(VR_LOG_WARN, "the disks are read as a whole", &err);
+        return;
+    }
     if (hv_get(d->hv, &r->machine, &m, &err) < 0) {
         vr_log_err(VR_LOG_WARN, r->name, &err);
         return;

@@ -4,8 +4,8 @@
 
 #include "daemon/daemon.h"
 
-/* A machine that was failed over and has not sent a point since: what is known of its disks without
- * reading them. */
+/* A machine that was failed over and has not sent a point since, or lost its change map since: what
+ * is known of its disks without reading them. */
 struct overlay {
     bool has_written;       /* the change map is lost, and */
     struct extents written; /* F, by what the failover overlay holds */

@@ -41,6 +41,9 @@ int proof_peer(struct daemon *d, const struct xport_peer *from, const void *body
 void scrub_tick(struct daemon *d);
 bool proof_repair(struct task *t);
 
+/* index.c: index_tick() - read disks that have no digest table yet; every now and then. */
+void index_tick(struct daemon *d);
+
 /* verify.c: what the providers may have done. */
 void verify_host(struct daemon *d);
 void verify_tick(struct daemon *d);

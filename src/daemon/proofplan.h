@@ -54,6 +54,7 @@ struct proof {
     atomic_bool cancel; /* it ends soon */
     bool unsupported;   /* the peer does not know how */
     bool scrubbing;
+    struct mono_ms index_after; /* not before: a disk could not be read */
     uint64_t total; /* blocks of all disks, of the last slice */
     uint64_t done;  /* of them up to the position */
 };

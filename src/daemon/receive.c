@@ -408,7 +408,7 @@ static int rx_receive(struct rx *x, struct vr_stream *s)
 static void rx_index_prepare(void *arg)
 {
     struct rx *x = arg;
-    store_index_prepare(x->d->store, &x->machine, &x->index, &x->err);
+    store_index_prepare(x->d->store, &x->machine, false, &x->index, &x->err);
 }
 
 static void rx_index_finish(void *arg)

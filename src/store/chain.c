@@ -209,6 +209,7 @@ int store_chain_drop(struct store *st, const struct vr_uuid *machine, bool delet
 {
     if (!store_chain_exists(st, machine))
         return 0;
+    hold_readers_stop(st, machine);
     if (hold_merges_stop(st, machine, err) < 0 || store_begin(st, "chain-drop", err) < 0)
         return -1;
     if (store_end(st, "chain-drop", drop_rows(st, machine, delete_files, err), err) < 0)

@@ -133,6 +133,18 @@ static int add_wrong(struct db *db, const struct vr_uuid *machine, const char *t
     return rc;
 }
 
+/* The file may have been restored or made anew: what shines through it must still be that layer. */
+static int check_below(const struct layer_row *l, const struct layers *below, struct vr_err *err)
+{
+    vr_autofree char *backing = NULL;
+    if (qcow2_backing(l->path, &backing, err) < 0)
+        return -1;
+    if (!below->n || strcmp(backing, below->v[0].path) != 0)
+        return vr_fail(err, VR_E_STATE, 0, "%s stands on \"%s\" and not on %s", l->path, backing,
+                       below->n ? below->v[0].path : "nothing");
+    return 0;
+}
+
 int store_failover_known(struct store *st, const struct vr_uuid *machine, const char *target,
                          struct store_known *ret, struct vr_err *err)
 {
@@ -142,7 +154,7 @@ int store_failover_known(struct store *st, const struct vr_uuid *machine, const 
     struct store_known k = { .n_digests = 0 };
     if (db_open(st->db_path, true, &db, err) < 0 ||
         overlay_of(db, machine, target, &all, &l, err) < 0 ||
-        layers_below(db, l->below, &below, err) < 0)
+        layers_below(db, l->below, &below, err) < 0 || check_below(l, &below, err) < 0)
         return -1;
     if (add_wrong(db, machine, target, &k.wrong, err) < 0) {
         store_known_done(&k);

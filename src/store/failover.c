@@ -318,6 +318,7 @@ int store_failover_return(struct store *st, const struct vr_uuid *machine,
     struct new_point p = { .machine = *machine, .id = *first, .instant = instant, .kind = kind };
     for (size_t i = 0; i < l.n; i++)
         p.bytes += image_room(l.v[i].path);
+    hold_readers_stop(st, machine); /* from here on layers are merged again */
     if (store_begin(st, "return", err) < 0 ||
         store_end(st, "return", insert_return(st, &c, &l, &p, err), err) < 0)
         return -1;

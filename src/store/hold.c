@@ -79,6 +79,30 @@ bool hold_on_path(struct store *st, const char *path)
     return false;
 }
 
+bool hold_index(struct store *st, const struct vr_uuid *machine, bool stop)
+{
+    bool found = false;
+    sweep(st);
+    for (struct hold *h = st->holds; h; h = h->next) {
+        if (!h->index || !vr_uuid_eq(&h->machine, machine))
+            continue;
+        found = true;
+        if (stop)
+            atomic_store(&h->cancel, true);
+    }
+    return found;
+}
+
+void hold_readers_stop(struct store *st, const struct vr_uuid *machine)
+{
+    for (struct hold *h = st->holds; h; h = h->next) {
+        if (h->kind != HOLD_READ || !vr_uuid_eq(&h->machine, machine))
+            continue;
+        h->stale = true;
+        atomic_store(&h->cancel, true);
+    }
+}
+
 void hold_all_drop(struct store *st)
 {
     while (st->holds) {

@@ -358,6 +358,8 @@ int store_verify_save(struct store *st, const struct store_verify_input *v,
                       struct vr_err *err)
 {
     struct store_noted noted = { 0 };
+    if (v->hold->stale)
+        return vr_fail(err, VR_E_CANCELLED, 0, "the machine changed its role meanwhile");
     if (store_begin(st, "proof", err) < 0)
         return -1;
     int rc = v->bad.n ? damage_found(st, &v->machine, &v->bad, 0, v->seq, now, &noted, err)

@@ -16,6 +16,7 @@
 
 enum {
     HEADER_MAX = 512,
+    BACKING_MAX = 1023,
     L1_MAX_BYTES = 32 << 20,
     BITMAPS_MAX = 65535,
     BITMAP_DIR_MAX = 64 << 20,
@@ -91,6 +92,26 @@ static void close_file(struct file *f)
 {
     if (f->fd >= 0)
         close(f->fd);
+}
+
+int qcow2_backing(const char *path, char **ret, struct vr_err *err)
+{
+    struct file f;
+    uint8_t h[20];
+    int rc = open_file(path, &f, err);
+    if (rc == 0)
+        rc = read_at(&f, h, sizeof h, 0, err);
+    uint64_t at = rc == 0 ? vr_load_u64(h + 8) : 0;
+    uint32_t n = rc == 0 ? vr_load_u32(h + 16) : 0;
+    if (rc == 0 && n > BACKING_MAX)
+        rc = damaged(&f, "name of the backing file", err);
+    vr_autofree char *name = vr_new0((at ? n : 0) + 1, 1);
+    if (rc == 0 && at)
+        rc = read_at(&f, name, n, at, err);
+    if (rc == 0)
+        *ret = vr_take(name);
+    close_file(&f);
+    return rc;
 }
 
 /* ---- bitmaps ---- */

@@ -22,6 +22,10 @@ struct qcow2_info {
 int qcow2_info(const char *path, struct qcow2_info *ret, struct vr_err *err);
 void qcow2_info_done(struct qcow2_info *q);
 
+/* qcow2_backing() - the name of the backing file as it is written in @path, "" when there is none;
+ * caller frees. Errors as qcow2_info(). Any thread. */
+int qcow2_backing(const char *path, char **ret, struct vr_err *err);
+
 /* qcow2_allocated() - add to @to the ranges that this file itself holds (data or zeros), cut at the
  * disk's size; what is not in them shines through from below. Errors as qcow2_info(). Any thread.
  */

@@ -190,7 +190,7 @@ int store_scrub_finish(struct store *st, struct store_scrub *take, struct wall_u
         *at = (struct store_scrub_at){ .layer = s->layer.id + 1 };
     else
         *at = (struct store_scrub_at){ .layer = s->layer.id, .block = s->next };
-    if (!s->bad.n)
+    if (!s->bad.n || s->hold->stale)
         return 0;
     if (store_begin(st, "scrub", err) < 0)
         return -1;

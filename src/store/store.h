@@ -225,7 +225,8 @@ int store_failover_changed(struct store *st, const struct vr_uuid *machine, cons
 /* store_failover_known() - what is known, without reading it, of the disk @target of a machine that
  * was failed over, outside of what store_failover_changed() tells: the digest tables of the layers
  * below, newest first. Valid while the machine is failed over or a primary. Any worker.
- * store_known_done() - free what is inside. Errors: VR_E_NOTFOUND, VR_E_STORE. */
+ * store_known_done() - free what is inside. Errors: VR_E_NOTFOUND, VR_E_STORE, VR_E_STATE somebody
+ * has put the overlay on another image. */
 struct store_known {
     char **digests; /* paths */
     size_t n_digests;
@@ -333,15 +334,19 @@ void store_verify_free(struct store_verify_input *v);
 VR_DEFINE_CLEANUP(struct store_verify_input, store_verify_free)
 
 /* ---- digest tables of images that were not received ---- */
-/* The newest point's layers may lack digest tables (adopted bases, overlays that came back): then
- * store_stage_disk.parents_complete is false. store_index_prepare() (store thread) chooses what to
- * read, *ret NULL when nothing is missing; store_index_run() (any worker) reads the images once,
- * until
- * *@cancel (may be NULL) is set: VR_E_CANCELLED, and what was read is thrown away;
- * store_index_finish() (store thread) is always called, also when run() failed, and frees. */
+/* Layers may lack digest tables (adopted bases, overlays that came back): then
+ * store_stage_disk.parents_complete and store_known.complete are false. store_index_prepare()
+ * (store thread) chooses what to read, *ret NULL when nothing is missing: the newest point's
+ * layers, or, of a machine that was failed over, those below its disks. @background: also NULL
+ * while somebody reads them for this already; else who does ends. store_index_pace() - read at most
+ * so many bytes in a second, 0: as fast as possible. store_index_run() (any worker) reads the
+ * images once, until *@cancel (may be NULL) is set: VR_E_CANCELLED, and what was read of a layer
+ * that was not read to its end is thrown away; store_index_finish() (store thread) is always
+ * called, also when run() failed, and frees. */
 struct store_index;
-int store_index_prepare(struct store *st, const struct vr_uuid *machine, struct store_index **ret,
-                        struct vr_err *err);
+int store_index_prepare(struct store *st, const struct vr_uuid *machine, bool background,
+                        struct store_index **ret, struct vr_err *err);
+void store_index_pace(struct store_index *ix, uint64_t bytes_per_second);
 int store_index_run(struct store_index *ix, const atomic_bool *cancel, struct vr_err *err);
 int store_index_finish(struct store *st, struct store_index *ix, struct vr_err *err);
 

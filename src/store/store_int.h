@@ -28,8 +28,11 @@ struct hold {
     atomic_int refs;
     enum hold_kind kind;
     struct vr_uuid machine;
-    int64_t point;        /* HOLD_READ: the point being read */
-    bool foreign;         /* HOLD_MERGE: writes into an image with clusters of another size */
+    int64_t point; /* HOLD_READ: the point being read */
+    bool foreign;  /* HOLD_MERGE: writes into an image with clusters of another size */
+    bool index;    /* HOLD_READ: for a digest table */
+    bool stale;    /* HOLD_READ: the chain changed its role meanwhile, what was read does not count;
+                      store    thread only */
     atomic_bool released; /* by the user */
     atomic_bool cancel;   /* by the store: the user stops as soon as it can */
     atomic_bool running;  /* by the user, while it touches files */
@@ -145,6 +148,9 @@ int point_add_disk(struct store *st, int64_t seq, const char *target, int64_t la
 /* ---- hold.c ---- */
 /* hold_new() - a hold with two references: the store's and the user's. hold_release() - the user's
  * end, any thread. hold_find() - whether a kind is there for a machine (NULL: none).
+ * hold_index() - whether the machine's layers are being read for their tables; @stop: that ends.
+ * hold_readers_stop() - layers may be written to from now on: readers end, and what they read does
+ * not count.
  * hold_merges_stop() - cancel merges of a machine and wait until they touch no file any more; their
  * records are dropped. */
 struct hold *hold_new(struct store *st, enum hold_kind kind, const struct vr_uuid *machine,
@@ -154,6 +160,8 @@ struct hold *hold_find(struct store *st, enum hold_kind kind, const struct vr_uu
 bool hold_on_point(struct store *st, int64_t seq);
 /* hold_on_path() - whether a stage or a reader may be using files of the folder @path is in. */
 bool hold_on_path(struct store *st, const char *path);
+bool hold_index(struct store *st, const struct vr_uuid *machine, bool stop);
+void hold_readers_stop(struct store *st, const struct vr_uuid *machine);
 void hold_all_drop(struct store *st);
 int hold_merges_stop(struct store *st, const struct vr_uuid *machine, struct vr_err *err);
 

@@ -639,11 +639,11 @@ static void index_all(struct fixture *f, bool expect)
 {
     struct store_index *ix = NULL;
     atomic_bool cancel = true; /* ends at once, and nothing of it counts */
-    ok(store_index_prepare(f->st, &f->m, &ix, err));
+    ok(store_index_prepare(f->st, &f->m, false, &ix, err));
     if (ix)
         fails(VR_E_CANCELLED, store_index_run(ix, &cancel, err));
     ok(store_index_finish(f->st, vr_take(ix), err));
-    ok(store_index_prepare(f->st, &f->m, &ix, err));
+    ok(store_index_prepare(f->st, &f->m, false, &ix, err));
     assert_int_equal(ix != NULL, expect);
     if (ix)
         ok(store_index_run(ix, NULL, err));

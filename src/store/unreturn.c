@@ -88,6 +88,7 @@ int store_failover_unreturn(struct store *st, const struct vr_uuid *machine,
             active = 0;
     if (!active) /* it was made of the machine's disks, and knows nothing else */
         return store_chain_drop(st, machine, false, err);
+    hold_readers_stop(st, machine);
     if (hold_merges_stop(st, machine, err) < 0 || store_begin(st, "unreturn", err) < 0 ||
         store_end(st, "unreturn", undo(st, &c, seq, &l, active, err), err) < 0)
         return -1;

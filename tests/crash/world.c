@@ -179,7 +179,7 @@ void w_pin(struct world *w, struct mach *m, const struct vr_point_id *p, bool on
 void w_index(struct world *w, struct mach *m)
 {
     struct store_index *ix = NULL;
-    ok(store_index_prepare(w->st, &m->id, &ix, &err));
+    ok(store_index_prepare(w->st, &m->id, false, &ix, &err));
     if (!ix)
         return;
     ok(store_index_run(ix, NULL, &err));

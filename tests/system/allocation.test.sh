@@ -6,6 +6,7 @@
 # failover, which its overlay tells without a change map, and what differs. How much QEMU has read
 # there is the kernel's count; what may differ at most is counted from copies of the disks.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/reading.sh"
 system_begin
 hosts_up
 pair_hosts
@@ -17,60 +18,9 @@ vr A --quiet enable g1 --to hostb --interval 3600 --start
 wait_state A g1 replicating
 wait_for 60 "the first point" more_points B g1 0
 
-disk_of() {
-    virsh_on "$1" domblklist g1 | awk '$1 == "vda" { print $2 }'
-}
-qemu_pid() {
-    cat "$dir/$1/run/libvirt/qemu/g1.pid"
-}
-# bytes_read HOST: by the machine's QEMU, from whatever, since it runs
-bytes_read() {
-    on "$1" awk '$1 == "rchar:" { print $2 }' "/proc/$(qemu_pid "$1")/io"
-}
-kill_qemu() {
-    on "$1" kill -9 "$(qemu_pid "$1")"
-    wait_for 60 "libvirt sees that QEMU is gone" domain_off "$1" g1
-}
-# boot HOST: start the machine there again
-boot() {
-    "$guest" start "$dir" "$1" g1 >/dev/null
-    "$guest" wait-tick "$dir" "$1" g1 4 >/dev/null
-}
-fail_over_to() {
-    local size
-    size=$(stat -c %s "$("$guest" log "$dir" "$1" g1)" 2>/dev/null || echo 0)
-    vr "$1" --quiet failover g1
-    "$guest" wait-line "$dir" "$1" g1 90 '^VMR boot' "$size" >/dev/null
-    "$guest" wait-tick "$dir" "$1" g1 4 >/dev/null
-}
 copy_disk() { # HOST
     mkdir -p "$dir/$1/var/log/oracle/apart"
     on "$1" qemu-img convert -U -O raw "$(disk_of "$1")" /var/log/oracle/apart/vda.raw
-}
-# equal REPLICA: the newest point holds what its instant's copy holds, and so does every other point that has
-# a copy.
-equal() {
-    local id target format path copy last=''
-    while read -r id target format path; do
-        copy=$(oracle_of "$uuid" "$id")
-        last=$copy
-        [ -n "$copy" ] || continue
-        on "$1" qemu-img compare -U -q -f raw -F "$format" "$copy/$target.raw" "$path" ||
-            fail "point $id: $path differs from the primary's bytes of that instant"
-    done < <(point_files "$1" "$uuid")
-    [ -n "$last" ] || fail "the newest point has no copy"
-}
-no_copies() {
-    mkdir -p "$dir/$1/var/log/oracle"
-    : >"$dir/$1/var/log/oracle/off"
-}
-copies_again() {
-    rm "$dir/$1/var/log/oracle/off"
-}
-# allocated HOST: bytes that the machine's disk there holds itself, beyond what lies below it
-allocated() {
-    on "$1" qemu-img map -U --output=json "$(disk_of "$1")" |
-        jq '[.[] | select(.depth == 0) | .length] | add // 0'
 }
 # way_back FROM TO [written]: FROM is the new primary, which is reversed to TO; what it reads and ships is
 # bounded, and the bytes are right. What may differ is counted from copies; "written": all that was written
