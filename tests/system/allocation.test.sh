@@ -108,4 +108,4 @@ kill_qemu B
 boot B
 pos=$(log_pos A)
 way_back B A written
-if log_has A "$pos" "reading its disks here"; then fail "hosta read its disk"; fi
+if log_has A "$pos" "reading its disks here for their digests"; then fail "hosta read its disk"; fi
