@@ -130,7 +130,7 @@ ok "both hosts are up"
 ok "machine $name runs on hosta: two disks, writes on both five times a second"
 
 heading "The hosts trust each other: one command on each, one code"
-code=$(vr A --json pair | jq -r .code)
+code=$(vr A --json pair | jq -r .Code)
 printf 'hosta# vmreplica pair\nOne-time code: %s\n' "$code"
 shown B pair hosta --code "$code"
 shown A peers

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Turn the MOF files of schema/ into the C tables of src/cim and into docs/cim-classes.md.
 
-usage: mofgen.py [--header H] [--source C] [--docs MD] [--json OUT] FILE.mof...
+usage: mofgen.py [--header H] [--source C] [--types H] [--docs MD] [--json OUT] FILE.mof...
 
 The subset of MOF understood: pragma namespace, classes with a superclass, qualifiers with and
 without values, properties (arrays, references, embedded objects by class name, defaults) and
@@ -414,6 +414,20 @@ def header(classes):
     return '\n'.join(out)
 
 
+def types(classes):
+    """What the command line knows of the schema: which properties are no plain texts."""
+    out = ['/* Made by tools/mofgen.py from schema/; do not edit. class, property, kind, array */']
+    for c in classes:
+        for p in c['allprops']:
+            kind = ('TEXT' if p['ref'] or p['type'] not in SCALARS or
+                    p['type'] in ('string', 'datetime', 'char16') else
+                    'BOOL' if p['type'] == 'boolean' else 'NUMBER')
+            if kind != 'TEXT' or p['array']:
+                out.append('X(%s, %s, %s, %s)' % (cstr(c['name']), cstr(p['name']), kind,
+                                                  'true' if p['array'] else 'false'))
+    return '\n'.join(out) + '\n'
+
+
 # ---- documentation --------------------------------------------------------------------------
 
 def typetext(e):
@@ -538,7 +552,7 @@ def write(path, text):
 
 def main():
     ap = argparse.ArgumentParser()
-    for o in ('header', 'source', 'docs', 'json'):
+    for o in ('header', 'source', 'types', 'docs', 'json'):
         ap.add_argument('--' + o)
     ap.add_argument('mof', nargs='+')
     a = ap.parse_args()
@@ -550,6 +564,8 @@ def main():
         write(a.header, header(classes))
     if a.source:
         write(a.source, Emitter(classes).source())
+    if a.types:
+        write(a.types, types(classes))
     if a.docs:
         write(a.docs, docs(classes))
     if a.json:

@@ -99,15 +99,21 @@ char *cli_age(uint64_t seconds, char *out);
 char *cli_local_time(const char *cim, char *out);
 /* cli_table() - rows of equal length, first is the header; columns aligned. */
 void cli_table(const char *const *cells, unsigned columns, unsigned rows);
-/* cli_json() - an array of objects: property names and values of instances; typed by @numbers (a
- * NULL-terminated list of names whose values are numbers). */
-void cli_json(const struct wsmc_list *l, const char *const *numbers);
+/* cli_json() - an array of objects: property names and values of instances. Their types are those
+ * of the schema (schema/ by class and property); what it does not know is text. */
+void cli_json(const struct wsmc_list *l);
 
-/* cli_json_object() - one object; a value NULL is null, "true" and "false" are what they say,
- * @number: digits that are a number. */
+/* What a text becomes in JSON. */
+enum cli_type {
+    CLI_TEXT,
+    CLI_NUMBER, /* decimal digits */
+    CLI_BOOL,   /* "true" in any case, else false */
+};
+/* cli_json_object() - one object; a value NULL or empty is null. Names are in CamelCase, as those
+ * of properties are. */
 struct cli_field {
     const char *name, *value;
-    bool number;
+    enum cli_type type;
 };
 void cli_json_object(const struct cli_field *f, size_t n);
 
@@ -143,7 +149,7 @@ void cli_json_object(const struct cli_field *f, size_t n);
       "let the replica take over")                                                             \
     V(test, "test MACHINE [--point P] [--network N] [--end]",                                  \
       "start a copy of a recovery point; options: --another, --no-start")                      \
-    V(export, "export MACHINE [--point P] [--close]",                                          \
+    V(export, "export MACHINE [--point P] [--close|--list]",                                   \
       "read a recovery point's disks (by NBD, on the replica)")                                \
     V(cancel, "cancel MACHINE [--discard]",                                                    \
       "take back a failover, its preparation, a waiting reversal, a copy or a comparison")     \

@@ -301,7 +301,7 @@ int cli_invoke(struct cli *c, struct wsmc *w, const struct wsmc_ref *ref, const 
             return vr_fail(err, VR_E_PROTO, 0, "%s started a job but did not name it", method);
         if (c->no_wait) {
             if (c->json)
-                printf("{\"job\": \"%s\"}\n", id);
+                cli_json_object(&(struct cli_field){ "Job", id, CLI_TEXT }, 1);
             else
                 printf("%s\n", id);
             return 0;

@@ -94,6 +94,7 @@ static const struct {
       "  --point POINT   this recovery point (also an orphan or quarantined one) instead of the\n"
       "                  one that a failover would take\n"
       "  --close         end it, with --point that one only\n"
+      "  --list          which recovery points are open, and where their disks are read\n"
       "Example: vmreplica export web01; nbdcopy URI vda.raw; vmreplica export web01 --close\n" },
     { "reverse",
       "  --to HOST              replicate to this host instead of the old primary\n"

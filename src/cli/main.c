@@ -35,7 +35,7 @@ static void usage(FILE *to)
         "  --ca FILE           trusted issuers, when its certificate has one\n"
         "  --socket PATH       local daemon [/run/vmreplica/wsman.sock]\n"
         "  --state-dir DIR     where this host's certificate lies [/var/lib/vmreplica]\n"
-        "  --json              output for programs\n"
+        "  --json              output for programs: names and types are those of the schema\n"
         "  --quiet             say nothing when all is well\n"
         "  --no-wait           do not wait for jobs, print their ids\n"
         "  --help, --version\n"

@@ -2,12 +2,14 @@
 /* Text for people and JSON for programs. */
 #include "cli/cli.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #include "base/alloc.h"
@@ -114,88 +116,78 @@ void cli_table(const char *const *cells, unsigned columns, unsigned rows)
     fflush(stdout);
 }
 
-static bool listed(const char *const *names, const char *name)
+/* Which properties are no texts, and which are arrays: neither travels, and one value of an array
+ * must not look like none. */
+static const struct type {
+    const char *cls, *name;
+    enum cli_type type;
+    bool array;
+} types[] = {
+#define X(CLASS, NAME, TYPE, ARRAY) { CLASS, NAME, CLI_##TYPE, ARRAY },
+#include "cli/types.gen.h"
+#undef X
+};
+
+static struct type type_of(const struct wsmc_inst *in, const char *name)
 {
-    for (; names && *names; names++)
-        if (!strcasecmp(*names, name))
-            return true;
-    return false;
+    for (size_t i = 0; in->cls && i < VR_ARRAY_LEN(types); i++)
+        if (!strcasecmp(types[i].name, name) && !strcasecmp(types[i].cls, in->cls))
+            return types[i];
+    return (struct type){ in->cls, name, CLI_TEXT, false };
 }
 
-/* Properties that are arrays: their type does not travel, and one value must not look like none. */
-static const char *const arrays[] = { "HealthReasons",
-                                      "Reasons",
-                                      "ReasonLevels",
-                                      "ReasonTexts",
-                                      "ReasonAdvice",
-                                      "ReasonCommands",
-                                      "TestMachines",
-                                      "Targets",
-                                      "URIs",
-                                      "OperationalStatus",
-                                      "StatusDescriptions",
-                                      "ReplicationStateEx",
-                                      "ReplicationHealthEx",
-                                      "ReplicationProviderId",
-                                      "IncludedDisks",
-                                      "HostResource",
-                                      "Roles",
-                                      NULL };
-
-static json_t *value_of(const struct wsmc_prop *p, const char *const *numbers)
+static json_t *value_of(const char *text, enum cli_type type)
 {
-    bool array = p->n > 1 || listed(arrays, p->name);
-    if (p->is_nil || !p->n)
-        return array ? json_array() : json_null();
-    json_t *a = array ? json_array() : NULL;
-    for (size_t i = 0; i < p->n; i++) {
-        json_t *v;
-        if (listed(numbers, p->name))
-            v = json_integer((json_int_t)strtoll(p->v[i], NULL, 10));
-        else if (!strcmp(p->v[i], "true") || !strcmp(p->v[i], "false"))
-            v = json_boolean(p->v[i][0] == 't');
-        else
-            v = json_string(p->v[i]);
-        if (!a)
-            return v ? v : json_null();
-        json_array_append_new(a, v);
-    }
+    char *end = NULL;
+    errno = 0;
+    if (type == CLI_BOOL)
+        return json_boolean(!strcasecmp(text, "true"));
+    long long n = type == CLI_NUMBER ? strtoll(text, &end, 10) : 0;
+    if (end && end != text && !*end && !errno)
+        return json_integer(n);
+    json_t *s = json_string(text);
+    return s ? s : json_null(); /* no UTF-8 */
+}
+
+static json_t *value_of_prop(const struct wsmc_inst *in, const struct wsmc_prop *p)
+{
+    struct type t = type_of(in, p->name);
+    bool none = p->is_nil || !p->n;
+    if (!t.array && p->n <= 1)
+        return none ? json_null() : value_of(p->v[0], t.type);
+    json_t *a = json_array();
+    for (size_t i = 0; i < p->n && !none; i++)
+        json_array_append_new(a, value_of(p->v[i], t.type));
     return a;
 }
 
-void cli_json(const struct wsmc_list *l, const char *const *numbers)
+static void print_json(json_t *what)
+{
+    json_dumpf(what, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    putchar('\n');
+    fflush(stdout);
+    json_decref(what);
+}
+
+void cli_json(const struct wsmc_list *l)
 {
     json_t *all = json_array();
     for (size_t i = 0; i < l->n; i++) {
+        const struct wsmc_inst *in = l->v[i];
         json_t *o = json_object();
-        for (size_t k = 0; k < l->v[i]->n; k++)
-            json_object_set_new(o, l->v[i]->props[k].name, value_of(&l->v[i]->props[k], numbers));
+        for (size_t k = 0; k < in->n; k++)
+            json_object_set_new(o, in->props[k].name, value_of_prop(in, &in->props[k]));
         json_array_append_new(all, o);
     }
-    json_dumpf(all, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-    putchar('\n');
-    fflush(stdout);
-    json_decref(all);
-}
-
-static json_t *value_of_field(const struct cli_field *f)
-{
-    if (!f->value || !*f->value)
-        return json_null();
-    if (f->number)
-        return json_integer((json_int_t)strtoll(f->value, NULL, 10));
-    if (!strcmp(f->value, "true") || !strcmp(f->value, "false"))
-        return json_boolean(f->value[0] == 't');
-    return json_string(f->value);
+    print_json(all);
 }
 
 void cli_json_object(const struct cli_field *f, size_t n)
 {
     json_t *o = json_object();
     for (size_t i = 0; i < n; i++)
-        json_object_set_new(o, f[i].name, value_of_field(&f[i]));
-    json_dumpf(o, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-    putchar('\n');
-    fflush(stdout);
-    json_decref(o);
+        json_object_set_new(o, f[i].name,
+                            f[i].value && *f[i].value ? value_of(f[i].value, f[i].type)
+                                                      : json_null());
+    print_json(o);
 }

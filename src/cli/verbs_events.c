@@ -110,7 +110,6 @@ static struct line read_event(const struct wsmc_inst *ev)
 
 static void print_json(const char *when, const struct line *l)
 {
-    static const char *const none[] = { NULL };
     const char *const pairs[][2] = { { "Time", when },
                                      { "Event", l->what },
                                      { "Class", l->cls ? l->cls : "" },
@@ -125,7 +124,7 @@ static void print_json(const char *when, const struct line *l)
     }
     struct wsmc_inst in = { .cls = NULL, .props = props, .n = VR_ARRAY_LEN(pairs) };
     struct wsmc_inst *one = &in;
-    cli_json(&(struct wsmc_list){ &one, 1 }, none);
+    cli_json(&(struct wsmc_list){ &one, 1 });
 }
 
 static void print_event(const struct cli *c, const struct wsmc_inst *ev)

@@ -8,13 +8,6 @@
 #include "base/alloc.h"
 #include "cli/cli.h"
 
-static const char *const numbers[] = { "ReasonLevels",       "BytesAhead",
-                                       "DataAgeSeconds",     "NewestPointEpoch",
-                                       "JobPercent",         "BytesDone",
-                                       "BytesTotal",         "LastCycleBytes",
-                                       "LastCycleWireBytes", "LastCycleMilliseconds",
-                                       "IntervalSeconds",    NULL };
-
 static void line(const char *label, const char *text)
 {
     if (text && *text)
@@ -95,7 +88,7 @@ int verb_explain(struct cli *c)
         return cli_fail(&err);
     l.n = 1;
     if (c->json)
-        cli_json(&l, numbers);
+        cli_json(&l);
     else if (!strcmp(cli_text_or(l.v[0], "Role", ""), "test"))
         printf(
             "Machine %s is the test of a recovery point: it is not replicated, and is removed when "

@@ -71,9 +71,34 @@ static int open_point(struct cli *c, const struct cli_vm *vm, const char *point,
         return -1;
     warn_of(c, export);
     if (c->json)
-        cli_json(&(struct wsmc_list){ .v = &export, .n = 1 }, (const char *const[]){ NULL });
+        cli_json(&(struct wsmc_list){ .v = &export, .n = 1 });
     else
         print_export(c, vm, export);
+    return 0;
+}
+
+/* ---- listing ---- */
+static int list_open(struct cli *c, const struct cli_vm *vm, struct vr_err *err)
+{
+    wsmc_autolist struct wsmc_list l = { 0 };
+    if (exports_of(c, vm, &l, err) < 0)
+        return -1;
+    if (c->json) {
+        cli_json(&l);
+        return 0;
+    }
+    if (!l.n)
+        cli_say(c, "No recovery point of %s is open for reading.", vm->name);
+    for (size_t i = 0; i < l.n; i++) {
+        const struct wsmc_prop *t = wsmc_prop(l.v[i], "Targets"), *u = wsmc_prop(l.v[i], "URIs");
+        const char *point = cli_text_or(l.v[i], "PointId", "?");
+        bool ready = wsmc_bool(l.v[i], "Ready");
+        printf("%s%s\n", point, ready ? "" : "  cannot be read at the moment");
+        for (size_t k = 0; ready && t && u && k < t->n && k < u->n; k++)
+            printf("  %s  %s\n", t->v[k], u->v[k]);
+        if (!ready)
+            printf("  To serve it again: vmreplica export %s --point %s\n", vm->name, point);
+    }
     return 0;
 }
 
@@ -108,15 +133,18 @@ static int close_all(struct cli *c, const struct cli_vm *vm, const char *point, 
 int verb_export(struct cli *c)
 {
     const char *args[2], *point = NULL;
-    bool end = false;
+    bool end = false, list = false;
     const struct cli_option o[] = { { .name = "point", .value = &point },
-                                    { .name = "close", .flag = &end } };
+                                    { .name = "close", .flag = &end },
+                                    { .name = "list", .flag = &list } };
     struct cli_vm vm;
     struct vr_err err = VR_ERR_INIT;
-    if (cli_parse(c, "export", o, VR_ARRAY_LEN(o), args, 1, 1) < 0)
+    if (cli_parse(c, "export", o, VR_ARRAY_LEN(o), args, 1, 1) < 0 || (list && (end || point)))
         return cli_usage("export");
     if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
         return cli_fail(&err);
-    int rc = end ? close_all(c, &vm, point, &err) : open_point(c, &vm, point, &err);
+    int rc = list  ? list_open(c, &vm, &err)
+             : end ? close_all(c, &vm, point, &err)
+                   : open_point(c, &vm, point, &err);
     return rc < 0 ? cli_fail(&err) : EXIT_OK;
 }

@@ -302,7 +302,7 @@ static void say_queued(struct cli *c, const struct cli_vm *vm, const char *to)
                           ? cli_text_or(st, "PeerMachine", "unreachable")
                           : "unreachable";
     if (c->json)
-        printf("{\"queued\": true}\n");
+        cli_json_object(&(struct cli_field){ "Queued", "true", CLI_BOOL }, 1);
     if (!strcmp(how, "running"))
         cli_say(
             c,

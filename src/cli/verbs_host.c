@@ -26,7 +26,9 @@ int verb_pair(struct cli *c)
         const char *shown = cli_text_or(out, "Code", "?"),
                    *host = cli_text_or(me, "HostName", "this host");
         if (c->json) {
-            printf("{\"host\": \"%s\", \"code\": \"%s\"}\n", host, shown);
+            const struct cli_field all[] = { { "HostName", host, CLI_TEXT },
+                                             { "Code", shown, CLI_TEXT } };
+            cli_json_object(all, VR_ARRAY_LEN(all));
             return EXIT_OK;
         }
         printf("One-time code, valid for 15 minutes: %s\n"
@@ -79,9 +81,8 @@ int verb_peers(struct cli *c)
     struct vr_err err = VR_ERR_INIT;
     if (wsmc_enumerate(c->local, WSMC_NS_OURS, "Vmr_Peer", &l, &err) < 0)
         return cli_fail(&err);
-    static const char *const numbers[] = { "Port", NULL };
     if (c->json) {
-        cli_json(&l, numbers);
+        cli_json(&l);
         return EXIT_OK;
     }
     if (!l.n) {
@@ -132,11 +133,9 @@ int verb_machines(struct cli *c)
                    "SELECT * FROM Msvm_ComputerSystem WHERE Caption = 'Virtual Machine'", &l,
                    &err) < 0)
         return cli_fail(&err);
-    static const char *const numbers[] = { "EnabledState", "ReplicationMode", "ReplicationState",
-                                           "ReplicationHealth", NULL };
     static const char *const modes[] = { "-", "primary", "replica", "test", "extended" };
     if (c->json) {
-        cli_json(&l, numbers);
+        cli_json(&l);
         return EXIT_OK;
     }
     vr_autofree const char **cells = vr_new0((l.n + 1) * 4, sizeof *cells);
@@ -200,9 +199,7 @@ static int one_job(struct cli *c, const char *id, bool cancel)
         if (wsmc_get(c->local, &ref, &l.v[0], &err) < 0)
             return cli_fail(&err);
         l.n = 1;
-        static const char *const numbers[] = { "JobState", "JobType", "PercentComplete",
-                                               "ErrorCode", NULL };
-        cli_json(&l, numbers);
+        cli_json(&l);
         return EXIT_OK;
     }
     if (cli_wait_job(c, c->local, id, "Job", &err) < 0)
@@ -224,10 +221,8 @@ int verb_jobs(struct cli *c)
     struct vr_err err = VR_ERR_INIT;
     if (wsmc_enumerate(c->local, NULL, "Msvm_ConcreteJob", &l, &err) < 0)
         return cli_fail(&err);
-    static const char *const numbers[] = { "JobState", "JobType", "PercentComplete", "ErrorCode",
-                                           NULL };
     if (c->json) {
-        cli_json(&l, numbers);
+        cli_json(&l);
         return EXIT_OK;
     }
     if (!l.n) {

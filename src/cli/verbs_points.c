@@ -137,9 +137,8 @@ int verb_points(struct cli *c)
         return cli_usage("points");
     if (cli_find_vm(c->local, args[0], &vm, &err) < 0 || list_points(c, &vm, &l, &err) < 0)
         return cli_fail(&err);
-    static const char *const numbers[] = { "Bytes", "WrongBlocks", NULL };
     if (c->json) {
-        cli_json(&l, numbers);
+        cli_json(&l);
         return EXIT_OK;
     }
     if (!l.n) {
@@ -270,26 +269,12 @@ static void print_retention(const struct cli_vm *vm, const struct wsmc_inst *in)
 static int show_retention(struct cli *c, const struct cli_vm *vm, const struct wsmc_ref *ref,
                           struct vr_err *err)
 {
-    static const char *const numbers[] = { "EverySeconds",
-                                           "Hourly",
-                                           "Daily",
-                                           "Weekly",
-                                           "ApplicationIntervalSeconds",
-                                           "FloorEverySeconds",
-                                           "FloorHourly",
-                                           "FloorDaily",
-                                           "FloorWeekly",
-                                           "EffectiveEverySeconds",
-                                           "EffectiveHourly",
-                                           "EffectiveDaily",
-                                           "EffectiveWeekly",
-                                           NULL };
     vr_auto(wsmc_inst_free) struct wsmc_inst *in = NULL;
     if (wsmc_get(c->local, ref, &in, err) < 0)
         return -1;
     if (c->json) {
         struct wsmc_list l = { .v = &in, .n = 1 };
-        cli_json(&l, numbers);
+        cli_json(&l);
     } else {
         print_retention(vm, in);
     }

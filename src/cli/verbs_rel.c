@@ -234,13 +234,13 @@ int verb_set(struct cli *c)
 static void sync_json(const char *name, const struct wsmc_inst *in, bool app)
 {
     const struct cli_field all[] = {
-        { "Machine", name, false },
-        { "NewestPointEpoch", wsmc_str(in, "NewestPointEpoch"), true },
-        { "NewestPointTime", wsmc_str(in, "NewestPointTime"), false },
-        { "LastCycleBytes", wsmc_str(in, "LastCycleBytes"), true },
-        { "LastCycleWireBytes", wsmc_str(in, "LastCycleWireBytes"), true },
-        { "LastCycleMilliseconds", wsmc_str(in, "LastCycleMilliseconds"), true },
-        { "ApplicationConsistent", app ? "true" : NULL, false },
+        { "Machine", name, CLI_TEXT },
+        { "NewestPointEpoch", wsmc_str(in, "NewestPointEpoch"), CLI_NUMBER },
+        { "NewestPointTime", wsmc_str(in, "NewestPointTime"), CLI_TEXT },
+        { "LastCycleBytes", wsmc_str(in, "LastCycleBytes"), CLI_NUMBER },
+        { "LastCycleWireBytes", wsmc_str(in, "LastCycleWireBytes"), CLI_NUMBER },
+        { "LastCycleMilliseconds", wsmc_str(in, "LastCycleMilliseconds"), CLI_NUMBER },
+        { "ApplicationConsistent", app ? "true" : NULL, CLI_BOOL },
     };
     cli_json_object(all, VR_ARRAY_LEN(all));
 }

@@ -42,13 +42,11 @@ static long start_of_window(const char *text)
 
 static int show_server(struct cli *c, struct vr_err *err)
 {
-    static const char *const numbers[] = { "HttpsPort", "HttpPort", "MonitoringInterval",
-                                           "AllowedAuthenticationType", NULL };
     wsmc_autolist struct wsmc_list l = { 0 };
     if (wsmc_enumerate(c->local, NULL, SETTINGS, &l, err) < 0)
         return -1;
     if (c->json) {
-        cli_json(&l, numbers);
+        cli_json(&l);
         return 0;
     }
     for (size_t i = 0; i < l.n; i++)
@@ -113,7 +111,7 @@ static int show_entries(struct cli *c, struct vr_err *err)
     if (wsmc_enumerate(c->local, NULL, ENTRY, &l, err) < 0)
         return -1;
     if (c->json) {
-        cli_json(&l, (const char *const[]){ NULL });
+        cli_json(&l);
         return 0;
     }
     if (!l.n) {
@@ -222,9 +220,9 @@ int verb_check(struct cli *c)
     if (cli_invoke(c, c->local, &service, "TestReplicationConnection", a, VR_ARRAY_LEN(a), NULL,
                    NULL, &err) < 0)
         return cli_fail(&err);
-    const struct cli_field all[] = { { "HostName", args[0], false },
-                                     { "Port", port ? port : known, true },
-                                     { "Accepts", "true", false } };
+    const struct cli_field all[] = { { "HostName", args[0], CLI_TEXT },
+                                     { "Port", port ? port : known, CLI_NUMBER },
+                                     { "Accepts", "true", CLI_BOOL } };
     if (c->json && !c->no_wait)
         cli_json_object(all, VR_ARRAY_LEN(all));
     cli_say(c, "Host %s is reached and accepts replicas from this one.", args[0]);

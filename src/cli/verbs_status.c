@@ -10,24 +10,6 @@
 #include "base/alloc.h"
 #include "cli/cli.h"
 
-static const char *const status_numbers[] = { "NewestPointEpoch",
-                                              "DataAgeSeconds",
-                                              "JobPercent",
-                                              "BytesDone",
-                                              "BytesTotal",
-                                              "LastCycleBytes",
-                                              "LastCycleWireBytes",
-                                              "LastCycleMilliseconds",
-                                              "BytesAhead",
-                                              "LastReverseDivergedBytes",
-                                              "LastReverseBytes",
-                                              "LastReverseWireBytes",
-                                              "LastFreezeMilliseconds",
-                                              "IntervalSeconds",
-                                              "ReplicationHealth",
-                                              "ReplicationState",
-                                              NULL };
-
 /* Is it the id of that machine, "Microsoft:UUID\HVR\0"? */
 static bool has_uuid(const char *id, const char *uuid)
 {
@@ -123,7 +105,7 @@ static int show_status(struct cli *c, const char *name, struct vr_err *err)
     if (name && !l.n)
         return vr_fail(err, VR_E_NOTFOUND, 0, "there is no machine '%s' on this host", name);
     if (c->json) {
-        cli_json(&l, status_numbers);
+        cli_json(&l);
         return 0;
     }
     if (!l.n) {

@@ -104,15 +104,18 @@ static int acknowledge(struct cli *c, const struct cli_vm *vm, struct vr_err *er
     return 0;
 }
 
-/* What was proven; a difference that was found is an error and printed as one. */
+/* What was proven; a difference that was found is an error and printed as one. What was not looked
+ * at is null, not false: nobody knows. */
 static void verify_json(const struct cli *c, const struct cli_vm *vm, const char *point)
 {
+    bool read = vm->mode == 2 || point, compared = !point && !c->uncompared;
     const struct cli_field all[] = {
-        { "Machine", vm->name, false },
-        { "Point", point, false },
-        { "PointRead", vm->mode == 2 || point ? "true" : "false", false },
-        { "ComparedWithPrimary", point || c->uncompared ? "false" : "true", false },
-        { "Same", "true", false },
+        { "Machine", vm->name, CLI_TEXT },
+        { "Point", point, CLI_TEXT },
+        { "PointRead", read ? "true" : "false", CLI_BOOL },
+        { "PointIntact", read ? "true" : NULL, CLI_BOOL },
+        { "ComparedWithPrimary", compared ? "true" : "false", CLI_BOOL },
+        { "Same", compared ? "true" : NULL, CLI_BOOL },
     };
     cli_json_object(all, VR_ARRAY_LEN(all));
 }

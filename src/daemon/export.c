@@ -8,8 +8,10 @@
  * The programs go on when the daemon ends, and the next one finds them by their sockets; those that
  * do not answer (systemd ended them, or the host was switched off) are started again on the same
  * sockets. What is found opening or closing at start is closed to the end. The point stays pinned
- * as long as its document is there, whatever becomes of the machine. Each point is open once. List
- * and methods on the control thread, work() on hypervisor workers, st_*() on the store thread. */
+ * as long as its document is there, whatever becomes of the machine. What cannot be served again
+ * stays open, is not ready, and is tried again when somebody opens it. Each point is open once.
+ * List and methods on the control thread, work() on hypervisor workers, st_*() on the store thread.
+ */
 #include "daemon/export.h"
 
 #include <errno.h>
@@ -38,6 +40,7 @@ struct export_task {
     struct task t;
     struct host_export x;
     struct vr_uuid job; /* to end; zero: none */
+    bool open;          /* ends up open, when all goes well */
     bool gone;          /* nothing is left of it */
 };
 
@@ -107,7 +110,7 @@ static int export_decode(const char *id, const char *text, struct host_export *r
                          struct vr_err *err)
 {
     char state[16], machine[VR_UUID_STR], lineage[VR_UUID_STR];
-    struct host_export x = { .ready = false };
+    struct host_export x = { .open = false };
     int used = 0;
     if (sscanf(text, "1 %15s %36s %36s %" SCNu64 "%n", state, machine, lineage, &x.point.epoch,
                &used) != 4 ||
@@ -120,7 +123,7 @@ static int export_decode(const char *id, const char *text, struct host_export *r
             return vr_fail(err, VR_E_CORRUPT, 0, "written export %s cannot be read", id);
         memcpy(x.target[x.n_disks++], at, n);
     }
-    x.ready = !strcmp(state, "open");
+    x.open = !strcmp(state, "open");
     *ret = x;
     return 0;
 }
@@ -306,7 +309,8 @@ static void task_over(struct task *t)
         forget(d, &x->x.id);
     else if (e) {
         e->busy = false;
-        e->ready |= t->err.kind == VR_OK;
+        e->ready = x->open && t->err.kind == VR_OK;
+        e->open |= e->ready;
     }
     host_refresh_points(d, &x->x.machine);
     if (!vr_uuid_is_zero(&x->job))
@@ -324,6 +328,7 @@ static void begin(struct daemon *d, struct host_export *e, void (*work)(struct t
     if (r)
         x->t.r = *r;
     x->x = *e;
+    x->open = work != close_work;
     if (job)
         x->job = *job;
     task_run(d, d->hv_exec, &x->t);
@@ -368,7 +373,7 @@ static int h_open(void *ctx, const struct vr_uuid *machine, const struct vr_poin
             e = l->v[i];
     if (e && e->busy)
         return vr_fail(err, VR_E_BUSY, 0, "this recovery point is just being opened or closed");
-    if (e && !e->ready)
+    if (e && !e->open)
         return vr_fail(err, VR_E_BUSY, 0,
                        "this recovery point could not be closed completely; close it again "
                        "(vmreplica export %s --close)",
@@ -398,7 +403,7 @@ static int h_close(void *ctx, const struct vr_uuid *id, const char *owner, struc
         return vr_fail(err, VR_E_NOTFOUND, 0, "there is no such export");
     if (e->busy)
         return vr_fail(err, VR_E_BUSY, 0, "this recovery point is just being opened or closed");
-    e->ready = false;
+    e->open = e->ready = false;
     *ret_job = engine_job_new(d->engine, JOB_END_EXPORT, &e->machine, owner);
     begin(d, e, close_work, ret_job);
     return 0;
@@ -427,7 +432,7 @@ void export_recover(struct daemon *d)
 {
     struct exports *l = exports_of(d);
     for (size_t i = 0; i < l->n; i++)
-        begin(d, l->v[i], l->v[i]->ready ? again_work : close_work, NULL);
+        begin(d, l->v[i], l->v[i]->open ? again_work : close_work, NULL);
 }
 
 void export_host(struct daemon *d)

@@ -71,7 +71,7 @@ as() {
     shift
     on A setpriv --reuid "$name" --regid tests --init-groups "$build/src/cli/vmreplica" "$@"
 }
-try "socket: an administrator makes a pairing code" 0 '"code"' as anna --json pair
+try "socket: an administrator makes a pairing code" 0 '"Code"' as anna --json pair
 try "socket: an operator looks" 0 '^\[' as otto --json machines
 try "socket: an operator may not pair" 1 'administrator' as otto --json pair
 try "socket: a reader looks" 0 '^\[' as rita --json machines
@@ -86,7 +86,7 @@ by_password() {
     shift 2
     on B env "VMREPLICA_PASSWORD=$word" "$build/src/cli/vmreplica" --host hosta --pin "$pin" --user "$name" "$@"
 }
-try "password: an administrator makes a pairing code" 0 '"code"' by_password anna "word of anna" --json pair
+try "password: an administrator makes a pairing code" 0 '"Code"' by_password anna "word of anna" --json pair
 try "password: an operator may not pair" 1 'administrator' by_password otto "word of otto" --json pair
 try "password: a reader looks" 0 '^\[' by_password rita "word of rita" --json machines
 try "password: a stranger with the right one sees nothing" 1 'no role' by_password nina "word of nina" --json machines
@@ -104,7 +104,7 @@ by_ticket() {
     shift 2
     on B env "KRB5_CONFIG=$dir/kdc/$conf" "KRB5CCNAME=FILE:$dir/kdc/$cache.cc" "$build/src/cli/vmreplica" --host hosta --kerberos "$@"
 }
-try "Kerberos: an administrator makes a pairing code" 0 '"code"' by_ticket alice krb5.conf --json pair
+try "Kerberos: an administrator makes a pairing code" 0 '"Code"' by_ticket alice krb5.conf --json pair
 try "Kerberos: a reader looks" 0 '^\[' by_ticket rosa krb5.conf --json machines
 try "Kerberos: a reader may not pair" 1 'administrator' by_ticket rosa krb5.conf --json pair
 try "Kerberos: a stranger of the realm sees nothing" 1 'no role' by_ticket eve krb5.conf --json machines

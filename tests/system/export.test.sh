@@ -99,6 +99,27 @@ wait_for 60 "it is served again after a restart" served
 holds B "$old" "$disks"
 ok "served again on the same sockets"
 
+step cannot-be-served-again
+"$daemon" kill "$dir" B
+on B sh -c 'kill -9 $(cat /run/vmreplica/export/*/*.pid); rm -rf /run/vmreplica/export; : >/run/vmreplica/export'
+start_b
+is_ready() {
+    [ "$(vr B --json export g1 --list | jq -r ".[] | select(.PointId == \"$old\") | .Ready")" = "$1" ]
+}
+warned() {
+    grep -q 'serving an open recovery point again' "$dir/B/var/log/vmreplicad.log"
+}
+wait_for 60 "it is told that it cannot be served" warned
+wait_for 60 "it is not ready" is_ready false
+vr B export g1 --list | seen -F "vmreplica export g1 --point $old" || fail "nobody says what to do: $(vr B export g1 --list)"
+refused B 1 'cannot make folder' export g1 --point "$old"
+is_ready false || fail "it is shown ready although nothing serves it"
+on B rm /run/vmreplica/export
+[ "$(open_point B --point "$old")" = "$disks" ] || fail "opened again it is served elsewhere"
+is_ready true || fail "it is served and not ready"
+holds B "$old" "$disks"
+ok "what cannot be served again is not shown ready, stays open, and is served when the cause is gone"
+
 step failover
 vr B --quiet failover g1 --no-start --force
 holds B "$old" "$disks"

@@ -79,7 +79,7 @@ check_points B g1
 ok "failed over while a merge was held"
 
 step while-verifying
-job=$(vr B --json --no-wait verify g1 --point "$(newest_point B g1)" | jq -r .job)
+job=$(vr B --json --no-wait verify g1 --point "$(newest_point B g1)" | jq -r .Job)
 runs() {
     [ "$(vr B --json jobs | jq -r ".[] | select(.InstanceID == \"$job\") | .JobState")" = 4 ]
 }

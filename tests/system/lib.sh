@@ -143,7 +143,7 @@ refused() {
 
 pair_hosts() {
     local code
-    code=$(vr A --json pair | jq -r .code)
+    code=$(vr A --json pair | jq -r .Code)
     vr B --quiet pair hosta --code "$code"
 }
 

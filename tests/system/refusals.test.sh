@@ -30,14 +30,14 @@ refused A 1 'reach|connect|route|resolve' pair 10.99.0.77 --code AAAA-AAAA-AAAA-
 refused A 1 'not paired' unpair hostb
 [ "$(vr A --json peers | jq length)" = 0 ] || fail "a peer came from a wrong code"
 
-code=$(vr A --json pair | jq -r .code)
+code=$(vr A --json pair | jq -r .Code)
 for _ in 1 2 3 4 5 6 7 8 9 10; do
     vr B pair hosta --code BBBB-BBBB-BBBB-BBBB-BBBB >/dev/null 2>&1 && fail "a wrong code was accepted"
 done
 refused B 1 'code|refused|attempt' pair hosta --code "$code"
 ok "a code dies after some wrong attempts"
 pair_hosts
-code=$(vr A --json pair | jq -r .code)
+code=$(vr A --json pair | jq -r .Code)
 vr B --quiet pair hosta --code "$code"
 refused B 1 'code|refused' pair hosta --code "$code"
 ok "a code serves once"

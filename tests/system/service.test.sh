@@ -203,7 +203,7 @@ rm -f "$dir"/B/var/lib/vmreplica/host.crt "$dir"/B/var/lib/vmreplica/host.key
 refused A 1 'another certificate.*pair again' check hostb
 pair_hosts_again() {
     local code
-    code=$(vr B --json pair | jq -r .code)
+    code=$(vr B --json pair | jq -r .Code)
     vr A --quiet pair 10.99.0.2:9443 --code "$code"
 }
 pair_hosts_again

@@ -92,7 +92,7 @@ vr B cancel g1
 is_state B g1 "failed over, waiting for completion" || fail "withdrawn, hostb is $(status B g1 State)"
 runs B || fail "withdrawing the reversal touched the machine"
 out=$(vr B --json reverse g1)
-[ "$(jq .queued <<<"$out")" = true ] || fail "reverse --json says: $out"
+[ "$(jq .Queued <<<"$out")" = true ] || fail "reverse --json says: $out"
 has_reason B g1 reverse_waits || fail "explain does not say that it waits"
 ok "the reversal waits: $(vr B explain g1 | grep -m1 'did not become')"
 disk=$(virsh_on A domblklist g1 | awk '$1 == "vda" { print $2 }')

@@ -75,6 +75,20 @@ grep -q 'is the same' <<<"$out" || fail "verify on hostb did not ask the primary
 old=$(points B g1 | head -n 1)
 out=$(vr A verify g1 --point "$old") || fail "verify of a point from hosta: $out"
 [ "$(point B "$old" Proof)" != none ] || fail "point $old is not proven"
+# proven WANT HOST ARGS...: what was looked at and what was found, for programs
+proven() {
+    local want=$1 host=$2 got
+    shift 2
+    got=$(vr "$host" --json verify g1 "$@" | jq -c '[.PointRead, .PointIntact, .ComparedWithPrimary, .Same]')
+    [ "$got" = "$want" ] || fail "verify --json $* on $host: $got instead of $want"
+}
+proven '[false,null,true,true]' A
+proven '[true,true,true,true]' B
+proven '[true,true,false,null]' B --point "$old"
+"$daemon" stop "$dir" A
+proven '[true,true,false,null]' B
+"$daemon" start "$dir" A
+wait_state A g1 replicating
 ok "all is the same on both hosts"
 
 # ---- bits flip in a file of the replica, and the replica finds it ----
@@ -140,8 +154,8 @@ ok "found on the primary: the newest point has its bytes, older ones the earlier
 # ---- cancelled ----
 wait_state A g1 replicating
 oracle_hold A
-job=$(vr A --no-wait --json verify g1 | jq -r '.job // .Job // .[0].InstanceID // empty' 2>/dev/null) || job=
-[ -n "$job" ] || job=$(vr A --json jobs | jq -r '[.[] | select(.Caption == "Verifying" and .JobState == 4)][0].InstanceID')
+job=$(vr A --no-wait --json verify g1 | jq -r '.Job // empty')
+[ -n "$job" ] || fail "the job is not named"
 vr A jobs "$job" --cancel >/dev/null || fail "the verification cannot be cancelled"
 oracle_release A
 [ "$(vr A --json jobs | jq -r ".[] | select(.InstanceID == \"$job\") | .JobState")" = 8 ] || fail "the job is not cancelled"

@@ -55,7 +55,8 @@ struct host_export {
     char folder[HOST_SOCKET_MAX]; /* of the sockets */
     size_t n_disks;
     char target[VR_DISKS_MAX][VR_TARGET_MAX];
-    bool ready; /* open, and not being closed */
+    bool open;  /* it stays until it is closed, and is not being closed */
+    bool ready; /* and is served: what of it could not be served again is open all the same */
     bool busy;  /* something is just being done with it */
 };
 /* host_export_socket() - that of disk @i, in @out. Pure. */
