@@ -49,13 +49,11 @@ struct save_task {
 static void save_work(struct task *t)
 {
     struct save_task *s = (struct save_task *)t;
-    for (size_t i = 0; i < s->n && t->err.kind == VR_OK; i++) {
-        const char *kind = hostset_kind_name(s->docs[i].kind);
-        if (s->docs[i].text)
-            store_doc_put(t->d->store, kind, s->docs[i].id, s->docs[i].text, &t->err);
-        else
-            store_doc_delete(t->d->store, kind, s->docs[i].id, &t->err);
-    }
+    vr_autofree struct store_doc *docs = vr_new0(s->n, sizeof *docs);
+    for (size_t i = 0; i < s->n; i++)
+        docs[i] = (struct store_doc){ hostset_kind_name(s->docs[i].kind), s->docs[i].id,
+                                      s->docs[i].text };
+    store_docs_write(t->d->store, docs, s->n, &t->err);
 }
 
 static void save_done(struct task *t)

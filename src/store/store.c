@@ -40,7 +40,8 @@ static int lock_dir(const char *dir, int *ret_fd, struct vr_err *err)
 
 static int recover(struct store *st, struct vr_err *err)
 {
-    if (merge_recover(st, err) < 0 || repair_recover(st, err) < 0 || stage_recover(st, err) < 0 || failover_recover(st, err) < 0)
+    if (merge_recover(st, err) < 0 || repair_recover(st, err) < 0 || stage_recover(st, err) < 0 ||
+        failover_recover(st, err) < 0)
         return vr_err_wrap(err, "recovery of %s", st->dir);
     /* What cannot be deleted now stays marked: no reason to refuse service. */
     struct vr_err e = VR_ERR_INIT;
@@ -127,18 +128,40 @@ int store_file_number(struct store *st, int64_t *ret, struct vr_err *err)
 
 /* ---- documents ---- */
 
+static int write_doc(struct store *st, const struct store_doc *d, struct vr_err *err)
+{
+    if (!d->text)
+        return db_run(st->db, err, "DELETE FROM doc WHERE kind = ? AND id = ?", "ss", d->kind,
+                      d->id);
+    return db_run(st->db, err,
+                  "INSERT INTO doc(kind, id, text) VALUES(?,?,?)"
+                  " ON CONFLICT(kind, id) DO UPDATE SET text = excluded.text",
+                  "sss", d->kind, d->id, d->text);
+}
+
+int store_docs_write(struct store *st, const struct store_doc docs[], size_t n, struct vr_err *err)
+{
+    for (size_t i = 0; i < n; i++)
+        if (docs[i].text && strlen(docs[i].text) > TEXT_MAX)
+            return vr_fail(err, VR_E_LIMIT, 0, "document %s/%s is over %d bytes", docs[i].kind,
+                           docs[i].id, TEXT_MAX);
+    if (store_begin(st, "doc", err) < 0)
+        return -1;
+    int rc = 0;
+    for (size_t i = 0; i < n && rc == 0; i++)
+        rc = write_doc(st, &docs[i], err);
+    return store_end(st, "doc", rc, err);
+}
+
 int store_doc_put(struct store *st, const char *kind, const char *id, const char *text,
                   struct vr_err *err)
 {
-    if (strlen(text) > TEXT_MAX)
-        return vr_fail(err, VR_E_LIMIT, 0, "document %s/%s is over %d bytes", kind, id, TEXT_MAX);
-    if (store_begin(st, "doc-put", err) < 0)
-        return -1;
-    int rc = db_run(st->db, err,
-                    "INSERT INTO doc(kind, id, text) VALUES(?,?,?)"
-                    " ON CONFLICT(kind, id) DO UPDATE SET text = excluded.text",
-                    "sss", kind, id, text);
-    return store_end(st, "doc-put", rc, err);
+    return store_docs_write(st, &(struct store_doc){ kind, id, text }, 1, err);
+}
+
+int store_doc_delete(struct store *st, const char *kind, const char *id, struct vr_err *err)
+{
+    return store_docs_write(st, &(struct store_doc){ kind, id, NULL }, 1, err);
 }
 
 int store_doc_get(struct store *st, const char *kind, const char *id, char **ret,
@@ -153,14 +176,6 @@ int store_doc_get(struct store *st, const char *kind, const char *id, char **ret
         return vr_fail(err, VR_E_NOTFOUND, 0, "there is no document %s/%s", kind, id);
     *ret = vr_strdup(db_text(r, 0));
     return 0;
-}
-
-int store_doc_delete(struct store *st, const char *kind, const char *id, struct vr_err *err)
-{
-    if (store_begin(st, "doc-delete", err) < 0)
-        return -1;
-    int rc = db_run(st->db, err, "DELETE FROM doc WHERE kind = ? AND id = ?", "ss", kind, id);
-    return store_end(st, "doc-delete", rc, err);
 }
 
 struct docs {

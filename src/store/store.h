@@ -34,6 +34,11 @@ int store_doc_put(struct store *st, const char *kind, const char *id, const char
 int store_doc_get(struct store *st, const char *kind, const char *id, char **ret,
                   struct vr_err *err);
 int store_doc_delete(struct store *st, const char *kind, const char *id, struct vr_err *err);
+/* store_docs_write() - put and delete (text NULL) several in one transaction: all or none. */
+struct store_doc {
+    const char *kind, *id, *text;
+};
+int store_docs_write(struct store *st, const struct store_doc docs[], size_t n, struct vr_err *err);
 int store_doc_each(struct store *st, const char *kind,
                    int (*fn)(void *ctx, const char *id, const char *text, struct vr_err *err),
                    void *ctx, struct vr_err *err);

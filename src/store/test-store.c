@@ -79,6 +79,28 @@ static void test_documents(void **state)
     assert_null(none);
 }
 
+/* Several are one transaction: the second cannot be written, so the first is not there, either. */
+static void test_documents_together(void **state)
+{
+    struct fixture *f = *state;
+    struct vr_err e = VR_ERR_INIT;
+    vr_autofree char *all = NULL;
+    const struct store_doc bad[] = { { "adapter", "a", "new" }, { "adapter", NULL, "new" } };
+    const struct store_doc good[] = { { "adapter", "a", "new" }, { "adapter", "b", NULL } };
+    assert_int_equal(store_doc_put(f->st, "adapter", "a", "old", &e), 0);
+    assert_int_equal(store_doc_put(f->st, "adapter", "b", "old", &e), 0);
+    assert_int_equal(store_docs_write(f->st, bad, 2, &e), -1);
+    vr_err_clear(&e);
+    reopen(f);
+    assert_int_equal(store_doc_each(f->st, "adapter", count, &all, &e), 0);
+    assert_string_equal(all, "a=old;b=old;");
+    assert_int_equal(store_docs_write(f->st, good, 2, &e), 0);
+    reopen(f);
+    vr_autofree char *now = NULL;
+    assert_int_equal(store_doc_each(f->st, "adapter", count, &now, &e), 0);
+    assert_string_equal(now, "a=new;");
+}
+
 static void test_private(void **state)
 {
     struct fixture *f = *state;
@@ -519,6 +541,7 @@ int main(void)
 #define T(n) cmocka_unit_test_setup_teardown(n, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(test_documents),
+        T(test_documents_together),
         T(test_private),
         T(test_newer_is_refused),
         T(test_older_is_brought_up),

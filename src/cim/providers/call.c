@@ -128,10 +128,8 @@ static int save_docs(struct call *c, const struct host_doc docs[], size_t n,
     const struct host *h = c->p->h;
     struct vr_uuid job;
 
-    for (size_t i = 0; i < n; i++)
-        if (hostset_put(h->set, docs[i].kind, docs[i].id, docs[i].text, err) < 0)
-            return -1;
-    if (h->save(h->ctx, docs, n, machine, c->who->name, &job, err) < 0)
+    if (hostset_put_all(h->set, docs, n, err) < 0 ||
+        h->save(h->ctx, docs, n, machine, c->who->name, &job, err) < 0)
         return -1;
     call_job(c, &job);
     return 0;

@@ -72,12 +72,6 @@ struct host_proof {
     bool unsupported;        /* the other host does not know how */
 };
 
-/* A document of the host's set; NULL text: it is forgotten. */
-struct host_doc {
-    enum hostset_kind kind;
-    const char *id, *text;
-};
-
 struct host {
     void *ctx;
     struct engine *engine;
@@ -182,7 +176,7 @@ struct host {
      * VR_E_BUSY: an earlier change is not over. */
     int (*save_service)(void *ctx, const char *text, bool on, uint16_t port, const char *owner,
                         struct vr_uuid *ret_job, struct vr_err *err);
-    /* Write documents of the host's set down: one job for all of them. */
+    /* Write documents of the host's set down: one job for all of them, and all or none. */
     int (*save)(void *ctx, const struct host_doc docs[], size_t n, const struct vr_uuid *machine,
                 const char *owner, struct vr_uuid *ret_job, struct vr_err *err);
 };

@@ -80,34 +80,66 @@ static size_t count(const struct hostset *hs, enum hostset_kind k)
     return n;
 }
 
-int hostset_put(struct hostset *hs, enum hostset_kind k, const char *id, const char *text,
-                struct vr_err *err)
+/* Is there room for it, and what does it hold? *ret stays NULL where that is nothing. */
+static int check(const struct hostset *hs, const struct host_doc *doc, size_t n_before,
+                 struct cim_inst **ret, struct vr_err *err)
 {
-    struct doc *d = find(hs, k, id);
-    struct cim_inst *in = NULL;
+    enum hostset_kind k = doc->kind;
 
-    if (!text) {
+    if (!doc->text)
+        return 0;
+    if (!find(hs, k, doc->id) &&
+        (hs->n + n_before >= HOSTSET_DOCS_MAX ||
+         (k == HOSTSET_ENTRY && count(hs, k) + n_before >= HOSTSET_ENTRIES_MAX)))
+        return vr_fail(err, VR_E_LIMIT, 0, "there are too many settings of the kind %s",
+                       kinds[k].name);
+    if (kinds[k].cls != CIM_CLASS_COUNT &&
+        cim_xml_parse(doc->text, cim_class_get(kinds[k].cls), ret, err) < 0)
+        return vr_err_wrap(err, "%s %s", kinds[k].name, doc->id);
+    return 0;
+}
+
+static void put(struct hostset *hs, const struct host_doc *doc, struct cim_inst *take_in)
+{
+    struct doc *d = find(hs, doc->kind, doc->id);
+
+    if (!doc->text) {
         if (d) {
             doc_done(d);
             *d = hs->v[--hs->n];
         }
-        return 0;
+        return;
     }
-    if (!d &&
-        (hs->n >= HOSTSET_DOCS_MAX || (k == HOSTSET_ENTRY && count(hs, k) >= HOSTSET_ENTRIES_MAX)))
-        return vr_fail(err, VR_E_LIMIT, 0, "there are too many settings of the kind %s",
-                       kinds[k].name);
-    if (kinds[k].cls != CIM_CLASS_COUNT &&
-        cim_xml_parse(text, cim_class_get(kinds[k].cls), &in, err) < 0)
-        return vr_err_wrap(err, "%s %s", kinds[k].name, id);
     if (d) {
         doc_done(d);
     } else {
         hs->v = vr_grow(hs->v, hs->n + 1, sizeof *hs->v);
         d = &hs->v[hs->n++];
     }
-    *d = (struct doc){ .kind = k, .id = vr_strdup(id), .text = vr_strdup(text), .in = in };
-    return 0;
+    *d = (struct doc){
+        .kind = doc->kind, .id = vr_strdup(doc->id), .text = vr_strdup(doc->text), .in = take_in
+    };
+}
+
+int hostset_put_all(struct hostset *hs, const struct host_doc docs[], size_t n, struct vr_err *err)
+{
+    vr_autofree struct cim_inst **in = vr_new0(n ? n : 1, sizeof(struct cim_inst *));
+    int rc = 0;
+
+    for (size_t i = 0; i < n && rc == 0; i++)
+        rc = check(hs, &docs[i], i, &in[i], err);
+    for (size_t i = 0; i < n; i++)
+        if (rc == 0)
+            put(hs, &docs[i], in[i]);
+        else
+            cim_inst_free(in[i]);
+    return rc;
+}
+
+int hostset_put(struct hostset *hs, enum hostset_kind k, const char *id, const char *text,
+                struct vr_err *err)
+{
+    return hostset_put_all(hs, &(struct host_doc){ k, id, text }, 1, err);
 }
 
 const struct cim_inst *hostset_inst(const struct hostset *hs, enum hostset_kind k, const char *id)

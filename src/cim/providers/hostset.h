@@ -42,8 +42,15 @@ void hostset_free(struct hostset *hs);
 /* hostset_kind_name() - the kind's name in the store. */
 const char *hostset_kind_name(enum hostset_kind k);
 
-/* hostset_put() - add or replace a document; NULL text takes it away. Ids compare without case.
- * Errors: VR_E_INVAL or VR_E_TYPE text that is not of the kind's class, VR_E_LIMIT. */
+/* A document; NULL text: it is taken away. */
+struct host_doc {
+    enum hostset_kind kind;
+    const char *id, *text;
+};
+/* hostset_put_all() - add, replace or take away @n documents: all of them, or none and an error.
+ * Ids compare without case. hostset_put() - one. Errors: VR_E_INVAL or VR_E_TYPE text that is not
+ * of the kind's class, VR_E_LIMIT. */
+int hostset_put_all(struct hostset *hs, const struct host_doc docs[], size_t n, struct vr_err *err);
 int hostset_put(struct hostset *hs, enum hostset_kind k, const char *id, const char *text,
                 struct vr_err *err);
 /* hostset_inst() - the instance of a document, hostset_text() - its text; NULL if there is none;

@@ -425,6 +425,21 @@ static void addresses_of_several_adapters(void **st)
     cim_list_done(&l);
 }
 
+/* What cannot be kept is found before anything is. */
+static void documents_are_all_or_none(void **st)
+{
+    struct world *w = *st;
+    struct vr_err err = VR_ERR_INIT;
+    const struct host_doc docs[] = { { HOSTSET_BINDING, "one", "hosta" },
+                                     { HOSTSET_FAILOVER_NIC, "two", "no XML" } };
+
+    assert_int_equal(hostset_put_all(w->host.set, docs, 2, &err), -1);
+    assert_null(hostset_text(w->host.set, HOSTSET_BINDING, "one"));
+    vr_err_clear(&err);
+    assert_int_equal(hostset_put_all(w->host.set, docs, 1, &err), 0);
+    assert_string_equal(hostset_text(w->host.set, HOSTSET_BINDING, "one"), "hosta");
+}
+
 static void addresses_after_a_failover(void **st)
 {
     struct world *w = *st;
@@ -512,6 +527,7 @@ int main(void)
         T(adapters_and_their_parts),
         T(addresses_after_a_failover),
         T(addresses_of_several_adapters),
+        T(documents_are_all_or_none),
         T(network_of_test_failovers),
         T(points_are_not_destroyed),
     };

@@ -304,9 +304,8 @@ static int h_save(void *ctx, const struct host_doc docs[], size_t n, const struc
                   const char *owner, struct vr_uuid *ret_job, struct vr_err *err)
 {
     struct world *w = ctx;
-    for (size_t i = 0; i < n; i++)
-        if (hostset_put(w->written, docs[i].kind, docs[i].id, docs[i].text, err) < 0)
-            return -1;
+    if (hostset_put_all(w->written, docs, n, err) < 0)
+        return -1;
     return h_job(w, JOB_SERVICE_SETTINGS, machine, owner, ret_job);
 }
 
