@@ -164,7 +164,8 @@ static void side_start(struct side *s, const char *dir, const char *name, uint16
     cfg.max_connections = 16;
     struct xport_handlers h = { s, on_lookup, on_call, on_transfer, on_paired, on_refused };
     pthread_mutex_init(&s->lock, NULL);
-    if (xport_new(&cfg, &h, &s->x, &e) < 0 || xport_listen(s->x, "127.0.0.1", 0, port, &e) < 0)
+    if (xport_new(&cfg, &h, &s->x, &e) < 0 ||
+        xport_listen(s->x, XPORT_CERT, "127.0.0.1", 0, port, &e) < 0)
         die("transport", &e);
 }
 

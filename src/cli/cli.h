@@ -30,6 +30,9 @@ struct cli {
 };
 
 /* ---- connections ---- */
+/* cli_auth_type() - AuthenticationType of certificate or kerberos; NULL (said on stderr) if it is
+ * neither. */
+const char *cli_auth_type(const char *word);
 /* cli_connect() - make c->local. cli_connect_peer() - a client of the paired host @name, found
  * through @via (which knows its address and certificate); authenticates with this host's own
  * certificate. The caller frees. */

@@ -36,14 +36,14 @@ static char *read_file(const char *dir, const char *name, struct vr_err *err)
 }
 
 static int connect_to(struct cli *c, const char *host, uint16_t port, const char *pin,
-                      struct wsmc **ret, struct vr_err *err)
+                      bool kerberos, struct wsmc **ret, struct vr_err *err)
 {
     struct vr_err none = VR_ERR_INIT;
     struct wsmc_target t = { .host = host, .port = port, .pin = pin, .timeout_ms = 60000 };
     vr_autofree char *cert = NULL;
     vr_autofree char *key = NULL;
     vr_autofree char *ca = NULL;
-    if (c->kerberos) {
+    if (kerberos) {
         t.kerberos = true;
         return wsmc_new(&t, ret, err);
     }
@@ -81,9 +81,12 @@ int cli_connect_peer(struct cli *c, struct wsmc *via, const char *name, struct w
         return -1;
     for (size_t i = 0; i < l.n; i++) {
         const char *n = wsmc_str(l.v[i], "Name"), *a = wsmc_str(l.v[i], "Address");
-        if (n && a && (!strcasecmp(n, name) || !strcasecmp(a, name)))
-            return connect_to(c, c->kerberos ? n : a, c->port, wsmc_str(l.v[i], "Thumbprint"), ret,
-                              err);
+        const char *pin = wsmc_str(l.v[i], "Thumbprint");
+        if (!n || !a || (strcasecmp(n, name) && strcasecmp(a, name)))
+            continue;
+        /* one that is known by Kerberos only is managed by Kerberos, too */
+        return connect_to(c, c->kerberos || !pin ? n : a, c->port, pin,
+                          c->kerberos || (!pin && !c->ca_file && !c->user), ret, err);
     }
     return vr_fail(err, VR_E_NOTFOUND, 0, "host '%s' is not paired; pair it first (vmreplica pair)",
                    name);
@@ -95,7 +98,7 @@ int cli_connect(struct cli *c, struct vr_err *err)
     if (!c->host)
         return wsmc_new(&t, &c->local, err);
     if (c->pin || c->ca_file || c->kerberos)
-        return connect_to(c, c->host, c->port, c->pin, &c->local, err);
+        return connect_to(c, c->host, c->port, c->pin, c->kerberos, &c->local, err);
     /* The local daemon knows its paired hosts' certificates. */
     vr_auto(wsmc_free) struct wsmc *here = NULL;
     if (wsmc_new(&t, &here, err) < 0 || cli_connect_peer(c, here, c->host, &c->local, err) < 0)

@@ -20,12 +20,18 @@ static const struct {
       "  --code CODE   the code that the other host shows; without HOST this host shows one\n"
       "Example: 'vmreplica pair' on second, then 'vmreplica pair second --code CODE' on first.\n" },
     { "check",
-      "  --port N   the port of the other host, when it is not the one it was paired by\n" },
-    { "server", "Without options shows the settings.\n"
-                "  --receive yes|no       replicas are received here, or not\n"
-                "  --port N               port for other hosts; they are told\n"
-                "  --window-hours N       statistics are counted anew every N hours\n"
-                "  --window-start HH:MM   beginning with this local time\n" },
+      "  --port N   the port of the other host, when it is not the one it was paired by\n"
+      "  --auth A   certificate (of a paired host), or kerberos: then HOST is its full name\n"
+      "             [certificate]\n" },
+    { "server",
+      "Without options shows the settings.\n"
+      "  --receive yes|no       replicas are received here, or not\n"
+      "  --auth A               by certificate (of paired hosts), kerberos, or both; with\n"
+      "                         --receive yes alone: certificate\n"
+      "  --port N               port for other hosts; they are told\n"
+      "  --kerberos-port N      port for hosts with Kerberos [80]; they are told\n"
+      "  --window-hours N       statistics are counted anew every N hours\n"
+      "  --window-start HH:MM   beginning with this local time\n" },
     { "allow",
       "Without HOST shows the entries. With the first entry, hosts without one may not replicate\n"
       "here any more.\n"
@@ -34,7 +40,10 @@ static const struct {
       "Examples: vmreplica allow hosta --storage /srv/from-hosta\n"
       "          vmreplica allow '*.example.com' --storage /srv/replicas --group site1\n" },
     { "enable",
-      "  --to HOST            the paired host that shall hold the replica\n" SETTINGS
+      "  --to HOST            the paired host that shall hold the replica, with --auth kerberos\n"
+      "                       the full name of any host that allows this one\n"
+      "  --auth A             how the two know each other: certificate, or kerberos [certificate]\n"
+      "  --port N             the port of that host, when it is not the one that it told\n" SETTINGS
       "  --exclude DISK       leave out a disk (target such as vdb, or path); may be repeated\n"
       "  --start              make the initial copy at once\n"
       "Example: vmreplica enable web01 --to second --interval 30 --start\n" },

@@ -214,8 +214,9 @@ static char *reverse_settings(struct wsmc *w, const struct cli_vm *vm, const cha
         return NULL;
     }
     const char *port = wsmc_str(s, "RecoveryServerPortNumber");
+    const char *auth = wsmc_str(s, "AuthenticationType");
     struct wsmc_arg p[] = { { .name = "InstanceID", .value = vm->rel_id },
-                            { .name = "AuthenticationType", .value = "2" },
+                            { .name = "AuthenticationType", .value = auth ? auth : "2" },
                             { .name = "RecoveryConnectionPoint", .value = back },
                             { .name = "RecoveryServerPortNumber", .value = port ? port : "8443" } };
     return wsmc_make_cim_xml("Msvm_ReplicationSettingData", p, VR_ARRAY_LEN(p));

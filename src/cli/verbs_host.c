@@ -89,17 +89,18 @@ int verb_peers(struct cli *c)
         cli_say(c, "No host is paired with this one. Begin with: vmreplica pair");
         return EXIT_OK;
     }
-    vr_autofree const char **cells = vr_new0((l.n + 1) * 4, sizeof *cells);
-    static const char *const head[] = { "HOST", "ADDRESS", "PORT", "STATE" };
+    vr_autofree const char **cells = vr_new0((l.n + 1) * 5, sizeof *cells);
+    static const char *const head[] = { "HOST", "ADDRESS", "PORT", "AUTH", "STATE" };
     memcpy(cells, head, sizeof head);
     for (size_t i = 0; i < l.n; i++) {
-        const char **r = &cells[(i + 1) * 4];
+        const char **r = &cells[(i + 1) * 5];
         r[0] = cli_text_or(l.v[i], "Name", "-");
         r[1] = cli_text_or(l.v[i], "Address", "-");
         r[2] = cli_text_or(l.v[i], "Port", "-");
-        r[3] = cli_text_or(l.v[i], "State", "-");
+        r[3] = wsmc_str(l.v[i], "Thumbprint") ? "certificate" : "kerberos";
+        r[4] = cli_text_or(l.v[i], "State", "-");
     }
-    cli_table(cells, 4, (unsigned)l.n + 1);
+    cli_table(cells, 5, (unsigned)l.n + 1);
     return EXIT_OK;
 }
 

@@ -110,8 +110,11 @@ int verb_enable(struct cli *c)
     const char *args[2];
     const char *exclude[65] = { NULL };
     struct wanted w = { .window = "always" };
+    const char *auth = "certificate";
     bool start = false;
     const struct cli_option o[] = { { .name = "to", .value = &w.to },
+                                    { .name = "auth", .value = &auth },
+                                    { .name = "port", .value = &w.port, .number = true },
                                     { .name = "interval", .value = &w.interval, .number = true },
                                     { .name = "points", .value = &w.history, .number = true },
                                     { .name = "exclude", .many = exclude },
@@ -120,9 +123,11 @@ int verb_enable(struct cli *c)
                                     { .name = "start", .flag = &start } };
     if (cli_parse(c, "enable", o, VR_ARRAY_LEN(o), args, 1, 1) < 0 || read_window(&w) < 0)
         return cli_usage("enable");
+    const char *type = cli_auth_type(auth);
+    if (!type)
+        return cli_usage("enable");
     if (!w.to) {
-        fputs("vmreplica: --to HOST is needed: the paired host that shall hold the replica\n",
-              stderr);
+        fputs("vmreplica: --to HOST is needed: the host that shall hold the replica\n", stderr);
         return cli_usage("enable");
     }
     struct vr_err err = VR_ERR_INIT;
@@ -135,7 +140,7 @@ int verb_enable(struct cli *c)
         included(c, &vm, exclude, &disks, ids, &n_ids, &err) < 0)
         return cli_fail(&err);
     p[n++] = (struct wsmc_arg){ .name = "InstanceID", .value = vm.rel_id };
-    p[n++] = (struct wsmc_arg){ .name = "AuthenticationType", .value = "2" };
+    p[n++] = (struct wsmc_arg){ .name = "AuthenticationType", .value = type };
     if (exclude[0])
         p[n++] = (struct wsmc_arg){ .name = "IncludedDisks", .many = ids, .n = n_ids };
     n += wanted_props(&w, p + n);

@@ -40,6 +40,24 @@ static long start_of_window(const char *text)
     return ((long)(h * 3600 + m * 60) - tm.tm_gmtoff + 2 * 86400) % 86400;
 }
 
+static const struct {
+    const char *word, *type;
+} auth_words[] = { { "certificate", "2" }, { "kerberos", "1" }, { "both", "3" } };
+
+static void show_settings(const struct wsmc_inst *in)
+{
+    bool on = !strcasecmp(cli_text_or(in, "RecoveryServerEnabled", "false"), "true");
+    const char *type = cli_text_or(in, "AllowedAuthenticationType", "0"), *word = "-";
+    for (unsigned i = 0; on && i < VR_ARRAY_LEN(auth_words); i++)
+        if (!strcmp(type, auth_words[i].type))
+            word = auth_words[i].word;
+    printf("receives replicas: %s\nauthentication:    %s\nport:              %s\n"
+           "Kerberos port:     %s\nstatistics:        windows of %lu h\n",
+           on ? "yes" : "no", word, cli_text_or(in, "HttpsPort", "-"),
+           cli_text_or(in, "HttpPort", "-"),
+           strtoul(cli_text_or(in, "MonitoringInterval", "0"), NULL, 10) / 3600);
+}
+
 static int show_server(struct cli *c, struct vr_err *err)
 {
     wsmc_autolist struct wsmc_list l = { 0 };
@@ -50,40 +68,61 @@ static int show_server(struct cli *c, struct vr_err *err)
         return 0;
     }
     for (size_t i = 0; i < l.n; i++)
-        printf(
-            "receives replicas: %s\nport:              %s\nstatistics:        windows of %lu h\n",
-            !strcasecmp(cli_text_or(l.v[i], "RecoveryServerEnabled", "false"), "true") ? "yes"
-                                                                                       : "no",
-            cli_text_or(l.v[i], "HttpsPort", "-"),
-            strtoul(cli_text_or(l.v[i], "MonitoringInterval", "0"), NULL, 10) / 3600);
+        show_settings(l.v[i]);
     return 0;
+}
+
+const char *cli_auth_type(const char *word)
+{
+    for (unsigned i = 0; i < VR_ARRAY_LEN(auth_words); i++)
+        if (!strcmp(word, auth_words[i].word) && i < 2)
+            return auth_words[i].type;
+    fputs("vmreplica: --auth takes certificate or kerberos\n", stderr);
+    return NULL;
+}
+
+/* AllowedAuthenticationType of a word; NULL if it is none. */
+static const char *allowed_type(const char *word)
+{
+    for (unsigned i = 0; i < VR_ARRAY_LEN(auth_words); i++)
+        if (!strcmp(word, auth_words[i].word))
+            return auth_words[i].type;
+    return NULL;
 }
 
 int verb_server(struct cli *c)
 {
-    const char *args[1], *receive = NULL, *port = NULL, *hours = NULL, *start = NULL;
+    const char *args[1], *receive = NULL, *port = NULL, *hours = NULL, *start = NULL, *auth = NULL,
+                         *kport = NULL;
     const struct cli_option o[] = { { .name = "receive", .value = &receive },
+                                    { .name = "auth", .value = &auth },
                                     { .name = "port", .value = &port, .number = true },
+                                    { .name = "kerberos-port", .value = &kport, .number = true },
                                     { .name = "window-hours", .value = &hours, .number = true },
                                     { .name = "window-start", .value = &start } };
     struct vr_err err = VR_ERR_INIT;
-    struct wsmc_arg p[6];
+    struct wsmc_arg p[8];
     char seconds[24], since[32];
     size_t n = 0;
     if (cli_parse(c, "server", o, VR_ARRAY_LEN(o), args, 0, 0) < 0)
         return cli_usage("server");
     int on = receive ? is_yes(receive) : 0;
     long at = start ? start_of_window(start) : 0;
-    if (on < 0 || at < 0) {
-        fputs("vmreplica: --receive takes yes or no, --window-start a time such as 09:00\n",
+    const char *type = auth ? allowed_type(auth) : "2";
+    if (on < 0 || at < 0 || !type || (auth && receive && !on)) {
+        fputs("vmreplica: --receive takes yes or no, --auth (not with no) certificate, kerberos or "
+              "both, --window-start a time such as 09:00\n",
               stderr);
         return cli_usage("server");
     }
-    if (receive) {
+    if (receive || auth) { /* --auth says that this host receives */
+        on = on || auth;
         p[n++] =
             (struct wsmc_arg){ .name = "RecoveryServerEnabled", .value = on ? "TRUE" : "FALSE" };
-        p[n++] = (struct wsmc_arg){ .name = "AllowedAuthenticationType", .value = on ? "2" : "0" };
+        p[n++] = (struct wsmc_arg){ .name = "AllowedAuthenticationType", .value = on ? type : "0" };
     }
+    if (kport)
+        p[n++] = (struct wsmc_arg){ .name = "HttpPort", .value = kport };
     if (port)
         p[n++] = (struct wsmc_arg){ .name = "HttpsPort", .value = port };
     if (hours) {
@@ -190,33 +229,39 @@ int verb_deny(struct cli *c)
     return EXIT_OK;
 }
 
-/* The port that the paired host is known to have. */
-static int port_of(struct cli *c, const char *host, char out[8], struct vr_err *err)
+/* The port that the host is known to have. */
+static int port_of(struct cli *c, const char *host, bool kerberos, char out[8], struct vr_err *err)
 {
     wsmc_autolist struct wsmc_list l = { 0 };
     if (wsmc_enumerate(c->local, WSMC_NS_OURS, "Vmr_Peer", &l, err) < 0)
         return -1;
-    snprintf(out, 8, "8443");
+    snprintf(out, 8, "%s", kerberos ? "80" : "8443");
     for (size_t i = 0; i < l.n; i++)
-        if (!strcasecmp(cli_text_or(l.v[i], "Name", ""), host) ||
-            !strcasecmp(cli_text_or(l.v[i], "Address", ""), host))
+        if (kerberos == !wsmc_str(l.v[i], "Thumbprint") &&
+            strcmp(cli_text_or(l.v[i], "Port", "0"), "0") != 0 &&
+            (!strcasecmp(cli_text_or(l.v[i], "Name", ""), host) ||
+             !strcasecmp(cli_text_or(l.v[i], "Address", ""), host)))
             snprintf(out, 8, "%s", cli_text_or(l.v[i], "Port", "8443"));
     return 0;
 }
 
 int verb_check(struct cli *c)
 {
-    const char *args[2], *port = NULL;
-    const struct cli_option o[] = { { .name = "port", .value = &port, .number = true } };
+    const char *args[2], *port = NULL, *auth = "certificate";
+    const struct cli_option o[] = { { .name = "port", .value = &port, .number = true },
+                                    { .name = "auth", .value = &auth } };
     struct vr_err err = VR_ERR_INIT;
     char known[8];
-    if (cli_parse(c, "check", o, 1, args, 1, 1) < 0)
+    if (cli_parse(c, "check", o, VR_ARRAY_LEN(o), args, 1, 1) < 0)
         return cli_usage("check");
-    if (!port && port_of(c, args[0], known, &err) < 0)
+    const char *type = cli_auth_type(auth);
+    if (!type)
+        return cli_usage("check");
+    if (!port && port_of(c, args[0], !strcmp(type, "1"), known, &err) < 0)
         return cli_fail(&err);
     struct wsmc_arg a[] = { { .name = "RecoveryConnectionPoint", .value = args[0] },
                             { .name = "RecoveryServerPortNumber", .value = port ? port : known },
-                            { .name = "AuthenticationType", .value = "2" } };
+                            { .name = "AuthenticationType", .value = type } };
     if (cli_invoke(c, c->local, &service, "TestReplicationConnection", a, VR_ARRAY_LEN(a), NULL,
                    NULL, &err) < 0)
         return cli_fail(&err);

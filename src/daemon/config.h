@@ -27,7 +27,10 @@
     P(http_port, NUM, 5985, 0, 65535, "port",                                                      \
       "HTTP port of the management interface, for Kerberos only; open when the keytab is there")   \
     P(keytab, STR, "/etc/vmreplica/krb5.keytab", 0, 0, "",                                         \
-      "keys of HTTP/HOST and WSMAN/HOST for Kerberos")                                             \
+      "keys for Kerberos: HTTP/HOST and WSMAN/HOST to be managed, kerberos_service/HOST for "      \
+      "peers")                                                                                     \
+    P(kerberos_service, STR, "host", 0, 0, "",                                                     \
+      "service in the principals of hosts that replicate by Kerberos, the same on all of them")    \
     P(administrators, LIST, "group:vmreplica", 0, 0, "",                                           \
       "who may do everything: user:NAME, group:NAME, principal:NAME@REALM, principal:*@REALM, "    \
       "principal-group:NAME, certificate:SHA256")                                                  \

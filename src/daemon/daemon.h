@@ -25,7 +25,7 @@ struct sd_event;
 struct cim_server;
 struct wsm;
 struct access;
-struct wsm_gss_cred;
+struct vr_gss_cred;
 struct wsm_http;
 
 /* What is going on with one machine, besides its relationship. */
@@ -78,8 +78,8 @@ struct daemon {
     struct host_providers *prov;
     struct wsm *wsm;
     struct wsm_http *http;
-    struct access *access;          /* who may manage this host */
-    struct wsm_gss_cred *krb5_keys; /* NULL: no Kerberos */
+    struct access *access;         /* who may manage this host */
+    struct vr_gss_cred *krb5_keys; /* NULL: no Kerberos */
     bool krb5_listens;
     unsigned reloads; /* how often the access lists were read anew */
     const char *config_file;
@@ -99,6 +99,9 @@ struct daemon {
     size_t n_peers;
     uint16_t peer_port; /* where peers are awaited, or would be when `listening` is false */
     bool listening;
+    uint16_t krb_port; /* the same for hosts with Kerberos (HttpPort) */
+    bool krb_listening;
+    bool krb_failed;        /* its port could not be opened at the last try */
     bool listen_busy;       /* the listener is being changed */
     bool announcing;        /* a peer is just told our port */
     unsigned announce_next; /* whose turn it is */
@@ -163,10 +166,14 @@ void finish_effect(struct daemon *d, const struct vr_uuid *machine, struct rel_e
 
 /* rel_targets() - the targets of a relationship as hv wants them; @out has VR_DISKS_MAX. */
 size_t rel_targets(const struct rel *r, const char *out[]);
-/* peer_of() - transport's view of a paired host by name. VR_E_NOTFOUND. Control thread. */
+/* peer_of() - transport's view of a paired host by name. VR_E_AUTH: not paired. Control thread. */
 int peer_of(struct daemon *d, const char *name, struct xport_peer *ret, struct vr_err *err);
 /* peer_of_rel() - the host that a relationship's data goes to, on the port of its settings. */
 int peer_of_rel(struct daemon *d, const struct rel *r, struct xport_peer *ret, struct vr_err *err);
+/* peer_to_ask() - the other end of a relationship, whichever this one is, where it awaits hosts.
+ * peer_by_kerberos() - a host by its name in Kerberos. */
+int peer_to_ask(struct daemon *d, const struct rel *r, struct xport_peer *ret, struct vr_err *err);
+void peer_by_kerberos(const char *name, const char *address, uint16_t port, struct xport_peer *ret);
 
 /* ---- ahead.c ---- */
 /* ahead_start() - begin to look at primaries, after d->loop is there. ahead_of() - what is known of
@@ -191,12 +198,17 @@ void host_refresh_machines(struct daemon *d);
 void host_refresh_points(struct daemon *d, const struct vr_uuid *machine);
 /* host_machine() - from the snapshot, NULL if unknown. */
 const struct hv_machine *host_machine(const struct daemon *d, const struct vr_uuid *uuid);
+/* ---- peers.c ---- */
 /* host_load_peers() - start-up. */
 int host_load_peers(struct daemon *d, struct vr_err *err);
 /* host_peer_store() - remember a paired host durably (connection or worker thread). */
 int host_peer_store(struct daemon *d, const struct xport_peer *p, struct vr_err *err);
 /* host_peer_contact() - note whether a peer was reached. Control thread. */
 void host_peer_contact(struct daemon *d, const char *name, bool reached);
+/* on_peer_lookup() - by certificate. on_peer_admit() - by Kerberos: those that an authorization
+ * entry names, and the other ends of relationships with Kerberos. Any thread but control. */
 bool on_peer_lookup(void *ctx, const char *thumb, struct xport_peer *ret);
+int on_peer_admit(void *ctx, const char *host, uint16_t port, struct xport_peer *ret,
+                  struct vr_err *err);
 
 #endif

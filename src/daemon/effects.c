@@ -96,31 +96,6 @@ size_t rel_targets(const struct rel *r, const char *out[])
     return r->n_disks;
 }
 
-int peer_of(struct daemon *d, const char *name, struct xport_peer *ret, struct vr_err *err)
-{
-    for (size_t i = 0; i < d->n_peers; i++) {
-        const struct host_peer *p = &d->peers[i];
-        if (strcasecmp(p->name, name) != 0)
-            continue;
-        *ret = (struct xport_peer){ .port = p->port };
-        snprintf(ret->name, sizeof ret->name, "%s", p->name);
-        snprintf(ret->address, sizeof ret->address, "%s", p->address);
-        snprintf(ret->thumb, sizeof ret->thumb, "%s", p->thumb);
-        return 0;
-    }
-    return vr_fail(err, VR_E_AUTH, 0,
-                   "host '%s' is not paired with this one; pair them first (vmreplica pair)", name);
-}
-
-int peer_of_rel(struct daemon *d, const struct rel *r, struct xport_peer *ret, struct vr_err *err)
-{
-    if (peer_of(d, r->peer, ret, err) < 0)
-        return -1;
-    if (r->set.recovery_port)
-        ret->port = r->set.recovery_port;
-    return 0;
-}
-
 /* ---- small effects ---- */
 #define TEXT_AGAIN_US 3000000
 

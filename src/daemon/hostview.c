@@ -179,166 +179,7 @@ static size_t h_points(void *ctx, const struct vr_uuid *machine, const struct st
     return rt->n_points;
 }
 
-/* ---- peers: a document each, "address\nport\nthumb" ---- */
-static void peer_set(struct daemon *d, const char *name, const char *address, uint16_t port,
-                     const char *thumb)
-{
-    struct host_peer *p = NULL;
-    for (size_t i = 0; i < d->n_peers; i++)
-        if (!strcasecmp(d->peers[i].name, name))
-            p = &d->peers[i];
-    if (!p) {
-        d->peers = vr_grow(d->peers, d->n_peers + 1, sizeof *d->peers);
-        p = &d->peers[d->n_peers++];
-        *p = (struct host_peer){ .port = 0 };
-    }
-    snprintf(p->name, sizeof p->name, "%s", name);
-    snprintf(p->address, sizeof p->address, "%s", address);
-    snprintf(p->thumb, sizeof p->thumb, "%s", thumb);
-    p->port = port;
-}
-
-static int load_peer(void *ctx, const char *id, const char *text, struct vr_err *err)
-{
-    char address[VR_NAME_MAX], thumb[65];
-    unsigned port;
-    if (sscanf(text, "%255s %u %64s", address, &port, thumb) != 3 || port > 65535)
-        return vr_fail(err, VR_E_CORRUPT, 0, "written peer %s cannot be read", id);
-    peer_set(ctx, id, address, (uint16_t)port, thumb);
-    return 0;
-}
-
-int host_load_peers(struct daemon *d, struct vr_err *err)
-{
-    return store_doc_each(d->store, "peer", load_peer, d, err);
-}
-
-struct peer_ctl {
-    struct daemon *d;
-    const struct xport_peer *p;
-    const char *thumb;
-    struct xport_peer *ret;
-    bool found;
-    char old[VR_NAME_MAX]; /* name under which the same host was known */
-    char *text;
-    struct vr_err err;
-};
-
-static void st_put_peer(void *arg)
-{
-    struct peer_ctl *c = arg;
-    struct vr_err none = VR_ERR_INIT;
-    if (store_doc_put(c->d->store, "peer", c->p->name, c->text, &c->err) == 0 && c->old[0])
-        store_doc_delete(c->d->store, "peer", c->old, &none);
-}
-
-static bool replicates_with(const struct daemon *d, const char *peer)
-{
-    for (size_t i = 0; engine_at(d->engine, i); i++) {
-        const struct rel *r = engine_at(d->engine, i);
-        if (r->st != ST_NONE && !strcasecmp(r->peer, peer))
-            return true;
-    }
-    return false;
-}
-
-/* Relationships know their peer by its name: a name must go on meaning the same host. One that was
- * installed anew (same address, new certificate) may take its old name back. */
-static void ctl_check_peer(void *arg)
-{
-    struct peer_ctl *c = arg;
-    const struct xport_peer *p = c->p;
-    if (!strcasecmp(p->name, c->d->cfg.host_name)) {
-        vr_fail(&c->err, VR_E_EXISTS, 0,
-                "both hosts are called '%s'; give one of them another host_name in its "
-                "vmreplicad.conf",
-                p->name);
-        return;
-    }
-    for (size_t i = 0; i < c->d->n_peers && c->err.kind == VR_OK; i++) {
-        const struct host_peer *had = &c->d->peers[i];
-        bool same_name = !strcasecmp(had->name, p->name), same_cert = !strcmp(had->thumb, p->thumb);
-        if (same_name == same_cert)
-            continue;
-        if (!replicates_with(c->d, had->name)) {
-            if (same_cert)
-                snprintf(c->old, sizeof c->old, "%s", had->name);
-            continue;
-        }
-        if (same_cert)
-            vr_fail(&c->err, VR_E_EXISTS, 0,
-                    "host '%s' is paired under its old name '%s', and machines are replicated with "
-                    "it; give it that name again (host_name in its vmreplicad.conf)",
-                    p->name, had->name);
-        else if (strcmp(had->address, p->address) != 0)
-            vr_fail(&c->err, VR_E_EXISTS, 0,
-                    "another host called '%s' (%s) is paired, and machines are replicated with it; "
-                    "give this one another host_name in its vmreplicad.conf, or, if it is the same "
-                    "host installed anew, pair it from here by the address %s",
-                    had->name, had->address, had->address);
-    }
-}
-
-static void ctl_put_peer(void *arg)
-{
-    struct peer_ctl *c = arg;
-    for (size_t i = 0; c->old[0] && i < c->d->n_peers; i++)
-        if (!strcmp(c->d->peers[i].name, c->old))
-            c->d->peers[i--] = c->d->peers[--c->d->n_peers];
-    for (size_t i = 0; i < c->d->n_peers; i++)
-        if (!strcasecmp(c->d->peers[i].name, c->p->name) && c->d->peers[i].port != c->p->port)
-            engine_port_moved(c->d->engine, c->p->name, c->d->peers[i].port, c->p->port);
-    peer_set(c->d, c->p->name, c->p->address, c->p->port, c->p->thumb);
-    host_peer_contact(c->d, c->p->name, true);
-}
-
-int host_peer_store(struct daemon *d, const struct xport_peer *p, struct vr_err *err)
-{
-    struct peer_ctl c = { .d = d, .p = p };
-    ctl_call(d, ctl_check_peer, &c);
-    if (c.err.kind != VR_OK) {
-        vr_err_move(err, &c.err);
-        return -1;
-    }
-    c.text = vr_printf("%s %u %s", p->address, p->port, p->thumb);
-    store_call(d, st_put_peer, &c);
-    free(c.text);
-    if (c.err.kind != VR_OK) {
-        vr_err_move(err, &c.err);
-        return -1;
-    }
-    ctl_call(d, ctl_put_peer, &c);
-    return 0;
-}
-
-static void ctl_lookup(void *arg)
-{
-    struct peer_ctl *c = arg;
-    for (size_t i = 0; i < c->d->n_peers; i++)
-        if (!strcmp(c->d->peers[i].thumb, c->thumb)) {
-            struct vr_err none = VR_ERR_INIT;
-            c->found = peer_of(c->d, c->d->peers[i].name, c->ret, &none) == 0;
-            return;
-        }
-}
-
-bool on_peer_lookup(void *ctx, const char *thumb, struct xport_peer *ret)
-{
-    struct peer_ctl c = { .d = ctx, .thumb = thumb, .ret = ret };
-    ctl_call(ctx, ctl_lookup, &c);
-    return c.found;
-}
-
-void host_peer_contact(struct daemon *d, const char *name, bool reached)
-{
-    for (size_t i = 0; i < d->n_peers; i++)
-        if (!strcasecmp(d->peers[i].name, name)) {
-            d->peers[i].reachable = reached;
-            if (reached)
-                d->peers[i].seen = vr_wall_now();
-        }
-}
-
+/* ---- peers and transfers ---- */
 static size_t h_peers(void *ctx, const struct host_peer **ret)
 {
     struct daemon *d = ctx;
@@ -350,7 +191,8 @@ static const struct host_peer *h_find_peer(void *ctx, const char *point)
 {
     struct daemon *d = ctx;
     for (size_t i = 0; i < d->n_peers; i++)
-        if (!strcasecmp(d->peers[i].name, point) || !strcasecmp(d->peers[i].address, point))
+        if (d->peers[i].thumb[0] &&
+            (!strcasecmp(d->peers[i].name, point) || !strcasecmp(d->peers[i].address, point)))
             return &d->peers[i];
     return NULL;
 }
@@ -429,10 +271,13 @@ static int h_pair_code(void *ctx, char code[64], struct wall_us *ret_expires, st
     enum { CODE_SECONDS = 900 };
     if (!d->listening)
         return vr_fail(err, VR_E_STATE, 0,
-                       "host %s does not listen for peers (RecoveryServerEnabled is FALSE): turn "
-                       "that on first (vmreplica server --receive yes), or show the code on the "
+                       "host %s does not listen for peers with certificates (%s): turn that on "
+                       "first (vmreplica server --receive yes --auth %s), or show the code on the "
                        "other host",
-                       d->cfg.host_name);
+                       d->cfg.host_name,
+                       d->krb_listening ? "AllowedAuthenticationType is 1, Kerberos"
+                                        : "RecoveryServerEnabled is FALSE",
+                       d->krb_listening ? "both" : "certificate");
     if (xport_pair_code(d->xport, CODE_SECONDS, code, err) < 0)
         return -1;
     ret_expires->us = vr_wall_now().us + (int64_t)CODE_SECONDS * 1000000;
@@ -534,8 +379,10 @@ static void explain_test(struct act_task *a)
         vr_err_clear(e);
         vr_fail(e, VR_E_PEER, ECONNREFUSED,
                 "nothing listens at %.100s port %u: is vmreplicad running on host %.60s, is it "
-                "enabled as a replica server (RecoveryServerEnabled), and is this its port?",
-                a->peer.address, a->peer.port, a->peer.name);
+                "enabled as a replica server%s, and is this its port?",
+                a->peer.address, a->peer.port, a->peer.name,
+                a->peer.kerberos ? " for Kerberos (AllowedAuthenticationType 1 or 3, HttpPort)"
+                                 : " (RecoveryServerEnabled)");
         return;
     }
     if (e->kind == VR_E_VERSION || e->kind == VR_E_PROTO)
@@ -555,18 +402,27 @@ static void test_work(struct task *t)
         explain_test(a);
 }
 
-static int h_test_connection(void *ctx, const char *point, uint16_t port, const char *owner,
-                             struct vr_uuid *ret_job, struct vr_err *err)
+static int h_test_connection(void *ctx, const char *point, uint16_t port, bool kerberos,
+                             const char *owner, struct vr_uuid *ret_job, struct vr_err *err)
 {
     struct daemon *d = ctx;
     (void)err;
     struct act_task *a = act_new(d, test_work, JOB_TEST_CONNECTION, NULL, owner, ret_job);
     const struct host_peer *p = h_find_peer(d, point);
-    peer_of(d, p ? p->name : point, &a->peer, &a->t.err);
+    if (kerberos)
+        peer_by_kerberos(point, point, port, &a->peer);
+    else
+        peer_of(d, p ? p->name : point, &a->peer, &a->t.err);
     if (port)
         a->peer.port = port;
     task_run(d, d->net_exec, &a->t);
     return 0;
+}
+
+static const char *h_kerberos_name(void *ctx, struct vr_err *err)
+{
+    static char name[VR_NAME_MAX];
+    return xport_self(((struct daemon *)ctx)->xport, name, err) < 0 ? NULL : name;
 }
 
 /* DER in base 64 is what stands between the lines of a PEM file. */
@@ -629,6 +485,7 @@ void host_init(struct daemon *d)
                              .pair = h_pair,
                              .unpair = h_unpair,
                              .power = h_power,
+                             .kerberos_name = h_kerberos_name,
                              .test_connection = h_test_connection };
     verify_host(d);
 }

@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/alloc.h"
 #include "base/log.h"
@@ -18,8 +19,7 @@ enum { ANNOUNCE_EVERY_MS = 10000 };
 /* ---- the socket ---- */
 struct listen_task {
     struct task t;
-    bool on;
-    uint16_t port;
+    struct host_listen want, was;
     char *text; /* settings to keep when the socket is as they say */
     struct vr_uuid job;
 };
@@ -28,10 +28,27 @@ static void listen_work(struct task *t)
 {
     struct listen_task *l = (struct listen_task *)t;
     struct daemon *d = t->d;
-    if (!l->on)
-        xport_unlisten(d->xport);
-    else if (xport_relisten(d->xport, d->cfg.peer_address, l->port, &l->port, &t->err) < 0)
-        vr_err_wrap(&t->err, "the settings were not changed");
+    const char *address = d->cfg.peer_address;
+    struct vr_err none = VR_ERR_INIT;
+    if (l->want.krb && xport_relisten(d->xport, XPORT_KERBEROS, address, l->want.krb_port,
+                                      &l->want.krb_port, &t->err) < 0) {
+        vr_err_wrap(&t->err, "HttpPort: the settings were not changed");
+        return;
+    }
+    if (l->want.cert &&
+        xport_relisten(d->xport, XPORT_CERT, address, l->want.port, &l->want.port, &t->err) < 0) {
+        vr_err_wrap(&t->err, "HttpsPort: the settings were not changed");
+        if (!l->was.krb)
+            xport_unlisten(d->xport, XPORT_KERBEROS);
+        else if (xport_relisten(d->xport, XPORT_KERBEROS, address, l->was.krb_port, NULL, &none) <
+                 0)
+            vr_log_err(VR_LOG_ERROR, "back to the old HttpPort", &none);
+        return;
+    }
+    if (!l->want.cert)
+        xport_unlisten(d->xport, XPORT_CERT);
+    if (!l->want.krb)
+        xport_unlisten(d->xport, XPORT_KERBEROS);
 }
 
 static void moved(struct daemon *d, uint16_t port)
@@ -43,16 +60,30 @@ static void moved(struct daemon *d, uint16_t port)
     d->peer_port = d->host.peer_port = port;
 }
 
+static void krb_moved(struct daemon *d, bool on, uint16_t port)
+{
+    if (on && d->krb_listening && port != d->krb_port)
+        engine_port_moved(d->engine, NULL, d->krb_port, port);
+    if (on != d->krb_listening || (on && port != d->krb_port))
+        vr_log(VR_LOG_INFO, "hosts with Kerberos are awaited %s %u",
+               on ? "on port" : "no longer on port", on ? port : d->krb_port);
+    d->krb_listening = on;
+    d->krb_port = port;
+    d->krb_failed = false;
+}
+
 static void listen_done(struct task *t)
 {
     struct listen_task *l = (struct listen_task *)t;
     struct daemon *d = t->d;
     d->listen_busy = false;
     if (t->err.kind == VR_OK) {
-        if (d->listening != l->on)
-            vr_log(VR_LOG_INFO, "peers are %s", l->on ? "awaited again" : "awaited no longer");
-        d->listening = l->on;
-        moved(d, l->port);
+        if (d->listening != l->want.cert)
+            vr_log(VR_LOG_INFO, "peers are %s",
+                   l->want.cert ? "awaited again" : "awaited no longer");
+        d->listening = l->want.cert;
+        moved(d, l->want.port);
+        krb_moved(d, l->want.krb, l->want.krb_port);
         service_keep(d, HOSTSET_SERVICE, HOSTSET_SERVICE_ID, l->text, &l->job);
         listen_announce(d);
     } else {
@@ -61,8 +92,8 @@ static void listen_done(struct task *t)
     free(l->text);
 }
 
-static int h_save_service(void *ctx, const char *text, bool on, uint16_t port, const char *owner,
-                          struct vr_uuid *ret_job, struct vr_err *err)
+static int h_save_service(void *ctx, const char *text, const struct host_listen *want,
+                          const char *owner, struct vr_uuid *ret_job, struct vr_err *err)
 {
     struct daemon *d = ctx;
     if (d->listen_busy)
@@ -71,8 +102,8 @@ static int h_save_service(void *ctx, const char *text, bool on, uint16_t port, c
     struct listen_task *l = vr_new(struct listen_task);
     l->t.work = listen_work;
     l->t.done = listen_done;
-    l->on = on;
-    l->port = port;
+    l->want = *want;
+    l->was = (struct host_listen){ .krb = d->krb_listening, .krb_port = d->krb_port };
     l->text = vr_strdup(text);
     l->job = engine_job_new(d->engine, JOB_SERVICE_SETTINGS, NULL, owner);
     *ret_job = l->job;
@@ -80,16 +111,46 @@ static int h_save_service(void *ctx, const char *text, bool on, uint16_t port, c
     return 0;
 }
 
+/* What is wrong with it must not keep the daemon from running, and may be mended meanwhile: the
+ * port is tried again. The keys are read at each login. */
+static void krb_open(struct daemon *d)
+{
+    struct vr_err err = VR_ERR_INIT;
+    uint16_t port = 0;
+    if (d->krb_listening || !(hostset_auth(d->host.set) & HOSTSET_AUTH_KERBEROS))
+        return;
+    if (xport_listen(d->xport, XPORT_KERBEROS, d->cfg.peer_address, hostset_http_port(d->host.set),
+                     &port, &err) == 0) {
+        krb_moved(d, true, port);
+        return;
+    }
+    vr_err_wrap(&err, "port for hosts with Kerberos (HttpPort of the service); it is tried again");
+    vr_log_err(d->krb_failed ? VR_LOG_DEBUG : VR_LOG_ERROR, "listening", &err);
+    d->krb_failed = true;
+}
+
+static void krb_start(struct daemon *d)
+{
+    struct vr_err err = VR_ERR_INIT;
+    char self[VR_NAME_MAX];
+    krb_open(d);
+    if ((hostset_auth(d->host.set) & HOSTSET_AUTH_KERBEROS) && xport_self(d->xport, self, &err) < 0)
+        vr_log_err(VR_LOG_ERROR, "no host can log in here with Kerberos", &err);
+}
+
 int listen_start(struct daemon *d, struct vr_err *err)
 {
     uint16_t port = hostset_port(d->host.set, (uint16_t)d->cfg.peer_port);
     d->host.save_service = h_save_service;
     d->host.peer_port = d->peer_port = port;
-    if (!hostset_listens(d->host.set)) {
-        vr_log(VR_LOG_INFO, "peers are not awaited: RecoveryServerEnabled is FALSE");
+    krb_start(d);
+    if (!(hostset_auth(d->host.set) & HOSTSET_AUTH_CERT)) {
+        vr_log(VR_LOG_INFO, "peers with certificates are not awaited: %s",
+               hostset_listens(d->host.set) ? "AllowedAuthenticationType is 1 (Kerberos)"
+                                            : "RecoveryServerEnabled is FALSE");
         return 0;
     }
-    if (xport_listen(d->xport, d->cfg.peer_address, port, &d->peer_port, err) < 0)
+    if (xport_listen(d->xport, XPORT_CERT, d->cfg.peer_address, port, &d->peer_port, err) < 0)
         return vr_err_wrap(err, "port for peers (HttpsPort of the service, else peer_port)");
     d->host.peer_port = d->peer_port;
     d->listening = true;
@@ -121,7 +182,7 @@ static void announce_done(struct task *t)
     /* An older daemon cannot be told; asking again would not help. */
     for (size_t i = 0; i < d->n_peers; i++)
         if (!strcmp(d->peers[i].name, a->peer.name) && (told || t->err.kind == VR_E_UNSUPPORTED))
-            d->peers[i].told_port = a->port;
+            *(a->peer.kerberos ? &d->peers[i].told_krb : &d->peers[i].told_port) = a->port;
     if (!told) {
         vr_log_err(VR_LOG_DEBUG, "telling a peer our port", &t->err);
         return;
@@ -130,19 +191,42 @@ static void announce_done(struct task *t)
     listen_announce(d);
 }
 
+/* Where a host with Kerberos is told: where it says that it is, or where something is sent to it.
+ */
+static bool krb_target(struct daemon *d, const struct host_peer *p, struct xport_peer *ret)
+{
+    struct vr_err none = VR_ERR_INIT;
+    if (p->krb_port) {
+        peer_by_kerberos(p->name, p->name, p->krb_port, ret);
+        return true;
+    }
+    for (size_t i = 0; engine_at(d->engine, i); i++) {
+        const struct rel *r = engine_at(d->engine, i);
+        if (rel_mode(r) == REL_MODE_PRIMARY && r->set.auth_type == 1 &&
+            !strcasecmp(r->peer, p->name))
+            return peer_of_rel(d, r, ret, &none) == 0;
+    }
+    return false;
+}
+
 void listen_announce(struct daemon *d)
 {
-    if (!d->listening || d->announcing || d->stopping)
+    if (d->announcing || d->stopping)
         return;
     for (size_t i = 0; i < d->n_peers; i++) {
         const struct host_peer *p = &d->peers[d->announce_next++ % d->n_peers];
-        if (p->told_port == d->peer_port)
+        bool cert = d->listening && p->thumb[0] && p->told_port != d->peer_port;
+        struct xport_peer to;
+        if (!cert && !(d->krb_listening && p->told_krb != d->krb_port && krb_target(d, p, &to)))
             continue;
         struct announce_task *a = vr_new(struct announce_task);
         a->t.work = announce_work;
         a->t.done = announce_done;
-        a->port = d->peer_port;
-        peer_of(d, p->name, &a->peer, &a->t.err);
+        a->port = cert ? d->peer_port : d->krb_port;
+        if (cert)
+            peer_of(d, p->name, &a->peer, &a->t.err);
+        else
+            a->peer = to;
         d->announcing = true;
         task_run(d, d->net_exec, &a->t);
         return;
@@ -155,5 +239,7 @@ void listen_tick(struct daemon *d)
     if (now.ms < d->announce_due.ms)
         return;
     d->announce_due.ms = now.ms + ANNOUNCE_EVERY_MS;
+    if (!d->listen_busy)
+        krb_open(d);
     listen_announce(d);
 }

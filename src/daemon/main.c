@@ -202,10 +202,13 @@ static int open_transport(struct daemon *d, struct vr_err *err)
 {
     struct xport_config xc = { .dir = d->cfg.state_dir,
                                .host_name = d->cfg.host_name,
+                               .keytab = d->cfg.keytab,
+                               .service = d->cfg.kerberos_service,
                                .idle_seconds = 30,
                                .max_connections = 256 };
     struct xport_handlers xh = { .ctx = d,
                                  .lookup = on_peer_lookup,
+                                 .admit = on_peer_admit,
                                  .call = on_peer_call,
                                  .transfer = on_peer_transfer,
                                  .paired = on_paired,

@@ -14,7 +14,7 @@
 #include "daemon/service.h"
 #include "daemon/testvm.h"
 #include "wsman/auth_pam.h"
-#include "wsman/gss_krb5.h"
+#include "gss/gss_krb5.h"
 #include "wsman/http.h"
 #include "wsman/wsm.h"
 
@@ -109,7 +109,7 @@ static void load_keys(struct daemon *d)
     vr_autofree char *rcache = vr_printf("%s/krb5.rcache", d->cfg.state_dir);
     if (!d->cfg.http_port || !d->cfg.keytab[0])
         return;
-    if (wsm_gss_cred_new(d->cfg.keytab, rcache, &d->krb5_keys, &err) == 0)
+    if (vr_gss_cred_new(d->cfg.keytab, rcache, &d->krb5_keys, &err) == 0)
         return;
     if (err.kind == VR_E_NOFILE)
         vr_log(VR_LOG_INFO, "management: no Kerberos, %s", err.msg);

@@ -137,7 +137,7 @@ static struct probe_task *probe_new(struct daemon *d, const struct rel *r)
     p->t.done = probe_done;
     p->t.r = *r;
     p->mine = story_here(d, &r->machine);
-    peer_of(d, r->peer, &p->peer, &p->t.err);
+    peer_to_ask(d, r, &p->peer, &p->t.err);
     return p;
 }
 

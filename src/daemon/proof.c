@@ -442,7 +442,7 @@ bool proof_slice(struct daemon *d, const struct rel *r, struct hv_capture *cap,
     atomic_store(&p->cancel, false);
     p->running = true;
     p->restart = false;
-    peer_of(d, r->peer, &s->peer, &s->t.err);
+    peer_to_ask(d, r, &s->peer, &s->t.err);
     d->slices++;
     task_run(d, d->proof_exec, &s->t);
     return true;

@@ -216,6 +216,10 @@ static int call_port(struct daemon *d, const struct xport_peer *from, const void
         return vr_fail(err, VR_E_PROTO, 0, "port 0");
     if (m.port == from->port)
         return 0;
+    if (from->kerberos) {
+        struct xport_peer ignored;
+        return on_peer_admit(d, from->name, m.port, &ignored, err);
+    }
     now.port = m.port;
     if (host_peer_store(d, &now, err) < 0)
         return -1;

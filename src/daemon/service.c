@@ -150,10 +150,12 @@ int service_admit(struct daemon *d, const char *peer, const struct vr_uuid *mach
     const struct cim_inst *entry = NULL;
     const char *address = NULL;
     for (size_t i = 0; i < d->n_peers; i++)
-        if (!strcmp(d->peers[i].name, peer))
+        if (d->peers[i].thumb[0] && !strcmp(d->peers[i].name, peer))
             address = d->peers[i].address;
+    const struct hostset_sender from = { .name = peer, .address = address, .paired = address };
     bool is_new = !r || rel_mode(r) != REL_MODE_REPLICA;
-    if (hostset_admit(d->host.set, d->n_peers, peer, address, machine, is_new, &entry, err) < 0)
+    if (hostset_admit(d->host.set, host_n_paired(&d->host), &from, machine, is_new, &entry, err) <
+        0)
         return vr_err_wrap(err, "host %s", d->cfg.host_name);
     if (entry && machine)
         bind(d, machine, entry);

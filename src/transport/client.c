@@ -39,7 +39,8 @@ static void leave(struct xport *x)
 
 static bool same_place(const struct xport_peer *a, const struct xport_peer *b)
 {
-    return a->port == b->port && !strcmp(a->thumb, b->thumb) && !strcmp(a->address, b->address);
+    return a->port == b->port && a->kerberos == b->kerberos && !strcmp(a->thumb, b->thumb) &&
+           !strcmp(a->address, b->address) && (!a->kerberos || !strcmp(a->name, b->name));
 }
 
 /* Take entry @i off the list. Called with the lock. */
@@ -113,26 +114,17 @@ void client_stop(struct xport *x)
 
 /* Connecting ------------------------------------------------------------------------------ */
 
-/* What the peer says instead of what we wait for. */
-static int take_refused(const struct vr_buf *b, struct vr_err *err)
-{
-    struct vr_err theirs = VR_ERR_INIT;
-    if (frame_err_get(b->data, b->len, &theirs, err) < 0)
-        return -1;
-    vr_err_move(err, &theirs);
-    return -1;
-}
-
-static int greet(struct xport *x, struct vr_stream *s, struct frame_hello *ret, struct vr_err *err)
+static int greet(struct xport *x, struct vr_stream *s, uint64_t more, struct frame_hello *ret,
+                 struct vr_err *err)
 {
     struct frame_hello mine, theirs;
     vr_autobuf struct vr_buf b = VR_BUF_INIT;
     enum frame_type type;
-    if (say_hello(x, s, err) < 0 || frame_recv(s, FRAME_ST_HELLO_BACK, &type, &b, err) < 0)
+    if (say_hello(x, s, more, err) < 0 || frame_recv(s, FRAME_ST_HELLO_BACK, &type, &b, err) < 0)
         return -1;
     if (type == FRAME_REFUSED)
         return take_refused(&b, err);
-    hello_fill(x, &mine);
+    hello_fill(x, more, &mine);
     struct vr_err e = VR_ERR_INIT;
     if (frame_hello_get(b.data, b.len, &theirs, &e) < 0 ||
         frame_hello_check(&mine, &theirs, &e) < 0) {
@@ -146,13 +138,13 @@ static int greet(struct xport *x, struct vr_stream *s, struct frame_hello *ret, 
 
 /* A session with whoever is at @address, HELLO exchanged. @thumb NULL: any certificate. */
 static int connect_to(struct xport *x, const char *address, uint16_t port, const char *thumb,
-                      struct mono_ms deadline, struct vr_stream **ret,
+                      uint64_t more, struct mono_ms deadline, struct vr_stream **ret,
                       struct frame_hello *ret_hello, struct vr_err *err)
 {
     struct tls *t = NULL;
     int fd = -1;
     if (net_connect(address, port, x->stop_fd, deadline, &fd, err) < 0 ||
-        session_new(x, fd, false, &t, err) < 0)
+        session_new(x, fd, SESSION_OURS, &t, err) < 0)
         return -1;
     stream_auto struct vr_stream *s = tls_stream(t);
     struct mono_ms soon = net_after(x->handshake_ms);
@@ -164,9 +156,34 @@ static int connect_to(struct xport *x, const char *address, uint16_t port, const
                        "the host at %s port %u shows another certificate (%s) than the paired one "
                        "(%s): if its certificate was replaced on purpose, pair again",
                        address, port, tls_peer_thumb(t), thumb);
-    if (greet(x, s, ret_hello, err) < 0)
+    if (greet(x, s, more, ret_hello, err) < 0)
         return vr_err_wrap(err, "%s port %u", address, port);
     tls_set_deadline(t, deadline);
+    *ret = vr_take(s);
+    return 0;
+}
+
+/* With Kerberos nobody has proven anything before the login is over: what was said until then may
+ * fail this try, but not stop a relationship for good. */
+static int doubt(struct vr_err *err)
+{
+    if (vr_kind_scope(err->kind) == VR_SCOPE_REL)
+        err->kind = VR_E_PEER;
+    return -1;
+}
+
+static int connect_peer(struct xport *x, const struct xport_peer *peer, struct mono_ms deadline,
+                        struct vr_stream **ret, struct vr_err *err)
+{
+    stream_auto struct vr_stream *s = NULL;
+    struct frame_hello hello;
+    if (!peer->kerberos)
+        return connect_to(x, peer->address, peer->port, peer->thumb, 0, deadline, ret, &hello, err);
+    if (connect_to(x, peer->address, peer->port, NULL, FEATURE_KERBEROS, deadline, &s, &hello,
+                   err) < 0)
+        return doubt(err);
+    if (login_call(x, s, peer->name, err) < 0)
+        return vr_err_wrap(err, "%s port %u", peer->address, peer->port);
     *ret = vr_take(s);
     return 0;
 }
@@ -220,8 +237,7 @@ static int call_new(struct xport *x, const struct xport_peer *peer, const struct
                     struct mono_ms deadline, struct vr_err *err)
 {
     stream_auto struct vr_stream *s = NULL;
-    struct frame_hello hello;
-    if (connect_to(x, peer->address, peer->port, peer->thumb, deadline, &s, &hello, err) < 0)
+    if (connect_peer(x, peer, deadline, &s, err) < 0)
         return vr_err_wrap(err, "%s", peer->name);
     int rc = call_on(s, c, err);
     if (rc >= 0)
@@ -265,11 +281,9 @@ static int open_transfer(struct xport *x, const struct xport_peer *peer, const v
 {
     stream_auto struct vr_stream *s = NULL;
     vr_autobuf struct vr_buf b = VR_BUF_INIT;
-    struct frame_hello hello;
     struct vr_err send_err = VR_ERR_INIT;
     enum frame_type type;
-    if (connect_to(x, peer->address, peer->port, peer->thumb, net_after(XPORT_CONNECT_MS), &s,
-                   &hello, err) < 0)
+    if (connect_peer(x, peer, net_after(XPORT_CONNECT_MS), &s, err) < 0)
         return vr_err_wrap(err, "%s", peer->name);
     /* from here on only silence ends it: preparing may take the peer as long as it likes */
     tls_set_deadline(tls_of(s), (struct mono_ms){ 0 });
@@ -306,7 +320,7 @@ static int prove(struct xport *x, struct vr_stream *s, const uint8_t key[TLS_HAS
     enum frame_type type;
     if (!strcmp(tls_peer_thumb(t), x->facts->thumb))
         return vr_fail(err, VR_E_INVAL, 0, "this is the host itself: it cannot be its own peer");
-    if (tls_binding(t, binding, err) < 0)
+    if (tls_binding(t, TLS_LABEL_PAIRING, binding, err) < 0)
         return -1;
     pair_proof(key, PAIR_INITIATOR, binding, x->facts->hash, tls_peer_hash(t), try);
     try[TLS_HASH] = (uint8_t)(my_port >> 8);
@@ -331,7 +345,7 @@ static int pair_with(struct xport *x, const char *address, uint16_t port,
     struct frame_hello hello;
     if ((size_t)snprintf(peer.address, sizeof peer.address, "%s", address) >= sizeof peer.address)
         return vr_fail(err, VR_E_INVAL, 0, "the address is too long");
-    if (connect_to(x, address, port, NULL, net_after(XPORT_CONNECT_MS), &s, &hello, err) < 0 ||
+    if (connect_to(x, address, port, NULL, 0, net_after(XPORT_CONNECT_MS), &s, &hello, err) < 0 ||
         prove(x, s, key, my_port, err) < 0)
         return -1;
     snprintf(peer.name, sizeof peer.name, "%s", hello.host);

@@ -55,6 +55,25 @@ int tframe_send(struct vr_stream *s, enum frame_type type, const void *head, siz
     return s->flush(s, err);
 }
 
+static int not_permitted(enum frame_state st, const struct frame_row *row, struct vr_err *err)
+{
+    if ((st == FRAME_ST_STRANGER || st == FRAME_ST_PEER) && row->type == FRAME_LOGIN)
+        return vr_fail(err, st == FRAME_ST_STRANGER ? VR_E_AUTH : VR_E_PROTO, 0,
+                       "this port is for hosts with certificates; that for Kerberos is HttpPort of "
+                       "the service settings");
+    if (st == FRAME_ST_STRANGER)
+        return vr_fail(err, VR_E_AUTH, 0,
+                       "this host does not know your certificate: %s is refused until the hosts "
+                       "are paired",
+                       row->name);
+    if (st == FRAME_ST_LOGIN)
+        return vr_fail(err, VR_E_AUTH, 0,
+                       "this port is for hosts with Kerberos: %s is refused; that for certificates "
+                       "is HttpsPort of the service settings",
+                       row->name);
+    return vr_fail(err, VR_E_PROTO, 0, "unexpected frame %s of the peer", row->name);
+}
+
 int frame_recv(struct vr_stream *s, enum frame_state st, enum frame_type *ret, struct vr_buf *body,
                struct vr_err *err)
 {
@@ -67,12 +86,7 @@ int frame_recv(struct vr_stream *s, enum frame_state st, enum frame_type *ret, s
     if (!row || zero)
         return vr_fail(err, VR_E_PROTO, 0, "unknown frame %u.%u of the peer", type, zero);
     if (!(row->states & (1u << st)))
-        return st == FRAME_ST_STRANGER
-                   ? vr_fail(err, VR_E_AUTH, 0,
-                             "this host does not know your certificate: %s is refused until the "
-                             "hosts are paired",
-                             row->name)
-                   : vr_fail(err, VR_E_PROTO, 0, "unexpected frame %s of the peer", row->name);
+        return not_permitted(st, row, err);
     if (n > row->max)
         return vr_fail(err, VR_E_LIMIT, 0, "%s of %u bytes, at most %u are allowed", row->name, n,
                        row->max);

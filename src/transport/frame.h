@@ -22,6 +22,8 @@ enum frame_state {
     FRAME_ST_CALLING,    /* connecting side, after CALL */
     FRAME_ST_OPENING,    /* connecting side, after TRANSFER */
     FRAME_ST_PAIRING,    /* connecting side, after PAIR_TRY */
+    FRAME_ST_LOGIN,      /* accepting side, port for Kerberos, nobody has logged in yet */
+    FRAME_ST_LOGGING_IN, /* connecting side, after LOGIN */
     FRAME_ST_RESULT,     /* either side, at the end of a transfer */
     FRAME_ST_COUNT,
 };
@@ -42,8 +44,9 @@ enum {
 /* Features. Bits 0-31 are given out by docs/protocol.md, 32-47 are for experiments, 48-63 are
  * reserved: nobody knows them, so whoever requires one is refused. */
 #define FEATURE_BASE (UINT64_C(1) << 0)
+#define FEATURE_KERBEROS (UINT64_C(1) << 1) /* LOGIN */
 #define FEATURES_REQUIRED FEATURE_BASE
-#define FEATURES_OFFERED FEATURE_BASE
+#define FEATURES_OFFERED (FEATURE_BASE | FEATURE_KERBEROS)
 
 struct frame_hello {
     uint64_t required; /* the sender does not go on without these */
@@ -62,8 +65,9 @@ int tframe_send(struct vr_stream *s, enum frame_type type, const void *head, siz
 
 /* frame_recv() - read one frame that may arrive in state @st.
  * @body: emptied, then filled; memory is taken as the bytes arrive, not as the length says
- * Errors: VR_E_PROTO unknown or not permitted now, VR_E_AUTH not permitted to a stranger,
- * VR_E_LIMIT too long for its type, those of the stream. The stream is of no use after these. */
+ * Errors: VR_E_PROTO unknown or not permitted now, VR_E_AUTH not permitted to a stranger or before
+ * a login, VR_E_LIMIT too long for its type, those of the stream. The stream is of no use after
+ * these. */
 int frame_recv(struct vr_stream *s, enum frame_state st, enum frame_type *ret, struct vr_buf *body,
                struct vr_err *err);
 

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "gss/gss_host.h"
 #include "transport/frame.h"
 #include "transport/net.h"
 #include "transport/pair.h"
@@ -33,15 +34,17 @@ struct session {
     struct sessions *all;
     struct session *prev, *next;
     struct tls *tls;
-    bool incoming;
+    int way; /* it came in by, or SESSION_OURS */
     bool keepalive;
 };
 
+enum { SESSION_OURS = -1, SESSION_ALL = -2 };
+
 struct sessions {
     pthread_mutex_t lock;
-    unsigned refs;    /* the xport and each session */
-    bool stopping;    /* no new ones */
-    bool no_incoming; /* no new ones that come in */
+    unsigned refs;           /* the xport and each session */
+    bool stopping;           /* no new ones */
+    bool closed[XPORT_WAYS]; /* no new ones that come in so */
     struct session *first;
 };
 
@@ -54,12 +57,18 @@ struct cached {
 
 struct conn; /* server.c */
 
-struct server {
-    pthread_mutex_t lock;
+struct listener {
+    struct xport *x;
+    enum xport_way way;
     bool running;
     int listen_fd, stop_fd;
-    uint16_t port;
+    _Atomic uint16_t port; /* 0: not listening */
     pthread_t acceptor;
+};
+
+struct server {
+    pthread_mutex_t lock;
+    struct listener at[XPORT_WAYS];
     struct conn *first;
     size_t n; /* connections being served */
 };
@@ -67,6 +76,7 @@ struct server {
 struct xport {
     struct xport_handlers h;
     char host_name[VR_NAME_MAX];
+    char keytab[256], service[VR_NAME_MAX]; /* of Kerberos */
     uint32_t idle_ms;
     uint32_t handshake_ms; /* TLS and HELLO together */
     size_t max_connections;
@@ -97,18 +107,29 @@ struct xport {
 
 /* session_new() - a TLS session on @take_fd that xport_free() will break; before its handshake.
  * Errors: VR_E_CANCELLED the transport is being stopped, those of tls_new(). */
-int session_new(struct xport *x, int take_fd, bool incoming, struct tls **ret, struct vr_err *err);
+int session_new(struct xport *x, int take_fd, int way, struct tls **ret, struct vr_err *err);
 /* session_keepalive() - from now on the ticker sends empty records on @t. */
 void session_keepalive(struct xport *x, struct tls *t);
-/* sessions_break() - shut sessions down and refuse new ones: those that come in, or all.
- * sessions_admit() - let them come in again. */
-void sessions_break(struct sessions *all, bool incoming_only);
-void sessions_admit(struct sessions *all);
+/* sessions_break() - shut sessions down and refuse new ones: those that come in by @way, or
+ * SESSION_ALL. sessions_admit() - let them come in again. */
+void sessions_break(struct sessions *all, int way);
+void sessions_admit(struct sessions *all, enum xport_way way);
 
-/* say_hello() - our HELLO. say_refused() - REFUSED with @why, best effort, no error. */
-void hello_fill(const struct xport *x, struct frame_hello *ret);
-int say_hello(const struct xport *x, struct vr_stream *s, struct vr_err *err);
+/* say_hello() - our HELLO; @more: features that this connection requires besides.
+ * say_refused() - REFUSED with @why, best effort, no error. take_refused() - what the peer says
+ * instead of what we wait for; -1. */
+void hello_fill(const struct xport *x, uint64_t more, struct frame_hello *ret);
+int say_hello(const struct xport *x, struct vr_stream *s, uint64_t more, struct vr_err *err);
 void say_refused(struct vr_stream *s, const struct vr_err *why);
+int take_refused(const struct vr_buf *b, struct vr_err *err);
+
+/* login_call() - the connecting side, after HELLO: prove to the other that we are this host, and
+ * that it is the one that Kerberos calls @host. Errors: VR_E_PEER, those of vr_gss_host_begin().
+ * login_serve() - the accepting side: check the body of LOGIN and answer it. @host: gets who it is,
+ * @port: where it awaits hosts. Both may wait for a domain controller. docs/protocol.md 7a. */
+int login_call(struct xport *x, struct vr_stream *s, const char *host, struct vr_err *err);
+int login_serve(struct xport *x, struct tls *t, const struct vr_buf *body, char host[VR_NAME_MAX],
+                uint16_t *port, struct vr_err *err);
 
 /* tell_refused() - tell the owner's log. */
 void tell_refused(const struct xport *x, const char *address, const char *why);

@@ -3,6 +3,7 @@
  *
  *   accept --> TLS --> HELLO --> known certificate?  yes: PEER, may call, transfer, pair
  *                                                    no:  STRANGER, may only pair
+ *   on the port for Kerberos:    LOGIN; admitted?      yes: PEER, may call, transfer
  * Anything else is refused, told to the peer in words, noted by `refused`, and the connection ends.
  * A peer is looked up again before each frame is served, so that one whose pairing was revoked
  * loses its access at once.
@@ -26,6 +27,7 @@
 struct conn {
     struct conn *next; /* lock */
     struct xport *x;
+    enum xport_way way;
     pthread_t thread;
     int fd; /* until the session takes it */
     char address[NET_ADDR_MAX];
@@ -35,6 +37,8 @@ struct conn {
     /* the thread's own */
     struct frame_hello hello;
     struct xport_peer peer;
+    char host[VR_NAME_MAX]; /* who has logged in by Kerberos, "" nobody yet */
+    uint16_t port;          /* where that awaits hosts, as it said just now */
     struct mono_ms born;
     struct vr_buf body;
 };
@@ -124,7 +128,7 @@ static int serve_pair(struct conn *c, struct tls *t, struct vr_err *err)
     uint16_t port = vr_load_u16(c->body.data + TLS_HASH);
     if (!port)
         return vr_fail(err, VR_E_PROTO, 0, "PAIR_TRY without a port");
-    if (tls_binding(t, binding, err) < 0)
+    if (tls_binding(t, TLS_LABEL_PAIRING, binding, err) < 0)
         return -1;
     if (pair_store_try(&x->pair, c->body.data, binding, tls_peer_hash(t), x->facts->hash, mine,
                        &claim, &e) < 0) {
@@ -144,9 +148,16 @@ static int serve_pair(struct conn *c, struct tls *t, struct vr_err *err)
 
 /* A connection ---------------------------------------------------------------------------- */
 
-static bool look_up(struct conn *c, struct tls *t)
+/* @why: why somebody who has logged in is not admitted. */
+static bool look_up(struct conn *c, struct tls *t, struct vr_err *why)
 {
-    bool known = c->x->h.lookup(c->x->h.ctx, tls_peer_thumb(t), &c->peer);
+    const struct xport_handlers *h = &c->x->h;
+    bool known = false;
+    if (c->way == XPORT_CERT)
+        known = h->lookup(h->ctx, tls_peer_thumb(t), &c->peer);
+    else if (c->host[0] && h->admit)
+        known = h->admit(h->ctx, c->host, c->port, &c->peer, why) == 0;
+    c->port = 0; /* told once: it may say another one by a call */
     pthread_mutex_lock(&c->x->server.lock);
     c->known = known;
     pthread_mutex_unlock(&c->x->server.lock);
@@ -157,12 +168,24 @@ static int greet(struct conn *c, struct tls *t, struct vr_err *err)
 {
     struct frame_hello mine;
     enum frame_type type;
-    hello_fill(c->x, &mine);
+    hello_fill(c->x, 0, &mine);
     if (frame_recv(tls_stream(t), FRAME_ST_HELLO, &type, &c->body, err) < 0 ||
         frame_hello_get(c->body.data, c->body.len, &c->hello, err) < 0 ||
         frame_hello_check(&mine, &c->hello, err) < 0)
         return -1;
-    return say_hello(c->x, tls_stream(t), err);
+    return say_hello(c->x, tls_stream(t), 0, err);
+}
+
+/* Who it is, first; whether that host is admitted is told to it only when it knows who says so. */
+static int serve_login(struct conn *c, struct tls *t, struct vr_err *err)
+{
+    if (login_serve(c->x, t, &c->body, c->host, &c->port, err) < 0)
+        return -1;
+    if (look_up(c, t, err))
+        return 0;
+    return err->kind ? -1
+                     : vr_fail(err, VR_E_AUTH, 0, "hosts with Kerberos are not admitted to %s",
+                               c->x->host_name);
 }
 
 /* Read and serve one frame. */
@@ -170,22 +193,31 @@ static int serve_one(struct conn *c, struct tls *t, struct vr_err *err)
 {
     struct xport *x = c->x;
     enum frame_type type;
-    bool known = look_up(c, t);
+    bool known = look_up(c, t, err);
+    enum frame_state st = known                      ? FRAME_ST_PEER
+                          : c->way == XPORT_KERBEROS ? FRAME_ST_LOGIN
+                                                     : FRAME_ST_STRANGER;
+    if (err->kind)
+        return -1;
     /* a frame must begin within the idle time and end within another */
     tls_set_deadline(t, known ? net_after(x->idle_ms * INT64_C(2))
                               : (struct mono_ms){ c->born.ms + XPORT_STRANGER_MS });
-    if (frame_recv(tls_stream(t), known ? FRAME_ST_PEER : FRAME_ST_STRANGER, &type, &c->body, err) <
-        0)
+    if (frame_recv(tls_stream(t), st, &type, &c->body, err) < 0)
         return -1;
-    if (known && !look_up(c, t))
-        return vr_fail(err, VR_E_AUTH, 0, "the pairing with this host was revoked");
+    if (known && !look_up(c, t, err))
+        return err->kind ? -1
+                         : vr_fail(err, VR_E_AUTH, 0, "the pairing with this host was revoked");
     switch (type) {
     case FRAME_CALL:
         return serve_call(c, t, err);
     case FRAME_TRANSFER:
         return serve_transfer(c, t, err);
     case FRAME_PAIR_TRY:
-        return serve_pair(c, t, err);
+        return c->way == XPORT_CERT ? serve_pair(c, t, err)
+                                    : vr_fail(err, VR_E_AUTH, 0,
+                                              "this port is for hosts with Kerberos, not to pair");
+    case FRAME_LOGIN:
+        return serve_login(c, t, err);
     case FRAME_REFUSED: /* the peer cannot work with us, and it says so to its own user */
         return vr_fail(err, VR_E_CANCELLED, 0, "refused by the peer");
     default: /* frames.def lets nothing else pass in these states */
@@ -222,7 +254,7 @@ static void *serve(void *arg)
     struct tls *t = NULL;
     struct vr_err err = VR_ERR_INIT;
     pthread_setname_np(pthread_self(), "xport-conn");
-    if (session_new(x, c->fd, true, &t, &err) < 0) {
+    if (session_new(x, c->fd, (int)c->way, &t, &err) < 0) {
         tell_refused(x, c->address, err.msg);
     } else {
         converse(c, t);
@@ -238,14 +270,15 @@ static void *serve(void *arg)
 
 /* Accepting ------------------------------------------------------------------------------- */
 
-/* Join threads that have finished, or all. */
-static void reap(struct xport *x, bool all)
+/* Join threads that have finished, or all that came in by @way. */
+enum { REAP_FINISHED = -1 };
+static void reap(struct xport *x, int way)
 {
     for (;;) {
         struct conn *c = NULL;
         pthread_mutex_lock(&x->server.lock);
         struct conn **p = &x->server.first;
-        while (*p && !all && !(*p)->finished)
+        while (*p && !(way == REAP_FINISHED ? (*p)->finished : (int)(*p)->way == way))
             p = &(*p)->next;
         if (*p) {
             c = *p;
@@ -282,9 +315,10 @@ static const char *over_limit(struct xport *x, const char *address)
                                               : NULL;
 }
 
-static void take(struct xport *x, int take_fd, const char *address)
+static void take(const struct listener *l, int take_fd, const char *address)
 {
-    reap(x, false);
+    struct xport *x = l->x;
+    reap(x, REAP_FINISHED);
     const char *why = over_limit(x, address);
     if (why) {
         close(take_fd);
@@ -293,6 +327,7 @@ static void take(struct xport *x, int take_fd, const char *address)
     }
     struct conn *c = vr_new(struct conn);
     c->x = x;
+    c->way = l->way;
     c->fd = take_fd;
     c->born = vr_mono_now();
     snprintf(c->address, sizeof c->address, "%s", address);
@@ -313,54 +348,54 @@ static void take(struct xport *x, int take_fd, const char *address)
 
 static void *accept_all(void *arg)
 {
-    struct xport *x = arg;
+    const struct listener *l = arg;
+    struct xport *x = l->x;
     pthread_setname_np(pthread_self(), "xport-accept");
     for (;;) {
         struct vr_err err = VR_ERR_INIT;
         char address[NET_ADDR_MAX];
         int fd = -1;
-        if (net_wait(x->server.listen_fd, POLLIN, x->server.stop_fd, (struct mono_ms){ 0 }, &err) <
-            0)
+        if (net_wait(l->listen_fd, POLLIN, l->stop_fd, (struct mono_ms){ 0 }, &err) < 0)
             return NULL; /* told to stop; poll() itself fails only for lack of memory */
-        if (net_accept(x->server.listen_fd, &fd, address, &err) < 0) {
+        if (net_accept(l->listen_fd, &fd, address, &err) < 0) {
             tell_refused(x, "", err.msg);
             vr_err_clear(&err);
             /* out of descriptors: the listener stays readable, so do not spin */
-            if (net_wait(x->server.stop_fd, POLLIN, -1, net_after(200), &err) == 0)
+            if (net_wait(l->stop_fd, POLLIN, -1, net_after(200), &err) == 0)
                 return NULL;
         } else if (fd >= 0) {
-            take(x, fd, address);
+            take(l, fd, address);
         }
     }
 }
 
 /* Begin to accept on @fd, which is taken over on success. */
-static int begin(struct xport *x, int fd, uint16_t port, struct vr_err *err)
+static int begin(struct listener *l, int fd, uint16_t port, struct vr_err *err)
 {
-    struct server *sv = &x->server;
     vr_autoclose int stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (stop < 0)
         return vr_fail(err, VR_E_IO, errno, "cannot make a descriptor");
-    sessions_admit(x->sessions);
-    sv->listen_fd = fd;
-    sv->stop_fd = stop;
-    sv->port = port;
-    int rc = pthread_create(&sv->acceptor, NULL, accept_all, x);
+    sessions_admit(l->x->sessions, l->way);
+    l->listen_fd = fd;
+    l->stop_fd = stop;
+    atomic_store(&l->port, port);
+    int rc = pthread_create(&l->acceptor, NULL, accept_all, l);
     if (rc)
         return vr_fail(err, VR_E_NOMEM, rc, "cannot start a thread");
     vr_take_fd(&stop);
-    sv->running = true;
+    l->running = true;
     return 0;
 }
 
-int xport_listen(struct xport *x, const char *address, uint16_t port, uint16_t *ret_port,
-                 struct vr_err *err)
+int xport_listen(struct xport *x, enum xport_way way, const char *address, uint16_t port,
+                 uint16_t *ret_port, struct vr_err *err)
 {
+    struct listener *l = &x->server.at[way];
     vr_autoclose int fd = -1;
     uint16_t got = 0;
-    if (x->server.running)
-        return vr_fail(err, VR_E_STATE, 0, "already listening on port %u", x->server.port);
-    if (net_listen(address, port, &fd, &got, err) < 0 || begin(x, fd, got, err) < 0)
+    if (l->running)
+        return vr_fail(err, VR_E_STATE, 0, "already listening on port %u", atomic_load(&l->port));
+    if (net_listen(address, port, &fd, &got, err) < 0 || begin(l, fd, got, err) < 0)
         return -1;
     vr_take_fd(&fd);
     if (ret_port)
@@ -368,20 +403,21 @@ int xport_listen(struct xport *x, const char *address, uint16_t port, uint16_t *
     return 0;
 }
 
-int xport_relisten(struct xport *x, const char *address, uint16_t port, uint16_t *ret_port,
-                   struct vr_err *err)
+int xport_relisten(struct xport *x, enum xport_way way, const char *address, uint16_t port,
+                   uint16_t *ret_port, struct vr_err *err)
 {
+    struct listener *l = &x->server.at[way];
     vr_autoclose int fd = -1;
     uint16_t got = 0;
-    if (x->server.running && x->server.port == port) {
+    if (l->running && atomic_load(&l->port) == port) {
         if (ret_port)
             *ret_port = port;
         return 0;
     }
     if (net_listen(address, port, &fd, &got, err) < 0)
         return -1;
-    xport_unlisten(x);
-    if (begin(x, fd, got, err) < 0)
+    xport_unlisten(x, way);
+    if (begin(l, fd, got, err) < 0)
         return -1;
     vr_take_fd(&fd);
     if (ret_port)
@@ -389,17 +425,18 @@ int xport_relisten(struct xport *x, const char *address, uint16_t port, uint16_t
     return 0;
 }
 
-void xport_unlisten(struct xport *x)
+void xport_unlisten(struct xport *x, enum xport_way way)
 {
-    struct server *sv = &x->server;
-    if (!sv->running)
+    struct listener *l = &x->server.at[way];
+    if (!l->running)
         return;
-    eventfd_write(sv->stop_fd, 1);
-    pthread_join(sv->acceptor, NULL);
-    sessions_break(x->sessions, true);
-    reap(x, true);
-    close(sv->listen_fd);
-    close(sv->stop_fd);
-    sv->listen_fd = sv->stop_fd = -1;
-    sv->running = false;
+    eventfd_write(l->stop_fd, 1);
+    pthread_join(l->acceptor, NULL);
+    sessions_break(x->sessions, (int)way);
+    reap(x, (int)way);
+    close(l->listen_fd);
+    close(l->stop_fd);
+    l->listen_fd = l->stop_fd = -1;
+    l->running = false;
+    atomic_store(&l->port, 0);
 }

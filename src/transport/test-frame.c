@@ -90,6 +90,8 @@ static void test_permit_table(void **state)
         { FRAME_ST_CALLING, 1u << FRAME_REPLY | 1u << FRAME_REFUSED },
         { FRAME_ST_OPENING, 1u << FRAME_ACCEPT | 1u << FRAME_REFUSED },
         { FRAME_ST_PAIRING, 1u << FRAME_PAIR_DONE | 1u << FRAME_REFUSED },
+        { FRAME_ST_LOGIN, 1u << FRAME_LOGIN | 1u << FRAME_REFUSED },
+        { FRAME_ST_LOGGING_IN, 1u << FRAME_LOGIN_DONE | 1u << FRAME_REFUSED },
         { FRAME_ST_RESULT, 1u << FRAME_RESULT },
     };
     assert_int_equal(VR_ARRAY_LEN(rows), FRAME_ST_COUNT);
@@ -103,7 +105,8 @@ static void test_permit_table(void **state)
             bool ok = frame_recv(&m.s, rows[i].st, &got, &b, &err) == 0;
             if (ok != !!(rows[i].types & (1u << type)))
                 fail_msg("%s in state %d", tframe_name(type), rows[i].st);
-            bool stranger = rows[i].st == FRAME_ST_STRANGER && strcmp(tframe_name(type), "?");
+            bool stranger = (rows[i].st == FRAME_ST_STRANGER || rows[i].st == FRAME_ST_LOGIN) &&
+                            strcmp(tframe_name(type), "?");
             if (!ok)
                 assert_int_equal(err.kind, stranger ? VR_E_AUTH : VR_E_PROTO);
         }

@@ -131,6 +131,22 @@ static void on_refused(void *ctx, const char *address, const char *why)
     pthread_mutex_unlock(&h->lock);
 }
 
+static int on_admit(void *ctx, const char *host, uint16_t port, struct xport_peer *ret,
+                    struct vr_err *err)
+{
+    struct host *h = ctx;
+    pthread_mutex_lock(&h->lock);
+    bool known = !strcmp(h->admitted, host);
+    if (port)
+        h->their_port = port;
+    pthread_mutex_unlock(&h->lock);
+    if (!known)
+        return vr_fail(err, VR_E_AUTH, 0, "no entry for %s", host);
+    *ret = (struct xport_peer){ .port = port, .kerberos = true };
+    snprintf(ret->name, sizeof ret->name, "%s", host);
+    return 0;
+}
+
 /* Hosts ----------------------------------------------------------------------------------- */
 
 void host_init(struct host *h, const char *name)
@@ -145,10 +161,15 @@ void host_init(struct host *h, const char *name)
 
 void host_start(struct host *h)
 {
-    struct xport_config cfg = { h->dir, h->name, h->idle_seconds, h->max_connections };
-    struct xport_handlers on = { h, on_lookup, on_call, on_transfer, on_paired, on_refused };
+    struct xport_config cfg = { h->dir,    h->name, h->idle_seconds, h->max_connections,
+                                h->keytab, NULL };
+    struct xport_handlers on = {
+        h, on_lookup, on_call, on_transfer, on_paired, on_refused, on_admit
+    };
     must(xport_new(&cfg, &on, &h->x, &err));
-    must(xport_listen(h->x, "127.0.0.1", h->port, &h->port, &err));
+    must(xport_listen(h->x, XPORT_CERT, "127.0.0.1", h->port, &h->port, &err));
+    if (h->keytab)
+        must(xport_listen(h->x, XPORT_KERBEROS, "127.0.0.1", h->krb_port, &h->krb_port, &err));
 }
 
 void host_stop(struct host *h)

@@ -24,15 +24,19 @@ struct host {
     uint32_t idle_seconds;
     size_t max_connections;
     uint16_t port;
+    const char *keytab; /* Kerberos: host_start() listens for it, too */
+    uint16_t krb_port;
 
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct xport_peer peers[HOST_PEERS];
     size_t n_peers;
     unsigned calls, paired, refused, transfers_done;
-    char why[600];    /* of the last refusal */
-    bool fail_paired; /* answer of the next paired() */
-    bool gate_closed; /* HOST_CALL_GATE and transfers wait until it opens */
+    char why[600];       /* of the last refusal */
+    char admitted[64];   /* host that may come in by Kerberos */
+    uint16_t their_port; /* that it said to listen on */
+    bool fail_paired;    /* answer of the next paired() */
+    bool gate_closed;    /* HOST_CALL_GATE and transfers wait until it opens */
     int transfer_rc;
     struct vr_err transfer_err;
     /* what the transfer handler does; body of the opening message is the text "how" */

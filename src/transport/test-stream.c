@@ -226,7 +226,7 @@ static void by_our_end(struct vr_stream *s)
 
 static void by_their_end(struct vr_stream *s)
 {
-    xport_unlisten(B.x);
+    xport_unlisten(B.x, XPORT_CERT);
 }
 
 static void test_shutdown_in_the_middle(void **state)

@@ -184,7 +184,7 @@ static void test_pair_replay(void **state)
     assert_int_equal(pair_code_key(code, key, &err), 0);
     raw_open(&r, &B);
     memcpy(hash, tls_peer_hash(r.t), TLS_HASH);
-    assert_int_equal(tls_binding(r.t, binding, &err), 0);
+    assert_int_equal(tls_binding(r.t, TLS_LABEL_PAIRING, binding, &err), 0);
     pair_proof(key, PAIR_INITIATOR, binding, tls_identity_facts(r.id)->hash, hash, try);
     try[TLS_HASH + 1] = 77;
     vr_stream_free(r.s);
@@ -375,9 +375,9 @@ static void test_call_after_restart(void **state)
     must_echo(&A, &b);
     /* and when it dies in the very moment of the call */
     for (int i = 0; i < 5; i++) {
-        xport_unlisten(B.x);
+        xport_unlisten(B.x, XPORT_CERT);
         struct vr_err err = VR_ERR_INIT;
-        assert_int_equal(xport_listen(B.x, "127.0.0.1", B.port, NULL, &err), 0);
+        assert_int_equal(xport_listen(B.x, XPORT_CERT, "127.0.0.1", B.port, NULL, &err), 0);
         must_echo(&A, &b);
     }
     assert_int_equal(host_get(&B, &B.calls), 7);
@@ -391,20 +391,21 @@ static void test_listener_moves(void **state)
     struct vr_err err = VR_ERR_INIT;
     uint16_t old = B.port, now = 0;
     must_echo(&A, &b);
-    assert_int_equal(xport_relisten(B.x, "127.0.0.1", A.port, &now, &err), -1);
+    assert_int_equal(xport_relisten(B.x, XPORT_CERT, "127.0.0.1", A.port, &now, &err), -1);
     assert_int_equal(err.kind, VR_E_BUSY);
     vr_err_clear(&err);
     must_echo(&A, &b);
-    assert_int_equal(xport_relisten(B.x, "127.0.0.1", 0, &now, &err), 0);
+    assert_int_equal(xport_relisten(B.x, XPORT_CERT, "127.0.0.1", 0, &now, &err), 0);
     assert_int_not_equal(now, old);
     there.port = now;
     must_fail(&A, &b, VR_E_PEER);
     must_echo(&A, &there);
-    assert_int_equal(xport_relisten(B.x, "127.0.0.1", now, &now, &err), 0); /* nothing to do */
+    assert_int_equal(xport_relisten(B.x, XPORT_CERT, "127.0.0.1", now, &now, &err),
+                     0); /* nothing to do */
     must_echo(&A, &there);
-    xport_unlisten(B.x);
+    xport_unlisten(B.x, XPORT_CERT);
     must_fail(&A, &there, VR_E_PEER);
-    assert_int_equal(xport_relisten(B.x, "127.0.0.1", old, &now, &err), 0);
+    assert_int_equal(xport_relisten(B.x, XPORT_CERT, "127.0.0.1", old, &now, &err), 0);
     assert_int_equal(now, old);
     must_echo(&A, &b);
 }
@@ -550,7 +551,7 @@ static void test_nothing_in_clear(void **state)
     assert_int_equal(
         xport_call(A.x, &b, HOST_CALL_ECHO, secret, sizeof secret, &reply, 20000, &err), 0);
     assert_string_equal((const char *)reply.data, secret);
-    xport_unlisten(B.x);
+    xport_unlisten(B.x, XPORT_CERT);
     tap_stop(&tap);
     assert_true(tap.seen.len > 2 * sizeof secret);
     const char *words[] = { secret, code, "quick", "alpha", "beta", "example", "VMRP" };

@@ -699,11 +699,9 @@ const char *tls_peer_thumb(const struct tls *t)
     return t->peer_thumb;
 }
 
-int tls_binding(struct tls *t, uint8_t ret[TLS_HASH], struct vr_err *err)
+int tls_binding(struct tls *t, const char *label, uint8_t ret[TLS_HASH], struct vr_err *err)
 {
-    static const char label[] = "EXPORTER-vmreplica-pairing-1";
-    int rc =
-        gnutls_prf_rfc5705(t->session, sizeof label - 1, label, 0, NULL, TLS_HASH, (char *)ret);
+    int rc = gnutls_prf_rfc5705(t->session, strlen(label), label, 0, NULL, TLS_HASH, (char *)ret);
     return rc < 0 ? lib_fail(err, VR_E_INTERNAL, "no channel binding", rc) : 0;
 }
 

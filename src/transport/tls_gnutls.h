@@ -63,8 +63,10 @@ struct tls *tls_of(struct vr_stream *s);
 const uint8_t *tls_peer_hash(const struct tls *t);
 const char *tls_peer_thumb(const struct tls *t);
 /* tls_binding() - a value that only the two ends of this connection know, TLS_HASH bytes, from the
- * exporter with our own label. src:[RFC 8446 section 7.5, RFC 9266] */
-int tls_binding(struct tls *t, uint8_t ret[TLS_HASH], struct vr_err *err);
+ * exporter with one of our own labels. src:[RFC 8446 section 7.5, RFC 9266] */
+#define TLS_LABEL_PAIRING "EXPORTER-vmreplica-pairing-1"
+#define TLS_LABEL_KERBEROS "EXPORTER-vmreplica-kerberos-1"
+int tls_binding(struct tls *t, const char *label, uint8_t ret[TLS_HASH], struct vr_err *err);
 
 /* tls_set_deadline() - reads and writes fail with VR_E_TIMEOUT after this moment; 0 for none.
  * Thread: the one that uses the stream, while no other does. */

@@ -46,20 +46,21 @@ static void session_gone(void *arg)
     sessions_unref_unlock(all);
 }
 
-int session_new(struct xport *x, int take_fd, bool incoming, struct tls **ret, struct vr_err *err)
+int session_new(struct xport *x, int take_fd, int way, struct tls **ret, struct vr_err *err)
 {
     struct sessions *all = x->sessions;
     struct tls *t = NULL;
+    bool incoming = way != SESSION_OURS;
     if (tls_new(x->id, take_fd, incoming, x->idle_ms, &t, err) < 0)
         return -1;
     pthread_mutex_lock(&all->lock);
-    if (all->stopping || (incoming && all->no_incoming)) {
+    if (all->stopping || (incoming && all->closed[way])) {
         pthread_mutex_unlock(&all->lock);
         vr_stream_free(tls_stream(t));
         return vr_fail(err, VR_E_CANCELLED, 0, "the transport is being stopped");
     }
     struct session *e = vr_new(struct session);
-    *e = (struct session){ .all = all, .next = all->first, .tls = t, .incoming = incoming };
+    *e = (struct session){ .all = all, .next = all->first, .tls = t, .way = way };
     if (e->next)
         e->next->prev = e;
     all->first = e;
@@ -79,22 +80,23 @@ void session_keepalive(struct xport *x, struct tls *t)
     pthread_mutex_unlock(&x->sessions->lock);
 }
 
-void sessions_break(struct sessions *all, bool incoming_only)
+void sessions_break(struct sessions *all, int way)
 {
     pthread_mutex_lock(&all->lock);
-    all->no_incoming = true;
-    if (!incoming_only)
+    if (way == SESSION_ALL)
         all->stopping = true;
+    else
+        all->closed[way] = true;
     for (struct session *e = all->first; e; e = e->next)
-        if (e->incoming || !incoming_only)
+        if (way == SESSION_ALL || e->way == way)
             tls_stream(e->tls)->shutdown(tls_stream(e->tls));
     pthread_mutex_unlock(&all->lock);
 }
 
-void sessions_admit(struct sessions *all)
+void sessions_admit(struct sessions *all, enum xport_way way)
 {
     pthread_mutex_lock(&all->lock);
-    all->no_incoming = false;
+    all->closed[way] = false;
     pthread_mutex_unlock(&all->lock);
 }
 
@@ -190,7 +192,11 @@ int xport_new(const struct xport_config *cfg, const struct xport_handlers *h, st
     x->idle_ms = (cfg->idle_seconds ? cfg->idle_seconds : XPORT_IDLE_DEFAULT) * 1000;
     x->handshake_ms = x->idle_ms < XPORT_HANDSHAKE_MS ? x->idle_ms : XPORT_HANDSHAKE_MS;
     x->max_connections = cfg->max_connections ? cfg->max_connections : XPORT_CONNECTIONS;
-    x->server.listen_fd = x->server.stop_fd = -1;
+    for (int i = 0; i < XPORT_WAYS; i++)
+        x->server.at[i] =
+            (struct listener){ .x = x, .way = (enum xport_way)i, .listen_fd = -1, .stop_fd = -1 };
+    snprintf(x->keytab, sizeof x->keytab, "%s", cfg->keytab ? cfg->keytab : "");
+    snprintf(x->service, sizeof x->service, "%s", cfg->service ? cfg->service : "host");
     x->sessions = vr_new(struct sessions);
     x->sessions->refs = 1;
     pthread_mutex_init(&x->sessions->lock, NULL);
@@ -217,8 +223,9 @@ void xport_free(struct xport *x)
     if (!x)
         return;
     eventfd_write(x->stop_fd, 1);
-    sessions_break(x->sessions, false);
-    xport_unlisten(x);
+    sessions_break(x->sessions, SESSION_ALL);
+    for (int i = 0; i < XPORT_WAYS; i++)
+        xport_unlisten(x, (enum xport_way)i);
     client_stop(x);
     ticker_stop(x);
     release(x);
@@ -262,18 +269,19 @@ int xport_pair_code(struct xport *x, uint32_t seconds, char ret[64], struct vr_e
 
 /* Words that both sides say --------------------------------------------------------------- */
 
-void hello_fill(const struct xport *x, struct frame_hello *ret)
+void hello_fill(const struct xport *x, uint64_t more, struct frame_hello *ret)
 {
-    *ret = (struct frame_hello){ .required = FEATURES_REQUIRED, .offered = FEATURES_OFFERED };
+    *ret =
+        (struct frame_hello){ .required = FEATURES_REQUIRED | more, .offered = FEATURES_OFFERED };
     snprintf(ret->host, sizeof ret->host, "%s", x->host_name);
     snprintf(ret->software, sizeof ret->software, "%s", VR_VERSION);
 }
 
-int say_hello(const struct xport *x, struct vr_stream *s, struct vr_err *err)
+int say_hello(const struct xport *x, struct vr_stream *s, uint64_t more, struct vr_err *err)
 {
     struct frame_hello mine;
     vr_autobuf struct vr_buf b = VR_BUF_INIT;
-    hello_fill(x, &mine);
+    hello_fill(x, more, &mine);
     if (frame_hello_put(&mine, &b, err) < 0)
         return -1;
     return tframe_send(s, FRAME_HELLO, NULL, 0, b.data, b.len, err);
@@ -285,6 +293,15 @@ void say_refused(struct vr_stream *s, const struct vr_err *why)
     struct vr_err ignored = VR_ERR_INIT; /* the connection ends either way */
     if (frame_err_put(why, &b, &ignored) == 0)
         tframe_send(s, FRAME_REFUSED, NULL, 0, b.data, b.len, &ignored);
+}
+
+int take_refused(const struct vr_buf *b, struct vr_err *err)
+{
+    struct vr_err theirs = VR_ERR_INIT;
+    if (frame_err_get(b->data, b->len, &theirs, err) < 0)
+        return -1;
+    vr_err_move(err, &theirs);
+    return -1;
 }
 
 void tell_refused(const struct xport *x, const char *address, const char *why)

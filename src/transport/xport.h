@@ -11,19 +11,24 @@
 #include "base/stream.h"
 #include "model/model.h"
 
-/* Peers: TLS 1.3 with mutual, pinned certificates, ALPN "vmreplica/1". Two uses of a connection:
- * calls (request, reply) and transfers (a stream handed to transfer/). docs/protocol.md is the
- * standard. Client calls block: workers only. Server side: one thread per connection, limited. */
+/* Peers: TLS 1.3, ALPN "vmreplica/1". Two ways to know who the other is: certificates that pairing
+ * has pinned, or Kerberos inside of the TLS session, bound to it; each has a port of its own. Two
+ * uses of a connection: calls (request, reply) and transfers (a stream handed to transfer/).
+ * docs/protocol.md is the standard. Client calls block: workers only. Server side: one thread per
+ * connection, limited. */
 struct xport;
+
+enum xport_way { XPORT_CERT, XPORT_KERBEROS, XPORT_WAYS };
 
 #define XPORT_THUMB 65  /* SHA-256 of the certificate, hex lower case, with the NUL */
 #define XPORT_PORT 8443 /* default port of peers, bytes */
 
 struct xport_peer {
-    char name[VR_NAME_MAX];    /* the peer's own host name */
+    char name[VR_NAME_MAX];    /* the peer's own host name; with Kerberos what its principal says */
     char address[VR_NAME_MAX]; /* where to connect: name or address */
     uint16_t port;
-    char thumb[XPORT_THUMB];
+    bool kerberos;           /* else by certificate */
+    char thumb[XPORT_THUMB]; /* with Kerberos empty: any certificate */
 };
 
 struct xport_handlers {
@@ -45,6 +50,11 @@ struct xport_handlers {
     /* Somebody was refused (unknown certificate, bad code...): for the log; may come as fast as
      * anybody on the network likes. Any thread; may be NULL. @why is one line of text. */
     void (*refused)(void *ctx, const char *address, const char *why);
+    /* May the host that Kerberos calls @host (lower case; proven) call here? It said at its login
+     * that it awaits hosts on @port itself (0: nowhere, or it has logged in before). Fill @ret.
+     * Asked for every frame. Errors: VR_E_AUTH, told to the peer. Any thread; NULL: nobody may. */
+    int (*admit)(void *ctx, const char *host, uint16_t port, struct xport_peer *ret,
+                 struct vr_err *err);
 };
 
 struct xport_config {
@@ -52,6 +62,8 @@ struct xport_config {
     const char *host_name;  /* our name, told to peers and put into the certificate */
     uint32_t idle_seconds;  /* silence (no keep-alive either) that breaks a stream; 0: 60 */
     size_t max_connections; /* that come in, each is a thread; 0: 64 */
+    const char *keytab;     /* for Kerberos, read at each login; NULL: none */
+    const char *service;    /* of the principals of hosts; NULL: "host" */
 };
 
 /* xport_new() - load or make the identity. Errors: VR_E_IO, VR_E_DENIED (key readable by others).
@@ -71,18 +83,22 @@ const char *xport_thumb_sha1(const struct xport *x);
 const char *xport_cert_pem(const struct xport *x);
 const char *xport_key_pem(const struct xport *x);
 
-/* xport_listen() - accept peers on @address ("" for all) and @port; 0 chooses one.
+/* xport_self() - what Kerberos calls this host, in lower case. Reads the keytab.
+ * Errors: VR_E_NOFILE, VR_E_INVAL, VR_E_AUTH as vr_gss_self(). */
+int xport_self(const struct xport *x, char ret[VR_NAME_MAX], struct vr_err *err);
+
+/* xport_listen() - accept peers of one way on @address ("" for all) and @port; 0 chooses one.
  * xport_relisten() - the same when the port may be in use already: listens on the new port first,
  * then gives the old one up with the connections that came in there; the same port: nothing is
  * done. When it fails on the new port, the old one goes on.
  * xport_unlisten() - stop accepting, break connections that came in, wait for their handlers.
  * Errors: VR_E_BUSY the port is taken, VR_E_INVAL no such address, VR_E_STATE already listening.
  * Thread: one that no handler waits for. */
-int xport_listen(struct xport *x, const char *address, uint16_t port, uint16_t *ret_port,
-                 struct vr_err *err);
-int xport_relisten(struct xport *x, const char *address, uint16_t port, uint16_t *ret_port,
-                   struct vr_err *err);
-void xport_unlisten(struct xport *x);
+int xport_listen(struct xport *x, enum xport_way way, const char *address, uint16_t port,
+                 uint16_t *ret_port, struct vr_err *err);
+int xport_relisten(struct xport *x, enum xport_way way, const char *address, uint16_t port,
+                   uint16_t *ret_port, struct vr_err *err);
+void xport_unlisten(struct xport *x, enum xport_way way);
 
 /* xport_pair_code() - a fresh one-time code (at least 80 bits, easy to type), valid for @seconds,
  * for one peer; a new one replaces the old one. Too many wrong tries void it. @ret has 64 bytes. */
@@ -96,12 +112,14 @@ int xport_pair(struct xport *x, const char *address, uint16_t port, const char *
                uint16_t my_port, struct xport_peer *ret, struct vr_err *err);
 
 /* xport_call() - ask a peer and wait for the answer, at most @timeout_ms. One idle connection per
- * peer is kept and used again. Errors: VR_E_PEER (not reachable), VR_E_AUTH (certificate is not the
- * pinned one, or we are unknown there), VR_E_VERSION, VR_E_TIMEOUT, VR_E_LIMIT (over 8 MiB, reply
- * over 32 MiB), VR_E_CANCELLED (being stopped), or the peer's own answer: same kind and message,
- * except that a kind of scope PROC (STORE, NOMEM, INTERNAL) or unknown here arrives as VR_E_PEER.
- * CALLS MUST BE IDEMPOTENT: when a kept connection breaks before the answer, the call is made once
- * more on a new one, and the peer may see it twice. @reply may be NULL; it is appended to. */
+ * peer is kept and used again. Errors: VR_E_PEER (not reachable; with Kerberos also whatever goes
+ * wrong before it is known who the peer is), VR_E_AUTH (certificate is not the pinned one, or we
+ * are unknown there; our own keys are no good), VR_E_VERSION, VR_E_TIMEOUT, VR_E_LIMIT (over 8 MiB,
+ * reply over 32 MiB), VR_E_CANCELLED (being stopped), or the peer's own answer: same kind and
+ * message, except that a kind of scope PROC (STORE, NOMEM, INTERNAL) or unknown here arrives as
+ * VR_E_PEER. CALLS MUST BE IDEMPOTENT: when a kept connection breaks before the answer, the call is
+ * made once more on a new one, and the peer may see it twice. @reply may be NULL; it is appended
+ * to. */
 int xport_call(struct xport *x, const struct xport_peer *peer, uint16_t type, const void *body,
                size_t n, struct vr_buf *reply, uint32_t timeout_ms, struct vr_err *err);
 

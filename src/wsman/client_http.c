@@ -32,8 +32,8 @@ struct wsmc_http {
     int fd;
     struct wsm_tls *tls;
     bool kerberos;
-    struct wsm_gss *gss; /* of this connection */
-    struct vr_buf in;    /* received, not used yet */
+    struct vr_gss *gss; /* of this connection */
+    struct vr_buf in;   /* received, not used yet */
 };
 
 static char *basic_of(const char *user, const char *password)
@@ -75,7 +75,7 @@ int wsmc_http_new(const struct wsmc_target *t, struct wsmc_http **ret, struct vr
 static void disconnect(struct wsmc_http *h)
 {
     wsm_tls_free(vr_take(h->tls));
-    wsm_gss_free(vr_take(h->gss));
+    vr_gss_free(vr_take(h->gss));
     vr_closep(&h->fd);
     vr_buf_done(&h->in);
 }
@@ -377,11 +377,11 @@ static int log_in(struct wsmc_http *h, struct vr_err *err)
 {
     vr_autobuf struct vr_buf got = VR_BUF_INIT;
     bool more = true;
-    h->gss = wsm_gss_new();
+    h->gss = vr_gss_new();
     for (int leg = 0; leg < LEGS_MAX; leg++) {
         vr_autobuf struct vr_buf token = VR_BUF_INIT, ignored = VR_BUF_INIT;
         autohead struct head hd = { 0 };
-        if (wsm_gss_connect(h->gss, h->host, true, got.data, got.len, &token, &more, err))
+        if (vr_gss_connect(h->gss, h->host, true, got.data, got.len, &token, &more, err))
             return -1;
         if (!more && !token.len)
             return 0;

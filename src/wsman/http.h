@@ -13,7 +13,7 @@
 struct sd_event;
 struct vr_exec;
 struct wsm;
-struct wsm_gss_cred;
+struct vr_gss_cred;
 struct wsm_http;
 
 /* Somebody who was recognised. One without a role is answered by the fault AccessDenied. */
@@ -41,8 +41,8 @@ struct wsm_auth {
      * krb5.conf, "" if none. Runs on a worker of @exec and may block. */
     int (*role_of_principal)(void *ctx, const char *principal, const char *local_user,
                              struct wsm_identity *ret);
-    const struct wsm_gss_cred *keys; /* of this host for Kerberos; borrowed */
-    struct vr_exec *exec;            /* for passwords and Kerberos */
+    const struct vr_gss_cred *keys; /* of this host for Kerberos; borrowed */
+    struct vr_exec *exec;           /* for passwords and Kerberos */
 };
 
 /* A member that is 0 takes its default. */
@@ -96,7 +96,7 @@ int wsm_http_listen_sealed(struct wsm_http *h, const char *address, uint16_t por
                            uint16_t *ret_port, struct vr_err *err);
 /* wsm_http_set_keys() - keys that were not there when wsm_http_new() was called, before a listener
  * needs them; borrowed. */
-void wsm_http_set_keys(struct wsm_http *h, struct wsm_gss_cred *keys);
+void wsm_http_set_keys(struct wsm_http *h, struct vr_gss_cred *keys);
 
 /* wsm_http_roles_changed() - the callbacks of wsm_auth have other answers from now on: whoever is
  * connected is asked about again; connections of Kerberos are closed. */

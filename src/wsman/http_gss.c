@@ -32,19 +32,19 @@ const char *wsm_scheme_name(enum wsm_scheme s)
 
 int wsm_token_of(const char *rest, struct vr_buf *ret, struct vr_err *err)
 {
-    ret->max = WSM_TOKEN_MAX;
+    ret->max = VR_GSS_TOKEN_MAX;
     if (!*rest)
         return vr_fail(err, VR_E_INVAL, 0, "there is no token");
     return vr_base64_decode(rest, ret, err);
 }
 
-int wsm_body_open(struct wsm_gss *g, const char *content_type, struct vr_buf *body,
+int wsm_body_open(struct vr_gss *g, const char *content_type, struct vr_buf *body,
                   struct vr_buf *plain, char ret_type[WSM_SEALED_TYPE_MAX],
                   enum wsm_protocol *ret_protocol, struct vr_err *err)
 {
     struct wsm_sealed s;
     if (wsm_sealed_parse(content_type, body->data, body->len, &s, err) ||
-        wsm_gss_unseal(g, body->data + (s.data - body->data), s.n, plain, err))
+        vr_gss_unseal(g, body->data + (s.data - body->data), s.n, plain, err))
         return -1;
     if (plain->len != s.length)
         return vr_fail(err, VR_E_PROTO, 0, "the sealed body has %zu bytes instead of %zu",
@@ -54,10 +54,10 @@ int wsm_body_open(struct wsm_gss *g, const char *content_type, struct vr_buf *bo
     return 0;
 }
 
-int wsm_body_seal(struct wsm_gss *g, enum wsm_protocol protocol, const char *type, const void *p,
+int wsm_body_seal(struct vr_gss *g, enum wsm_protocol protocol, const char *type, const void *p,
                   size_t n, struct vr_buf *out, struct vr_err *err)
 {
-    if (wsm_sealed_begin(protocol, type, n, out, err) || wsm_gss_seal(g, p, n, out, err) ||
+    if (wsm_sealed_begin(protocol, type, n, out, err) || vr_gss_seal(g, p, n, out, err) ||
         wsm_sealed_end(out, err))
         return -1;
     return 0;

@@ -3,7 +3,7 @@
 #define VR_WSMAN_HTTP_INT_H
 
 #include "base/buf.h"
-#include "wsman/gss_krb5.h"
+#include "gss/gss_krb5.h"
 #include "wsman/http.h"
 #include "wsman/tls.h"
 
@@ -20,10 +20,10 @@ struct wsm_peer {
     struct wsm_identity who; /* of the socket or the certificate */
     char *basic;             /* Authorization header that was accepted on this connection */
     struct wsm_identity basic_who;
-    struct wsm_gss *gss; /* Kerberos context that was accepted on this connection */
+    struct vr_gss *gss; /* Kerberos context that was accepted on this connection */
     struct wsm_identity gss_who;
-    struct wsm_gss *pending; /* one that needs more tokens */
-    unsigned legs;           /* tokens since the last that was accepted */
+    struct vr_gss *pending; /* one that needs more tokens */
+    unsigned legs;          /* tokens since the last that was accepted */
 };
 
 /* wsm_peer_local() - fill @p from the credentials of a connected UNIX socket. */
@@ -35,8 +35,7 @@ void wsm_peer_certificate(struct wsm_peer *p, const struct wsm_auth *auth, const
 void wsm_peer_again(struct wsm_peer *p, int fd, const struct wsm_auth *auth);
 /* wsm_peer_keep_basic() / wsm_peer_keep_gss() - what was accepted replaces what was before. */
 void wsm_peer_keep_basic(struct wsm_peer *p, const char *header, const struct wsm_identity *who);
-void wsm_peer_keep_gss(struct wsm_peer *p, struct wsm_gss *take_gss,
-                       const struct wsm_identity *who);
+void wsm_peer_keep_gss(struct wsm_peer *p, struct vr_gss *take_gss, const struct wsm_identity *who);
 /* wsm_peer_drop_gss() - nobody is logged in by Kerberos any longer. */
 void wsm_peer_drop_gss(struct wsm_peer *p);
 /* wsm_peer_done() - wipe and free what it holds. */

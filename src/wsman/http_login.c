@@ -36,7 +36,7 @@ struct wsm_login {
     sd_event_source *delay; /* it has failed and waits */
     char address[64];
     char *user, *password; /* of a password */
-    struct wsm_gss *gss;   /* of a token */
+    struct vr_gss *gss;    /* of a token */
     struct vr_buf token;
     struct wsm_login_result r;
     struct vr_err err;
@@ -48,8 +48,8 @@ static void login_free(struct wsm_login *k)
         explicit_bzero(k->password, strlen(k->password));
     free(k->password);
     free(k->user);
-    wsm_gss_free(k->gss);
-    wsm_gss_free(k->r.gss);
+    vr_gss_free(k->gss);
+    vr_gss_free(k->r.gss);
     vr_buf_done(&k->token);
     vr_buf_done(&k->r.token);
     sd_event_source_disable_unref(k->delay);
@@ -116,12 +116,11 @@ static void back(void *arg)
 static int judge_token(struct wsm_login *k, bool *ret_more)
 {
     const struct wsm_auth *a = k->l->auth;
-    if (wsm_gss_accept(k->gss, a->keys, k->token.data, k->token.len, &k->r.token, ret_more,
-                       &k->err))
+    if (vr_gss_accept(k->gss, a->keys, k->token.data, k->token.len, &k->r.token, ret_more, &k->err))
         return -1;
     if (*ret_more)
         return 0;
-    return a->role_of_principal(a->ctx, wsm_gss_principal(k->gss), wsm_gss_local_user(k->gss),
+    return a->role_of_principal(a->ctx, vr_gss_principal(k->gss), vr_gss_local_user(k->gss),
                                 &k->r.who);
 }
 
@@ -169,10 +168,10 @@ struct wsm_login *wsm_login_password(struct wsm_logins *l, const char *address, 
 }
 
 struct wsm_login *wsm_login_token(struct wsm_logins *l, const char *address,
-                                  struct wsm_gss *take_gss, const struct vr_buf *token,
+                                  struct vr_gss *take_gss, const struct vr_buf *token,
                                   wsm_login_fn done, void *arg)
 {
-    vr_auto(wsm_gss_free) struct wsm_gss *gss = take_gss;
+    vr_auto(vr_gss_free) struct vr_gss *gss = take_gss;
     struct wsm_login *k = begin(l, address, done, arg);
     if (!k)
         return NULL;
@@ -181,7 +180,7 @@ struct wsm_login *wsm_login_token(struct wsm_logins *l, const char *address,
         login_free(k);
         return NULL;
     }
-    k->gss = gss ? vr_take(gss) : wsm_gss_new();
+    k->gss = gss ? vr_take(gss) : vr_gss_new();
     vr_exec_post(l->auth->exec, work, k);
     return k;
 }

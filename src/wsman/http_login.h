@@ -3,7 +3,7 @@
 #define VR_WSMAN_HTTP_LOGIN_H
 
 #include "base/buf.h"
-#include "wsman/gss_krb5.h"
+#include "gss/gss_krb5.h"
 #include "wsman/http.h"
 #include "wsman/throttle.h"
 
@@ -19,7 +19,7 @@ enum wsm_login_end { WSM_LOGIN_BAD, WSM_LOGIN_MORE, WSM_LOGIN_GOOD };
 struct wsm_login_result {
     enum wsm_login_end end;
     struct wsm_identity who; /* when good */
-    struct wsm_gss *gss;     /* of a token that was accepted */
+    struct vr_gss *gss;      /* of a token that was accepted */
     struct vr_buf token;     /* to be sent back; may be empty */
 };
 typedef void (*wsm_login_fn)(void *arg, struct wsm_login_result *r);
@@ -36,7 +36,7 @@ void wsm_logins_free(struct wsm_logins *l);
 struct wsm_login *wsm_login_password(struct wsm_logins *l, const char *address, const char *user,
                                      const char *password, wsm_login_fn done, void *arg);
 struct wsm_login *wsm_login_token(struct wsm_logins *l, const char *address,
-                                  struct wsm_gss *take_gss, const struct vr_buf *token,
+                                  struct vr_gss *take_gss, const struct vr_buf *token,
                                   wsm_login_fn done, void *arg);
 /* wsm_login_forget() - nobody waits for it any longer. */
 void wsm_login_forget(struct wsm_login *k);

@@ -291,7 +291,7 @@ int wsm_http_listen_sealed(struct wsm_http *h, const char *address, uint16_t por
     return 0;
 }
 
-void wsm_http_set_keys(struct wsm_http *h, struct wsm_gss_cred *keys)
+void wsm_http_set_keys(struct wsm_http *h, struct vr_gss_cred *keys)
 {
     h->auth.keys = keys;
 }

@@ -48,7 +48,7 @@ struct wsm_envelope {
     const struct vr_buf *body;
     const char *type;
     const struct wsm_identity *who; /* NULL: nobody we know */
-    struct wsm_gss *gss;            /* seals the reply, or NULL */
+    struct vr_gss *gss;             /* seals the reply, or NULL */
     enum wsm_protocol protocol;
 };
 

@@ -86,7 +86,7 @@ void wsm_peer_keep_basic(struct wsm_peer *p, const char *header, const struct ws
     p->basic_who = *who;
 }
 
-void wsm_peer_keep_gss(struct wsm_peer *p, struct wsm_gss *take_gss, const struct wsm_identity *who)
+void wsm_peer_keep_gss(struct wsm_peer *p, struct vr_gss *take_gss, const struct wsm_identity *who)
 {
     wsm_peer_drop_gss(p);
     p->gss = take_gss;
@@ -96,8 +96,8 @@ void wsm_peer_keep_gss(struct wsm_peer *p, struct wsm_gss *take_gss, const struc
 
 void wsm_peer_drop_gss(struct wsm_peer *p)
 {
-    wsm_gss_free(vr_take(p->gss));
-    wsm_gss_free(vr_take(p->pending));
+    vr_gss_free(vr_take(p->gss));
+    vr_gss_free(vr_take(p->pending));
 }
 
 void wsm_peer_done(struct wsm_peer *p)

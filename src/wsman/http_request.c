@@ -323,7 +323,7 @@ static enum MHD_Result answer_sealed(struct req *rq)
     char type[WSM_SEALED_TYPE_MAX];
     struct vr_err err = VR_ERR_INIT;
     struct wsm_envelope e = { .body = &plain, .type = type, .who = &p->gss_who, .gss = p->gss };
-    if (wsm_gss_is_over(p->gss))
+    if (vr_gss_is_over(p->gss))
         return refuse_sealed(rq, 401, "the ticket's time is over");
     if (!rq->body.len)
         return send_status(rq, 200);

@@ -13,7 +13,7 @@
 #include "base/clock.h"
 #include "base/exec.h"
 #include "base/log.h"
-#include "base/proc.h"
+#include "gss/testkdc.h"
 #include "wsman/client.h"
 #include "wsman/fake.h"
 #include "wsman/http.h"
@@ -22,22 +22,10 @@
 
 enum { MACHINES = 2500, SHORT_TICKET_S = 5, SKEW_S = 8 /* of kdc.sh */ };
 
-static char dir[] = "/tmp/vr-test-kerberos-XXXXXX";
-static pid_t server, kdc;
-
-static void shell(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-static void shell(const char *fmt, ...)
-{
-    char cmd[2048];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(cmd, sizeof cmd, fmt, ap);
-    va_end(ap);
-    const char *argv[] = { "sh", "-c", cmd, NULL };
-    struct vr_err e = VR_ERR_INIT;
-    if (vr_proc_run(argv, 240, NULL, &e))
-        fail_msg("%s: %s", cmd, e.msg);
-}
+#define dir testkdc_dir
+#define shell testkdc_shell
+#define become testkdc_become
+static pid_t server;
 
 /* ---- the server process ---------------------------------------------------------------------- */
 
@@ -65,7 +53,7 @@ static void serve(int report)
     sigprocmask(SIG_BLOCK, &term, NULL);
     sd_event *ev = NULL;
     struct wsm_http *h = NULL;
-    struct wsm_gss_cred *keys = NULL;
+    struct vr_gss_cred *keys = NULL;
     struct vr_err e = VR_ERR_INIT;
     struct cim_server *svc = wsm_fake_server();
     struct wsm *w = wsm_new(svc, NULL);
@@ -74,7 +62,7 @@ static void serve(int report)
     uint16_t p = 0;
     snprintf(keytab, sizeof keytab, "%s/http.keytab", dir);
     snprintf(rcache, sizeof rcache, "%s/rcache", dir);
-    if (wsm_gss_cred_new(keytab, rcache, &keys, &e)) {
+    if (vr_gss_cred_new(keytab, rcache, &keys, &e)) {
         fprintf(stderr, "server: %s\n", e.msg);
         _exit(1);
     }
@@ -91,7 +79,7 @@ static void serve(int report)
     sd_event_loop(ev);
     wsm_http_free(h);
     vr_exec_free(x);
-    wsm_gss_cred_free(keys);
+    vr_gss_cred_free(keys);
     wsm_free(w);
     cim_server_free(svc);
     sd_event_unref(ev);
@@ -114,15 +102,6 @@ static void start_server(void)
     close(p[1]);
     assert_int_equal(read(p[0], &raw_port, sizeof raw_port), sizeof raw_port);
     close(p[0]);
-}
-
-/* Which user's tickets are used from now on, and which realm's configuration. */
-static void become(const char *cache, const char *conf)
-{
-    vr_autofree char *cc = vr_printf("FILE:%s/%s.cc", dir, cache);
-    vr_autofree char *cf = vr_printf("%s/%s", dir, conf);
-    setenv("KRB5CCNAME", cc, 1);
-    setenv("KRB5_CONFIG", cf, 1);
 }
 
 /* The log has one line a second of an address: what comes now shall get one. */
@@ -464,30 +443,30 @@ static void test_an_old_token_is_refused(void **s)
 
 static void test_keytabs_are_looked_at(void **s)
 {
-    struct wsm_gss_cred *c = NULL;
+    struct vr_gss_cred *c = NULL;
     struct vr_err e = VR_ERR_INIT;
     vr_autofree char *rc = vr_printf("%s/rc2", dir);
     vr_autofree char *none = vr_printf("%s/none.keytab", dir);
     vr_autofree char *probe = vr_printf("%s/probe.keytab", dir);
     vr_autofree char *conf = vr_printf("%s/krb5.conf", dir);
-    assert_int_equal(wsm_gss_cred_new(none, rc, &c, &e), -1);
+    assert_int_equal(vr_gss_cred_new(none, rc, &c, &e), -1);
     assert_int_equal(e.kind, VR_E_NOFILE);
     vr_err_clear(&e);
-    assert_int_equal(wsm_gss_cred_new(probe, rc, &c, &e), -1); /* keys of something else */
+    assert_int_equal(vr_gss_cred_new(probe, rc, &c, &e), -1); /* keys of something else */
     assert_int_equal(e.kind, VR_E_INVAL);
     assert_non_null(strstr(e.msg, "HTTP/"));
     vr_err_clear(&e);
-    assert_int_equal(wsm_gss_cred_new(conf, rc, &c, &e), -1); /* no keytab at all */
+    assert_int_equal(vr_gss_cred_new(conf, rc, &c, &e), -1); /* no keytab at all */
     assert_int_equal(e.kind, VR_E_AUTH);
 }
 
 /* What becomes of a token that alice got for @service of this host, with or without asking who the
  * server is. */
-static int accept_token(const struct wsm_gss_cred *keys, const char *service, bool mutual,
+static int accept_token(const struct vr_gss_cred *keys, const char *service, bool mutual,
                         struct vr_err *err)
 {
     vr_autobuf struct vr_buf reply = VR_BUF_INIT;
-    vr_auto(wsm_gss_free) struct wsm_gss *g = wsm_gss_new();
+    vr_auto(vr_gss_free) struct vr_gss *g = vr_gss_new();
     bool more = false;
     char token[8192];
     shell("cd %s && /usr/bin/python3 -c 'import gssapi, sys\n"
@@ -500,12 +479,12 @@ static int accept_token(const struct wsm_gss_cred *keys, const char *service, bo
     vr_autofclose FILE *f = fopen(file, "re");
     assert_non_null(f);
     size_t n = fread(token, 1, sizeof token, f);
-    return wsm_gss_accept(g, keys, token, n, &reply, &more, err);
+    return vr_gss_accept(g, keys, token, n, &reply, &more, err);
 }
 
 static void test_tickets_for_http_and_wsman_only(void **s)
 {
-    vr_auto(wsm_gss_cred_free) struct wsm_gss_cred *c = NULL;
+    vr_auto(vr_gss_cred_free) struct vr_gss_cred *c = NULL;
     struct vr_err e = VR_ERR_INIT;
     become("alice", "krb5.conf");
     /* The key of another service lies beside ours, and its ticket must not open this one. */
@@ -514,7 +493,7 @@ static void test_tickets_for_http_and_wsman_only(void **s)
           dir, raw_source);
     vr_autofree char *kt = vr_printf("%s/two.keytab", dir);
     vr_autofree char *rc = vr_printf("%s/rc3", dir);
-    raw_must(wsm_gss_cred_new(kt, rc, &c, &e), &e);
+    raw_must(vr_gss_cred_new(kt, rc, &c, &e), &e);
     raw_must(accept_token(c, "HTTP", true, &e), &e);
     raw_must(accept_token(c, "WSMAN", true, &e), &e);
     assert_int_equal(accept_token(c, "host", true, &e), -1);
@@ -524,26 +503,10 @@ static void test_tickets_for_http_and_wsman_only(void **s)
     assert_non_null(strstr(e.msg, "mutual authentication"));
 }
 
-/* It dies with us, whatever happens. */
-static void start_kdc(void)
-{
-    vr_autofree char *script = vr_printf("%s/tests/lab/kdc.sh", raw_source);
-    kdc = fork();
-    assert_true(kdc >= 0);
-    if (!kdc) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        execl(script, script, "run", dir, NULL);
-        _exit(127);
-    }
-}
-
 static int set_up(void **s)
 {
-    if (!mkdtemp(dir))
-        return -1;
-    shell("cd %s && %s/tests/lab/kdc.sh prepare .", dir, raw_source);
-    start_kdc();
-    shell("cd %s && K=%s/tests/lab/kdc.sh && $K wait . && $K service . localhost http.keytab && "
+    testkdc_up(raw_source);
+    shell("cd %s && K=%s/tests/lab/kdc.sh && $K service . localhost http.keytab && "
           "$K user . alice && $K user . eve && $K login . alice alice.cc && "
           "$K login . eve eve.cc && $K login-other . alice other.cc",
           dir, raw_source);
@@ -561,9 +524,7 @@ static int tear_down(void **s)
     vr_autofree char *log = vr_printf("cat %s/server.log", dir);
     if (!good && system(log))
         fail_msg("no log");
-    kill(kdc, SIGTERM);
-    assert_int_equal(waitpid(kdc, NULL, 0), kdc);
-    shell("rm -rf %s", dir);
+    testkdc_down();
     return good ? 0 : -1;
 }
 

@@ -25,7 +25,7 @@ void raw_must(int rc, const struct vr_err *e)
 
 struct raw raw_open(void)
 {
-    struct raw r = { .fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), .g = wsm_gss_new() };
+    struct raw r = { .fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), .g = vr_gss_new() };
     const struct sockaddr_in sa = { .sin_family = AF_INET,
                                     .sin_port = htons(raw_port),
                                     .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -36,7 +36,7 @@ struct raw raw_open(void)
 void raw_close(struct raw *r)
 {
     close(r->fd);
-    wsm_gss_free(r->g);
+    vr_gss_free(r->g);
     vr_buf_done(&r->body);
 }
 
@@ -97,7 +97,7 @@ char *raw_first_token(struct raw *r, bool spnego)
     vr_autobuf struct vr_buf token = VR_BUF_INIT;
     struct vr_err e = VR_ERR_INIT;
     bool more;
-    raw_must(wsm_gss_connect(r->g, "localhost", spnego, NULL, 0, &token, &more, &e), &e);
+    raw_must(vr_gss_connect(r->g, "localhost", spnego, NULL, 0, &token, &more, &e), &e);
     vr_autofree char *text = vr_base64(token.data, token.len);
     return vr_printf("Authorization: %s %s\r\n", spnego ? "Negotiate" : "Kerberos", text);
 }
@@ -116,7 +116,7 @@ void raw_login(struct raw *r, bool spnego)
     back += strlen(want);
     vr_autofree char *text = vr_strndup(back, strcspn(back, "\r"));
     raw_must(wsm_token_of(text, &token, &e), &e);
-    raw_must(wsm_gss_connect(r->g, "localhost", spnego, token.data, token.len, &none, &more, &e),
+    raw_must(vr_gss_connect(r->g, "localhost", spnego, token.data, token.len, &none, &more, &e),
              &e);
     assert_false(more);
 }

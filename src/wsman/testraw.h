@@ -20,7 +20,7 @@ extern const char *raw_source; /* the project's folder */
 
 struct raw {
     int fd;
-    struct wsm_gss *g;
+    struct vr_gss *g;
     int status;
     char head[16384];
     struct vr_buf body;

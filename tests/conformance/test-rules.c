@@ -526,13 +526,19 @@ static void g_11_authorization_entries(void **st)
     done(w, CALL(w, SERVICE, "AddAuthorizationEntry", { "AuthorizationEntry", same }));
     done(w, CALL(w, SERVICE, "AddAuthorizationEntry", { "AuthorizationEntry", other }));
     const struct vr_uuid *web = &w->vm[0].uuid;
-    assert_int_equal(hostset_admit(w->host.set, 1, "hostc", NULL, web, false, NULL, &err), 0);
-    assert_int_equal(hostset_admit(w->host.set, 1, "hostd", NULL, web, false, NULL, &err), -1);
+    assert_int_equal(hostset_admit(w->host.set, 1, &(struct hostset_sender){ "hostc", NULL, true },
+                                   web, false, NULL, &err),
+                     0);
+    assert_int_equal(hostset_admit(w->host.set, 1, &(struct hostset_sender){ "hostd", NULL, true },
+                                   web, false, NULL, &err),
+                     -1);
     assert_int_equal(err.kind, VR_E_AUTH);
     vr_err_clear(&err);
     /* removing the entry ends it for the machines bound to it */
     done(w, CALL(w, SERVICE, "RemoveAuthorizationEntry", { "AllowedPrimaryHostSystem", "hostb" }));
-    assert_int_equal(hostset_admit(w->host.set, 1, "hostb", NULL, web, false, NULL, &err), -1);
+    assert_int_equal(hostset_admit(w->host.set, 1, &(struct hostset_sender){ "hostb", NULL, true },
+                                   web, false, NULL, &err),
+                     -1);
     assert_int_equal(err.kind, VR_E_AUTH);
 }
 

@@ -26,7 +26,7 @@ static void header(const char *line)
         return;
     if (wsm_token_of(rest, &token, NULL))
         return;
-    check(token.len <= WSM_TOKEN_MAX);
+    check(token.len <= VR_GSS_TOKEN_MAX);
     vr_autofree char *text = vr_base64(token.data, token.len);
     vr_autobuf struct vr_buf again = VR_BUF_INIT;
     check(!vr_base64_decode(text, &again, NULL) && again.len == token.len);

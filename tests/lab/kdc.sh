@@ -7,9 +7,10 @@
 #   kdc.sh up DIR [ADDRESS]    make the realms, start on a free port of ADDRESS (default 127.0.0.1)
 #   kdc.sh prepare DIR [ADDRESS]; kdc.sh run DIR; kdc.sh wait DIR
 #                              the same in steps: "run" is the controller itself and does not return
-#   kdc.sh down DIR            stop it; the files stay
+#   kdc.sh down DIR            stop it; the files stay. "start" starts it again
 #   kdc.sh service DIR HOST KEYTAB [SERVICE...]   keys of SERVICE/HOST (default HTTP WSMAN) in both
 #                              realms; KEYTAB gets those of VMR.TEST only
+#   kdc.sh service-other DIR HOST KEYTAB [SERVICE...]   the same; KEYTAB gets those of OTHER.TEST
 #   kdc.sh user DIR NAME       a user with the password "secret of NAME", in both realms
 #   kdc.sh login DIR NAME CACHE [KINIT OPTIONS...]    a ticket of VMR.TEST
 #   kdc.sh login-other DIR NAME CACHE                 one of OTHER.TEST
@@ -105,10 +106,14 @@ wait_up() {
     done
 }
 
-up() {
-    prepare "$@"
+start() {
     krb5kdc -P "$dir/kdc.pid" -r $realm -r $other >"$dir/kdc.out" 2>&1 || die "$(cat "$dir/kdc.out")"
     wait_up
+}
+
+up() {
+    prepare "$@"
+    start
 }
 
 down() {
@@ -123,15 +128,15 @@ down() {
 }
 
 service() {
-    local host=$1 keytab=$2 s
-    shift 2
+    local r=$1 host=$2 keytab=$3 s
+    shift 3
     [ $# -gt 0 ] || set -- HTTP WSMAN
     for s in "$@"; do
         if [ -z "$(kadmin.local -r "$realm" listprincs "$s/$host" 2>/dev/null)" ]; then
             kadmin $realm addprinc -randkey "$s/$host"
             kadmin $other addprinc -randkey "$s/$host"
         fi
-        kadmin $realm ktadd -k "$keytab" "$s/$host"
+        kadmin "$r" ktadd -k "$keytab" "$s/$host"
     done
 }
 
@@ -155,8 +160,10 @@ up) up "$@" ;;
 prepare) prepare "$@" ;;
 run) exec krb5kdc -n -r $realm -r $other >"$dir/kdc.out" 2>&1 ;;
 wait) wait_up ;;
+start) start ;;
 down) down ;;
-service) service "$@" ;;
+service) service $realm "$@" ;;
+service-other) service $other "$@" ;;
 user)
     kadmin $realm addprinc -pw "secret of $1" "$1"
     kadmin $other addprinc -pw "secret of $1" "$1"

@@ -22,9 +22,11 @@ struct host_peer {
     char name[VR_NAME_MAX];
     char address[VR_NAME_MAX];
     uint16_t port;
-    char thumb[65];        /* SHA-256 */
+    char thumb[65];        /* SHA-256, "": not paired, known by Kerberos only */
+    uint16_t krb_port;     /* where it awaits hosts with Kerberos, 0: not known */
     bool reachable;        /* at the last contact */
     uint16_t told_port;    /* that it knows us to listen on, 0: unknown */
+    uint16_t told_krb;     /* likewise for Kerberos */
     struct wall_us seen;   /* last contact, 0 never */
     struct mono_ms failed; /* when it last did not answer, 0 never */
 };
@@ -70,6 +72,12 @@ struct host_proof {
     uint64_t last_bad;       /* blocks that differed in it */
     struct wall_us scrubbed; /* all that is held was last read and compared; replica, 0 never */
     bool unsupported;        /* the other host does not know how */
+};
+
+/* What the host listens on for peers. */
+struct host_listen {
+    bool cert, krb; /* at all, by certificate and with Kerberos */
+    uint16_t port, krb_port;
 };
 
 struct host {
@@ -124,8 +132,11 @@ struct host {
     int (*unpair)(void *ctx, const char *peer, struct vr_err *err);
     int (*power)(void *ctx, const struct vr_uuid *machine, enum hv_action action, const char *owner,
                  struct vr_uuid *ret_job, struct vr_err *err);
-    int (*test_connection)(void *ctx, const char *point, uint16_t port, const char *owner,
-                           struct vr_uuid *ret_job, struct vr_err *err);
+    int (*test_connection)(void *ctx, const char *point, uint16_t port, bool kerberos,
+                           const char *owner, struct vr_uuid *ret_job, struct vr_err *err);
+    /* What Kerberos calls this host; NULL and why when it has no usable key. Borrowed until the
+     * next call. May be NULL: no Kerberos. */
+    const char *(*kerberos_name)(void *ctx, struct vr_err *err);
     /* @point NULL, on a primary: compare everything with the replica. Else, on a replica: read that
      * point and compare it with what was received. */
     int (*verify)(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point,
@@ -171,11 +182,11 @@ struct host {
                        struct vr_err *err);
     int (*export_close)(void *ctx, const struct vr_uuid *id, const char *owner,
                         struct vr_uuid *ret_job, struct vr_err *err);
-    /* The settings of the service: listen for peers (@on) on @port or no longer, then keep @text in
-     * the set and write it down. When the port cannot be used the job fails and nothing changes.
+    /* The settings of the service: listen for peers as @want says, then keep @text in the set and
+     * write it down. When a port cannot be used the job fails and nothing changes.
      * VR_E_BUSY: an earlier change is not over. */
-    int (*save_service)(void *ctx, const char *text, bool on, uint16_t port, const char *owner,
-                        struct vr_uuid *ret_job, struct vr_err *err);
+    int (*save_service)(void *ctx, const char *text, const struct host_listen *want,
+                        const char *owner, struct vr_uuid *ret_job, struct vr_err *err);
     /* Write documents of the host's set down: one job for all of them, and all or none. */
     int (*save)(void *ctx, const struct host_doc docs[], size_t n, const struct vr_uuid *machine,
                 const char *owner, struct vr_uuid *ret_job, struct vr_err *err);
@@ -185,6 +196,9 @@ struct host {
  * the paired host), name, disks (from hv), lineage = vr_uuid_new(). U_FAILOVER: lineage =
  * vr_uuid_new(), latest or point. U_BECOME_REPLICA: name, disks, lineage, vm_off. U_PREPARE,
  * U_REVERT, U_FAILOVER: vm_off from hv. */
+
+/* host_n_paired() - how many hosts are paired by certificate. Control thread. */
+size_t host_n_paired(const struct host *h);
 
 struct cim_server;
 

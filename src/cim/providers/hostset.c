@@ -178,6 +178,26 @@ bool hostset_listens(const struct hostset *hs)
     return hostset_enabled(hs, 1);
 }
 
+unsigned hostset_auth(const struct hostset *hs)
+{
+    const struct cim_inst *in = hostset_inst(hs, HOSTSET_SERVICE, HOSTSET_SERVICE_ID);
+    const struct cim_value *on = in ? cim_inst_value(in, S(RECOVERYSERVERENABLED)) : NULL;
+
+    if (!on || on->is_null)
+        return HOSTSET_AUTH_CERT;
+    if (!cim_value_bool(on, false))
+        return 0;
+    unsigned type = (unsigned)cim_inst_uint(in, S(ALLOWEDAUTHENTICATIONTYPE), 0);
+    return type ? type & (HOSTSET_AUTH_KERBEROS | HOSTSET_AUTH_CERT) : HOSTSET_AUTH_CERT;
+}
+
+uint16_t hostset_http_port(const struct hostset *hs)
+{
+    const struct cim_inst *in = hostset_inst(hs, HOSTSET_SERVICE, HOSTSET_SERVICE_ID);
+
+    return in ? (uint16_t)cim_inst_uint(in, S(HTTPPORT), HOSTSET_HTTP_PORT) : HOSTSET_HTTP_PORT;
+}
+
 uint16_t hostset_port(const struct hostset *hs, uint16_t configured)
 {
     const struct cim_inst *in = hostset_inst(hs, HOSTSET_SERVICE, HOSTSET_SERVICE_ID);
@@ -258,24 +278,25 @@ const struct cim_inst *hostset_entry_of(const struct hostset *hs, const struct v
     return entry ? hostset_inst(hs, HOSTSET_ENTRY, entry) : NULL;
 }
 
-int hostset_admit(const struct hostset *hs, size_t n_peers, const char *name, const char *address,
+int hostset_admit(const struct hostset *hs, size_t n_peers, const struct hostset_sender *from,
                   const struct vr_uuid *machine, bool is_new, const struct cim_inst **ret_entry,
                   struct vr_err *err)
 {
     const char *bound = is_new ? NULL : bound_to(hs, machine);
     const struct cim_inst *of = bound ? hostset_inst(hs, HOSTSET_ENTRY, bound) : NULL;
-    const struct cim_inst *sender = hostset_match(hs, name, address);
+    const struct cim_inst *sender = hostset_match(hs, from->name, from->address);
 
     if (!hostset_enabled(hs, n_peers))
         return vr_fail(err, VR_E_UNAVAIL, 0,
                        "this host is not enabled as a replica server (RecoveryServerEnabled)");
-    if (!sender && (bound || count(hs, HOSTSET_ENTRY)))
-        return vr_fail(err, VR_E_AUTH, 0,
-                       "no authorization entry of this host lets %s replicate to it%s%s", name,
-                       bound ? "; the machine was bound to the entry " : "", bound ? bound : "");
+    if (!sender && (bound || !from->paired || count(hs, HOSTSET_ENTRY)))
+        return vr_fail(
+            err, VR_E_AUTH, 0, "no authorization entry of this host lets %s replicate to it%s%s",
+            from->name, bound ? "; the machine was bound to the entry " : "", bound ? bound : "");
     if (of && strcasecmp(cim_inst_str(of, A(TRUSTGROUP)), cim_inst_str(sender, A(TRUSTGROUP))) != 0)
         return vr_fail(err, VR_E_AUTH, 0, "the machine belongs to trust group %s, host %s to %s",
-                       cim_inst_str(of, A(TRUSTGROUP)), name, cim_inst_str(sender, A(TRUSTGROUP)));
+                       cim_inst_str(of, A(TRUSTGROUP)), from->name,
+                       cim_inst_str(sender, A(TRUSTGROUP)));
     if (ret_entry)
         *ret_entry = of ? of : sender;
     return 0;

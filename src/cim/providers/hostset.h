@@ -66,6 +66,13 @@ bool hostset_enabled(const struct hostset *hs, size_t n_peers);
  * host where nobody has set it must be reachable to be paired. hostset_port() - HttpsPort as it was
  * set, else @configured. */
 bool hostset_listens(const struct hostset *hs);
+/* hostset_auth() - which ways peers may come in: AllowedAuthenticationType as it was set together
+ * with RecoveryServerEnabled; by certificate as long as nobody has set that. hostset_http_port() -
+ * HttpPort, where those with Kerberos are awaited. */
+enum { HOSTSET_AUTH_KERBEROS = 1, HOSTSET_AUTH_CERT = 2 };
+#define HOSTSET_HTTP_PORT 80
+unsigned hostset_auth(const struct hostset *hs);
+uint16_t hostset_http_port(const struct hostset *hs);
 uint16_t hostset_port(const struct hostset *hs, uint16_t configured);
 /* hostset_window() - the start of the monitoring window that @now lies in: MonitoringStartTime plus
  * a multiple of MonitoringInterval. src:[contract.md D.2] */
@@ -80,13 +87,21 @@ const struct cim_inst *hostset_match(const struct hostset *hs, const char *name,
 /* hostset_entry_of() - the entry that a replica is bound to, NULL if none or gone. */
 const struct cim_inst *hostset_entry_of(const struct hostset *hs, const struct vr_uuid *machine);
 
-/* hostset_admit() - may the paired host @name send machine @machine (NULL: any) here? Without any
- * entry every paired host may, except for machines whose entry was taken away.
+/* Who wants to send something here. */
+struct hostset_sender {
+    const char *name;
+    const char *address; /* NULL: only the name counts */
+    bool paired;         /* by certificate; else known by Kerberos only */
+};
+
+/* hostset_admit() - may @from send machine @machine (NULL: any) here? Without any entry every
+ * paired host may, except for machines whose entry was taken away; one that is not paired needs an
+ * entry.
  * @n_peers:   number of paired hosts
  * @is_new:    the machine is no replica here yet: what it was bound to does not count
  * @ret_entry: the entry to bind the machine to, NULL: none; may be NULL
  * Errors: VR_E_UNAVAIL receiving is turned off, VR_E_AUTH. src:[contract.md A.4, B.1] */
-int hostset_admit(const struct hostset *hs, size_t n_peers, const char *name, const char *address,
+int hostset_admit(const struct hostset *hs, size_t n_peers, const struct hostset_sender *from,
                   const struct vr_uuid *machine, bool is_new, const struct cim_inst **ret_entry,
                   struct vr_err *err);
 

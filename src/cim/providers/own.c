@@ -103,8 +103,8 @@ static enum cim_status enum_peers(void *ctx, const struct cim_caller *who, struc
         struct cim_inst *in = cim_inst_new(CIM_C_VMR_PEER);
         cim_inst_set_str(in, PEER(NAME), v[i].name);
         cim_inst_set_str(in, PEER(ADDRESS), v[i].address);
-        cim_inst_set_uint(in, PEER(PORT), v[i].port);
-        cim_inst_set_str(in, PEER(THUMBPRINT), v[i].thumb);
+        cim_inst_set_uint(in, PEER(PORT), v[i].thumb[0] ? v[i].port : v[i].krb_port);
+        cim_inst_set_str(in, PEER(THUMBPRINT), v[i].thumb[0] ? v[i].thumb : NULL);
         cim_inst_set_str(in, PEER(STATE), v[i].reachable ? "connected" : "unreachable");
         cim_inst_set_time(in, PEER(LASTSEEN), v[i].seen);
         if (!cim_emit(sink, in))

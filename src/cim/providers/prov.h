@@ -199,6 +199,12 @@ int settings_all_disks(const struct vm *vm, struct rel_event *ev, struct vr_err 
 /* settings_connection() - rules of AuthenticationType and CertificateThumbPrint. @mirror: value
  * that the settings had before and that may come back unchanged, or NULL. */
 bool same_thumb(const char *a, const char *b);
+/* settings_peer() - the host that a connection point means with this AuthenticationType; with
+ * Kerberos any name does. NULL and why. Borrowed until the next call or until control returns. */
+const struct host_peer *settings_peer(const struct host *h, uint64_t auth_type, const char *point,
+                                      struct vr_err *err);
+/* kerberos_name() - what Kerberos calls this host; NULL and why. */
+const char *kerberos_name(const struct host *h, struct vr_err *err);
 int settings_connection(const struct host *h, uint64_t auth_type, const char *thumb,
                         const char *mirror, struct vr_err *err);
 

@@ -28,20 +28,31 @@ static enum cim_status enum_service(void *ctx, const struct cim_caller *who, str
 }
 
 /* ---- its settings ---- */
+size_t host_n_paired(const struct host *h)
+{
+    const struct host_peer *v = NULL;
+    size_t all = h->peers(h->ctx, &v), n = 0;
+
+    for (size_t i = 0; i < all; i++)
+        n += v[i].thumb[0] != 0;
+    return n;
+}
+
 static struct cim_inst *make_settings(const struct host_providers *p)
 {
     const struct cim_inst *kept = hostset_inst(p->h->set, HOSTSET_SERVICE, HOSTSET_SERVICE_ID);
     struct cim_inst *in =
         kept ? cim_inst_dup(kept) : cim_inst_new(CIM_C_MSVM_REPLICATIONSERVICESETTINGDATA);
-    const struct host_peer *peers;
-    bool on = hostset_enabled(p->h->set, p->h->peers(p->h->ctx, &peers));
+    bool on = hostset_enabled(p->h->set, host_n_paired(p->h));
+    unsigned auth = on ? hostset_auth(p->h->set) : 0;
 
     cim_inst_set_strf(in, SET(INSTANCEID), "Microsoft:%s\\HVRServiceSettings", p->h->name);
     if (!kept)
         cim_inst_set_interval(in, SET(MONITORINGSTARTTIME), hostset_default_start());
     cim_inst_set_bool(in, SET(RECOVERYSERVERENABLED), on);
-    cim_inst_set_uint(in, SET(ALLOWEDAUTHENTICATIONTYPE), on ? 2 : 0);
-    cim_inst_set_str(in, SET(CERTIFICATETHUMBPRINT), on ? p->h->thumb_sha1 : NULL);
+    cim_inst_set_uint(in, SET(ALLOWEDAUTHENTICATIONTYPE), auth);
+    cim_inst_set_str(in, SET(CERTIFICATETHUMBPRINT),
+                     auth & HOSTSET_AUTH_CERT ? p->h->thumb_sha1 : NULL);
     cim_inst_set_uint(in, SET(HTTPSPORT), p->h->peer_port);
     return in;
 }
@@ -66,12 +77,17 @@ static int check_receiving(const struct host *h, const struct cim_inst *in, stru
     if (!on)
         return 0;
     if (type < 1 || type > 3)
-        return vr_fail(err, VR_E_INVAL, 0,
-                       "AllowedAuthenticationType must be 2 (certificate) to enable this host");
-    if (type != 2)
-        return vr_fail(err, VR_E_UNSUPPORTED, 0,
-                       "Kerberos is not supported; AllowedAuthenticationType must be 2");
-    if (thumb && *thumb && !same_thumb(thumb, h->thumb_sha1))
+        return vr_fail(
+            err, VR_E_INVAL, 0,
+            "AllowedAuthenticationType must be 1 (Kerberos), 2 (certificate) or 3 (both) "
+            "to enable this host");
+    bool begins = (type & HOSTSET_AUTH_KERBEROS) && !(hostset_auth(h->set) & HOSTSET_AUTH_KERBEROS);
+    if (begins && !kerberos_name(h, err))
+        return vr_err_wrap(err, "Kerberos cannot be enabled");
+    if (type == (HOSTSET_AUTH_KERBEROS | HOSTSET_AUTH_CERT) &&
+        cim_inst_uint(in, SET(HTTPPORT), 0) == cim_inst_uint(in, SET(HTTPSPORT), 0))
+        return vr_fail(err, VR_E_INVAL, 0, "HttpPort and HttpsPort must not be the same");
+    if ((type & HOSTSET_AUTH_CERT) && thumb && *thumb && !same_thumb(thumb, h->thumb_sha1))
         return vr_fail(err, VR_E_INVAL, 0,
                        "CertificateThumbPrint %.64s is not that of this host's certificate (%s)",
                        thumb, h->thumb_sha1);
@@ -116,11 +132,18 @@ static int keep_settings(struct call *c, struct cim_inst *in, struct vr_err *err
     vr_autofree char *text = NULL;
     struct vr_uuid job;
 
-    leave_open(kept, SET(RECOVERYSERVERENABLED), on == was, in);
+    uint64_t type = cim_inst_uint(in, SET(ALLOWEDAUTHENTICATIONTYPE), 0);
+    bool same_type = type == cim_inst_uint(before, SET(ALLOWEDAUTHENTICATIONTYPE), 0);
+
+    leave_open(kept, SET(RECOVERYSERVERENABLED), on == was && same_type, in);
     leave_open(kept, SET(HTTPSPORT), port == h->peer_port, in);
-    bool listens = cim_value_bool(cim_inst_value(in, SET(RECOVERYSERVERENABLED)), true);
+    bool open = cim_inst_value(in, SET(RECOVERYSERVERENABLED))->is_null;
+    const struct host_listen want = { .cert = open || (on && (type & HOSTSET_AUTH_CERT)),
+                                      .krb = !open && on && (type & HOSTSET_AUTH_KERBEROS),
+                                      .port = port,
+                                      .krb_port = (uint16_t)cim_inst_uint(in, SET(HTTPPORT), 0) };
     if (cim_xml_text(in, h->name, &text, err) < 0 ||
-        h->save_service(h->ctx, text, listens, port, c->who->name, &job, err) < 0)
+        h->save_service(h->ctx, text, &want, c->who->name, &job, err) < 0)
         return -1;
     call_job(c, &job);
     return 0;
@@ -192,12 +215,14 @@ static int test_connection(struct call *c, struct vr_err *err)
         return vr_fail(err, VR_E_INVAL, 0, "RecoveryConnectionPoint must name the replica host");
     if (!port)
         return vr_fail(err, VR_E_INVAL, 0, "RecoveryServerPortNumber must not be 0");
-    if (settings_connection(h, cim_args_uint(c->args, "AuthenticationType", 0),
-                            cim_args_str(c->args, "CertificateThumbPrint"), NULL, err) < 0)
+    uint16_t auth = (uint16_t)cim_args_uint(c->args, "AuthenticationType", 0);
+    if (settings_connection(h, auth, cim_args_str(c->args, "CertificateThumbPrint"), NULL, err) < 0)
         return -1;
-    if (!h->find_peer(h->ctx, point))
-        return vr_fail(err, VR_E_INVAL, 0, "host %.100s is not paired with this one", point);
-    if (h->test_connection(h->ctx, point, port, c->who->name, &job, err) < 0)
+    const struct host_peer *peer = settings_peer(h, auth, point, err);
+    if (!peer)
+        return -1;
+    if (h->test_connection(h->ctx, auth == 1 ? peer->name : point, port, auth == 1, c->who->name,
+                           &job, err) < 0)
         return -1;
     call_job(c, &job);
     return 0;

@@ -5,6 +5,7 @@
  */
 #include "cim/providers/prov.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -141,6 +142,63 @@ bool same_thumb(const char *a, const char *b)
     }
 }
 
+const char *kerberos_name(const struct host *h, struct vr_err *err)
+{
+    if (h->kerberos_name)
+        return h->kerberos_name(h->ctx, err);
+    vr_fail(err, VR_E_UNSUPPORTED, 0, "this host knows no Kerberos");
+    return NULL;
+}
+
+/* Names only: what Kerberos proves is a name. src:[contract.md A.3 RecoveryConnectionPoint] */
+static int check_name(const char *point, struct vr_err *err)
+{
+    bool letters = false, odd = false;
+
+    for (const char *p = point; *p; p++) {
+        letters |= isalpha((unsigned char)*p) != 0;
+        odd |= !isascii((unsigned char)*p) || !(isalnum((unsigned char)*p) || strchr("._-", *p));
+    }
+    if (letters && !odd)
+        return 0;
+    return vr_fail(err, VR_E_INVAL, 0,
+                   "with Kerberos the replica host is given by its full name, not as \"%.100s\"",
+                   point);
+}
+
+const struct host_peer *settings_peer(const struct host *h, uint64_t auth_type, const char *point,
+                                      struct vr_err *err)
+{
+    static struct host_peer named;
+    const struct host_peer *v = NULL, *p = NULL;
+    const char *self = auth_type == 1 ? kerberos_name(h, err) : h->name;
+
+    if (!self)
+        return NULL;
+    if (auth_type != 1)
+        p = h->find_peer(h->ctx, point);
+    if (!p && (!strcasecmp(point, self) || !strcasecmp(point, h->name))) {
+        vr_fail(err, VR_E_INVAL, 0,
+                "RecoveryConnectionPoint %s is this host itself; name the one that shall receive",
+                point);
+        return NULL;
+    }
+    if (auth_type != 1 && !p)
+        vr_fail(err, VR_E_INVAL, 0,
+                "host %.200s is not paired with this one; pair it first (vmreplica pair)", point);
+    if (auth_type != 1 || check_name(point, err) < 0)
+        return p;
+    for (size_t i = 0, n = h->peers(h->ctx, &v); i < n; i++)
+        if (!strcasecmp(v[i].name, point) && v[i].krb_port)
+            return &v[i];
+    named = (struct host_peer){ .krb_port = HOSTSET_HTTP_PORT };
+    snprintf(named.name, sizeof named.name, "%s", point);
+    for (char *c = named.name; *c; c++)
+        *c = (char)tolower((unsigned char)*c);
+    snprintf(named.address, sizeof named.address, "%s", named.name);
+    return &named;
+}
+
 int settings_connection(const struct host *h, uint64_t auth_type, const char *thumb,
                         const char *mirror, struct vr_err *err)
 {
@@ -154,8 +212,7 @@ int settings_connection(const struct host *h, uint64_t auth_type, const char *th
         return vr_fail(err, VR_E_INVAL, 0,
                        "CertificateThumbPrint must be empty with AuthenticationType 1 (Kerberos)");
     if (auth_type == 1)
-        return vr_fail(err, VR_E_UNSUPPORTED, 0,
-                       "Kerberos is not supported; use AuthenticationType 2 (certificate)");
+        return kerberos_name(h, err) ? 0 : -1;
     if (given && !same_thumb(thumb, h->thumb_sha1) && !(mirror && same_thumb(thumb, mirror)))
         return vr_fail(err, VR_E_INVAL, 0,
                        "CertificateThumbPrint %.64s is not that of this host's certificate (%s)",
@@ -209,25 +266,20 @@ static int get_connection(struct call *c, const struct vm *vm, const struct cim_
     if (strlen(point) >= VR_NAME_MAX)
         return vr_fail(err, VR_E_INVAL, 0, "RecoveryConnectionPoint is longer than %d characters",
                        VR_NAME_MAX - 1);
-    const struct host_peer *peer = h->find_peer(h->ctx, point);
-    if (!peer && !strcasecmp(point, h->name))
-        return vr_fail(err, VR_E_INVAL, 0,
-                       "RecoveryConnectionPoint %s is this host itself; name the one that shall "
-                       "receive",
-                       point);
+    const struct host_peer *peer = settings_peer(h, s->auth_type, point, err);
     if (!peer)
-        return vr_fail(err, VR_E_INVAL, 0, "host %.200s is not paired with this one; pair it first (vmreplica pair)",
-                       point);
+        return -1;
     if (use == SETTINGS_MODIFY && strcasecmp(peer->name, vm->rel->peer) != 0)
         return vr_fail(err, VR_E_INVAL, 0,
                        "the replica of machine %s is on host %s; to replicate to %s, disable and "
                        "enable replication",
                        vm->name, vm->rel->peer, peer->name);
-    uint64_t old_port = use == SETTINGS_MODIFY ? s->recovery_port : peer->port;
-    uint64_t port = get_uint(in, port_prop, old_port, peer->port);
+    uint16_t theirs = s->auth_type == 1 ? peer->krb_port : peer->port;
+    bool as_before = use == SETTINGS_MODIFY && s->auth_type == vm->rel->set.auth_type;
+    uint64_t port = get_uint(in, port_prop, as_before ? s->recovery_port : theirs, theirs);
     /* A replica shows its own port; whoever reverses may hand it back unread. */
     if (use == SETTINGS_REVERSE && port && port == s->recovery_port)
-        port = peer->port;
+        port = theirs;
     s->recovery_port = (uint16_t)port;
     if (point != s->recovery_point)
         snprintf(s->recovery_point, sizeof s->recovery_point, "%s", point);
@@ -246,7 +298,7 @@ static int get_authentication(struct call *c, const struct cim_inst *in, enum se
                             err) < 0)
         return -1;
     s->auth_type = (uint16_t)type;
-    snprintf(s->thumbprint, sizeof s->thumbprint, "%s", c->p->h->thumb_sha1);
+    snprintf(s->thumbprint, sizeof s->thumbprint, "%s", type == 1 ? "" : c->p->h->thumb_sha1);
     return 0;
 }
 
@@ -288,7 +340,10 @@ int settings_of(struct call *c, const struct vm *vm, const struct cim_inst *in,
         get_time_of_day(in, P(AUTORESYNCHRONIZEINTERVALEND), d->resync_end_s, &s.resync_end_s,
                         err) < 0)
         return -1;
-    snprintf(s.primary_point, sizeof s.primary_point, "%s", c->p->h->name);
+    const char *self = s.auth_type == 1 ? kerberos_name(c->p->h, err) : c->p->h->name;
+    if (!self)
+        return -1;
+    snprintf(s.primary_point, sizeof s.primary_point, "%s", self);
     if (rel_settings_check(&s, err) < 0)
         return -1;
     *ret = s;

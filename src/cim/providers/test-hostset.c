@@ -52,8 +52,8 @@ static void settings_are_checked(void **st)
         { "MonitoringStartTime", "noon", 32773 },
         { "AllowedAuthenticationType", "0", 32773 },
         { "AllowedAuthenticationType", "4", 32773 },
-        { "AllowedAuthenticationType", "1", 32770 },
-        { "AllowedAuthenticationType", "3", 32770 },
+        { "AllowedAuthenticationType", "1", 32779 }, /* no keytab */
+        { "AllowedAuthenticationType", "3", 32779 },
         { "CertificateThumbPrint", PEER_THUMB, 32773 },
         { "HttpPort", "0", 32773 },
         { "HttpsPort", "0", 32773 },
@@ -114,6 +114,58 @@ static void the_listener_follows_the_settings(void **st)
     assert_int_equal(num(w, SVCSET, "HttpsPort"), 9443);
 }
 
+/* Each way has its listener, and a type that needs no keys anymore is possible without them. */
+static void ways_of_authentication(void **st)
+{
+    struct world *w = *st;
+
+    w->kerberos = "hosta.example.com";
+    assert_int_equal(hostset_auth(w->host.set), HOSTSET_AUTH_CERT);
+    done(w, set(w, "AllowedAuthenticationType", "3"));
+    assert_int_equal(hostset_auth(w->written), HOSTSET_AUTH_CERT | HOSTSET_AUTH_KERBEROS);
+    assert_true(w->listen.cert && w->listen.krb);
+    assert_int_equal(w->listen.krb_port, 80);
+    assert_int_equal(set(w, "HttpPort", "4433"), 32773); /* that of certificates */
+    done(w, set(w, "HttpPort", "8080"));
+    assert_int_equal(w->listen.krb_port, 8080);
+    assert_int_equal(hostset_http_port(w->written), 8080);
+    done(w, set(w, "AllowedAuthenticationType", "1"));
+    assert_false(w->listen.cert);
+    assert_true(w->listen.krb);
+    assert_true(hostset_enabled(w->written, 0)); /* also when nobody is paired */
+    assert_int_equal(num(w, SVCSET, "AllowedAuthenticationType"), 1);
+    assert_string_equal(txt(w, SVCSET, "CertificateThumbPrint"), "(null)");
+    w->kerberos = NULL;
+    done(w, set(w, "MonitoringInterval", "3600")); /* the keys are gone, which is no matter */
+    done(w, set(w, "AllowedAuthenticationType", "2"));
+    assert_true(w->listen.cert);
+    assert_false(w->listen.krb);
+}
+
+/* Who is known by Kerberos only needs an entry; its address says nothing. */
+static void kerberos_needs_an_entry(void **st)
+{
+    struct world *w = *st;
+    struct vr_err err = VR_ERR_INIT;
+    const struct hostset_sender from = { .name = "hostc.example.com" };
+    const struct cim_inst *entry = NULL;
+
+    assert_int_equal(hostset_admit(w->host.set, 1, &from, NULL, true, &entry, &err), -1);
+    assert_int_equal(err.kind, VR_E_AUTH);
+    vr_err_clear(&err);
+    done(w, CALL(w, SERVICE, "AddAuthorizationEntry",
+                 { "AuthorizationEntry",
+                   "<INSTANCE CLASSNAME=\"Msvm_ReplicationAuthorizationSettingData\">"
+                   "<PROPERTY NAME=\"AllowedPrimaryHostSystem\" TYPE=\"string\"><VALUE>"
+                   "*.EXAMPLE.com</VALUE></PROPERTY><PROPERTY NAME=\"TrustGroup\" TYPE=\"string\">"
+                   "<VALUE>red</VALUE></PROPERTY><PROPERTY NAME=\"ReplicaStorageLocation\" "
+                   "TYPE=\"string\"><VALUE>/srv/k</VALUE></PROPERTY></INSTANCE>" }));
+    assert_int_equal(hostset_admit(w->host.set, 1, &from, NULL, true, &entry, &err), 0);
+    assert_non_null(entry);
+    const struct hostset_sender other = { .name = "hostc.example.org" };
+    assert_int_equal(hostset_admit(w->host.set, 1, &other, NULL, true, &entry, &err), -1);
+}
+
 /* A change of something else decides neither the port nor whether a host receives. */
 static void what_nobody_changed_stays_open(void **st)
 {
@@ -130,7 +182,8 @@ static int admit(struct world *w, const char *peer, const struct vr_uuid *machin
 {
     struct vr_err err = VR_ERR_INIT;
 
-    hostset_admit(w->host.set, 1, peer, "192.0.2.2", machine, false, NULL, &err);
+    const struct hostset_sender from = { .name = peer, .address = "192.0.2.2", .paired = true };
+    hostset_admit(w->host.set, 1, &from, machine, false, NULL, &err);
     return (int)err.kind;
 }
 
@@ -515,6 +568,8 @@ int main(void)
         T(settings_of_a_new_host),
         T(settings_are_checked),
         T(the_listener_follows_the_settings),
+        T(ways_of_authentication),
+        T(kerberos_needs_an_entry),
         T(what_nobody_changed_stays_open),
         T(settings_are_kept),
         T(disabled_host_receives_nothing),

@@ -158,7 +158,7 @@ static void create_refuses_settings(void **st)
         assert_true(*refusal(w));
     }
     assert_int_equal(
-        CREATE(w, WEB, "RecoveryConnectionPoint", "hostb", "AuthenticationType", "1", NULL), 32770);
+        CREATE(w, WEB, "RecoveryConnectionPoint", "hostb", "AuthenticationType", "1", NULL), 32779);
     assert_int_equal(CREATE(w, WEB, "RecoveryConnectionPoint", "hostb", "AuthenticationType", "1",
                             "CertificateThumbPrint", OUR_THUMB, NULL),
                      32773);
@@ -242,7 +242,7 @@ static void modify_refused(void **st)
     assert_int_equal(MODIFY(w, WEB, "ReplicationInterval", "1", NULL), 32773);
     assert_int_equal(MODIFY(w, WEB, "RecoveryConnectionPoint", "elsewhere", NULL), 32773);
     assert_int_equal(MODIFY(w, WEB, "RecoveryConnectionPoint", NULL, NULL), 32773);
-    assert_int_equal(MODIFY(w, WEB, "AuthenticationType", "1", NULL), 32770);
+    assert_int_equal(MODIFY(w, WEB, "AuthenticationType", "1", NULL), 32779);
     assert_int_equal(MODIFY(w, WEB, "IncludedDisks", DISK(WEB, "vda"), NULL), 32770);
     assert_int_equal(SVC(w, WEB, "ModifyReplicationSettings"), 32773);
     w->who.role = CIM_ROLE_OPERATOR;
@@ -498,7 +498,7 @@ static void connection_test(void **st)
     assert_int_equal(TEST(TO("hostb", "0", "2")), 32773);
     assert_int_equal(TEST(TO("stranger", "4433", "2")), 32773);
     assert_int_equal(TEST(TO("hostb", "4433", "7")), 32773);
-    assert_int_equal(TEST(TO("hostb", "4433", "1")), 32770);
+    assert_int_equal(TEST(TO("hostb", "4433", "1")), 32779);
     assert_int_equal(TEST(TO("hostb", "4433", "2"), { "CertificateThumbPrint", "00" }), 32773);
     assert_int_equal(TEST({ "AuthenticationType", "2" }), 32773);
     w->who.role = CIM_ROLE_READER;

@@ -110,6 +110,7 @@ static void reverse_32770_not_supported(void **st)
     struct world *w = *st;
 
     make_failed_over(w);
+    w->host.kerberos_name = NULL;
     assert_int_equal(REVERSE(w, WEB,
                              frsd("AuthenticationType", "1", "RecoveryConnectionPoint", "hostb",
                                   "RecoveryServerPortNumber", "80", NULL)),

@@ -218,10 +218,21 @@ static int h_power(void *ctx, const struct vr_uuid *machine, enum hv_action acti
     return h_job(ctx, JOB_POWER, machine, owner, ret_job);
 }
 
-static int h_test(void *ctx, const char *point, uint16_t port, const char *owner,
+static int h_test(void *ctx, const char *point, uint16_t port, bool kerberos, const char *owner,
                   struct vr_uuid *ret_job, struct vr_err *err)
 {
+    struct world *w = ctx;
+    snprintf(w->tested, sizeof w->tested, "%s %u %s", point, port, kerberos ? "Kerberos" : "");
     return h_job(ctx, JOB_TEST_CONNECTION, NULL, owner, ret_job);
+}
+
+static const char *h_kerberos_name(void *ctx, struct vr_err *err)
+{
+    struct world *w = ctx;
+    if (w->kerberos)
+        return w->kerberos;
+    vr_fail(err, VR_E_NOFILE, 0, "there is no keytab");
+    return NULL;
 }
 
 static int h_ask_peer(void *ctx, const struct vr_uuid *machine, const char *owner,
@@ -311,14 +322,15 @@ static int h_save(void *ctx, const struct host_doc docs[], size_t n, const struc
 
 /* The listener is there before the job is over, as it is asked for; but for one port that is taken.
  */
-static int h_save_service(void *ctx, const char *text, bool on, uint16_t port, const char *owner,
-                          struct vr_uuid *ret_job, struct vr_err *err)
+static int h_save_service(void *ctx, const char *text, const struct host_listen *want,
+                          const char *owner, struct vr_uuid *ret_job, struct vr_err *err)
 {
     struct world *w = ctx;
+    uint16_t port = want->port;
     struct vr_err taken = VR_ERR_INIT;
 
     *ret_job = engine_job_new(w->engine, JOB_SERVICE_SETTINGS, NULL, owner);
-    if (on && port == TAKEN_PORT) {
+    if (want->cert && port == TAKEN_PORT) {
         vr_fail(&taken, VR_E_BUSY, 0, "port %u is taken", port);
         engine_job_end(w->engine, ret_job, &taken);
         return 0;
@@ -326,7 +338,8 @@ static int h_save_service(void *ctx, const char *text, bool on, uint16_t port, c
     if (hostset_put(w->host.set, HOSTSET_SERVICE, HOSTSET_SERVICE_ID, text, err) < 0 ||
         hostset_put(w->written, HOSTSET_SERVICE, HOSTSET_SERVICE_ID, text, err) < 0)
         return -1;
-    w->listens = on;
+    w->listens = want->cert;
+    w->listen = *want;
     w->host.peer_port = port;
     engine_job_end(w->engine, ret_job, NULL);
     return 0;
@@ -389,6 +402,7 @@ int world_new(void **st)
     make_machines(w);
     w->listens = true;
     strcpy(w->peer.name, "hostb");
+    memset(w->peer.thumb, 'b', sizeof w->peer.thumb - 1);
     strcpy(w->peer.address, "192.0.2.2");
     w->peer.port = 4433;
     w->host = (struct host){ .ctx = w,
@@ -410,6 +424,7 @@ int world_new(void **st)
                              .unpair = h_unpair,
                              .power = h_power,
                              .test_connection = h_test,
+                             .kerberos_name = h_kerberos_name,
                              .verify = h_verify,
                              .cancel = h_cancel,
                              .acknowledge = h_acknowledge,

@@ -45,7 +45,10 @@ struct world {
     struct vr_uuid points_of;
     struct hostset *written; /* what save() was told */
     bool listens;            /* for peers */
-    char *rel_text;          /* web's relationship as it was written down last */
+    struct host_listen listen;
+    const char *kerberos; /* what Kerberos calls this host, NULL: it has no keys */
+    char tested[128];     /* the last connection that was tested */
+    char *rel_text;       /* web's relationship as it was written down last */
     struct {
         struct vr_uuid id;
         char *text;

@@ -191,6 +191,11 @@ void make_nothing(struct world *w)
 {
 }
 
+void make_kerberos(struct world *w)
+{
+    w->kerberos = "hosta.example.com";
+}
+
 void make_any_server(struct world *w)
 {
     vr_autofree char *xml = arg_text(w, "+" ENTRY_OF("*", "DEFAULT", "/srv/any"));

@@ -44,6 +44,7 @@ char *arg_text(struct world *w, const char *text);
 
 /* ---- situations of web, besides those of testhost.h ---- */
 void make_nothing(struct world *w);
+void make_kerberos(struct world *w);              /* 0, with keys for Kerberos */
 void make_any_server(struct world *w);            /* 0, entry * */
 void make_copying(struct world *w);               /* P 2, the copy is under way */
 void make_scheduled(struct world *w);             /* P 1, the copy begins later */

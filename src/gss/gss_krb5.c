@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Kerberos through MIT's GSSAPI; the only file that includes its headers. No HTTP and no roles in
- * here.
+/* Kerberos through MIT's GSSAPI for people and their programs; hosts are in gss_host.c. No HTTP and
+ * no roles in here.
  *
  *   client                                   server
  *     AP-REQ (ticket for HTTP/host)  ------->  accept: key from the keytab, replay cache, time
@@ -9,12 +9,8 @@
  *
  * Invariants: a context counts only after mutual authentication; every message is encrypted with
  * the RFC 4121 mechanisms (AES and newer) and its number is higher than that of the one before. */
-#include "wsman/gss_krb5.h"
+#include "gss/gss_int.h"
 
-#include <gssapi/gssapi.h>
-#include <gssapi/gssapi_ext.h>
-#include <gssapi/gssapi_krb5.h>
-#include <krb5.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -28,17 +24,8 @@ static gss_OID_desc spnego = { 6, (void *)(uintptr_t) "\x2b\x06\x01\x05\x05\x02"
 
 enum { HEADER_MIN = 16, HEADER_MAX = 1024 }; /* of a sealed message */
 
-struct wsm_gss_cred {
+struct vr_gss_cred {
     gss_cred_id_t c;
-};
-
-struct wsm_gss {
-    gss_ctx_id_t ctx;
-    gss_name_t target; /* of the client's part */
-    bool ready;
-    bool has_last;
-    uint64_t last; /* number of the last message that was received */
-    char principal[WSM_PRINCIPAL_MAX], local_user[WSM_PRINCIPAL_MAX];
 };
 
 /* ---- errors --------------------------------------------------------------------------------- */
@@ -57,7 +44,7 @@ static void add_text(char *to, size_t size, OM_uint32 code, int kind)
     } while (more);
 }
 
-static int fail(const char *what, OM_uint32 major, OM_uint32 minor, struct vr_err *err)
+int gss_int_fail(const char *what, OM_uint32 major, OM_uint32 minor, struct vr_err *err)
 {
     char text[400] = "";
     if (GSS_ROUTINE_ERROR(major) != GSS_S_FAILURE || !minor)
@@ -113,8 +100,8 @@ static int check_keytab(const char *path, struct vr_err *err)
     return rc || !found ? -1 : 0;
 }
 
-int wsm_gss_cred_new(const char *keytab, const char *rcache, struct wsm_gss_cred **ret,
-                     struct vr_err *err)
+int vr_gss_cred_new(const char *keytab, const char *rcache, struct vr_gss_cred **ret,
+                    struct vr_err *err)
 {
     if (access(keytab, R_OK))
         return vr_fail(err, VR_E_NOFILE, 0, "there is no keytab %s", keytab);
@@ -126,20 +113,20 @@ int wsm_gss_cred_new(const char *keytab, const char *rcache, struct wsm_gss_cred
     const gss_key_value_set_desc store = { VR_ARRAY_LEN(places), places };
     gss_OID_desc mechs[] = { *gss_mech_krb5, spnego };
     gss_OID_set_desc set = { VR_ARRAY_LEN(mechs), mechs }, only = { 1, mechs };
-    struct wsm_gss_cred *c = vr_new(struct wsm_gss_cred);
+    struct vr_gss_cred *c = vr_new(struct vr_gss_cred);
     OM_uint32 minor, major = gss_acquire_cred_from(&minor, GSS_C_NO_NAME, GSS_C_INDEFINITE, &set,
                                                    GSS_C_ACCEPT, &store, &c->c, NULL, NULL);
     if (!GSS_ERROR(major)) /* SPNEGO offers Kerberos and nothing else, whatever is installed */
         major = gss_set_neg_mechs(&minor, c->c, &only);
     if (GSS_ERROR(major)) {
-        wsm_gss_cred_free(c);
-        return fail(keytab, major, minor, err);
+        vr_gss_cred_free(c);
+        return gss_int_fail(keytab, major, minor, err);
     }
     *ret = c;
     return 0;
 }
 
-void wsm_gss_cred_free(struct wsm_gss_cred *c)
+void vr_gss_cred_free(struct vr_gss_cred *c)
 {
     OM_uint32 minor;
     if (!c)
@@ -150,12 +137,12 @@ void wsm_gss_cred_free(struct wsm_gss_cred *c)
 
 /* ---- contexts -------------------------------------------------------------------------------- */
 
-struct wsm_gss *wsm_gss_new(void)
+struct vr_gss *vr_gss_new(void)
 {
-    return vr_new(struct wsm_gss);
+    return vr_new(struct vr_gss);
 }
 
-void wsm_gss_free(struct wsm_gss *g)
+void vr_gss_free(struct vr_gss *g)
 {
     OM_uint32 minor;
     if (!g)
@@ -165,13 +152,13 @@ void wsm_gss_free(struct wsm_gss *g)
     free(g);
 }
 
-static int name_text(gss_name_t name, char out[WSM_PRINCIPAL_MAX], struct vr_err *err)
+int gss_int_name(gss_name_t name, char out[VR_GSS_PRINCIPAL_MAX], struct vr_err *err)
 {
     gss_buffer_desc text = GSS_C_EMPTY_BUFFER;
     OM_uint32 minor, major = gss_display_name(&minor, name, &text, NULL);
     if (GSS_ERROR(major))
-        return fail("name of the caller", major, minor, err);
-    bool fits = text.length < WSM_PRINCIPAL_MAX && !memchr(text.value, 0, text.length);
+        return gss_int_fail("name of the caller", major, minor, err);
+    bool fits = text.length < VR_GSS_PRINCIPAL_MAX && !memchr(text.value, 0, text.length);
     if (fits) {
         memcpy(out, text.value, text.length);
         out[text.length] = 0;
@@ -180,7 +167,7 @@ static int name_text(gss_name_t name, char out[WSM_PRINCIPAL_MAX], struct vr_err
     return fits ? 0 : vr_fail(err, VR_E_AUTH, 0, "the caller's principal is too long");
 }
 
-static void set_local_user(struct wsm_gss *g, gss_name_t name)
+static void set_local_user(struct vr_gss *g, gss_name_t name)
 {
     gss_buffer_desc text = GSS_C_EMPTY_BUFFER;
     OM_uint32 minor;
@@ -200,18 +187,18 @@ static bool is_krb5(gss_OID mech)
 }
 
 /* What must hold whatever the library has accepted. */
-static int judge(struct wsm_gss *g, OM_uint32 flags, struct vr_err *err)
+static int judge(struct vr_gss *g, OM_uint32 flags, struct vr_err *err)
 {
     gss_name_t from = GSS_C_NO_NAME, to = GSS_C_NO_NAME;
     gss_OID mech = GSS_C_NO_OID;
-    char service[WSM_PRINCIPAL_MAX] = "";
+    char service[VR_GSS_PRINCIPAL_MAX] = "";
     OM_uint32 minor,
         major = gss_inquire_context(&minor, g->ctx, &from, &to, NULL, &mech, NULL, NULL, NULL);
     if (GSS_ERROR(major))
-        return fail("security context", major, minor, err);
-    int rc = name_text(from, g->principal, err);
+        return gss_int_fail("security context", major, minor, err);
+    int rc = gss_int_name(from, g->principal, err);
     if (!rc)
-        rc = name_text(to, service, err);
+        rc = gss_int_name(to, service, err);
     if (!rc && !is_krb5(mech))
         rc = vr_fail(err, VR_E_AUTH, 0, "%s did not use Kerberos", g->principal);
     if (!rc && !(flags & GSS_C_MUTUAL_FLAG))
@@ -228,7 +215,7 @@ static int judge(struct wsm_gss *g, OM_uint32 flags, struct vr_err *err)
     return rc;
 }
 
-static int take_token(gss_buffer_desc *token, struct vr_buf *reply, struct vr_err *err)
+int gss_int_take(gss_buffer_desc *token, struct vr_buf *reply, struct vr_err *err)
 {
     OM_uint32 minor;
     int rc = token->length ? vr_buf_add(reply, token->value, token->length, err) : 0;
@@ -236,10 +223,10 @@ static int take_token(gss_buffer_desc *token, struct vr_buf *reply, struct vr_er
     return rc;
 }
 
-int wsm_gss_accept(struct wsm_gss *g, const struct wsm_gss_cred *cred, const void *token, size_t n,
-                   struct vr_buf *reply, bool *ret_more, struct vr_err *err)
+int vr_gss_accept(struct vr_gss *g, const struct vr_gss_cred *cred, const void *token, size_t n,
+                  struct vr_buf *reply, bool *ret_more, struct vr_err *err)
 {
-    if (g->ready || !n || n > WSM_TOKEN_MAX)
+    if (g->ready || !n || n > VR_GSS_TOKEN_MAX)
         return vr_fail(err, VR_E_AUTH, 0, "the token is empty, too long or one too many");
     gss_buffer_desc in = { n, (void *)(uintptr_t)token }, out = GSS_C_EMPTY_BUFFER;
     OM_uint32 minor, flags = 0;
@@ -249,9 +236,9 @@ int wsm_gss_accept(struct wsm_gss *g, const struct wsm_gss_cred *cred, const voi
     if (GSS_ERROR(major)) {
         OM_uint32 none;
         gss_release_buffer(&none, &out);
-        return fail("Kerberos", major, minor, err);
+        return gss_int_fail("Kerberos", major, minor, err);
     }
-    if (take_token(&out, reply, err))
+    if (gss_int_take(&out, reply, err))
         return -1;
     *ret_more = (major & GSS_S_CONTINUE_NEEDED) != 0;
     if (*ret_more)
@@ -262,17 +249,17 @@ int wsm_gss_accept(struct wsm_gss *g, const struct wsm_gss_cred *cred, const voi
     return 0;
 }
 
-const char *wsm_gss_principal(const struct wsm_gss *g)
+const char *vr_gss_principal(const struct vr_gss *g)
 {
     return g->principal;
 }
 
-const char *wsm_gss_local_user(const struct wsm_gss *g)
+const char *vr_gss_local_user(const struct vr_gss *g)
 {
     return g->local_user;
 }
 
-bool wsm_gss_is_over(const struct wsm_gss *g)
+bool vr_gss_is_over(const struct vr_gss *g)
 {
     OM_uint32 minor, left = 0;
     return GSS_ERROR(gss_context_time(&minor, g->ctx, &left)) || !left;
@@ -280,8 +267,8 @@ bool wsm_gss_is_over(const struct wsm_gss *g)
 
 /* ---- client ---------------------------------------------------------------------------------- */
 
-int wsm_gss_connect(struct wsm_gss *g, const char *host, bool use_spnego, const void *token,
-                    size_t n, struct vr_buf *reply, bool *ret_more, struct vr_err *err)
+int vr_gss_connect(struct vr_gss *g, const char *host, bool use_spnego, const void *token, size_t n,
+                   struct vr_buf *reply, bool *ret_more, struct vr_err *err)
 {
     OM_uint32 minor, major, flags = 0;
     if (!g->target) {
@@ -289,7 +276,7 @@ int wsm_gss_connect(struct wsm_gss *g, const char *host, bool use_spnego, const 
         gss_buffer_desc name = { strlen(text), text };
         major = gss_import_name(&minor, &name, GSS_C_NT_HOSTBASED_SERVICE, &g->target);
         if (GSS_ERROR(major))
-            return fail(text, major, minor, err);
+            return gss_int_fail(text, major, minor, err);
     }
     gss_buffer_desc in = { n, (void *)(uintptr_t)token }, out = GSS_C_EMPTY_BUFFER;
     major = gss_init_sec_context(
@@ -300,10 +287,10 @@ int wsm_gss_connect(struct wsm_gss *g, const char *host, bool use_spnego, const 
     if (GSS_ERROR(major)) {
         OM_uint32 none;
         gss_release_buffer(&none, &out);
-        fail("Kerberos", major, minor, err);
+        gss_int_fail("Kerberos", major, minor, err);
         return vr_err_wrap(err, "%s (is there a ticket? kinit gets one, klist shows it)", host);
     }
-    if (take_token(&out, reply, err))
+    if (gss_int_take(&out, reply, err))
         return -1;
     *ret_more = (major & GSS_S_CONTINUE_NEEDED) != 0;
     if (*ret_more)
@@ -327,7 +314,7 @@ static uint32_t get_le32(const uint8_t *p)
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
-int wsm_gss_seal(struct wsm_gss *g, const void *p, size_t n, struct vr_buf *out, struct vr_err *err)
+int vr_gss_seal(struct vr_gss *g, const void *p, size_t n, struct vr_buf *out, struct vr_err *err)
 {
     gss_iov_buffer_desc iov[] = { { GSS_IOV_BUFFER_TYPE_HEADER, GSS_C_EMPTY_BUFFER },
                                   { GSS_IOV_BUFFER_TYPE_DATA, { n, (void *)(uintptr_t)p } },
@@ -338,7 +325,7 @@ int wsm_gss_seal(struct wsm_gss *g, const void *p, size_t n, struct vr_buf *out,
         return vr_fail(err, VR_E_AUTH, 0, "nobody has logged in on this connection");
     major = gss_wrap_iov_length(&minor, g->ctx, 1, GSS_C_QOP_DEFAULT, &conf, iov, 3);
     if (GSS_ERROR(major))
-        return fail("sealing", major, minor, err);
+        return gss_int_fail("sealing", major, minor, err);
     size_t head = iov[0].buffer.length;
     if (!conf || iov[2].buffer.length)
         return vr_fail(err, VR_E_AUTH, 0, "the encryption type of the ticket is too old");
@@ -352,13 +339,13 @@ int wsm_gss_seal(struct wsm_gss *g, const void *p, size_t n, struct vr_buf *out,
     iov[1].buffer.value = to + 4 + head;
     major = gss_wrap_iov(&minor, g->ctx, 1, GSS_C_QOP_DEFAULT, &conf, iov, 3);
     if (GSS_ERROR(major) || !conf)
-        return fail("sealing", major, minor, err);
+        return gss_int_fail("sealing", major, minor, err);
     out->len += 4 + head + n;
     return 0;
 }
 
 /* Not all clients ask the library to look for repeated messages, so it is done here. */
-static int check_order(struct wsm_gss *g, uint64_t number, struct vr_err *err)
+static int check_order(struct vr_gss *g, uint64_t number, struct vr_err *err)
 {
     if (g->has_last && number <= g->last)
         return vr_fail(err, VR_E_AUTH, 0, "a sealed message was repeated or came out of order");
@@ -367,7 +354,7 @@ static int check_order(struct wsm_gss *g, uint64_t number, struct vr_err *err)
     return 0;
 }
 
-int wsm_gss_unseal(struct wsm_gss *g, uint8_t *p, size_t n, struct vr_buf *out, struct vr_err *err)
+int vr_gss_unseal(struct vr_gss *g, uint8_t *p, size_t n, struct vr_buf *out, struct vr_err *err)
 {
     if (!g->ready)
         return vr_fail(err, VR_E_AUTH, 0, "nobody has logged in on this connection");
@@ -384,7 +371,7 @@ int wsm_gss_unseal(struct wsm_gss *g, uint8_t *p, size_t n, struct vr_buf *out, 
     int conf = 0;
     OM_uint32 minor, major = gss_unwrap_iov(&minor, g->ctx, &conf, NULL, iov, 2);
     if (major != GSS_S_COMPLETE) /* also for repeated messages, which are no "error" */
-        return fail("a sealed part cannot be opened", major, minor, err);
+        return gss_int_fail("a sealed part cannot be opened", major, minor, err);
     if (!conf)
         return vr_fail(err, VR_E_AUTH, 0, "a part is only signed, not encrypted");
     if (check_order(g, number, err))
