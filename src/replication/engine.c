@@ -32,6 +32,7 @@ struct fx_item {
 
 struct waiter {
     struct waiter *next;
+    enum rel_event_type asked;
     engine_reply_fn fn;
     void *ctx;
 };
@@ -249,6 +250,25 @@ static void reply_all(struct item *it, const struct vr_err *err)
         w->fn(w->ctx, &it->r, err);
         free(w);
         w = next;
+    }
+}
+
+/* The same is asked again while it is being done: the last one who asks gets the answer. Who asked
+ * before has mostly given up long ago, and would hold a thread until the end. */
+static void replace_waiters(struct item *it, enum rel_event_type asked)
+{
+    struct vr_err err = VR_ERR_INIT;
+    vr_fail(&err, VR_E_BUSY, 0, "machine %s: this is being done, and was asked for again meanwhile",
+            it->r.name);
+    for (struct waiter **p = &it->waiters; *p;) {
+        struct waiter *w = *p;
+        if (w->asked != asked) {
+            p = &w->next;
+            continue;
+        }
+        *p = w->next;
+        w->fn(w->ctx, &it->r, &err);
+        free(w);
     }
 }
 
@@ -578,7 +598,10 @@ void engine_peer_request(struct engine *e, const struct vr_uuid *machine, struct
         reply(ctx, NULL, &err);
         return;
     }
+    if (!fx && next.st == it->r.st)
+        replace_waiters(it, ev->type);
     struct waiter *w = vr_new(struct waiter);
+    w->asked = ev->type;
     w->fn = reply;
     w->ctx = ctx;
     w->next = it->waiters;

@@ -64,7 +64,8 @@ void engine_event(struct engine *e, const struct vr_uuid *machine, struct rel_ev
 void engine_done(struct engine *e, const struct vr_uuid *machine);
 
 /* engine_peer_request() - a peer asks (PEER_*); @reply is called once, with NULL or the error, when
- * the answer is durable. May be called at once. */
+ * the answer is durable. May be called at once. While the same is being done already only the last
+ * one who asks waits: who asked before is answered VR_E_BUSY. */
 typedef void (*engine_reply_fn)(void *ctx, const struct rel *r, const struct vr_err *err);
 void engine_peer_request(struct engine *e, const struct vr_uuid *machine, struct rel_event *ev,
                          engine_reply_fn reply, void *ctx);

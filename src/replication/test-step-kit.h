@@ -55,7 +55,7 @@ static struct rel_event event(enum rel_event_type t)
     return ev;
 }
 
-static int feed(struct rel *r, struct rel_event ev, uint32_t *fx, struct vr_err *err)
+static inline int feed(struct rel *r, struct rel_event ev, uint32_t *fx, struct vr_err *err)
 {
     struct rel next;
     if (rel_step(r, &ev, &next, fx, err) < 0)
