@@ -15,7 +15,7 @@
 #include "gss/testkdc.h"
 
 static const char *source;
-static const uint8_t here[] = "bytes of this connection", there[] = "bytes of another one";
+static const uint8_t here[] = "bytes of this connection", there[] = "bytes of that connection";
 
 /* The configuration of a host whose keys are in @file. */
 static struct vr_gss_conf conf(const char *file, char path[128])

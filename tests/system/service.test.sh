@@ -73,7 +73,7 @@ vr A --quiet check hostb
 ok "paired hosts accept each other"
 
 # ---- what can be wrong, in words ----
-returns A 32770 TestReplicationConnection "$(test_xml '<p:AuthenticationType>1</p:AuthenticationType>')"
+returns A 32779 TestReplicationConnection "$(test_xml '<p:AuthenticationType>1</p:AuthenticationType>')"
 returns A 32773 TestReplicationConnection "$(test_xml '<p:AuthenticationType>2</p:AuthenticationType><p:CertificateThumbPrint>0123456789ABCDEF0123456789ABCDEF01234567</p:CertificateThumbPrint>')"
 returns A 32773 TestReplicationConnection "$(test_xml '<p:AuthenticationType>3</p:AuthenticationType>')"
 refused A 1 'nothing listens at .* port 9999.*RecoveryServerEnabled' check hostb --port 9999
