@@ -306,6 +306,7 @@ void wsm_http_roles_changed(struct wsm_http *h)
                 shutdown(c->fd, SHUT_RDWR);
             else
                 wsm_peer_again(&c->peer, c->fd, &h->auth);
+    wsm_wait_roles_changed(h);
 }
 
 static void set_limits(struct wsm_http_limits *to, const struct wsm_http_limits *from)

@@ -128,6 +128,24 @@ bool wsm_wait_over(struct req *rq, struct wsm_envelope *ret)
     return true;
 }
 
+/* Who waits was known when it began to. At the socket the kernel has said again who it is; others
+ * have to log in again, which they can on a new connection only: what they wait for stays theirs.
+ */
+void wsm_wait_roles_changed(struct wsm_http *h)
+{
+    for (struct req *rq = h->suspended; rq; rq = rq->next) {
+        if (!rq->held)
+            continue;
+        if (rq->c->l->kind != LISTENER_LOCAL) {
+            shutdown(rq->c->fd, SHUT_RDWR);
+            continue;
+        }
+        rq->held->who = rq->c->peer.who;
+        rq->held->ready = true;
+    }
+    sd_event_source_set_enabled(h->woken, SD_EVENT_ONESHOT);
+}
+
 struct mono_ms wsm_wait_since(const struct req *rq)
 {
     return rq->held ? rq->held->since : (struct mono_ms){ 0 };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Pulls that wait for events, through a server process with a UNIX socket: others are answered
  * meanwhile, an event ends the waiting, callers that go away are forgotten, and the server can be
- * stopped at any time. The server's job changes when it gets SIGUSR1. */
+ * stopped at any time. The server's job changes when it gets SIGUSR1; with SIGUSR2 its readers have
+ * no role any more. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -38,10 +39,12 @@ static pid_t server;
 
 /* ---- the server process --------------------------------------------------------------------- */
 
+static enum cim_role role = CIM_ROLE_READER;
+
 static void by_kernel(void *ctx, uint32_t uid, const unsigned *gids, size_t n,
                       struct wsm_identity *ret)
 {
-    ret->role = CIM_ROLE_READER;
+    ret->role = role;
 }
 
 static int on_term(sd_event_source *s, const struct signalfd_siginfo *si, void *arg)
@@ -57,6 +60,13 @@ static int on_usr1(sd_event_source *s, const struct signalfd_siginfo *si, void *
     return 0;
 }
 
+static int on_usr2(sd_event_source *s, const struct signalfd_siginfo *si, void *arg)
+{
+    role = CIM_ROLE_NONE;
+    wsm_http_roles_changed(arg);
+    return 0;
+}
+
 static void serve(int report)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -66,6 +76,7 @@ static void serve(int report)
     sigemptyset(&sigs);
     sigaddset(&sigs, SIGTERM);
     sigaddset(&sigs, SIGUSR1);
+    sigaddset(&sigs, SIGUSR2);
     sigprocmask(SIG_BLOCK, &sigs, NULL);
     sd_event *ev = NULL;
     struct wsm_http *h = NULL;
@@ -76,7 +87,8 @@ static void serve(int report)
     const struct wsm_http_limits lim = { .idle_s = IDLE_S, .request_s = IDLE_S };
     if (sd_event_new(&ev) < 0 || sd_event_add_signal(ev, NULL, SIGTERM, on_term, ev) < 0 ||
         sd_event_add_signal(ev, NULL, SIGUSR1, on_usr1, svc) < 0 ||
-        wsm_http_new(ev, w, &auth, &lim, &h, &e) || wsm_http_listen_unix(h, sock, &e)) {
+        wsm_http_new(ev, w, &auth, &lim, &h, &e) || wsm_http_listen_unix(h, sock, &e) ||
+        sd_event_add_signal(ev, NULL, SIGUSR2, on_usr2, h) < 0) {
         fprintf(stderr, "server: %s\n", e.msg);
         _exit(1);
     }
@@ -228,6 +240,23 @@ static void test_an_event_ends_the_waiting(void **st)
         must_say(text, "__InstanceModificationEvent_Type");
         must_say(text, i == 1 ? "<p1:JobState>7<" : "<p1:JobState>4<");
     }
+}
+
+/* Who waits and loses its role gets to hear that, and no event. */
+static void test_a_role_that_goes_ends_the_waiting(void **st)
+{
+    vr_autofree char *context = subscribe("");
+    vr_autoclose int fd = open_socket();
+    pull(fd, context, "PT60S");
+    others_are_served();
+    kill(server, SIGUSR2);
+    vr_autofree char *text = hear(fd);
+    must_say(text, "AccessDenied");
+    assert_null(strstr(text, "__InstanceModificationEvent_Type"));
+    move_job();
+    pull(fd, context, "PT60S");
+    vr_autofree char *later = hear(fd);
+    must_say(later, "AccessDenied");
 }
 
 static void test_patience_ends(void **st)
@@ -383,6 +412,7 @@ int main(void)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, start_server, stop_server)
     const struct CMUnitTest tests[] = {
         T(test_an_event_ends_the_waiting),
+        T(test_a_role_that_goes_ends_the_waiting),
         T(test_patience_ends),
         T(test_our_client),
         T(test_long_patience),
