@@ -90,6 +90,23 @@ int cli_wait_job(struct cli *c, struct wsmc *w, const char *id, const char *what
 bool cli_interrupted(void);
 void cli_sleep_ms(unsigned ms);
 
+/* ---- disks ---- */
+enum { CLI_DISKS_MAX = 64 };
+struct cli_disks {
+    const char *ids[CLI_DISKS_MAX]; /* as IncludedDisks takes them; borrowed from the rest */
+    size_t n;
+    struct wsmc_list all;
+    struct wsmc_inst *settings;
+};
+/* cli_same_disk() - is @name (target, path or InstanceID) the disk @d? cli_disks() - those that are
+ * replicated now, without @removed and with @added (NULL-terminated lists of names). VR_E_INVAL.
+ * cli_disks_done() - free. cli_disks_wait() - until the change is over; tells how it ended. */
+bool cli_same_disk(const struct wsmc_inst *d, const char *name);
+int cli_disks(struct cli *c, const struct cli_vm *vm, const char *const *added,
+              const char *const *removed, struct cli_disks *s, struct vr_err *err);
+void cli_disks_done(struct cli_disks *s);
+int cli_disks_wait(struct cli *c, const struct cli_vm *vm, struct vr_err *err);
+
 /* ---- output ---- */
 /* cli_say() - a line for people, unless --quiet or --json. */
 void cli_say(const struct cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -58,6 +58,13 @@ static const struct {
       "  --compression        compress again\n"
       "  --app-hours N        an application-consistent point every N hours, 0: none\n"
       "  --port N             port of the other host\n"
+      "  --add-disk DISK      replicate this disk, too (target such as vdb, or path); may be\n"
+      "                       repeated. It is sent as a whole, of the others what changed;\n"
+      "                       recovery points from then on have it\n"
+      "  --remove-disk DISK   replicate it no longer; recovery points so far keep it; may be\n"
+      "                       repeated. A disk that was detached from the machine has to be\n"
+      "                       removed before replication can go on\n"
+      "  --retry-disks        try again to change the disks after it has failed\n"
       "  --on-superseded P    what becomes of the machine here when it was failed over while it\n"
       "                       ran on: leave, pause, shutdown; host: as the configuration says\n"
       "Example: vmreplica set web01 --interval 60\n" },

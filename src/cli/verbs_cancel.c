@@ -92,6 +92,8 @@ static int cancel(struct cli *c, const struct cli_vm *vm, bool discard, struct v
         rc = cli_rq(c, c->local, vm, 1, NULL, err);
     else if (vm->mode == 1 && vm->state >= 9 && vm->state <= 11)
         rc = cli_rq(c, c->local, vm, 9, NULL, err);
+    else if (vm->mode == 1 && vm->state >= 15 && vm->state <= 16) /* of the set of disks */
+        rc = cli_rq(c, c->local, vm, 3, NULL, err);
     else /* a planned failover's preparation, or the daemon says why not */
         rc = cli_service(c, c->local, vm, "RevertFailover", NULL, 0, "Cancel", err);
     if (rc == 0)

@@ -13,7 +13,7 @@
 /* ---- points ---- */
 struct point_text {
     char time[48], age[48], bytes[32], goes[32];
-    char *why, *proof;
+    char *why, *proof, *disks;
 };
 
 /* When a CIM datetime (UTC) was or will be; false for NULL. */
@@ -31,9 +31,9 @@ bool cli_seconds_of(const char *cim, int64_t *ret)
     return true;
 }
 
-static char *reasons(const struct wsmc_inst *in)
+static char *list_of(const struct wsmc_inst *in, const char *property)
 {
-    const struct wsmc_prop *why = wsmc_prop(in, "KeptBecause");
+    const struct wsmc_prop *why = wsmc_prop(in, property);
     struct vr_buf b = VR_BUF_INIT;
     for (size_t i = 0; why && i < why->n; i++)
         vr_buf_printf(&b, NULL, "%s%s", i ? ", " : "", why->v[i]);
@@ -86,13 +86,14 @@ static void fill_row(const struct wsmc_inst *in, struct point_text *t, const cha
         r[1] = t->age;
     }
     r[3] = cli_bytes(wsmc_uint(in, "Bytes", 0), t->bytes);
-    r[4] = t->why = reasons(in);
+    r[4] = t->why = list_of(in, "KeptBecause");
     if (!kept)
         r[5] = "next";
     else
         r[5] = goes ? cli_local_time(goes, t->goes) : "-";
     r[6] = t->proof = proof_of(in);
-    r[7] = cli_text_or(in, "InstanceID", "-");
+    r[7] = t->disks = list_of(in, "Disks");
+    r[8] = cli_text_or(in, "InstanceID", "-");
 }
 
 static int list_points(struct cli *c, const struct cli_vm *vm, struct wsmc_list *l,
@@ -105,9 +106,10 @@ static int list_points(struct cli *c, const struct cli_vm *vm, struct wsmc_list 
 
 static void print_points(const struct wsmc_list *l, const char *name)
 {
-    enum { COLUMNS = 8 };
-    static const char *const head[COLUMNS] = { "TIME",         "AGE",        "KIND",   "SIZE",
-                                               "KEPT BECAUSE", "GOES AFTER", "PROVEN", "POINT" };
+    enum { COLUMNS = 9 };
+    static const char *const head[COLUMNS] = { "TIME",   "AGE",          "KIND",
+                                               "SIZE",   "KEPT BECAUSE", "GOES AFTER",
+                                               "PROVEN", "DISKS",        "POINT" };
     vr_autofree const char **cells = vr_new0((l->n + 1) * COLUMNS, sizeof *cells);
     vr_autofree struct point_text *t = vr_new0(l->n, sizeof *t);
     memcpy(cells, head, sizeof head);
@@ -124,6 +126,7 @@ static void print_points(const struct wsmc_list *l, const char *name)
     for (size_t i = 0; i < l->n; i++) {
         free(t[i].why);
         free(t[i].proof);
+        free(t[i].disks);
     }
 }
 

@@ -9,8 +9,6 @@
 #include "base/alloc.h"
 #include "cli/cli.h"
 
-#define DISKS_MAX 64
-
 /* What ModifyReplicationSettings and CreateReplicationRelationship are told; NULL: unchanged. */
 struct wanted {
     const char *interval, *history, *app, *to, *port, *window;
@@ -65,14 +63,6 @@ static size_t wanted_props(const struct wanted *w, struct wsmc_arg *p)
     return n;
 }
 
-static bool same_disk(const struct wsmc_inst *d, const char *name)
-{
-    const char *path = wsmc_str(d, "HostResource"), *target = wsmc_str(d, "AddressOnParent");
-    const char *id = wsmc_str(d, "InstanceID");
-    return (path && !strcmp(path, name)) || (target && !strcmp(target, name)) ||
-           (id && !strcasecmp(id, name));
-}
-
 /* The disks of a machine but those excluded, as InstanceIDs. */
 static int included(struct cli *c, const struct cli_vm *vm, const char *const *exclude,
                     struct wsmc_list *l, const char **out, size_t *ret_n, struct vr_err *err)
@@ -80,7 +70,7 @@ static int included(struct cli *c, const struct cli_vm *vm, const char *const *e
     if (wsmc_enumerate(c->local, NULL, "Msvm_StorageAllocationSettingData", l, err) < 0)
         return -1;
     vr_autofree char *prefix = vr_printf("Microsoft:%s\\", vm->guid);
-    bool used[DISKS_MAX] = { false };
+    bool used[CLI_DISKS_MAX] = { false };
     size_t n = 0;
     for (size_t i = 0; i < l->n; i++) {
         const char *id = wsmc_str(l->v[i], "InstanceID");
@@ -90,9 +80,9 @@ static int included(struct cli *c, const struct cli_vm *vm, const char *const *e
         const char *kind = wsmc_str(l->v[i], "ResourceSubType");
         bool skip = kind && strstr(kind, "CD/DVD");
         for (size_t k = 0; exclude[k]; k++)
-            if (same_disk(l->v[i], exclude[k]))
+            if (cli_same_disk(l->v[i], exclude[k]))
                 skip = used[k] = true;
-        if (!skip && n < DISKS_MAX)
+        if (!skip && n < CLI_DISKS_MAX)
             out[n++] = id;
     }
     for (size_t k = 0; exclude[k]; k++)
@@ -133,7 +123,7 @@ int verb_enable(struct cli *c)
     struct vr_err err = VR_ERR_INIT;
     struct cli_vm vm;
     wsmc_autolist struct wsmc_list disks = { 0 };
-    const char *ids[DISKS_MAX];
+    const char *ids[CLI_DISKS_MAX];
     size_t n_ids = 0, n = 0;
     struct wsmc_arg p[16];
     if (cli_find_vm(c->local, args[0], &vm, &err) < 0 ||
@@ -200,11 +190,32 @@ static int set_policy(struct cli *c, const struct cli_vm *vm, const char *policy
     return cli_invoke(c, c->local, &ref, "SetOnSuperseded", &a, 1, NULL, NULL, err);
 }
 
+/* What ModifyReplicationSettings is told; nothing to tell is success. */
+static int modify(struct cli *c, const struct cli_vm *vm, const struct wanted *w,
+                  const char *const *added, const char *const *removed, struct vr_err *err)
+{
+    __attribute__((cleanup(cli_disks_done))) struct cli_disks disks = { .n = 0 };
+    bool other = added[0] || removed[0];
+    struct wsmc_arg p[16];
+    size_t n = 1 + wanted_props(w, p + 1);
+    p[0] = (struct wsmc_arg){ .name = "InstanceID", .value = vm->rel_id };
+    if (other && cli_disks(c, vm, added, removed, &disks, err) < 0)
+        return -1;
+    if (other)
+        p[n++] = (struct wsmc_arg){ .name = "IncludedDisks", .many = disks.ids, .n = disks.n };
+    if (n == 1)
+        return 0;
+    vr_autofree char *xml = wsmc_make_cim_xml("Msvm_ReplicationSettingData", p, n);
+    struct wsmc_arg a = { .name = "ReplicationSettingData", .value = xml };
+    return cli_service(c, c->local, vm, "ModifyReplicationSettings", &a, 1, NULL, err);
+}
+
 int verb_set(struct cli *c)
 {
-    const char *args[2];
-    const char *policy = NULL;
+    const char *args[2], *policy = NULL;
+    const char *added[65] = { NULL }, *removed[65] = { NULL };
     struct wanted w = { 0 };
+    bool retry = false;
     const struct cli_option o[] = { { .name = "interval", .value = &w.interval, .number = true },
                                     { .name = "points", .value = &w.history, .number = true },
                                     { .name = "app-hours", .value = &w.app, .number = true },
@@ -212,27 +223,28 @@ int verb_set(struct cli *c)
                                     { .name = "resync-window", .value = &w.window },
                                     { .name = "compression", .flag = &w.compress },
                                     { .name = "no-compression", .flag = &w.no_compress },
+                                    { .name = "add-disk", .many = added },
+                                    { .name = "remove-disk", .many = removed },
+                                    { .name = "retry-disks", .flag = &retry },
                                     { .name = "on-superseded", .value = &policy } };
+    struct wsmc_arg none[16];
     if (cli_parse(c, "set", o, VR_ARRAY_LEN(o), args, 1, 1) < 0 || read_window(&w) < 0)
         return cli_usage("set");
-    struct wsmc_arg p[16];
-    size_t n = wanted_props(&w, p + 1);
-    if (!n && !policy) {
+    bool disks = added[0] || removed[0];
+    if (!wanted_props(&w, none) && !policy && !disks && !retry) {
         fputs("vmreplica: nothing to set\n", stderr);
         return cli_usage("set");
     }
     struct cli_vm vm;
     struct vr_err err = VR_ERR_INIT;
-    if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
-        return cli_fail(&err);
-    if (policy && set_policy(c, &vm, policy, &err) < 0)
-        return cli_fail(&err);
-    p[0] = (struct wsmc_arg){ .name = "InstanceID", .value = vm.rel_id };
-    vr_autofree char *xml = wsmc_make_cim_xml("Msvm_ReplicationSettingData", p, n + 1);
-    struct wsmc_arg a = { .name = "ReplicationSettingData", .value = xml };
-    if (n && cli_service(c, c->local, &vm, "ModifyReplicationSettings", &a, 1, NULL, &err) < 0)
+    if (cli_find_vm(c->local, args[0], &vm, &err) < 0 ||
+        (policy && set_policy(c, &vm, policy, &err) < 0) ||
+        modify(c, &vm, &w, added, removed, &err) < 0 ||
+        (retry && cli_rq(c, c->local, &vm, 15, NULL, &err) < 0)) /* src:[contract.md B.5] */
         return cli_fail(&err);
     cli_say(c, "Settings of %s are changed.", vm.name);
+    if ((disks || retry) && cli_disks_wait(c, &vm, &err) < 0)
+        return cli_fail(&err);
     return EXIT_OK;
 }
 

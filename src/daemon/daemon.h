@@ -166,6 +166,8 @@ void finish_effect(struct daemon *d, const struct vr_uuid *machine, struct rel_e
 
 /* rel_targets() - the targets of a relationship as hv wants them; @out has VR_DISKS_MAX. */
 size_t rel_targets(const struct rel *r, const char *out[]);
+/* rel_whole() - which of them the acknowledged point does not have. */
+void rel_whole(const struct rel *r, bool out[]);
 /* peer_of() - transport's view of a paired host by name. VR_E_AUTH: not paired. Control thread. */
 int peer_of(struct daemon *d, const char *name, struct xport_peer *ret, struct vr_err *err);
 /* peer_of_rel() - the host that a relationship's data goes to, on the port of its settings. */

@@ -157,9 +157,15 @@ static int read_bitmaps(struct daemon *d, const struct rel *r, bool prepared, st
     const char *targets[VR_DISKS_MAX];
     char parent[64];
     struct hv_capture *cap = NULL;
+    size_t n = 0;
     rel_checkpoint(&r->acked.lineage, r->acked.epoch, parent);
-    if (hv_capture_begin(d->hv, &r->machine, targets, rel_targets(r, targets), parent,
-                         "vmr.divergence", &cap, err) < 0)
+    for (uint32_t i = 0; i < r->n_disks; i++) /* what the point does not have, the peer has not */
+        if (!r->disks[i].added)
+            targets[n++] = r->disks[i].target;
+    if (!n)
+        return vr_fail(err, VR_E_TRACKING, 0,
+                       "none of the disks is in the last acknowledged point");
+    if (hv_capture_begin(d->hv, &r->machine, targets, n, parent, "vmr.divergence", &cap, err) < 0)
         return -1;
     int rc = 0;
     for (size_t i = 0; i < cap->n_disks && rc == 0; i++) {

@@ -96,6 +96,12 @@ size_t rel_targets(const struct rel *r, const char *out[])
     return r->n_disks;
 }
 
+void rel_whole(const struct rel *r, bool out[])
+{
+    for (uint32_t i = 0; i < r->n_disks; i++)
+        out[i] = r->disks[i].added;
+}
+
 /* ---- small effects ---- */
 #define TEXT_AGAIN_US 3000000
 

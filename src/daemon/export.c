@@ -355,6 +355,20 @@ static const struct store_point *choose(struct daemon *d, const struct rel *r,
     return p;
 }
 
+/* Points of one machine may have different disks. When there are too many names to be known here,
+ * the replicated disks are tried. */
+static void name_disks(const struct store_point *p, const struct rel *r, struct host_export *x)
+{
+    bool all = !strstr(p->disks, "...");
+    for (const char *at = p->disks; all && *at && x->n_disks < VR_DISKS_MAX;) {
+        size_t n = strcspn(at, " ");
+        snprintf(x->target[x->n_disks++], VR_TARGET_MAX, "%.*s", (int)n, at);
+        at += n + strspn(at + n, " ");
+    }
+    for (uint32_t i = 0; !all && i < r->n_disks; i++)
+        snprintf(x->target[x->n_disks++], VR_TARGET_MAX, "%s", r->disks[i].target);
+}
+
 static int h_open(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point,
                   const char *owner, struct vr_uuid *ret_id, struct vr_uuid *ret_job,
                   struct vr_err *err)
@@ -384,8 +398,7 @@ static int h_open(void *ctx, const struct vr_uuid *machine, const struct vr_poin
     if (!e) {
         struct host_export x = { .id = vr_uuid_new(), .machine = *machine, .point = p->id };
         folder_of(d, &x.id, x.folder);
-        for (uint32_t i = 0; i < r->n_disks; i++)
-            snprintf(x.target[x.n_disks++], VR_TARGET_MAX, "%s", r->disks[i].target);
+        name_disks(p, r, &x);
         e = add(d, &x);
     }
     *ret_id = e->id;

@@ -5,7 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
+#include "base/log.h"
 #include "daemon/choose.h"
+#include "daemon/definitions.h"
 
 /* ---- FAILOVER ---- */
 static void st_failover(void *arg)
@@ -22,9 +25,36 @@ static void st_failover(void *arg)
         s->ev.point = chosen->id;
         s->ev.kind = chosen->kind;
         s->ev.instant = chosen->instant;
-        store_failover_prepare(st, &r->machine, &chosen->id, s->checkpoint, &s->t.err);
+        /* The machine gets the disks of the point, whatever the newest one has. */
+        if (point_disks(s->t.d, &r->machine, &chosen->id, s->ev.disks, &s->ev.n_disks, &s->t.err) ==
+            0)
+            store_failover_prepare(st, &r->machine, &chosen->id, s->checkpoint, &s->t.err);
     }
     free(pts);
+}
+
+/* The disks of the newest point: those of the machine while it is a replica. */
+static void st_newest_disks(void *arg)
+{
+    struct swap_task *s = arg;
+    struct store_point *pts = NULL;
+    size_t n = 0;
+    if (store_points(s->t.d->store, &s->t.r.machine, &pts, &n, &s->t.err) == 0 && n)
+        point_disks(s->t.d, &s->t.r.machine, &pts[n - 1].id, s->ev.disks, &s->ev.n_disks,
+                    &s->t.err);
+    free(pts);
+}
+
+/* A replica that is not defined as it should be is put right by the next failover. */
+static void define_newest(struct swap_task *s)
+{
+    struct task *t = &s->t;
+    struct vr_err err = VR_ERR_INIT;
+    store_call(t->d, st_newest_disks, s);
+    if (t->err.kind == VR_OK && s->ev.n_disks)
+        definitions_follow(t->d, &t->r.machine, s->ev.disks, s->ev.n_disks, &err);
+    if (err.kind != VR_OK)
+        vr_log_err(VR_LOG_WARN, t->r.name, &err);
 }
 
 static void st_drop_failover(void *arg)
@@ -37,16 +67,24 @@ static void failover_work(struct task *t)
 {
     struct swap_task *s = (struct swap_task *)t;
     const char *targets[VR_DISKS_MAX];
+    size_t n = 0;
     rel_checkpoint(&t->r.next_lineage, 0, s->checkpoint);
     swap_wait_hv(t);
     store_call(t->d, st_failover, s);
+    for (uint32_t i = 0; i < s->ev.n_disks; i++)
+        targets[n++] = s->ev.disks[i].target;
     if (t->err.kind == VR_OK)
-        hv_checkpoint_adopt(t->d->hv, &t->r.machine, s->checkpoint, targets,
-                            rel_targets(&t->r, targets), &t->err);
+        definitions_follow(t->d, &t->r.machine, s->ev.disks, s->ev.n_disks, &t->err);
+    if (t->err.kind == VR_OK)
+        hv_checkpoint_adopt(t->d->hv, &t->r.machine, s->checkpoint, targets, n, &t->err);
     if (t->err.kind != VR_OK) {
-        struct swap_task undo = { .t = *t };
-        vr_err_clear(&undo.t.err);
-        store_call(t->d, st_drop_failover, &undo);
+        struct swap_task *undo = vr_new(struct swap_task);
+        undo->t = *t;
+        vr_err_clear(&undo->t.err);
+        store_call(t->d, st_drop_failover, undo);
+        if (undo->t.err.kind == VR_OK)
+            define_newest(undo);
+        free(undo);
     }
     vr_err_wrap(&t->err, "failover of %s", t->r.name);
 }
@@ -74,6 +112,8 @@ static void revert_work(struct task *t)
     }
     if (hv_checkpoint_delete(t->d->hv, &t->r.machine, s->checkpoint, &t->err) == 0)
         store_call(t->d, st_drop_failover, s);
+    if (t->err.kind == VR_OK)
+        define_newest(s);
     vr_err_wrap(&t->err, "cancelling the failover of %s", t->r.name);
 }
 

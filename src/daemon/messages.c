@@ -123,6 +123,7 @@ int msg_to_disks(const struct msg_disk *m, size_t n, struct rel_disk *ret, uint3
                 return vr_fail(err, VR_E_PROTO, 0, "disk %s stands twice", m[i].target);
         text(ret[i].target, sizeof ret[i].target, m[i].target);
         ret[i].size = m[i].size;
+        ret[i].added = m[i].whole;
     }
     *ret_n = (uint32_t)n;
     return 0;

@@ -20,7 +20,8 @@ enum call_type {
 
 #define MSG_DISK(X)                       \
     X(1, STR, REQ, target, VR_TARGET_MAX) \
-    X(2, U64, REQ, size)
+    X(2, U64, REQ, size)                  \
+    X(3, BOOL, OPT, whole) /* of a transfer of changes: all of it is compared or sent */
 
 /* app_interval_s: when 0, the hours. keep: the numbers of retention follow; else the default. */
 #define MSG_SETTINGS(X)                         \
@@ -146,18 +147,20 @@ enum call_type {
     X(5, BYTES, OPT, ranges, 65536)
 
 /* Opening message of a transfer. */
-#define MSG_TRANSFER(X)                                                                  \
-    X(1, UUID, REQ, machine)                                                             \
-    X(2, UUID, REQ, lineage)                                                             \
-    X(3, BOOL, MUST, has_since) /* changes since `since` only */                         \
-    X(4, U64, OPT, since)                                                                \
-    X(5, U64, REQ, epoch)                                                                \
-    X(6, U8, REQ, kind) /* enum vr_point_kind */                                         \
-    X(7, I64, REQ, instant_us)                                                           \
-    X(8, LIST, REQ, disks, VR_DISKS_MAX, msg_disk)                                       \
-    X(9, BOOL, OPT, compare)   /* the sender will ask for the digests of what is held */ \
-    X(10, BOOL, OPT, diverged) /* what the receiver wrote on its own is covered, too */  \
-    X(11, BOOL, OPT, resync)   /* the primary resynchronises: all disks are compared */
+#define MSG_TRANSFER(X)                                                                    \
+    X(1, UUID, REQ, machine)                                                               \
+    X(2, UUID, REQ, lineage)                                                               \
+    X(3, BOOL, MUST, has_since) /* changes since `since` only */                           \
+    X(4, U64, OPT, since)                                                                  \
+    X(5, U64, REQ, epoch)                                                                  \
+    X(6, U8, REQ, kind) /* enum vr_point_kind */                                           \
+    X(7, I64, REQ, instant_us)                                                             \
+    X(8, LIST, REQ, disks, VR_DISKS_MAX, msg_disk)                                         \
+    X(9, BOOL, OPT, compare)     /* the sender will ask for the digests of what is held */ \
+    X(10, BOOL, OPT, diverged)   /* what the receiver wrote on its own is covered, too */  \
+    X(11, BOOL, OPT, resync)     /* the primary resynchronises: all disks are compared */  \
+    X(12, BOOL, OPT, update)     /* the disks are not those of the last point */           \
+    X(13, STR, OPT, xml, 786432) /* the machine's definition, when disks may be new */
 
 MSG_DECLARE(msg_disk, MSG_DISK)
 MSG_DECLARE(msg_settings, MSG_SETTINGS)

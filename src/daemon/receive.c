@@ -13,6 +13,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "daemon/definitions.h"
 #include "daemon/diverge.h"
 #include "daemon/fault.h"
 #include "daemon/messages.h"
@@ -273,7 +274,9 @@ struct rx {
     struct store_disk disks[VR_DISKS_MAX];
     struct store_stage *stage;
     struct store_index *index;
-    bool compare; /* the sender asks for digests */
+    bool compare;     /* the sender asks for digests */
+    char *xml;        /* the machine's definition, as the sender has it; NULL: not sent */
+    bool other_disks; /* perhaps not those of the newest point */
     struct mono_ms began;
     struct vr_stream *stream;
 };
@@ -315,6 +318,14 @@ void rx_cancel(struct machine_rt *rt)
         abort();
 }
 
+static bool names_disk(const struct rel_event *ev, const char *target)
+{
+    for (uint32_t i = 0; i < ev->n_disks; i++)
+        if (!strcmp(ev->disks[i].target, target))
+            return true;
+    return false;
+}
+
 static void rx_open(void *arg)
 {
     struct rx *x = arg;
@@ -329,6 +340,9 @@ static void rx_open(void *arg)
     snprintf(x->name, sizeof x->name, "%s", r->name);
     if (r->has_newest)
         x->parent = r->newest;
+    x->other_disks = x->ev.update || x->ev.n_disks != r->n_disks;
+    for (uint32_t i = 0; i < r->n_disks && i < x->ev.n_disks; i++)
+        x->other_disks |= !names_disk(&x->ev, r->disks[i].target);
     if (x->point.epoch <= x->parent.epoch && vr_uuid_eq(&x->point.lineage, &x->parent.lineage))
         vr_fail(&x->err, VR_E_SUPERSEDED, 0,
                 "point %" PRIu64 " was sent although point %" PRIu64 " is held already",
@@ -438,17 +452,46 @@ static int rx_index(struct rx *x)
     return x->err.kind == VR_OK ? 0 : -1;
 }
 
+/* Changes are no whole disk: of one that the newest point here does not have all of it must come.
+ * The sender compares all disks then. */
+static int check_whole(struct rx *x)
+{
+    for (size_t i = 0; x->ev.latest && i < x->stage->n_disks; i++) {
+        const struct store_stage_disk *sd = &x->stage->disks[i];
+        for (uint32_t k = 0; k < x->ev.n_disks; k++)
+            if (sd->fresh && !x->ev.disks[k].added && !strcmp(x->ev.disks[k].target, sd->target))
+                return vr_fail_detail(&x->err, VR_E_TRACKING, VR_LOST_PEER,
+                                      "the newest recovery point of machine %s on host %s does not "
+                                      "have disk %s",
+                                      x->name, x->d->cfg.host_name, sd->target);
+    }
+    return 0;
+}
+
+/* The machine is defined with the disks of its newest point. The next failover looks, too. */
+static void rx_define(struct rx *x)
+{
+    struct vr_err err = VR_ERR_INIT;
+    if (x->err.kind == VR_OK && x->other_disks &&
+        definitions_follow(x->d, &x->machine, x->ev.disks, x->ev.n_disks, &err) < 0)
+        vr_log_err(VR_LOG_WARN, x->name, &err);
+}
+
 static void rx_run(struct rx *x, struct vr_stream *s)
 {
+    if (x->other_disks &&
+        definitions_learn(x->d, &x->machine, x->ev.disks, x->ev.n_disks, x->xml, &x->err) < 0)
+        return;
     if (x->compare && rx_index(x) < 0)
         return;
     store_call(x->d, rx_stage, x);
     if (x->err.kind != VR_OK)
         return;
-    if (xport_transfer_accept(s, &x->err) == 0) {
+    if (check_whole(x) == 0 && xport_transfer_accept(s, &x->err) == 0) {
         x->accepted = true;
         if (rx_receive(x, s) == 0)
             store_call(x->d, rx_commit, x);
+        rx_define(x);
     }
     if (x->stage)
         store_stage_free(x->stage);
@@ -471,6 +514,8 @@ static int rx_decode(struct rx *x, const struct xport_peer *from, const void *bo
     x->ev.latest = m.has_since;
     x->ev.diverged = m.diverged;
     x->ev.resync = m.resync;
+    x->ev.update = m.update;
+    x->xml = vr_strdup(m.xml);
     x->compare = m.compare;
     x->ev.kind = (enum vr_point_kind)m.kind;
     x->ev.instant = (struct wall_us){ m.instant_us };
@@ -509,6 +554,7 @@ int on_peer_transfer(void *ctx, const struct xport_peer *from, const void *body,
             rc = -1;
         }
     }
+    free(x->xml);
     free(x);
     return rc;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "daemon/definitions.h"
 
 /* ---- RECONCILE, CLEAN_TRACKING ---- */
 static void reconcile_work(struct task *t)
@@ -74,7 +75,12 @@ static void remove_work(struct task *t)
     struct task probe = *t;
     if (clean_checkpoints(&probe, NULL) < 0) /* the machine may be gone: nothing to clean then */
         vr_log_err(VR_LOG_INFO, "checkpoints were not removed", &probe.err);
+    if (rel_mode(&t->r) == REL_MODE_REPLICA && t->r.failover_kind == VR_POINT_NONE &&
+        t->r.has_newest &&
+        definitions_follow(t->d, &t->r.machine, t->r.disks, t->r.n_disks, &ignored) < 0)
+        vr_log_err(VR_LOG_WARN, t->r.name, &ignored);
     store_call(t->d, st_remove, s);
+    definitions_forget(t->d, &t->r.machine);
     vr_err_clear(&probe.err);
     clean_checkpoints(&probe, NULL); /* that of the overlays just made */
     bool never_filled = rel_mode(&t->r) == REL_MODE_REPLICA && !t->r.has_newest;

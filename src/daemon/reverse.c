@@ -11,12 +11,22 @@
 #include "daemon/messages.h"
 
 /* ---- REVERSE_CALL and BECOME_PRIMARY, on the failed-over host ---- */
+/* A disk that the old primary did not replicate any more is not among those it tells of. */
+static int knows_all(const struct swap_task *s, struct divergence *v, struct vr_err *err)
+{
+    for (uint32_t i = 0; i < s->t.r.n_disks; i++)
+        if (!divergence_of(v, s->t.r.disks[i].target))
+            return vr_fail(err, VR_E_TRACKING, 0, "host %s did not tell what it wrote on disk %s",
+                           s->peer.name, s->t.r.disks[i].target);
+    return 0;
+}
+
 /* O and D, written down before the direction changes. */
 static bool note_divergence(struct swap_task *s, const struct msg_reverse_reply *rr)
 {
     struct divergence v = { .of = { .lineage = s->t.r.next_lineage }, .known = true };
     struct vr_err err = VR_ERR_INIT;
-    bool ok = msg_to_divergence(rr, &v, &err) == 0 &&
+    bool ok = msg_to_divergence(rr, &v, &err) == 0 && knows_all(s, &v, &err) == 0 &&
               divergence_add_points(s->t.d, &s->t.r, &v, &err) == 0 &&
               divergence_save(s->t.d, &s->t.r.machine, &v, &err) == 0;
     if (!ok)

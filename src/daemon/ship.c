@@ -19,6 +19,8 @@
 #include "daemon/slots.h"
 #include "daemon/swap.h"
 
+enum { DEFINITION_MAX = 786432 }; /* bytes of one in a transfer's opening message */
+
 /* ---- capture ---- */
 struct capture_task {
     struct task t;
@@ -33,8 +35,10 @@ static void capture_work(struct task *t)
     char parent[64], name[64];
     rel_checkpoint(&r->acked.lineage, r->acked.epoch, parent);
     rel_checkpoint(&r->lineage, r->flow.epoch, name);
+    bool whole[VR_DISKS_MAX];
     size_t n = rel_targets(r, targets);
-    if (hv_capture_begin_frozen(t->d->hv, &r->machine, targets, n,
+    rel_whole(r, whole);
+    if (hv_capture_begin_frozen(t->d->hv, &r->machine, targets, whole, n,
                                 r->flow.has_since ? parent : NULL, name,
                                 r->flow.app ? t->d->cfg.freeze_seconds : 0, &c->cap, &t->err) < 0 &&
         r->flow.has_since)
@@ -83,11 +87,10 @@ static void capture_start(void *arg)
 
 void fx_capture(struct daemon *d, const struct rel *r)
 {
-    static const enum slot_class classes[] = { [FLOW_NONE] = SLOT_CYCLE,
-                                               [FLOW_IR] = SLOT_BULK,
-                                               [FLOW_CYCLE] = SLOT_CYCLE,
-                                               [FLOW_FINAL] = SLOT_FINAL,
-                                               [FLOW_RESYNC] = SLOT_BULK };
+    static const enum slot_class classes[] = {
+        [FLOW_NONE] = SLOT_CYCLE,  [FLOW_IR] = SLOT_BULK,     [FLOW_CYCLE] = SLOT_CYCLE,
+        [FLOW_FINAL] = SLOT_FINAL, [FLOW_RESYNC] = SLOT_BULK, [FLOW_UPDATE] = SLOT_BULK
+    };
     struct capture_task *c = vr_new(struct capture_task);
     c->t.d = d;
     c->t.work = capture_work;
@@ -239,11 +242,34 @@ static bool compares(const struct ship_task *s)
     return false;
 }
 
+/* Is this the machine's disks in every way as the receiver knows them? If not, or perhaps not, it
+ * is told how the machine is defined. One that cannot be read now is not needed now, or asked for.
+ */
+static char *definition_to_send(const struct ship_task *s)
+{
+    const struct rel *r = &s->t.r;
+    struct vr_err err = VR_ERR_INIT;
+    char *xml = NULL;
+    bool usual = r->flow.kind == FLOW_CYCLE || r->flow.kind == FLOW_FINAL;
+    if (usual && !r->disks_changed && !r->way_back)
+        return NULL;
+    if (hv_xml(s->t.d->hv, &r->machine, &xml, &err) < 0)
+        vr_log_err(VR_LOG_WARN, r->name, &err);
+    if (xml && strlen(xml) >= DEFINITION_MAX)
+        vr_set_str(&xml, NULL);
+    return xml;
+}
+
 static int open_transfer(struct ship_task *s, struct vr_stream **ret, struct vr_err *err)
 {
     const struct rel *r = &s->t.r;
     struct msg_disk disks[VR_DISKS_MAX];
+    vr_autofree char *xml = definition_to_send(s);
     msg_from_disks(r->disks, r->n_disks, disks);
+    for (size_t i = 0; i < s->cap->n_disks && i < r->n_disks; i++) {
+        enum xfer_mode mode = mode_of(r, &s->cap->disks[i], &s->overlays[i]);
+        disks[i].whole = mode == XFER_COMPARE || mode == XFER_ALL;
+    }
     struct msg_transfer m = {
         .machine = r->machine,
         .lineage = r->lineage,
@@ -257,6 +283,8 @@ static int open_transfer(struct ship_task *s, struct vr_stream **ret, struct vr_
         .n_disks = r->n_disks,
         .compare = compares(s),
         .resync = r->flow.kind == FLOW_RESYNC,
+        .update = r->flow.kind == FLOW_UPDATE,
+        .xml = xml,
     };
     vr_autobuf struct vr_buf b = VR_BUF_INIT;
     if (msg_transfer_encode(&m, &b, err) < 0)

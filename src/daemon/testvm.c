@@ -25,6 +25,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "daemon/definitions.h"
 #include "daemon/fault.h"
 #include "store/proof.h"
 
@@ -52,6 +53,8 @@ struct test_task {
     char *folder;
     char *path[VR_DISKS_MAX];
     struct hv_disk_path paths[VR_DISKS_MAX];
+    struct rel_disk disks[VR_DISKS_MAX]; /* of the point */
+    uint32_t n_disks;
     unsigned tries;
     bool gone; /* wanted: the machine is (not) among those of the host */
 };
@@ -198,16 +201,17 @@ static void st_begin(void *arg)
 {
     struct test_task *x = arg;
     struct vr_err *err = &x->t.err;
-    if (choose_point(x, err) == 0 && put(x, "making", err) == 0)
+    if (choose_point(x, err) == 0 &&
+        point_disks(x->t.d, &x->test.machine, &x->test.point, x->disks, &x->n_disks, err) == 0 &&
+        put(x, "making", err) == 0)
         store_point_pin(x->t.d->store, &x->test.machine, &x->test.point, STORE_PIN_USE, true, err);
 }
 
 static void st_overlays(void *arg)
 {
     struct test_task *x = arg;
-    const struct rel *r = &x->t.r;
-    for (uint32_t i = 0; i < r->n_disks; i++) {
-        const char *target = r->disks[i].target;
+    for (uint32_t i = 0; i < x->n_disks; i++) {
+        const char *target = x->disks[i].target;
         x->path[i] = vr_printf("%s/%s.qcow2", x->folder, target);
         snprintf(x->paths[i].target, sizeof x->paths[i].target, "%s", target);
         x->paths[i].path = x->path[i];
@@ -258,9 +262,10 @@ static void create_work(struct task *t)
     if (t->err.kind == VR_OK && make_folder(x->folder, &t->err) == 0)
         store_call(t->d, st_overlays, x);
     fault_before("TEST_DEFINE");
-    if (t->err.kind == VR_OK && hv_xml(t->d->hv, &x->test.machine, &xml, &t->err) == 0)
+    if (t->err.kind == VR_OK &&
+        definitions_xml(t->d, &x->test.machine, x->disks, x->n_disks, &xml, &t->err) == 0)
         hv_define_test(t->d->hv, xml, x->test.name, &x->test.uuid,
-                       x->network[0] ? x->network : NULL, x->paths, t->r.n_disks, &t->err);
+                       x->network[0] ? x->network : NULL, x->paths, x->n_disks, &t->err);
     fault_after("TEST_DEFINE");
     if (t->err.kind == VR_OK)
         store_call(t->d, st_made, x);

@@ -213,10 +213,13 @@ int hv_capture_begin(struct hv *hv, const struct vr_uuid *uuid, const char *cons
  * libvirtd or the agent does not answer (then again and again until they do), and by the next
  * hv_libvirt_new() when this process died meanwhile (marks guard_dir/<uuid>.frozen). @limit_s 0: as
  * hv_capture_begin().
+ * @whole: NULL, or for each target whether @parent does not have it: of such a disk no change map
+ * is asked for (dirty_context is NULL), of the others it is; the new checkpoint has them all.
  * Source: libvirt virDomainFSFreeze; docs/notes-libvirt.md 7. */
 int hv_capture_begin_frozen(struct hv *hv, const struct vr_uuid *uuid, const char *const targets[],
-                            size_t n_targets, const char *parent, const char *checkpoint,
-                            unsigned limit_s, struct hv_capture **ret, struct vr_err *err);
+                            const bool whole[], size_t n_targets, const char *parent,
+                            const char *checkpoint, unsigned limit_s, struct hv_capture **ret,
+                            struct vr_err *err);
 
 /* hv_is_stuck() - the guest's file systems may still be frozen although their time is over: its
  * agent does not release them, and is asked again and again. Any thread, does not block. */

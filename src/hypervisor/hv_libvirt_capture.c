@@ -45,11 +45,18 @@ struct begin {
     const char *const *targets;
     size_t n;
     const char *parent; /* NULL: full */
+    const bool *whole;  /* by target: the parent does not have it; NULL: it has all */
     const char *name;
     unsigned limit_s; /* freeze the guest's file systems for so long at most; 0: do not */
     struct hv_capture *cap;
     struct lv_capture *p;
 };
+
+/* The checkpoint since which the changes of target @i are wanted, NULL: all of it is. */
+static const char *parent_of(const struct begin *b, size_t i)
+{
+    return b->whole && b->whole[i] ? NULL : b->parent;
+}
 
 static void capture_free(struct hv_capture *cap)
 {
@@ -222,7 +229,7 @@ static int begin_live(struct begin *b, struct vr_err *err)
         d[i].target = b->targets[i];
         d[i].scratch = scratch[i];
         d[i].tracked = lv_disk(&b->m, b->targets[i])->trackable;
-        d[i].incremental = d[i].tracked && b->parent;
+        d[i].incremental = d[i].tracked && parent_of(b, i);
         tracked |= d[i].tracked;
         c->untrackable = !d[i].tracked;
         c->socket = vr_strdup(b->p->socket);
@@ -243,7 +250,7 @@ static int export_off(struct begin *b, size_t i, struct vr_err *err)
 {
     const struct hv_disk *d = lv_disk(&b->m, b->targets[i]);
     struct hv_capture_disk *c = &b->cap->disks[i];
-    const char *bitmap = d->trackable ? b->parent : NULL;
+    const char *bitmap = d->trackable ? parent_of(b, i) : NULL;
     c->socket = socket_path(b, d->target, err);
     if (!c->socket)
         return -1;
@@ -340,7 +347,11 @@ static int check_targets(struct begin *b, struct vr_err *err)
     for (size_t i = 0; i < b->n; i++) {
         const struct hv_disk *d = lv_disk(&b->m, b->targets[i]);
         if (!d)
-            return vr_fail(err, VR_E_NOTFOUND, 0, "%s has no disk %s", b->m.name, b->targets[i]);
+            return vr_fail(
+                err, VR_E_NOTFOUND, 0,
+                "%s has no disk %s any more; if that is meant to be so: vmreplica set %s "
+                "--remove-disk %s",
+                b->m.name, b->targets[i], b->m.name, b->targets[i]);
         if (!d->replicable)
             return vr_fail(err, VR_E_INVAL, 0, "%s: disk %s cannot be replicated: %s", b->m.name,
                            d->target, d->note ? d->note : "unsuitable");
@@ -387,11 +398,15 @@ static int check_parent(struct begin *b, bool live, struct vr_err *err)
     if (!b->parent)
         return 0;
     struct vr_err e = VR_ERR_INIT;
+    const char *with[VR_DISKS_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < b->n; i++)
+        if (parent_of(b, i))
+            with[n++] = b->targets[i];
     int known = lv_checkpoint_known(b->dom, b->parent, err);
     if (known < 0)
         return -1;
-    if ((!known || !live) &&
-        hv_checkpoint_adopt(b->hv, &b->m.uuid, b->parent, b->targets, b->n, &e) < 0) {
+    if ((!known || !live) && hv_checkpoint_adopt(b->hv, &b->m.uuid, b->parent, with, n, &e) < 0) {
         if (e.kind == VR_E_UNAVAIL || e.kind == VR_E_BUSY) { /* nobody knows */
             vr_err_move(err, &e);
             return -1;
@@ -411,8 +426,8 @@ static void name_the_loss(struct begin *b, struct vr_err *e)
     for (size_t i = 0; i < b->n; i++) {
         imginfo_auto struct imginfo info = { .qcow2 = false };
         const struct hv_disk *d = lv_disk(&b->m, b->targets[i]);
-        if (!d || !d->trackable || imginfo_read(d->path, "qcow2", &info, NULL) < 0 ||
-            imginfo_bitmap(&info, b->parent))
+        if (!d || !d->trackable || !parent_of(b, i) ||
+            imginfo_read(d->path, "qcow2", &info, NULL) < 0 || imginfo_bitmap(&info, b->parent))
             continue;
         e->detail = VR_LOST_MISSING;
         vr_err_wrap(e, "disk %s", d->target);
@@ -446,12 +461,14 @@ int hv_capture_begin(struct hv *hv, const struct vr_uuid *uuid, const char *cons
                      size_t n_targets, const char *parent, const char *checkpoint,
                      struct hv_capture **ret, struct vr_err *err)
 {
-    return hv_capture_begin_frozen(hv, uuid, targets, n_targets, parent, checkpoint, 0, ret, err);
+    return hv_capture_begin_frozen(hv, uuid, targets, NULL, n_targets, parent, checkpoint, 0, ret,
+                                   err);
 }
 
 int hv_capture_begin_frozen(struct hv *hv, const struct vr_uuid *uuid, const char *const targets[],
-                            size_t n_targets, const char *parent, const char *checkpoint,
-                            unsigned limit_s, struct hv_capture **ret, struct vr_err *err)
+                            const bool whole[], size_t n_targets, const char *parent,
+                            const char *checkpoint, unsigned limit_s, struct hv_capture **ret,
+                            struct vr_err *err)
 {
     if (parent && !*parent)
         parent = NULL;
@@ -460,7 +477,7 @@ int hv_capture_begin_frozen(struct hv *hv, const struct vr_uuid *uuid, const cha
     lv_dom_auto dom = lv_dom(hv, uuid, 0, err);
     if (!dom)
         return -1;
-    struct begin b = { hv, dom, { .power = HV_POWER_OTHER }, targets, n_targets, parent };
+    struct begin b = { hv, dom, { .power = HV_POWER_OTHER }, targets, n_targets, parent, whole };
     if (lv_machine(dom, &b.m, err) < 0)
         return -1;
     b.name = checkpoint;

@@ -30,6 +30,7 @@ void rel_copy_disks(struct rel *r, const struct rel_event *ev)
 {
     r->n_disks = ev->n_disks <= VR_DISKS_MAX ? ev->n_disks : VR_DISKS_MAX;
     memcpy(r->disks, ev->disks, r->n_disks * sizeof r->disks[0]);
+    rel_disks_settle(r);
 }
 
 void rel_copy_name(char to[VR_NAME_MAX], const char *from)
@@ -244,6 +245,7 @@ struct vr_point_id rel_seed_point(const struct rel *r)
  */
 ACTION(yielded)
 {
+    rel_disks_settle(r);
     r->lineage = r->next_lineage;
     r->newest = (struct vr_point_id){ .lineage = r->lineage, .epoch = 0 };
     r->has_newest = true;
@@ -278,6 +280,7 @@ ACTION(offer)
 
 ACTION(yielded_seed)
 {
+    rel_disks_settle(r);
     r->newest = rel_seed_point(r);
     r->lineage = r->next_lineage;
     r->has_newest = true;
@@ -420,6 +423,8 @@ ACTION(failover_susp)
 
 ACTION(failed_over)
 {
+    if (ev->n_disks)
+        rel_copy_disks(r, ev);
     r->failover = ev->point;
     r->failover_latest = false;
     r->failover_kind = ev->kind;
@@ -440,6 +445,8 @@ ACTION(failover_failed)
 
 ACTION(reverted)
 {
+    if (ev->n_disks)
+        rel_copy_disks(r, ev);
     rel_listen(r, ev);
     r->failover_kind = VR_POINT_NONE;
     r->paused_for_failover = false;
@@ -533,11 +540,13 @@ ACTION(restart)
     case ST_P_REPL:
     case ST_P_PREPARING:
     case ST_P_RESYNC:
+    case ST_P_UPDATE:
         rel_due_now(r, ev);
         break;
     case ST_R_WAIT:
     case ST_R_REPL:
     case ST_R_RESYNC:
+    case ST_R_UPDATE:
     case ST_R_CRIT:
         rel_listen(r, ev);
         break;

@@ -8,7 +8,7 @@
 #define RETRY_FIRST_MS 2000
 #define RETRY_MAX_MS 30000
 
-static void begin(struct rel *r, const struct rel_event *ev, enum flow_kind kind, bool has_since)
+void rel_begin(struct rel *r, const struct rel_event *ev, enum flow_kind kind, bool has_since)
 {
     r->epoch++;
     r->flow = (struct rel_flow){
@@ -45,7 +45,7 @@ ACTION(begin_ir)
 {
     if (r->epoch)
         r->seeded_start = true;
-    begin(r, ev, FLOW_IR, r->has_acked && r->tracked);
+    rel_begin(r, ev, FLOW_IR, r->has_acked && r->tracked);
 }
 
 /* After a failure it is tried again sooner than the interval says, but not in each cycle. */
@@ -70,26 +70,26 @@ static bool app_due(const struct rel *r, struct wall_us now)
 ACTION(begin_cycle)
 {
     bool app = r->app_now || app_due(r, ev->wall);
-    begin(r, ev, FLOW_CYCLE, true);
+    rel_begin(r, ev, FLOW_CYCLE, true);
     r->flow.app = app;
     r->app_now = false;
 }
 
 ACTION(begin_final)
 {
-    begin(r, ev, FLOW_FINAL, r->tracked);
+    rel_begin(r, ev, FLOW_FINAL, r->tracked);
 }
 
 ACTION(begin_resync)
 {
-    begin(r, ev, FLOW_RESYNC, false);
+    rel_begin(r, ev, FLOW_RESYNC, false);
 }
 
 ACTION(captured)
 {
     r->flow.phase = FLOW_SHIP;
     r->flow.instant = ev->instant;
-    rel_copy_disks(r, ev);
+    rel_disk_sizes(r, ev);
     if (!r->flow.app || ev->vm_off) /* a machine that is off has nothing to make consistent */
         return;
     r->app_tried = ev->wall;
@@ -191,6 +191,7 @@ ACTION(shipped)
     r->wanted_since.ms = 0;
     r->acked = (struct vr_point_id){ .lineage = r->lineage, .epoch = r->flow.epoch };
     r->has_acked = r->tracked = true;
+    rel_disks_held(r);
     r->peer_state_known = false; /* it receives */
     r->lost = VR_LOST_NOT;
     r->resync_held = false;

@@ -218,8 +218,8 @@ static void sync_end(struct engine *e, const struct vr_uuid *machine, struct mon
  * ever. */
 static bool has_cycles(enum rel_state st)
 {
-    return st == ST_P_IR || st == ST_P_REPL || st == ST_P_RESYNC || st == ST_P_PREPARING ||
-           st == ST_P_PREPARED;
+    return st == ST_P_IR || st == ST_P_REPL || st == ST_P_RESYNC || st == ST_P_UPDATE ||
+           st == ST_P_PREPARING || st == ST_P_PREPARED;
 }
 
 static void sync_give_up(struct engine *e, const struct rel *r)
@@ -371,6 +371,14 @@ static void follow_resync(struct engine *e, struct item *it)
     job_changed(e, j);
 }
 
+/* A change of the set of disks is a job of its own, whoever asked for it and when: clients look for
+ * it by its type. src:[contract.md A.12, B.2] */
+static void follow_update(struct engine *e, struct item *it)
+{
+    if (it->r.st == ST_P_UPDATE && vr_uuid_is_zero(&it->job))
+        it->job = engine_job_new(e, JOB_UPDATE_DISKS, &it->r.machine, "vmreplica");
+}
+
 /* The error that jobs and replies of this event show: its own, if it has one. */
 /* The first point of a new direction is there: the jobs that led to it tell what it cost, also the
  * one that is over since the direction was changed. */
@@ -428,6 +436,7 @@ static void apply(struct engine *e, struct item *it, const struct rel *next, uin
     }
     if (ev->type >= EV_PEER_CREATE)
         follow_resync(e, it);
+    follow_update(e, it);
     if (before.st != it->r.st || before.acked.epoch != it->r.acked.epoch ||
         before.newest.epoch != it->r.newest.epoch || before.last_err.kind != it->r.last_err.kind)
         e->env.changed(e->env.ctx, &before, &it->r, NULL);
@@ -571,13 +580,14 @@ int engine_job_cancel(struct engine *e, const struct vr_uuid *id, struct vr_err 
         return vr_fail(err, VR_E_STATE, 0, "job \"%s\" cannot be cancelled%s", job_caption(j->type),
                        job_over(j) ? ": it is over" : "");
     bool start = j->type == JOB_START_IR || j->type == JOB_START_SEEDED;
-    if (!start && j->type != JOB_RESYNC &&
+    if (!start && j->type != JOB_RESYNC && j->type != JOB_UPDATE_DISKS &&
         j->type != JOB_REVERSE) /* not the engine's: whoever made it must end it */
         return vr_fail(err, VR_E_UNSUPPORTED, 0, "job \"%s\" is cancelled elsewhere",
                        job_caption(j->type));
-    struct rel_event ev = { .type = start                    ? EV_U_CANCEL_IR
-                                    : j->type == JOB_REVERSE ? EV_U_WITHDRAW
-                                                             : EV_U_CANCEL_RESYNC };
+    struct rel_event ev = { .type = start                         ? EV_U_CANCEL_IR
+                                    : j->type == JOB_REVERSE      ? EV_U_WITHDRAW
+                                    : j->type == JOB_UPDATE_DISKS ? EV_U_RESUME
+                                                                  : EV_U_CANCEL_RESYNC };
     struct vr_uuid other;
     return engine_request(e, &j->machine, &ev, JOB_STATE_CHANGE, j->owner, &other, err);
 }
@@ -679,6 +689,8 @@ static bool goes_on(enum rel_state st, enum job_type t, bool scheduled)
         return st == ST_P_IR || (st == ST_P_READY && scheduled) || st == ST_P_IR_SUSP;
     case JOB_RESYNC:
         return st == ST_P_RESYNC || st == ST_P_RESYNC_SUSP || (st == ST_P_RESYNC_WAIT && scheduled);
+    case JOB_UPDATE_DISKS:
+        return st == ST_P_UPDATE;
     case JOB_PREPARE:
         return st == ST_P_PREPARING || st == ST_P_PREPARED;
     case JOB_FAILOVER:

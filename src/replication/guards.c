@@ -281,6 +281,11 @@ GUARD(opens_resync)
     return ev->resync ? rel_g_may_receive(r, ev, err) : 0;
 }
 
+GUARD(opens_update)
+{
+    return ev->update ? rel_g_may_receive(r, ev, err) : 0;
+}
+
 /* What came in could not be written or read here: somebody has to do something on this host. The
  * sender's own errors are its own business. */
 GUARD(fault_here)

@@ -46,6 +46,7 @@ enum job_state {
     JT(SEND_IR, 116, "Sending initial replica", true)                       \
     JT(START_SEEDED, 117, "Starting seeded initial replication", true)      \
     JT(RESET_STATS, 119, "Resetting replication statistics", false)         \
+    JT(UPDATE_DISKS, 125, "Updating disk set", true)                        \
     JT(PAIR, 1000, "Pairing with a host", false)                            \
     JT(POWER, 1001, "Changing machine state", false)                        \
     JT(VERIFY, 1002, "Verifying", true)                                     \

@@ -69,7 +69,8 @@ static bool peer_in(const struct rel_facts *f, uint16_t cim)
 /* A replica that expects something from its primary. */
 static bool waits_for_primary(const struct rel_facts *f)
 {
-    return is_replica(f) && (in(f, 2) || in(f, 3) || f->r->st == ST_R_RESYNC);
+    return is_replica(f) &&
+           (in(f, 2) || in(f, 3) || f->r->st == ST_R_RESYNC || f->r->st == ST_R_UPDATE);
 }
 
 WHY(replica_ended)

@@ -49,6 +49,7 @@ bool rel_follows(const struct rel *r)
     case ST_R_SUSP:
     case ST_R_CRIT:
     case ST_R_RESYNC:
+    case ST_R_UPDATE:
     case ST_R_RESYNC_SUSP:
         return true;
     default:
@@ -362,7 +363,13 @@ char *rel_encode(const struct rel *r)
     for (size_t i = 0; i < VR_ARRAY_LEN(fields); i++)
         put_field(&b, r, &fields[i]);
     for (uint32_t i = 0; i < r->n_disks; i++)
-        vr_buf_printf(&b, NULL, "disk=%" PRIu64 " %s\n", r->disks[i].size, r->disks[i].target);
+        vr_buf_printf(&b, NULL, "%s=%" PRIu64 " %s\n", r->disks[i].added ? "disk_added" : "disk",
+                      r->disks[i].size, r->disks[i].target);
+    for (uint32_t i = r->n_disks; i < r->n_disks + r->n_leaving; i++)
+        vr_buf_printf(&b, NULL, "disk_leaving=%" PRIu64 " %s\n", r->disks[i].size,
+                      r->disks[i].target);
+    if (r->disks_changed) /* a version that does not know it need not meet it */
+        vr_buf_printf(&b, NULL, "disks_changed=1\n");
     if (r->last_err.kind != VR_OK) {
         struct field f = FIELD("error", F_STR, last_err.msg);
         vr_buf_printf(&b, NULL, "error_kind=%s\n", vr_kind_name(r->last_err.kind));
@@ -466,11 +473,11 @@ static int get_field(struct rel *r, const struct field *f, const char *v, struct
     return 0;
 }
 
-static int get_disk(struct rel *r, char *v, struct vr_err *err)
+static int get_disk(struct rel *r, char *v, bool leaving, struct vr_err *err)
 {
-    if (r->n_disks == VR_DISKS_MAX)
+    if (r->n_disks + r->n_leaving == VR_DISKS_MAX)
         return vr_fail(err, VR_E_CORRUPT, 0, "more than %d disks", VR_DISKS_MAX);
-    struct rel_disk *d = &r->disks[r->n_disks];
+    struct rel_disk *d = &r->disks[r->n_disks + r->n_leaving];
     char *sp = strchr(v, ' ');
     if (!sp)
         return vr_fail(err, VR_E_CORRUPT, 0, "disk line without a target");
@@ -478,7 +485,12 @@ static int get_disk(struct rel *r, char *v, struct vr_err *err)
     if (get_number(v, VR_DISK_MAX, &d->size, err) < 0 ||
         get_text(sp + 1, d->target, sizeof d->target, err) < 0)
         return -1;
-    r->n_disks++;
+    if (leaving)
+        r->n_leaving++;
+    else if (r->n_leaving)
+        return vr_fail(err, VR_E_CORRUPT, 0, "disks in a wrong order");
+    else
+        r->n_disks++;
     return 0;
 }
 
@@ -486,8 +498,18 @@ static int get_line(struct rel *r, const char *key, char *v, struct vr_err *err)
 {
     if (!strcmp(key, "state"))
         return get_state(v, &r->st, err);
-    if (!strcmp(key, "disk"))
-        return get_disk(r, v, err);
+    if (!strcmp(key, "disk") || !strcmp(key, "disk_leaving"))
+        return get_disk(r, v, key[4] != 0, err);
+    if (!strcmp(key, "disk_added")) {
+        if (get_disk(r, v, false, err) < 0)
+            return -1;
+        r->disks[r->n_disks - 1].added = true;
+        return 0;
+    }
+    if (!strcmp(key, "disks_changed")) {
+        r->disks_changed = true;
+        return 0;
+    }
     if (!strcmp(key, "error_kind")) {
         r->last_err.kind = vr_kind_from_name(v);
         return 0;

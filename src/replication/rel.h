@@ -70,20 +70,22 @@ struct rel_settings {
 struct rel_disk {
     char target[VR_TARGET_MAX];
     uint64_t size; /* bytes at the last capture */
+    bool added;    /* P: the acknowledged point does not have it: it is sent as a whole */
 };
 
 enum flow_phase { FLOW_IDLE, FLOW_CAPTURE, FLOW_SHIP, FLOW_RETIRE, FLOW_DROP };
-enum flow_kind { FLOW_NONE, FLOW_IR, FLOW_CYCLE, FLOW_FINAL, FLOW_RESYNC };
+enum flow_kind { FLOW_NONE, FLOW_IR, FLOW_CYCLE, FLOW_FINAL, FLOW_RESYNC, FLOW_UPDATE };
 
 /* The cycle in progress on a primary. Not persistent: a restart begins anew from `acked`. */
 struct rel_flow {
     enum flow_phase phase;
     enum flow_kind kind;
-    uint64_t epoch;         /* being captured and shipped */
+    uint64_t epoch; /* being captured and shipped */
     bool has_since; /* the changes since the acknowledged point are known; else nothing is */
     struct wall_us instant; /* of the capture */
     struct mono_ms began;
     bool cancelled;
+    bool stale;    /* the set of disks was changed since it began */
     bool again;    /* a sync was asked for while this cycle ran */
     bool app;      /* the point shall be application-consistent, */
     bool app_done; /* and it is */
@@ -110,6 +112,8 @@ struct rel {
     struct rel_settings set;
     uint32_t n_disks;
     struct rel_disk disks[VR_DISKS_MAX];
+    uint32_t n_leaving; /* P: behind those: in the acknowledged point, and not to be in the next */
+    bool disks_changed; /* P: the next point has other disks than the acknowledged one, or may */
 
     struct vr_uuid lineage;   /* the line of writes this relationship carries */
     uint64_t epoch;           /* P: last epoch number used, also by failed cycles */
@@ -201,8 +205,8 @@ struct rel {
 /* rel_flow_kind() - of the point that the cycle in progress makes. Pure. */
 enum vr_point_kind rel_flow_kind(const struct rel *r);
 /* rel_ships_changes() - the cycle in progress ships what changed since the acknowledged point, and
- * what the hosts wrote apart; else disks are copied or compared. rel_since_failover() - what changed
- * since the acknowledged point is all that was written here since the failover. Pure. */
+ * what the hosts wrote apart; else disks are copied or compared. rel_since_failover() - what
+ * changed since the acknowledged point is all that was written here since the failover. Pure. */
 bool rel_ships_changes(const struct rel *r);
 bool rel_since_failover(const struct rel *r);
 /* rel_app_hours() - app_interval_s as ApplicationConsistentSnapshotInterval. Pure. */

@@ -86,7 +86,8 @@ struct rel_event {
     struct rel_settings set; /* U_CREATE, U_MODIFY, U_REVERSE, PEER_* */
     char peer[VR_NAME_MAX];  /* U_CREATE, PEER_*, U_REVERSE: the other host */
     char name[VR_NAME_MAX];  /* U_CREATE, PEER_CREATE, U_BECOME_REPLICA */
-    uint32_t n_disks;        /* U_CREATE, PEER_*, CAPTURED, U_BECOME_REPLICA */
+    uint32_t n_disks; /* U_CREATE, PEER_*, CAPTURED, U_BECOME_REPLICA, RX_COMMITTED; U_MODIFY:
+                         0 as before; FAILED_OVER, REVERTED: of the point */
     struct rel_disk disks[VR_DISKS_MAX];
     struct vr_uuid lineage;    /* U_CREATE, U_FAILOVER: a fresh random one; PEER_*: the peer's */
     struct vr_point_id point;  /* U_FAILOVER, RX_*, FAILED_OVER, PEER_REVERSE: parent point */
@@ -102,6 +103,7 @@ struct rel_event {
     bool diverged; /* REVERSED: the peer told what it wrote on its own; RX_OPEN: that is in it, too
                     */
     bool resync;   /* RX_OPEN: all disks are compared, as the primary needs or wants it */
+    bool update;   /* RX_OPEN: the primary has changed the set of disks */
     bool seeded;   /* U_START_IR type 3; CREATED, REVERSED: the peer has disks to compare with */
     struct wall_us start_at; /* U_START_IR, U_RESYNC: 0 now */
     struct rel_moved moved;  /* SHIPPED, RX_COMMITTED */

@@ -29,6 +29,13 @@ const struct rel_disk *rel_shrunk_disk(const struct rel *r, const struct rel_eve
  * lineage. */
 void rel_set_error(struct rel *r, const struct rel_event *ev);
 void rel_copy_disks(struct rel *r, const struct rel_event *ev);
+/* rel_disk_sizes() - the event tells how large they are now. rel_disks_held() - the point that is
+ * acknowledged has the disks that are wanted (unless they were changed meanwhile).
+ * rel_disks_settle() - they are what they are, nothing is wanted of them. rel_begin() - a cycle. */
+void rel_disk_sizes(struct rel *r, const struct rel_event *ev);
+void rel_disks_held(struct rel *r);
+void rel_disks_settle(struct rel *r);
+void rel_begin(struct rel *r, const struct rel_event *ev, enum flow_kind kind, bool has_since);
 void rel_copy_name(char to[VR_NAME_MAX], const char *from);
 void rel_stats_reset(struct rel *r, struct wall_us now);
 void rel_lose(struct rel *r, const struct rel_event *ev, unsigned why, const char *text);

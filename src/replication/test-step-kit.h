@@ -51,6 +51,7 @@ static struct rel_event event(enum rel_event_type t)
     ev.lineage = fresh;
     ev.point = (struct vr_point_id){ .lineage = line, .epoch = 7 };
     ev.n_disks = 1;
+    snprintf(ev.disks[0].target, sizeof ev.disks[0].target, "vda");
     rel_settings_default(&ev.set);
     return ev;
 }

@@ -35,56 +35,58 @@ struct line_of_contract {
     const char *operation;
     enum rel_event_type ev;
     int64_t in_us;    /* scheduled so much later */
-    int8_t after[12]; /* by the columns below */
+    int8_t after[14]; /* by the columns below */
 };
 
-static const enum rel_state c1_columns[12] = {
-    ST_NONE,   ST_P_READY,       ST_P_IR,     ST_P_REPL,        ST_P_PREPARED, ST_P_SUSP,
-    ST_P_CRIT, ST_P_RESYNC_WAIT, ST_P_RESYNC, ST_P_RESYNC_SUSP, ST_P_IR_SUSP,  ST_P_IR_CRIT,
+static const enum rel_state c1_columns[14] = {
+    ST_NONE,      ST_P_READY,   ST_P_IR,          ST_P_REPL,        ST_P_PREPARED,
+    ST_P_SUSP,    ST_P_CRIT,    ST_P_RESYNC_WAIT, ST_P_RESYNC,      ST_P_RESYNC_SUSP,
+    ST_P_IR_SUSP, ST_P_IR_CRIT, ST_P_UPDATE,      ST_P_UPDATE_CRIT,
 };
 
 /* clang-format off */
 static const struct line_of_contract c1[] = {
-    /*                                                    0  1  2  3  4  7  8  9 10 11 7i 8i */
-    { "CreateReplicationRelationship", EV_U_CREATE, 0,  { 1, X, X, X, X, X, X, X, X, X, X, X } },
-    { "ModifyReplicationSettings", EV_U_MODIFY, 0,      { X, 1, 2, 3, X, 7, 8, 9, X,11, 7, 8 } },
-    { "StartReplication 1/3", EV_U_START_IR, 0,         { X, 2, X, X, X, X, X, X, X, X, X, X } },
-    { "StartReplication at t", EV_U_START_IR, 1000000,  { X, 1, X, X, X, X, X, X, X, X, X, X } },
-    { "Rq(1) cancel IR", EV_U_CANCEL_IR, 0,             { X, X, 1, X, X, X, X, X, X, X, 1, 1 } },
-    { "Rq(7) pause", EV_U_PAUSE, 0,                     { X, X, 7, 7, X, X, X, X,11, X, X, X } },
-    { "Rq(3) resume", EV_U_RESUME, 0,                   { X, X, X, X, X, 3, 3,10, X,10, 2, 2 } },
-    { "Resynchronize now", EV_U_RESYNC, 0,              { X, X, X, X, X,10,10,10, X,10, X, X } },
-    { "Resynchronize at t", EV_U_RESYNC, 1000000,       { X, X, X, X, X, 9, 9, 9, X,11, X, X } },
-    { "Rq(9)", EV_U_CANCEL_RESYNC, 0,                   { X, X, X, X, X, X, X, X, 9, 9, X, X } },
-    { "Rq(4) prepare", EV_U_PREPARE, 0,                 { X, X, X, 4, X, X, X, X, X, X, X, X } },
-    { "RevertFailover", EV_U_REVERT, 0,                 { X, X, X, X, 3, X, X, X, X, X, X, X } },
-    { "InitiateFailover", EV_U_FAILOVER, 0,             { X, X, X, X, X, X, X, X, X, X, X, X } },
-    { "CommitFailover", EV_U_COMMIT, 0,                 { X, X, X, X, X, X, X, X, X, X, X, X } },
-    { "ReverseReplicationRelationship", EV_U_REVERSE, 0,{ X, X, X, X, X, X, X, X, X, X, X, X } },
-    { "Rq(2) become replica", EV_U_BECOME_REPLICA, 0,   { 2, X, X, 2, 2, 2, 2, 2, X, 2, 2, 2 } },
-    { "RemoveReplicationRelationship", EV_U_REMOVE, 0,  { X, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 } },
+    /*                                                    0  1  2  3  4  7  8  9 10 11 7i 8i 15 16 */
+    { "CreateReplicationRelationship", EV_U_CREATE, 0,  { 1, X, X, X, X, X, X, X, X, X, X, X, X, X } },
+    { "ModifyReplicationSettings", EV_U_MODIFY, 0,      { X, 1, 2, 3, X, 7, 8, 9, X,11, 7, 8, X,16 } },
+    { "StartReplication 1/3", EV_U_START_IR, 0,         { X, 2, X, X, X, X, X, X, X, X, X, X, X, X } },
+    { "StartReplication at t", EV_U_START_IR, 1000000,  { X, 1, X, X, X, X, X, X, X, X, X, X, X, X } },
+    { "Rq(1) cancel IR", EV_U_CANCEL_IR, 0,             { X, X, 1, X, X, X, X, X, X, X, 1, 1, X, X } },
+    { "Rq(7) pause", EV_U_PAUSE, 0,                     { X, X, 7, 7, X, X, X, X,11, X, X, X, X, X } },
+    { "Rq(3) resume", EV_U_RESUME, 0,                   { X, X, X, X, X, 3, 3,10, X,10, 2, 2, 3, 3 } },
+    { "Resynchronize now", EV_U_RESYNC, 0,              { X, X, X, X, X,10,10,10, X,10, X, X, X, X } },
+    { "Resynchronize at t", EV_U_RESYNC, 1000000,       { X, X, X, X, X, 9, 9, 9, X,11, X, X, X, X } },
+    { "Rq(9)", EV_U_CANCEL_RESYNC, 0,                   { X, X, X, X, X, X, X, X, 9, 9, X, X, X, X } },
+    { "Rq(4) prepare", EV_U_PREPARE, 0,                 { X, X, X, 4, X, X, X, X, X, X, X, X, X, X } },
+    { "RevertFailover", EV_U_REVERT, 0,                 { X, X, X, X, 3, X, X, X, X, X, X, X, X, X } },
+    { "InitiateFailover", EV_U_FAILOVER, 0,             { X, X, X, X, X, X, X, X, X, X, X, X, X, X } },
+    { "CommitFailover", EV_U_COMMIT, 0,                 { X, X, X, X, X, X, X, X, X, X, X, X, X, X } },
+    { "ReverseReplicationRelationship", EV_U_REVERSE, 0,{ X, X, X, X, X, X, X, X, X, X, X, X, X, X } },
+    { "Rq(2) become replica", EV_U_BECOME_REPLICA, 0,   { 2, X, X, 2, 2, 2, 2, 2, X, 2, 2, 2, X, 2 } },
+    { "Rq(15) retry", EV_U_RETRY_UPDATE, 0,             { X, X, X, X, X, X, X, X, X, X, X, X, X,15 } },
+    { "RemoveReplicationRelationship", EV_U_REMOVE, 0,  { X, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 } },
 };
 
 static const enum rel_state c2_columns[12] = {
     ST_R_WAIT, ST_R_REPL, ST_R_RECOVERED, ST_R_COMMITTED, ST_R_SUSP,   ST_R_IR_SUSP,
-    ST_R_FAILING, ST_R_REVERTING, ST_R_CRIT, ST_R_RESYNC, ST_R_RESYNC_SUSP, ST_NONE,
+    ST_R_FAILING, ST_R_REVERTING, ST_R_CRIT, ST_R_RESYNC, ST_R_RESYNC_SUSP, ST_R_UPDATE,
 };
 
 static const struct line_of_contract c2[] = {
-    /*                                                    2  3  5  6  7 7i 12 12  8 10 11 */
-    { "Rq(7) pause", EV_U_PAUSE, 0,                     { 7, 7, X, X, X, X, X, X, X,11, X } },
-    { "Rq(3) resume", EV_U_RESUME, 0,                   { X, X, X, X, 3, 2, X, X, 3, 3,10 } },
-    { "InitiateFailover", EV_U_FAILOVER, 0,             { X, 5, X, X, 5, X, X, X, 5, 5, 5 } },
-    { "RevertFailover", EV_U_REVERT, 0,                 { X, X, 3, X, X, X, X, X, X, X, X } },
-    { "CommitFailover", EV_U_COMMIT, 0,                 { X, X, 6, X, X, X, X, X, X, X, X } },
-    { "ReverseReplicationRelationship", EV_U_REVERSE, 0,{ X, X, 3, 3, X, X, X, X, X, X, X } },
-    { "RemoveReplicationRelationship", EV_U_REMOVE, 0,  { 0, 0, 0, 0, 0, 0, X, X, 0, 0, 0 } },
-    { "CreateReplicationRelationship", EV_U_CREATE, 0,  { X, X, X, X, X, X, X, X, X, X, X } },
-    { "ModifyReplicationSettings", EV_U_MODIFY, 0,      { X, X, X, X, X, X, X, X, X, X, X } },
-    { "StartReplication", EV_U_START_IR, 0,             { X, X, X, X, X, X, X, X, X, X, X } },
-    { "Resynchronize", EV_U_RESYNC, 0,                  { X, X, X, X, X, X, X, X, X, X, X } },
-    { "Rq(4) prepare", EV_U_PREPARE, 0,                 { X, X, X, X, X, X, X, X, X, X, X } },
-    { "Rq(2) become replica", EV_U_BECOME_REPLICA, 0,   { X, X, X, X, X, X, X, X, X, X, X } },
+    /*                                                    2  3  5  6  7 7i 12 12  8 10 11 15 */
+    { "Rq(7) pause", EV_U_PAUSE, 0,                     { 7, 7, X, X, X, X, X, X, X,11, X, X } },
+    { "Rq(3) resume", EV_U_RESUME, 0,                   { X, X, X, X, 3, 2, X, X, 3, 3,10, 3 } },
+    { "InitiateFailover", EV_U_FAILOVER, 0,             { X, 5, X, X, 5, X, X, X, 5, 5, 5, 5 } },
+    { "RevertFailover", EV_U_REVERT, 0,                 { X, X, 3, X, X, X, X, X, X, X, X, X } },
+    { "CommitFailover", EV_U_COMMIT, 0,                 { X, X, 6, X, X, X, X, X, X, X, X, X } },
+    { "ReverseReplicationRelationship", EV_U_REVERSE, 0,{ X, X, 3, 3, X, X, X, X, X, X, X, X } },
+    { "RemoveReplicationRelationship", EV_U_REMOVE, 0,  { 0, 0, 0, 0, 0, 0, X, X, 0, 0, 0, 0 } },
+    { "CreateReplicationRelationship", EV_U_CREATE, 0,  { X, X, X, X, X, X, X, X, X, X, X, X } },
+    { "ModifyReplicationSettings", EV_U_MODIFY, 0,      { X, X, X, X, X, X, X, X, X, X, X, X } },
+    { "StartReplication", EV_U_START_IR, 0,             { X, X, X, X, X, X, X, X, X, X, X, X } },
+    { "Resynchronize", EV_U_RESYNC, 0,                  { X, X, X, X, X, X, X, X, X, X, X, X } },
+    { "Rq(4) prepare", EV_U_PREPARE, 0,                 { X, X, X, X, X, X, X, X, X, X, X, X } },
+    { "Rq(2) become replica", EV_U_BECOME_REPLICA, 0,   { X, X, X, X, X, X, X, X, X, X, X, X } },
 };
 /* clang-format on */
 
@@ -117,14 +119,14 @@ static void test_contract_primary(void **state)
 {
     (void)state;
     for (size_t i = 0; i < VR_ARRAY_LEN(c1); i++)
-        check_line(&c1[i], c1_columns, 12);
+        check_line(&c1[i], c1_columns, VR_ARRAY_LEN(c1_columns));
 }
 
 static void test_contract_replica(void **state)
 {
     (void)state;
     for (size_t i = 0; i < VR_ARRAY_LEN(c2); i++)
-        check_line(&c2[i], c2_columns, 11);
+        check_line(&c2[i], c2_columns, VR_ARRAY_LEN(c2_columns));
 }
 
 /* "(off)" in the contract's tables */

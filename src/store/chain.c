@@ -49,7 +49,7 @@ static int describe(struct create *c, struct vr_err *err)
     return 0;
 }
 
-static bool is_plain_name(const char *s)
+bool is_plain_target(const char *s)
 {
     return *s && !strchr(s, '/') && *s != '.' && *s != '-' && strlen(s) < VR_TARGET_MAX;
 }
@@ -57,7 +57,7 @@ static bool is_plain_name(const char *s)
 static int check_disk(const struct create *c, size_t i, struct vr_err *err)
 {
     const struct store_disk *d = &c->disks[i];
-    if (!is_plain_name(d->target))
+    if (!is_plain_target(d->target))
         return vr_fail(err, VR_E_INVAL, 0, "\"%.40s\" is not the name of a disk", d->target);
     if (d->size == 0 || d->size > VR_DISK_MAX)
         return vr_fail(err, VR_E_INVAL, 0, "disk %s: impossible size", d->target);

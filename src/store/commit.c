@@ -91,7 +91,8 @@ static int insert(struct commit *c, struct vr_err *err)
     for (size_t i = 0; i < c->layers.n; i++) {
         const struct layer_row *l = &c->layers.v[i];
         int64_t top = c->empty[i] ? l->below : l->id;
-        if (point_add_disk(st, seq, l->target, top, err) < 0)
+        if (point_add_disk(st, seq, l->target, top, err) < 0 ||
+            chain_add_target(st->db, &c->point.machine, l->target, err) < 0)
             return -1;
         if (c->empty[i] ? layer_drop(st, l, err) < 0
                         : db_run(st->db, err, "UPDATE layer SET role = ? WHERE id = ?", "ii",

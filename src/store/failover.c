@@ -60,7 +60,7 @@ static int insert_overlays(struct store *st, const struct chain_row *c, int64_t 
 {
     vr_autofree char(*t)[VR_TARGET_MAX] = NULL;
     size_t n = 0;
-    if (chain_targets(st->db, &c->machine, &t, &n, err) < 0)
+    if (point_targets(st->db, point, &t, &n, err) < 0)
         return -1;
     for (size_t i = 0; i < n; i++)
         if (insert_overlay(st, c, point, t[i], err) < 0)

@@ -94,7 +94,7 @@ static int add_disks(struct store *st, struct store_index *ix, const struct chai
     }
     vr_autofree char(*t)[VR_TARGET_MAX] = NULL;
     size_t n = 0;
-    if (chain_targets(st->db, &c->machine, &t, &n, err) < 0)
+    if (point_targets(st->db, seq, &t, &n, err) < 0)
         return -1;
     for (size_t i = 0; i < n; i++) {
         int64_t top = 0;

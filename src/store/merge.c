@@ -159,14 +159,15 @@ static int choose(struct store *st, const struct vr_uuid *machine, int64_t top, 
     return found;
 }
 
-/* The same for a whole disk: first the newest point's layers, then branches that stand beside. */
+/* The same for a whole disk: first the newest point's layers (it may lack the disk), then branches
+ * that stand beside. */
 static int choose_on_disk(struct store *st, const struct vr_uuid *machine, int64_t newest,
                           const char *target, struct choice *ret, struct vr_err *err)
 {
     int64_t own = 0, top = INT64_MAX;
-    if (point_top(st->db, newest, target, &own, err) < 0)
-        return -1;
-    int rc = choose(st, machine, own, false, ret, err);
+    int rc = point_top_if(st->db, newest, target, &own, err);
+    if (rc > 0)
+        rc = choose(st, machine, own, false, ret, err);
     if (rc != 0)
         return rc;
     /* Who reads one layer after the other holds the newest point only. */

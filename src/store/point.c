@@ -52,6 +52,33 @@ int point_add_disk(struct store *st, int64_t seq, const char *target, int64_t la
                   seq, target, layer);
 }
 
+/* Names that do not fit are left out, which the last word says. */
+static void name_disks(struct store_point *p, const char *names)
+{
+    static const char more[] = " ...";
+    size_t n = names ? strlen(names) : 0;
+    if (n < sizeof p->disks) {
+        snprintf(p->disks, sizeof p->disks, "%s", names ? names : "");
+        return;
+    }
+    n = sizeof p->disks - sizeof more;
+    while (n && names[n] != ' ')
+        n--;
+    snprintf(p->disks, sizeof p->disks, "%.*s%s", (int)n, names, more);
+}
+
+bool store_point_has(const struct store_point *p, const char *target)
+{
+    size_t n = strlen(target);
+    for (const char *at = p->disks; *at; at += strspn(at, " ")) {
+        size_t word = strcspn(at, " ");
+        if ((word == n && !strncmp(at, target, n)) || (word == 3 && !strncmp(at, "...", 3)))
+            return true;
+        at += word;
+    }
+    return false;
+}
+
 int store_points(struct store *st, const struct vr_uuid *machine, struct store_point **ret,
                  size_t *ret_n, struct vr_err *err)
 {
@@ -59,8 +86,9 @@ int store_points(struct store *st, const struct vr_uuid *machine, struct store_p
         db_select(st->db, err,
                   "SELECT lineage, epoch, instant, received, kind, bytes, digest, pinned,"
                   " coalesce(moment, instant), q.verified, q.how, q.quarantine, q.since, q.bad,"
-                  " q.acknowledged, q.booted, coalesce(ours, instant) FROM point LEFT JOIN proof q "
-                  "ON q.point = seq"
+                  " q.acknowledged, q.booted, coalesce(ours, instant),"
+                  " (SELECT group_concat(target, ' ') FROM point_disk WHERE point = seq)"
+                  " FROM point LEFT JOIN proof q ON q.point = seq"
                   " WHERE machine = ? AND listed = 1 ORDER BY seq",
                   "u", machine);
     struct store_point *v = NULL;
@@ -87,6 +115,7 @@ int store_points(struct store *st, const struct vr_uuid *machine, struct store_p
                        .booted = { db_int(r, 15) } },
         };
         snprintf(p->digest, sizeof p->digest, "%s", db_text(r, 6));
+        name_disks(p, db_text(r, 17));
     }
     if (rc < 0) {
         free(v);
@@ -126,6 +155,27 @@ int store_point_image(struct store *st, const struct vr_uuid *machine, const str
     if (ret_format)
         *ret_format = vr_strdup(l.format);
     *ret = vr_take(l.path);
+    return 0;
+}
+
+int store_point_disks(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
+                      struct store_disk ret[VR_DISKS_MAX], size_t *ret_n, struct vr_err *err)
+{
+    int64_t seq = 0;
+    vr_autofree char(*t)[VR_TARGET_MAX] = NULL;
+    size_t n = 0;
+    if (find_row(st, machine, p, false, &seq, err) < 0 ||
+        point_targets(st->db, seq, &t, &n, err) < 0)
+        return -1;
+    for (size_t i = 0; i < n && i < VR_DISKS_MAX; i++) {
+        int64_t top = 0;
+        vr_autolayer struct layer_row l = { 0 };
+        if (point_top(st->db, seq, t[i], &top, err) < 0 || layer_load(st->db, top, &l, err) < 0)
+            return -1;
+        ret[i] = (struct store_disk){ .size = l.size };
+        snprintf(ret[i].target, sizeof ret[i].target, "%s", t[i]);
+    }
+    *ret_n = n < VR_DISKS_MAX ? n : VR_DISKS_MAX;
     return 0;
 }
 

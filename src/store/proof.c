@@ -44,10 +44,10 @@ static int view_open(struct store *st, int64_t newest, const char *target, struc
 {
     int64_t top = 0;
     snprintf(w->target, sizeof w->target, "%s", target);
-    if (point_top(st->db, newest, target, &top, err) < 0 ||
-        layers_below(st->db, top, &w->l, err) < 0)
+    int rc = point_top_if(st->db, newest, target, &top, err);
+    if (rc < 0 || (rc > 0 && layers_below(st->db, top, &w->l, err) < 0))
         return -1;
-    w->logs = vr_new0(w->l.n, sizeof *w->logs);
+    w->logs = vr_new0(w->l.n ? w->l.n : 1, sizeof *w->logs);
     return 0;
 }
 
@@ -153,8 +153,11 @@ static int mark(struct store *st, struct view *w, struct shown *s, int64_t layer
     int hits = 0;
     for (size_t k = 0; k < s->n; k++) {
         int64_t top = 0;
-        if (point_top(st->db, s->v[k].seq, w->target, &top, err) < 0)
+        int rc = point_top_if(st->db, s->v[k].seq, w->target, &top, err);
+        if (rc < 0)
             return -1;
+        if (rc == 0) /* a point without the disk */
+            continue;
         int at = index_of(w, top);
         int hit =
             at >= 0 ? at > above && at <= i : shows_beside(st, w->target, top, layer, block, err);

@@ -91,8 +91,9 @@ static int load_others(struct store *st, struct store_repair *r, struct vr_err *
     int64_t newest = 0, top = 0;
     vr_autolayers struct layers l = { 0 };
     int rc = point_newest(st->db, &r->machine, &newest, NULL, err);
-    if (rc <= 0 || point_top(st->db, newest, r->rotten.target, &top, err) < 0 ||
-        layers_below(st->db, top, &l, err) < 0)
+    if (rc > 0) /* 0: the disk was taken out of replication meanwhile */
+        rc = point_top_if(st->db, newest, r->rotten.target, &top, err);
+    if (rc <= 0 || layers_below(st->db, top, &l, err) < 0)
         return rc <= 0 ? rc : -1;
     size_t n = 0;
     while (n < l.n && l.v[n].id != r->rotten.id)

@@ -56,11 +56,10 @@ int chain_set_state(struct store *st, const struct vr_uuid *machine, enum chain_
                   machine);
 }
 
-int chain_targets(struct db *db, const struct vr_uuid *machine, char (**ret)[VR_TARGET_MAX],
-                  size_t *ret_n, struct vr_err *err)
+/* The first column of @r, which is NULL after an error. */
+static int read_targets(struct db_rows *r, char (**ret)[VR_TARGET_MAX], size_t *ret_n,
+                        struct vr_err *err)
 {
-    vr_auto(db_rows_free) struct db_rows *r =
-        db_select(db, err, "SELECT target FROM disk WHERE machine = ? ORDER BY ord", "u", machine);
     char(*v)[VR_TARGET_MAX] = NULL;
     size_t n = 0;
     int rc = r ? 1 : -1;
@@ -75,6 +74,35 @@ int chain_targets(struct db *db, const struct vr_uuid *machine, char (**ret)[VR_
     *ret = v;
     *ret_n = n;
     return 0;
+}
+
+int chain_targets(struct db *db, const struct vr_uuid *machine, char (**ret)[VR_TARGET_MAX],
+                  size_t *ret_n, struct vr_err *err)
+{
+    vr_auto(db_rows_free) struct db_rows *r =
+        db_select(db, err, "SELECT target FROM disk WHERE machine = ? ORDER BY ord", "u", machine);
+    return read_targets(r, ret, ret_n, err);
+}
+
+int point_targets(struct db *db, int64_t seq, char (**ret)[VR_TARGET_MAX], size_t *ret_n,
+                  struct vr_err *err)
+{
+    vr_auto(db_rows_free) struct db_rows *r =
+        db_select(db, err,
+                  "SELECT d.target FROM point_disk d JOIN point p ON p.seq = d.point"
+                  " LEFT JOIN disk k ON k.machine = p.machine AND k.target = d.target"
+                  " WHERE d.point = ? ORDER BY k.ord, d.target",
+                  "i", seq);
+    return read_targets(r, ret, ret_n, err);
+}
+
+int chain_add_target(struct db *db, const struct vr_uuid *machine, const char *target,
+                     struct vr_err *err)
+{
+    return db_run(db, err,
+                  "INSERT OR IGNORE INTO disk(machine, ord, target)"
+                  " SELECT ?1, 1 + ifnull((SELECT max(ord) FROM disk WHERE machine = ?1), -1), ?2",
+                  "us", machine, target);
 }
 
 /* ---- layers ---- */
@@ -251,10 +279,15 @@ int point_newest(struct db *db, const struct vr_uuid *machine, int64_t *ret_seq,
     return 1;
 }
 
+int point_top_if(struct db *db, int64_t seq, const char *target, int64_t *ret, struct vr_err *err)
+{
+    return db_one_int(db, ret, err, "SELECT layer FROM point_disk WHERE point = ? AND target = ?",
+                      "is", seq, target);
+}
+
 int point_top(struct db *db, int64_t seq, const char *target, int64_t *ret, struct vr_err *err)
 {
-    int rc = db_one_int(db, ret, err, "SELECT layer FROM point_disk WHERE point = ? AND target = ?",
-                        "is", seq, target);
+    int rc = point_top_if(db, seq, target, ret, err);
     if (rc == 0)
         return vr_fail(err, VR_E_NOTFOUND, 0, "the recovery point has no disk %s", target);
     return rc < 0 ? -1 : 0;

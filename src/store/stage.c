@@ -124,43 +124,46 @@ static int check_parent(struct opening *o, struct vr_err *err)
     return rc;
 }
 
-/* The layer below a disk of the stage; ret->id 0: none. */
+/* The layer below a disk of the stage; ret->id 0: none, the parent does not have the disk. */
 static int parent_layer(const struct opening *o, const char *target, struct layer_row *ret,
                         struct vr_err *err)
 {
     int64_t top = 0;
     if (!o->parent_seq)
         return 0;
-    if (point_top(o->st->db, o->parent_seq, target, &top, err) < 0)
-        return -1;
-    return layer_load(o->st->db, top, ret, err);
+    int rc = point_top_if(o->st->db, o->parent_seq, target, &top, err);
+    return rc > 0 ? layer_load(o->st->db, top, ret, err) : rc;
 }
 
+static int check_disk(const struct opening *o, size_t i, const char *name, struct vr_err *err)
+{
+    const struct store_disk *d = &o->disks[i];
+    vr_autolayer struct layer_row below = { 0 };
+    if (!is_plain_target(d->target))
+        return vr_fail(err, VR_E_INVAL, 0, "\"%.40s\" is not the name of a disk", d->target);
+    if (disk_of(o, d->target) != d)
+        return vr_fail(err, VR_E_INVAL, 0, "disk %s is named twice", d->target);
+    if (d->size == 0 || d->size > VR_DISK_MAX)
+        return vr_fail(err, VR_E_INVAL, 0, "disk %s: impossible size", d->target);
+    if (parent_layer(o, d->target, &below, err) < 0)
+        return -1;
+    if (d->size < below.size)
+        return vr_fail(err, VR_E_DISKS, 0, "%s: disk %s has shrunk from %llu to %llu bytes", name,
+                       d->target, (unsigned long long)below.size, (unsigned long long)d->size);
+    return 0;
+}
+
+/* A point need not have the disks of the one before: one that is new begins with a base of its
+ * own, one that is gone ends with the points that have it. */
 static int check_disks(const struct opening *o, struct vr_err *err)
 {
-    vr_autofree char(*t)[VR_TARGET_MAX] = NULL;
-    size_t n = 0;
-    if (chain_targets(o->st->db, &o->chain->machine, &t, &n, err) < 0)
-        return -1;
     char name[64];
     machine_name(&o->chain->machine, name);
-    if (n != o->n_disks)
-        return vr_fail(err, VR_E_DISKS, 0, "%s: the chain has %zu disks, the point %zu", name, n,
-                       o->n_disks);
-    for (size_t i = 0; i < n; i++) {
-        const struct store_disk *d = disk_of(o, t[i]);
-        vr_autolayer struct layer_row below = { 0 };
-        if (!d)
-            return vr_fail(err, VR_E_DISKS, 0, "%s: the point lacks disk %s", name, t[i]);
-        if (d->size == 0 || d->size > VR_DISK_MAX)
-            return vr_fail(err, VR_E_INVAL, 0, "disk %s: impossible size", t[i]);
-        if (parent_layer(o, t[i], &below, err) < 0)
+    if (o->n_disks == 0 || o->n_disks > VR_DISKS_MAX)
+        return vr_fail(err, VR_E_DISKS, 0, "%s: a point of %zu disks", name, o->n_disks);
+    for (size_t i = 0; i < o->n_disks; i++)
+        if (check_disk(o, i, name, err) < 0)
             return -1;
-        if (d->size < below.size)
-            return vr_fail(err, VR_E_DISKS, 0,
-                           "%s: disk %s has shrunk from %llu to %llu bytes", name, t[i],
-                           (unsigned long long)below.size, (unsigned long long)d->size);
-    }
     return 0;
 }
 

@@ -100,6 +100,7 @@ struct store_point {
     uint64_t bytes;  /* data held by its own layers */
     char digest[65]; /* SHA-256 hex over (target, block, digest)* of the whole point; "" while
                         unknown */
+    char disks[160]; /* its disks by target, with blanks between; " ..." at the end: and more */
     unsigned pins;   /* enum store_pin bits */
     struct store_proof proof;
     /* Filled in by store_retention_apply() only: */
@@ -119,6 +120,12 @@ static inline const struct store_point *store_newest_sound(const struct store_po
 /* store_points() - oldest first; caller frees the array. */
 int store_points(struct store *st, const struct vr_uuid *machine, struct store_point **ret,
                  size_t *ret_n, struct vr_err *err);
+/* store_point_has() - does the point have the disk @target? (Also if that cannot be told: " ...".)
+ * Pure. store_point_disks() - targets and sizes of a point's disks, listed or not, in the chain's
+ * order. Points of one machine may have different disks. Errors: VR_E_NOTFOUND, VR_E_STORE. */
+bool store_point_has(const struct store_point *p, const char *target);
+int store_point_disks(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
+                      struct store_disk ret[VR_DISKS_MAX], size_t *ret_n, struct vr_err *err);
 /* Who wants a point kept; each has a bit of its own, so nobody lifts another's pin. */
 enum store_pin {
     STORE_PIN_USER = 1, /* retention never gives it up */
@@ -174,7 +181,9 @@ struct store_stage {
 /* store_stage_open() - begin or go on with the stage over @parent (which must be the newest point,
  * or zero when there is none): layers are created with qemu-img, or those of an earlier unfinished
  * stage over the same parent are used again, whatever epoch they were for (their digest tables say
- * what is durable). A stage over another parent is discarded first. Disk sizes may have grown.
+ * what is durable). A stage over another parent, or of other disks, is discarded first. Disk sizes
+ * may have grown. @disks need not be those of @parent: a disk that it lacks is fresh, and one that
+ * is not named is not part of the new point; earlier points keep theirs.
  * Errors: VR_E_STATE when @parent is not the newest point, VR_E_NOSPACE, VR_E_IO. */
 int store_stage_open(struct store *st, const struct vr_uuid *machine,
                      const struct vr_point_id *parent, const struct vr_point_id *point,

@@ -123,12 +123,22 @@ int point_seq(struct db *db, const struct vr_uuid *machine, const struct vr_poin
 int point_newest(struct db *db, const struct vr_uuid *machine, int64_t *ret_seq,
                  struct vr_point_id *ret_id, struct vr_err *err);
 int point_top(struct db *db, int64_t seq, const char *target, int64_t *ret, struct vr_err *err);
+/* point_top_if() - likewise: 1 found, 0 the point does not have the disk, -1 error. */
+int point_top_if(struct db *db, int64_t seq, const char *target, int64_t *ret, struct vr_err *err);
 /* branches_drop() - delete the layers of a chain that no point shows and nothing stands on; in a
  * transaction, while no merge is under way. */
 int branches_drop(struct store *st, const struct vr_uuid *machine, struct vr_err *err);
-/* chain_targets() - the disks of a chain in order; caller frees the array. */
+/* chain_targets() - all disks that a point of the chain ever had, in order; caller frees the array.
+ * chain_add_target() - one more, unless it is there; in a transaction. point_targets() - the disks
+ * of one point, in the same order. */
 int chain_targets(struct db *db, const struct vr_uuid *machine, char (**ret)[VR_TARGET_MAX],
                   size_t *ret_n, struct vr_err *err);
+int chain_add_target(struct db *db, const struct vr_uuid *machine, const char *target,
+                     struct vr_err *err);
+int point_targets(struct db *db, int64_t seq, char (**ret)[VR_TARGET_MAX], size_t *ret_n,
+                  struct vr_err *err);
+/* is_plain_target() - can it be part of a file's name? */
+bool is_plain_target(const char *s);
 /* machine_name() - for messages: "machine UUID" in @out[64]. */
 const char *machine_name(const struct vr_uuid *m, char out[64]);
 

@@ -9,12 +9,11 @@
 #include "store/store_int.h"
 
 /* The layers that the point stands on, in the order of the chain's disks. */
-static int tops(struct store *st, const struct vr_uuid *machine, int64_t seq, struct layers *ret,
-                struct vr_err *err)
+static int tops(struct store *st, int64_t seq, struct layers *ret, struct vr_err *err)
 {
     vr_autofree char(*t)[VR_TARGET_MAX] = NULL;
     size_t n = 0;
-    if (chain_targets(st->db, machine, &t, &n, err) < 0)
+    if (point_targets(st->db, seq, &t, &n, err) < 0)
         return -1;
     ret->v = vr_new0(n ? n : 1, sizeof *ret->v);
     for (; ret->n < n; ret->n++) {
@@ -80,7 +79,7 @@ int store_failover_unreturn(struct store *st, const struct vr_uuid *machine,
         return -1;
     if (c.state != CHAIN_REPLICA || rc == 0 || !vr_point_eq(&newest, first))
         return 0;
-    if (tops(st, machine, seq, &l, err) < 0)
+    if (tops(st, seq, &l, err) < 0)
         return -1;
     int64_t active = l.n ? overlay_number(&c, &l.v[0]) : 0;
     for (size_t i = 0; i < l.n; i++)

@@ -372,7 +372,7 @@ static int prepare(struct store *st, const struct vr_uuid *machine, const struct
         return -1;
     vr_autofree char(*t)[VR_TARGET_MAX] = NULL;
     size_t n = 0;
-    if (chain_targets(st->db, machine, &t, &n, err) < 0)
+    if (point_targets(st->db, seq, &t, &n, err) < 0)
         return -1;
     vr_auto(store_verify_free) struct store_verify_input *v = vr_new(struct store_verify_input);
     v->hold = hold_new(st, HOLD_READ, machine, seq);

@@ -188,12 +188,14 @@ static bool emit_point_components(const struct host_providers *p, const struct v
 {
     const struct store_point *v;
     size_t n = vm_points(p, vm, &v);
+    char target[VR_TARGET_MAX];
+    uint64_t size;
 
     for (size_t i = 0; i < n; i++)
-        for (uint32_t k = 0; k < vm->rel->n_disks * 2; k++)
+        for (size_t k = 0; vm_point_disk(vm, &v[i], k / 2, target, &size); k++)
             if (!PAIR(sink, MSVM_VIRTUALSYSTEMSETTINGDATACOMPONENT, GROUPCOMPONENT,
                       path_point(&v[i].id), PARTCOMPONENT,
-                      path_point_disk(&v[i].id, vm->rel->disks[k / 2].target, k % 2 ? 'L' : 'D')))
+                      path_point_disk(&v[i].id, target, k % 2 ? 'L' : 'D')))
                 return false;
     return true;
 }
@@ -216,21 +218,21 @@ static bool emit_in_drive(const struct host_providers *p, const struct vm *vm,
 {
     const struct store_point *v;
     size_t n = vm_points(p, vm, &v);
+    char target[VR_TARGET_MAX];
+    uint64_t size;
 
     for (size_t i = 0; vm->hv && i < vm->hv->n_disks; i++) {
-        const char *target = vm->hv->disks[i].target;
-        if (!PAIR(sink, MSVM_RESOURCEDEPENDENTONRESOURCE, ANTECEDENT, path_disk(vm, target, 'D'),
-                  DEPENDENT, path_disk(vm, target, 'L')))
+        const char *own = vm->hv->disks[i].target;
+        if (!PAIR(sink, MSVM_RESOURCEDEPENDENTONRESOURCE, ANTECEDENT, path_disk(vm, own, 'D'),
+                  DEPENDENT, path_disk(vm, own, 'L')))
             return false;
     }
     for (size_t i = 0; i < n; i++)
-        for (uint32_t k = 0; k < vm->rel->n_disks; k++) {
-            const char *target = vm->rel->disks[k].target;
+        for (size_t k = 0; vm_point_disk(vm, &v[i], k, target, &size); k++)
             if (!PAIR(sink, MSVM_RESOURCEDEPENDENTONRESOURCE, ANTECEDENT,
                       path_point_disk(&v[i].id, target, 'D'), DEPENDENT,
                       path_point_disk(&v[i].id, target, 'L')))
                 return false;
-        }
     return true;
 }
 

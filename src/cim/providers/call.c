@@ -234,7 +234,7 @@ void call_job(struct call *c, const struct vr_uuid *job)
 /* Long work that shows in ReplicationState; its state decides what is allowed meanwhile. */
 static bool is_long(enum job_type t)
 {
-    return t == JOB_START_IR || t == JOB_START_SEEDED || t == JOB_RESYNC;
+    return t == JOB_START_IR || t == JOB_START_SEEDED || t == JOB_RESYNC || t == JOB_UPDATE_DISKS;
 }
 
 static bool needs_power(const struct vm *vm, enum rel_event_type t)

@@ -56,6 +56,7 @@ uint16_t job_percent(const struct host_providers *p, const struct job *j)
     case JOB_START_SEEDED:
     case JOB_SEND_IR:
     case JOB_RESYNC:
+    case JOB_UPDATE_DISKS:
     case JOB_PREPARE:
     case JOB_SEND_DELTA:
         break;

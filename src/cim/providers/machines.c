@@ -105,6 +105,32 @@ const struct hv_disk *vm_disk(const struct vm *vm, const char *target)
     return NULL;
 }
 
+bool vm_point_disk(const struct vm *vm, const struct store_point *pt, size_t k,
+                   char target[VR_TARGET_MAX], uint64_t *size)
+{
+    const char *at = pt->disks;
+    bool named = *at && !strstr(at, "...");
+
+    if (!named) { /* not known, or too many to be told: those that are replicated */
+        if (k < vm->rel->n_disks)
+            snprintf(target, VR_TARGET_MAX, "%s", vm->rel->disks[k].target);
+        at = k < vm->rel->n_disks ? target : "";
+    }
+    for (size_t i = 0; named && i < k && *at; i++) {
+        at += strcspn(at, " ");
+        at += strspn(at, " ");
+    }
+    if (!*at)
+        return false;
+    if (named)
+        snprintf(target, VR_TARGET_MAX, "%.*s", (int)strcspn(at, " "), at);
+    *size = 0;
+    for (uint32_t i = 0; i < vm->rel->n_disks; i++)
+        if (!strcmp(vm->rel->disks[i].target, target))
+            *size = vm->rel->disks[i].size;
+    return true;
+}
+
 size_t vm_points(const struct host_providers *p, const struct vm *vm,
                  const struct store_point **ret)
 {

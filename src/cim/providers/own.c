@@ -152,7 +152,8 @@ static bool emit_points(const struct host_providers *p, const struct vm *vm, str
     const struct store_point *v;
     size_t n = vm_points(p, vm, &v);
     const struct store_point *taken = store_newest_sound(v, n);
-    char id[PROV_ID_MAX];
+    char id[PROV_ID_MAX], target[VR_TARGET_MAX];
+    uint64_t size;
 
     for (size_t i = 0; i < n; i++) {
         struct cim_inst *in = cim_inst_new(CIM_C_VMR_RECOVERYPOINT);
@@ -164,6 +165,8 @@ static bool emit_points(const struct host_providers *p, const struct vm *vm, str
         cim_inst_set_str(in, POINT(KIND), point_kinds[kind]);
         cim_inst_set_bool(in, POINT(TAKENBYFAILOVER), &v[i] == taken);
         cim_inst_set_uint(in, POINT(BYTES), v[i].bytes);
+        for (size_t k = 0; vm_point_disk(vm, &v[i], k, target, &size); k++)
+            cim_inst_add_str(in, POINT(DISKS), target);
         cim_inst_set_str(in, POINT(DIGEST), v[i].digest[0] ? v[i].digest : NULL);
         set_retention(in, &v[i]);
         proof_set_point(&v[i], in);

@@ -52,6 +52,10 @@ int vm_of_ref(const struct host_providers *p, const struct cim_path *ref, struct
 const struct hv_disk *vm_disk(const struct vm *vm, const char *target);
 /* vm_points() - recovery points, oldest first; vm_point() - by its identifier in object paths or by
  * "lineage:epoch", NULL if there is none. */
+/* vm_point_disk() - target, and size if it is known (else 0), of disk @k of a recovery point; false
+ * past the last one. Points of one machine may have different disks. */
+bool vm_point_disk(const struct vm *vm, const struct store_point *pt, size_t k,
+                   char target[VR_TARGET_MAX], uint64_t *size);
 size_t vm_points(const struct host_providers *p, const struct vm *vm,
                  const struct store_point **ret);
 const struct store_point *vm_point(const struct host_providers *p, const struct vm *vm,

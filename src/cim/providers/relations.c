@@ -35,26 +35,14 @@ int svc_create(struct call *c, struct vr_err *err)
     return call_request(c, &vm, &ev, JOB_CREATE, err);
 }
 
-/* Does IncludedDisks, if it is given, name the disks that are replicated already? */
-static int same_disks(const struct vm *vm, const struct cim_inst *in, struct vr_err *err)
+/* IncludedDisks, if it is given, names the disks that are to be replicated from now on. */
+static int other_disks(const struct vm *vm, const struct cim_inst *in, struct rel_event *ev,
+                       struct vr_err *err)
 {
     const struct cim_value *v = cim_inst_value(in, CIM_P_MSVM_REPLICATIONSETTINGDATA_INCLUDEDDISKS);
-    struct rel_event ev = { .n_disks = 0 };
-    size_t found = 0;
 
-    if (v->is_null)
-        return 0;
-    if (settings_disks(vm, in, &ev, err) < 0)
-        return -1;
-    for (uint32_t i = 0; i < ev.n_disks; i++)
-        for (uint32_t k = 0; k < vm->rel->n_disks; k++)
-            found += !strcmp(ev.disks[i].target, vm->rel->disks[k].target);
-    if (found == ev.n_disks && found == vm->rel->n_disks)
-        return 0;
-    return vr_fail(err, VR_E_UNSUPPORTED, 0,
-                   "the set of replicated disks of machine %s cannot be changed; disable "
-                   "replication and enable it with the other disks",
-                   vm->name);
+    ev->n_disks = 0;
+    return v->is_null ? 0 : settings_disks(vm, in, ev, err);
 }
 
 int svc_modify(struct call *c, struct vr_err *err)
@@ -75,7 +63,7 @@ int svc_modify(struct call *c, struct vr_err *err)
                        vm.name, vm.rel->peer[0] ? ", on host " : "", vm.rel->peer);
     if (call_admit(c, &vm, &ev, err) < 0 ||
         settings_of(c, &vm, in, SETTINGS_MODIFY, &ev.set, &peer, err) < 0 ||
-        same_disks(&vm, in, err) < 0)
+        other_disks(&vm, in, &ev, err) < 0)
         return -1;
     return call_request(c, &vm, &ev, JOB_MODIFY, err);
 }

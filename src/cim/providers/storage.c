@@ -67,7 +67,8 @@ static bool emit_disks(const struct host_providers *p, const struct vm *vm, stru
 {
     const struct store_point *v;
     size_t n = vm_points(p, vm, &v);
-    char id[PROV_ID_MAX];
+    char id[PROV_ID_MAX], target[VR_TARGET_MAX];
+    uint64_t size;
 
     for (size_t i = 0; vm->hv && i < vm->hv->n_disks; i++) {
         const struct hv_disk *d = &vm->hv->disks[i];
@@ -77,13 +78,11 @@ static bool emit_disks(const struct host_providers *p, const struct vm *vm, stru
             return false;
     }
     for (size_t i = 0; i < n; i++)
-        for (uint32_t k = 0; k < vm->rel->n_disks; k++) {
-            const struct rel_disk *d = &vm->rel->disks[k];
-            if (!cim_emit(sink, make_disk(p, id_point_disk(id, &v[i].id, d->target, 'L'),
-                                          path_point_disk(&v[i].id, d->target, 'D'), d->target,
-                                          VIRTUAL_DISK, d->size, NULL)))
+        for (size_t k = 0; vm_point_disk(vm, &v[i], k, target, &size); k++)
+            if (!cim_emit(sink, make_disk(p, id_point_disk(id, &v[i].id, target, 'L'),
+                                          path_point_disk(&v[i].id, target, 'D'), target,
+                                          VIRTUAL_DISK, size, NULL)))
                 return false;
-        }
     return true;
 }
 
@@ -91,20 +90,19 @@ static bool emit_drives(const struct host_providers *p, const struct vm *vm, str
 {
     const struct store_point *v;
     size_t n = vm_points(p, vm, &v);
-    char id[PROV_ID_MAX];
+    char id[PROV_ID_MAX], target[VR_TARGET_MAX];
+    uint64_t size;
 
     for (size_t i = 0; vm->hv && i < vm->hv->n_disks; i++) {
-        const char *target = vm->hv->disks[i].target;
-        if (!cim_emit(sink, make_drive(id_disk(id, vm->guid, target, 'D'), target, vm->guid)))
+        const char *own = vm->hv->disks[i].target;
+        if (!cim_emit(sink, make_drive(id_disk(id, vm->guid, own, 'D'), own, vm->guid)))
             return false;
     }
     for (size_t i = 0; i < n; i++)
-        for (uint32_t k = 0; k < vm->rel->n_disks; k++) {
-            const char *target = vm->rel->disks[k].target;
+        for (size_t k = 0; vm_point_disk(vm, &v[i], k, target, &size); k++)
             if (!cim_emit(sink,
                           make_drive(id_point_disk(id, &v[i].id, target, 'D'), target, vm->guid)))
                 return false;
-        }
     return true;
 }
 

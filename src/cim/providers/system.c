@@ -171,6 +171,7 @@ static int may_start(const struct vm *vm, struct vr_err *err)
     case ST_R_IR_SUSP:
     case ST_R_CRIT:
     case ST_R_RESYNC:
+    case ST_R_UPDATE:
     case ST_R_RESYNC_SUSP:
     case ST_R_FAILING:
     case ST_R_REVERTING:
@@ -253,9 +254,10 @@ static const struct {
     enum rel_event_type ev;
     enum job_type job;
 } changes[] = {
-    { 1, EV_U_CANCEL_IR, JOB_STATE_CHANGE }, { 2, EV_U_BECOME_REPLICA, JOB_STATE_CHANGE },
-    { 3, EV_U_RESUME, JOB_STATE_CHANGE },    { 4, EV_U_PREPARE, JOB_PREPARE },
-    { 7, EV_U_PAUSE, JOB_STATE_CHANGE },     { 9, EV_U_CANCEL_RESYNC, JOB_STATE_CHANGE },
+    { 1, EV_U_CANCEL_IR, JOB_STATE_CHANGE },     { 2, EV_U_BECOME_REPLICA, JOB_STATE_CHANGE },
+    { 3, EV_U_RESUME, JOB_STATE_CHANGE },        { 4, EV_U_PREPARE, JOB_PREPARE },
+    { 7, EV_U_PAUSE, JOB_STATE_CHANGE },         { 9, EV_U_CANCEL_RESYNC, JOB_STATE_CHANGE },
+    { 15, EV_U_RETRY_UPDATE, JOB_STATE_CHANGE },
 };
 
 static int become_replica(const struct vm *vm, struct rel_event *ev, struct vr_err *err)
@@ -283,14 +285,11 @@ static int request_replication_state(struct call *c, struct vr_err *err)
             ev.type = changes[i].ev;
             type = changes[i].job;
         }
-    if (ev.type == EV_COUNT && wanted != 15)
+    if (ev.type == EV_COUNT)
         return vr_fail(err, VR_E_INVAL, 0, "RequestedState %u is not one that can be asked for",
                        (unsigned)wanted);
     if (n)
         return call_rel1(&vm, err);
-    if (wanted == 15)
-        return vr_fail(err, VR_E_STATE, 0, "machine %s has no change of disks that failed",
-                       vm.name);
     if (call_admit(c, &vm, &ev, err) < 0 || (wanted == 2 && become_replica(&vm, &ev, err) < 0))
         return -1;
     return call_request(c, &vm, &ev, type, err);

@@ -2,7 +2,7 @@
 /* Methods through which relationships are made, changed, driven and ended: for each what happens
  * and every return value with the situation that causes it. Failover and reversal are in
  * test-reverse.c. */
-#include "cim/providers/testhost.h"
+#include "cim/providers/testways.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -232,6 +232,34 @@ static void modify_changes_what_is_named(void **st)
                    NULL));
 }
 
+/* Rule C.1: 3 to 15 and back; the change is a job of type 125 that can be cancelled. */
+static void modify_changes_the_disks(void **st)
+{
+    struct world *w = *st;
+    size_t found = 0;
+
+    make_updating(w);
+    vr_auto(cim_inst_free) struct cim_inst *in = get(w, FRSD_PATH(WEB, "0"));
+    assert_int_equal(cim_inst_value(in, CIM_P_MSVM_REPLICATIONSETTINGDATA_INCLUDEDDISKS)->n, 1);
+    const struct job *j;
+    struct vr_uuid job = { { 0 } };
+    for (size_t i = 0; (j = engine_job_at(w->engine, i)) != NULL; i++)
+        if (j->type == JOB_UPDATE_DISKS && !job_over(j)) {
+            found++;
+            job = j->id;
+        }
+    assert_int_equal(found, 1);
+    assert_int_equal(MODIFY(w, WEB, "ReplicationInterval", "300", NULL), 32775);
+    assert_int_equal(engine_job_cancel(w->engine, &job, NULL), 0);
+    w->hold = 0;
+    pump(w);
+    assert_int_equal(state(w, WEB), 3);
+    vr_auto(cim_inst_free) struct cim_inst *after = get(w, FRSD_PATH(WEB, "0"));
+    assert_int_equal(cim_inst_value(after, CIM_P_MSVM_REPLICATIONSETTINGDATA_INCLUDEDDISKS)->n, 2);
+    done(w, MODIFY(w, WEB, "IncludedDisks", DISK(WEB, "vdb"), NULL));
+    assert_int_equal(state(w, WEB), 3);
+}
+
 static void modify_refused(void **st)
 {
     struct world *w = *st;
@@ -243,7 +271,8 @@ static void modify_refused(void **st)
     assert_int_equal(MODIFY(w, WEB, "RecoveryConnectionPoint", "elsewhere", NULL), 32773);
     assert_int_equal(MODIFY(w, WEB, "RecoveryConnectionPoint", NULL, NULL), 32773);
     assert_int_equal(MODIFY(w, WEB, "AuthenticationType", "1", NULL), 32779);
-    assert_int_equal(MODIFY(w, WEB, "IncludedDisks", DISK(WEB, "vda"), NULL), 32770);
+    assert_int_equal(MODIFY(w, WEB, "IncludedDisks", DISK(WEB, "vdz"), NULL), 32773);
+    assert_int_equal(MODIFY(w, WEB, "IncludedDisks", "", NULL), 32773);
     assert_int_equal(SVC(w, WEB, "ModifyReplicationSettings"), 32773);
     w->who.role = CIM_ROLE_OPERATOR;
     assert_int_equal(MODIFY(w, WEB, GOOD, NULL), 32769);
@@ -612,6 +641,7 @@ int main(void)
         T(create_fails_at_the_peer),
         T(a_replica_is_not_extended),
         T(modify_changes_what_is_named),
+        T(modify_changes_the_disks),
         T(modify_refused),
         T(start_copies),
         T(start_refused),

@@ -268,6 +268,24 @@ void make_resynchronizing(struct world *w)
     begun(w, SVC(w, WEB, "Resynchronize"), 10);
 }
 
+void make_updating(struct world *w)
+{
+    make_replicating(w);
+    w->hold = FX_SHIP;
+    done(w, SVC(w, WEB, "ModifyReplicationSettings",
+                { "ReplicationSettingData", frsd("IncludedDisks", DISK(WEB, "vda"), NULL) }));
+    assert_int_equal(state(w, WEB), 15);
+}
+
+void make_update_critical(struct world *w)
+{
+    make_replicating(w);
+    w->fail[FX_BIT_SHIP] = VR_E_AUTH;
+    done(w, SVC(w, WEB, "ModifyReplicationSettings",
+                { "ReplicationSettingData", frsd("IncludedDisks", DISK(WEB, "vda"), NULL) }));
+    assert_int_equal(state(w, WEB), 16);
+}
+
 void make_needing_resync(struct world *w)
 {
     make_resynchronizing(w);
@@ -318,6 +336,20 @@ void make_replica_resync(struct world *w)
     make_replica(w);
     incoming(w, true);
     assert_int_equal(state(w, WEB), 10);
+}
+
+void make_replica_updating(struct world *w)
+{
+    const struct rel *r;
+    struct rel_event ev = { .type = EV_RX_OPEN, .update = true };
+
+    make_replica(w);
+    r = engine_find(w->engine, &w->vm[0].uuid);
+    ev.lineage = r->lineage;
+    strcpy(ev.peer, "hostb");
+    assert_int_equal(engine_rx_open(w->engine, &w->vm[0].uuid, &ev, NULL), 0);
+    pump(w);
+    assert_int_equal(state(w, WEB), 15);
 }
 
 void make_replica_resync_paused(struct world *w)

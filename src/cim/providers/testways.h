@@ -56,6 +56,9 @@ void make_copy_critical(struct world *w);         /* P 8, the initial copy is no
 void make_needing_resync(struct world *w);        /* P 9 */
 void make_resynchronizing(struct world *w);       /* P 10, the comparison is under way */
 void make_resync_paused(struct world *w);         /* P 11 */
+void make_updating(struct world *w);              /* P 15, disk vdb is taken out */
+void make_update_critical(struct world *w);       /* P 16 */
+void make_replica_updating(struct world *w);      /* R 15 */
 void make_replica_paused(struct world *w);        /* R 7 */
 void make_replica_critical(struct world *w);      /* R 8, no room for what came in */
 void make_replica_resync(struct world *w);        /* R 10, the comparison is received */
