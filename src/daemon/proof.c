@@ -417,6 +417,9 @@ bool proof_slice(struct daemon *d, const struct rel *r, struct hv_capture *cap,
     struct proof *p = &rt_get(d, &r->machine)->proof;
     struct slice *s = vr_new(struct slice);
     s->cap = cap;
+    /* A pass goes on by the number of the disk: of other disks it begins anew. */
+    if (r->flow.kind == FLOW_UPDATE || r->flow.kind == FLOW_RESYNC)
+        p->at.disk = 0, p->at.block = p->at.bad = 0;
     s->at = p->at;
     if (p->restart || s->at.disk >= cap->n_disks) {
         s->at.disk = 0;

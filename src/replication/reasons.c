@@ -20,7 +20,7 @@ static bool is_replica(const struct rel_facts *f)
 /* ---- reasons ---- */
 WHY(error)
 {
-    return is_primary(f) && in(f, 8) && f->r->st != ST_P_SUPERSEDED;
+    return is_primary(f) && (in(f, 8) || in(f, 16)) && f->r->st != ST_P_SUPERSEDED;
 }
 
 WHY(cannot_receive)
@@ -90,7 +90,7 @@ WHY(old_primary_ended)
 
 WHY(primary_error)
 {
-    return waits_for_primary(f) && peer_in(f, 8);
+    return waits_for_primary(f) && (peer_in(f, 8) || peer_in(f, 16));
 }
 
 WHY(primary_paused)
@@ -110,7 +110,7 @@ WHY(primary_silent)
 
 WHY(cannot_send)
 {
-    bool tries = in(f, 2) || in(f, 3) || in(f, 10);
+    bool tries = in(f, 2) || in(f, 3) || in(f, 10) || in(f, 15);
     return is_primary(f) && tries && f->r->failures >= FAILURES_TO_TELL &&
            !rel_why_replica_ended(f);
 }
@@ -189,13 +189,14 @@ WHY(behind)
     int64_t limit_s = 2 * (int64_t)f->r->set.interval_s;
     if (limit_s < 3600)
         limit_s = 3600;
-    bool counts = in(f, 3) || in(f, 7) || in(f, 8) || in(f, 9) || in(f, 10) || in(f, 11);
+    bool counts = in(f, 3) || in(f, 7) || in(f, 8) || in(f, 9) || in(f, 10) || in(f, 11) ||
+                  in(f, 15) || in(f, 16);
     return counts && f->r->last_time.us && f->now.us - f->r->last_time.us > limit_s * 1000000;
 }
 
 WHY(failing)
 {
-    bool tries = in(f, 2) || in(f, 3) || in(f, 10);
+    bool tries = in(f, 2) || in(f, 3) || in(f, 10) || in(f, 15);
     return is_primary(f) && tries && f->r->last_err.kind != VR_OK &&
            f->r->failures < FAILURES_TO_TELL && !rel_why_replica_ended(f);
 }

@@ -169,6 +169,53 @@ vr B --quiet failover g1 --point "$orphan" --force --no-start
 vr B --quiet cancel g1
 ok "the orphan point keeps its disks"
 
+say "a disk that is detached while it is replicated"
+"$guest" create "$dir" A g3 --disks 1 --tick-ms 50 --kib 16 --fill 8
+on A qemu-img create -q -f qcow2 /var/lib/libvirt/images/g3-vdc.qcow2 64M
+on A qemu-io -c 'write -q -P 71 3M 5M' /var/lib/libvirt/images/g3-vdc.qcow2
+on A chmod 0666 /var/lib/libvirt/images/g3-vdc.qcow2
+virsh_on A attach-disk g3 /var/lib/libvirt/images/g3-vdc.qcow2 vdc --subdriver qcow2 --config >/dev/null
+protect g3
+wait_points B g3 1
+[ "$(point_disks B g3 "$(newest_point B g3)")" = "vda vdc" ] || fail "points have: $(point_disks B g3 "$(newest_point B g3)")"
+virsh_on A detach-disk g3 vdc --config >/dev/null
+refused A 1 "remove-disk vdc" sync g3
+vr A --json explain g3 | seen -F -- --remove-disk || fail "explain does not tell of --remove-disk: $(vr A explain g3)"
+vr A set g3 --remove-disk vdc
+[ "$(point_disks B g3 "$(newest_point B g3)")" = vda ] || fail "after the removal points have: $(point_disks B g3 "$(newest_point B g3)")"
+check_points B g3
+# A machine that is off gets it back; tracking goes on.
+virsh_on A attach-disk g3 /var/lib/libvirt/images/g3-vdc.qcow2 vdc --subdriver qcow2 --config >/dev/null
+vr A set g3 --add-disk /var/lib/libvirt/images/g3-vdc.qcow2
+wait_points B g3 1
+[ "$(point_disks B g3 "$(newest_point B g3)")" = "vda vdc" ] || fail "points have: $(point_disks B g3 "$(newest_point B g3)")"
+check_points B g3
+vr A --quiet disable g3
+vr B --quiet disable g3
+
+say "the replica dies while it becomes a point of other disks"
+"$guest" create "$dir" A g4 --disks 2 --tick-ms 50 --kib 16 --fill 8
+protect g4 --exclude vdb
+wait_points B g4 1
+vr A --quiet suspend g4
+vr A --quiet set g4 --add-disk vdb
+[ "$(status A g4 State)" = suspended ] || fail "a change while it is suspended leads to: $(status A g4 State)"
+"$daemon" kill "$dir" B
+# shellcheck disable=SC2016 # expanded by the shell inside; "$1" is the ordinary program
+"$daemon" start "$dir" B env VMREPLICA_DIE_AT=/run/vmreplica-die-at \
+    sh -c 'shift; exec "$0" "$@"' "$build/src/daemon/vmreplicad-fault"
+echo RX_COMMIT+ >"$dir/B/run/vmreplica-die-at"
+vr A --quiet resume g4
+is_dead() {
+    ! "$daemon" pid "$dir" B
+}
+wait_for 60 "the daemon of hostb dies" is_dead
+"$daemon" start "$dir" B
+wait_state A g4 replicating
+wait_for 60 "hostb holds vdb" has_disks B g4 "vda vdb"
+[ "$(disks_of B g4)" = "vda vdb" ] || fail "the replica is defined with $(disks_of B g4)"
+check_points B g4
+
 say "a change that is called off"
 "$guest" create "$dir" A g2 --disks 2 --tick-ms 50 --kib 16 --fill 8
 "$guest" start "$dir" A g2 >/dev/null
