@@ -51,7 +51,8 @@ static void check_planned(struct sim *s)
     for (int i = 0; i < HOSTS; i++) {
         struct host *p = &s->h[i], *q = other(p);
         const struct rel *a = rel_of(p), *b = rel_of(q);
-        if (p->up && a->st != ST_P_PREPARED && a->st != ST_P_YIELDING)
+        /* Not by the state: a cancellation that was not written down is as if it had not been. */
+        if (p->edited && p->up && !vr_point_eq(&a->acked, &p->edited_of))
             p->edited = false;
         if (a->st != ST_P_PREPARED || !p->up || !q->up || p->edited)
             continue;
@@ -136,11 +137,12 @@ static void check_jobs(struct host *h)
         if (!j)
             return;
         bool start = j->type == JOB_START_IR || j->type == JOB_RESYNC;
+        bool update = st == ST_P_UPDATE && j->type == JOB_UPDATE_DISKS;
         bool queued = st == ST_R_REVERSE_WAIT && j->type == JOB_REVERSE;
-        if (!job_over(j) && !(waits && start) && !queued && !j->waits_for_cycle)
+        if (!job_over(j) && !(waits && start) && !update && !queued && !j->waits_for_cycle)
             violated(h->s, "%s: job \"%s\" never ends", h->name, job_caption(j->type));
         if (!job_over(j) && j->waits_for_cycle && st != ST_P_IR && st != ST_P_REPL &&
-            st != ST_P_RESYNC)
+            st != ST_P_RESYNC && st != ST_P_UPDATE)
             violated(h->s, "%s: a sync waits for a cycle that will not come", h->name);
     }
 }
@@ -202,9 +204,10 @@ void check_settled(struct sim *s, const uint64_t acked_before[HOSTS])
         check_state_rests(p);
         bool runs =
             a->st == ST_P_IR || a->st == ST_P_REPL || a->st == ST_P_RESYNC ||
+            a->st == ST_P_UPDATE ||
             (a->st == ST_P_RESYNC_WAIT && a->set.auto_resync && !a->resync_held && !a->start_at.us);
-        bool hears =
-            b->st == ST_R_WAIT || b->st == ST_R_REPL || b->st == ST_R_RESYNC || b->st == ST_R_CRIT;
+        bool hears = b->st == ST_R_WAIT || b->st == ST_R_REPL || b->st == ST_R_RESYNC ||
+                     b->st == ST_R_UPDATE || b->st == ST_R_CRIT;
         bool heard = hears && !strcmp(b->peer, p->name) && vr_uuid_eq(&a->lineage, &b->lineage);
         if (!runs || !heard)
             continue;

@@ -370,6 +370,7 @@ static bool x_connect(struct sim *s, struct xfer *x)
                             .latest = rel_ships_changes(&x->r),
                             .diverged = x->r.diverged,
                             .resync = x->r.flow.kind == FLOW_RESYNC,
+                            .update = x->r.flow.kind == FLOW_UPDATE,
                             .kind = x->kind };
     snprintf(ev.peer, sizeof ev.peer, "%s", from->name);
     if (engine_rx_open(to->e, &s->machine, &ev, &err) < 0) {

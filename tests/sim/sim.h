@@ -117,6 +117,7 @@ struct host {
     bool merging;
     int64_t full_until, away_until; /* its disk is full; its hypervisor does not answer */
     bool edited;                    /* while prepared: its disk is not the last point any more */
+    struct vr_point_id edited_of;   /* that point */
     bool may_compare;               /* something happened after which only a comparison helps */
 };
 

@@ -19,7 +19,8 @@ enum op {
     O(COMMIT)         \
     O(REVERSE)        \
     O(BECOME_REPLICA) \
-    O(RESYNC) O(CANCEL_RESYNC) O(MODIFY) O(REMOVE) O(SYNC) O(WITHDRAW) O(ALLOW_START)
+    O(RESYNC)         \
+    O(CANCEL_RESYNC) O(MODIFY) O(REMOVE) O(SYNC) O(WITHDRAW) O(ALLOW_START) O(RETRY_UPDATE)
 #define O(n) OP_##n,
     OPS(O)
 #undef O
@@ -49,6 +50,7 @@ static const struct {
     [OP_RESYNC] = { EV_U_RESYNC, JOB_RESYNC },
     [OP_CANCEL_RESYNC] = { EV_U_CANCEL_RESYNC, JOB_STATE_CHANGE },
     [OP_MODIFY] = { EV_U_MODIFY, JOB_MODIFY },
+    [OP_RETRY_UPDATE] = { EV_U_RETRY_UPDATE, JOB_STATE_CHANGE },
     [OP_REMOVE] = { EV_U_REMOVE, JOB_REMOVE },
     [OP_WITHDRAW] = { EV_U_WITHDRAW, JOB_STATE_CHANGE },
     [OP_ALLOW_START] = { EV_U_ALLOW_START, JOB_STATE_CHANGE },
@@ -77,6 +79,11 @@ static void fill(struct host *h, struct rel_event *ev)
     ev->n_disks = 1;
     snprintf(ev->disks[0].target, sizeof ev->disks[0].target, "vda");
     ev->disks[0].size = (uint64_t)BLOCKS * VR_BLOCK_SIZE;
+    if (ev->type == EV_U_MODIFY && chance(s, 50)) { /* added; the others take it out again */
+        ev->n_disks = 2;
+        snprintf(ev->disks[1].target, sizeof ev->disks[1].target, "vdb");
+        ev->disks[1].size = VR_BLOCK_SIZE;
+    }
     ev->lineage = rnd_uuid(s);
     ev->vm_off = !h->hv.running;
     if (ev->type == EV_U_START_IR) {
@@ -200,6 +207,8 @@ static enum op sensible(struct host *h)
         return OP_RESUME;
     case ST_R_CRIT:
         return chance(s, 50) ? OP_RESUME : OP_FAILOVER;
+    case ST_P_UPDATE_CRIT:
+        return chance(s, 50) ? OP_RESUME : OP_RETRY_UPDATE;
     case ST_R_RESYNC:
         return chance(s, 50) ? OP_PAUSE : chance(s, 20) ? OP_RESUME : OP_SYNC;
     case ST_P_SUSP:
@@ -329,6 +338,7 @@ static void disk_edited(struct host *h)
     for (int i = 0; i < h->hv.n_cp; i++)
         h->hv.cp[i].dirty[b] = true;
     h->edited = true;
+    h->edited_of = rel_of(h)->acked;
     seen(h->s, FAULT_DISK_EDITED);
 }
 

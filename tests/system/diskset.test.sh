@@ -180,7 +180,7 @@ on A qemu-img create -q -f qcow2 /var/lib/libvirt/images/g3-vdc.qcow2 64M
 on A qemu-io -c 'write -q -P 71 3M 5M' /var/lib/libvirt/images/g3-vdc.qcow2
 on A chmod 0666 /var/lib/libvirt/images/g3-vdc.qcow2
 virsh_on A attach-disk g3 /var/lib/libvirt/images/g3-vdc.qcow2 vdc --subdriver qcow2 --config >/dev/null
-protect g3
+wait_for 60 "g3 with vdc is protected" protect g3 # libvirt tells nobody of a changed definition
 wait_points B g3 1
 [ "$(point_disks B g3 "$(newest_point B g3)")" = "vda vdc" ] || fail "points have: $(point_disks B g3 "$(newest_point B g3)")"
 virsh_on A detach-disk g3 vdc --config >/dev/null
@@ -191,7 +191,7 @@ vr A set g3 --remove-disk vdc
 check_points B g3
 # A machine that is off gets it back; tracking goes on.
 virsh_on A attach-disk g3 /var/lib/libvirt/images/g3-vdc.qcow2 vdc --subdriver qcow2 --config >/dev/null
-vr A set g3 --add-disk /var/lib/libvirt/images/g3-vdc.qcow2
+wait_for 60 "vdc is added by its path" vr A set g3 --add-disk /var/lib/libvirt/images/g3-vdc.qcow2
 wait_points B g3 1
 [ "$(point_disks B g3 "$(newest_point B g3)")" = "vda vdc" ] || fail "points have: $(point_disks B g3 "$(newest_point B g3)")"
 check_points B g3
