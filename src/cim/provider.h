@@ -35,6 +35,7 @@ enum cim_status {
     CIM_S_UNSUPPORTED,    /* known, but not offered here */
     CIM_S_LIMIT,          /* too much to answer */
     CIM_S_BUSY,           /* the object is in use by another operation */
+    CIM_S_STATE,          /* the object is not in a state that allows it */
     CIM_S_FAILED,         /* anything of ours */
 };
 

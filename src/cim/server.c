@@ -34,6 +34,7 @@ static const struct {
     [CIM_S_UNSUPPORTED] = { "not supported", VR_E_UNSUPPORTED },
     [CIM_S_LIMIT] = { "limit", VR_E_LIMIT },
     [CIM_S_BUSY] = { "busy", VR_E_BUSY },
+    [CIM_S_STATE] = { "invalid state", VR_E_STATE },
     [CIM_S_FAILED] = { "failed", VR_E_INTERNAL },
 };
 
@@ -58,6 +59,11 @@ enum cim_status cim_status_of(const struct vr_err *err)
         return CIM_S_LIMIT;
     case VR_E_BUSY:
         return CIM_S_BUSY;
+    case VR_E_STATE:
+    case VR_E_RUNNING:
+    case VR_E_DISKS:
+    case VR_E_SUPERSEDED:
+        return CIM_S_STATE;
     case VR_E_INVAL:
         return CIM_S_PARAM_INVALID;
     case VR_E_TYPE:

@@ -60,6 +60,8 @@ static enum wsm_fault_id fault_of(enum cim_status st)
         return WSM_F_QUOTA;
     case CIM_S_BUSY:
         return WSM_F_BUSY;
+    case CIM_S_STATE:
+        return WSM_F_STATE;
     case CIM_S_OK:
     case CIM_S_FAILED:
         break;
