@@ -83,9 +83,13 @@ int login_serve(struct xport *x, struct tls *t, const struct vr_buf *body, char 
     uint8_t binding[BINDING];
     if (body->len <= 2)
         return vr_fail(err, VR_E_PROTO, 0, "LOGIN of %zu bytes", body->len);
-    if (bind_to(x, t, false, binding, err) < 0 ||
-        vr_gss_host_accept(g, &c, binding, BINDING, body->data + 2, body->len - 2, &reply, err) < 0)
+    if (bind_to(x, t, false, binding, err) < 0)
+        return -1;
+    if (vr_gss_host_accept(g, &c, binding, BINDING, body->data + 2, body->len - 2, &reply, err) <
+        0) {
+        err->kind = VR_E_AUTH; /* whatever it was, the caller is there to be told */
         return vr_err_wrap(err, "host %s", x->host_name);
+    }
     const char *who = vr_gss_host_name(g);
     if (strlen(who) >= VR_NAME_MAX || !frame_is_host(who))
         return vr_fail(err, VR_E_AUTH, 0, "the name %.100s of the host is not possible", who);

@@ -86,6 +86,19 @@ wait_points B g1 1
 wait_state A g1 replicating
 ok "a domain controller that was away is no reason to stop for good"
 
+# ---- a clock that is wrong ----
+if ! ldd "$build/src/daemon/vmreplicad" | seen libasan; then
+    gcc -std=gnu17 -D_GNU_SOURCE -O1 -shared -fPIC -o "$dir/skew.so" "$tree/tests/lab/skew.c" -ldl
+    "$daemon" stop "$dir" B
+    "$daemon" start "$dir" B env "KRB5_CONFIG=$dir/kdc/krb5.conf" "LD_PRELOAD=$dir/skew.so" VMR_SKEW=600
+    refused A 1 'skew.*set the clocks of both hosts' check hostb --auth kerberos
+    "$daemon" stop "$dir" B
+    start B
+    wait_points B g1 1
+    wait_state A g1 replicating
+    ok "a clock that was wrong is no reason to stop for good"
+fi
+
 # ---- somebody who is no longer allowed ----
 vr B --quiet deny hosta
 wait_for 60 "hosta is told that it is not admitted" eval '[ "$(status A g1 State)" != replicating ]'
