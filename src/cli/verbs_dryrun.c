@@ -143,6 +143,31 @@ static void print_point(const char *label, const struct wsmc_inst *p)
            kind_of(p));
 }
 
+static bool has_disk(const struct wsmc_prop *disks, const char *target)
+{
+    for (size_t i = 0; i < disks->n; i++)
+        if (!strcmp(disks->v[i], target) || !strcmp(disks->v[i], "..."))
+            return true;
+    return false;
+}
+
+/* The machine gets the disks of the point; others may have been added since, or taken out. */
+static void print_disks(const struct facts *f)
+{
+    const struct wsmc_prop *disks = wsmc_prop(f->chosen, "Disks");
+    if (!disks)
+        return;
+    printf("%-14s", "disks:");
+    for (size_t i = 0; i < disks->n; i++)
+        printf("%s %s", i ? "," : "", disks->v[i]);
+    printf("\n");
+    const struct wsmc_prop *newest = wsmc_prop(f->points.v[f->points.n - 1], "Disks");
+    for (size_t i = 0; newest && i < newest->n; i++)
+        if (!has_disk(disks, newest->v[i]) && strcmp(newest->v[i], "...") != 0)
+            printf("%-14s disk %s is not in this point: the machine would start without it\n",
+                   "WARNING:", newest->v[i]);
+}
+
 static void print_proof(const struct wsmc_inst *p)
 {
     char a[32], b[32];
@@ -204,6 +229,7 @@ int cli_dry_run(struct cli *c, const struct cli_vm *vm, const char *point, struc
     }
     printf("A failover of %s now (state: %s):\n", vm->name, cli_text_or(f.status, "State", "?"));
     print_point("to point:", f.chosen);
+    print_disks(&f);
     print_loss(&f);
     print_proof(f.chosen);
     print_primary(f.status);

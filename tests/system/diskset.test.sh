@@ -118,6 +118,7 @@ vr B --json export g1 --point "$three" | jq -r '.. | strings' | seen vdc || fail
 vr B --quiet export g1 --close
 
 say "failovers to points of other sets, and back"
+vr B failover g1 --point "$before" --dry-run | seen -F "disk vdb is not in this point" || fail "$(vr B failover g1 --point "$before" --dry-run)"
 vr B --quiet failover g1 --point "$before" --force --no-start
 same_as_point B g1 "$before" vda
 vr B --quiet cancel g1
