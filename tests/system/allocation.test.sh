@@ -38,6 +38,10 @@ way_back() {
     said=$(vr "$from" --json jobs | jq -r '[.[] | select(.JobType == "104" or .JobType == 104)] | last | .JobStatus')
     [[ $said =~ ^Completed:\ ([0-9]+)\ KiB\ may.*\;\ ([0-9]+)\ KiB\ shipped ]] || fail "the job of the reversal says: $said"
     [ $((BASH_REMATCH[2] * 1024)) = "$shipped" ] || fail "the job says '$said', the status $shipped"
+    [[ $said =~ \(([0-9]+)\ KiB\ written\ here,\ (the\ rest|([0-9]+)\ KiB\ written\ there\ alone,\ ([0-9]+)) ]] || fail "the parts are not told: $said"
+    [ "$(($(status "$from" g1 LastReverseWrittenBytes) / 1024))" = "${BASH_REMATCH[1]}" ] || fail "F is another number in the status"
+    [ "$(status "$from" g1 LastReverseAloneBytes | awk '{ print $1 / 1024 }')" = "${BASH_REMATCH[3]}" ] || fail "D is another number in the status"
+    [ "$(status "$from" g1 LastReverseBetweenBytes | awk '{ print $1 / 1024 }')" = "${BASH_REMATCH[4]}" ] || fail "O is another number in the status"
     say "$said"
     vr "$from" --quiet sync g1
     orphan=$(vr "$to" --json points g1 | jq -r '[.[] | select(.Kind == "orphan")] | last | .InstanceID // empty')

@@ -33,6 +33,12 @@ void otherhost_set(const struct host_providers *p, const struct vm *vm, struct c
         in, P(ONSUPERSEDED),
         policies[r->set.on_superseded < ON_SUPERSEDED_COUNT ? r->set.on_superseded : 0]);
     cim_inst_set_uint(in, P(LASTREVERSEDIVERGEDBYTES), r->last_back.dirty);
+    cim_inst_set_uint(in, P(LASTREVERSEWRITTENBYTES), r->last_back.written);
+    if (!r->last_back.compared) {
+        cim_inst_set_uint(in, P(LASTREVERSEALONEBYTES), r->last_back.alone);
+        cim_inst_set_uint(in, P(LASTREVERSEBETWEENBYTES), r->last_back.between);
+    }
+    cim_inst_set_bool(in, P(LASTREVERSECOMPARED), r->last_back.compared);
     cim_inst_set_uint(in, P(LASTREVERSEBYTES), r->last_back.payload);
     cim_inst_set_uint(in, P(LASTREVERSEWIREBYTES), r->last_back.wire);
     if (!h->peer_story || rel_mode(r) == REL_MODE_NONE)
