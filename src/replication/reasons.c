@@ -48,6 +48,14 @@ WHY(reverse_waits)
     return f->r->st == ST_R_REVERSE_WAIT && f->r->queued;
 }
 
+/* Who reads this was not there, perhaps, when a reversal or the cancelling of the failover failed.
+ */
+WHY(not_done)
+{
+    return (f->r->st == ST_R_RECOVERED || f->r->st == ST_R_COMMITTED) &&
+           f->r->last_err.kind != VR_OK;
+}
+
 WHY(resync_required)
 {
     return in(f, 9);

@@ -80,6 +80,41 @@ static const struct rel_reason *has(const struct rel_facts *f, const char *name)
     return NULL;
 }
 
+/* A reversal that was refused: the host that asked tells it to whoever looks later, until something
+ * else is asked for; the same after a restart of the daemon. */
+static void refused_reversal_is_told(void **state)
+{
+    (void)state;
+    static const struct {
+        enum rel_state from;
+        enum rel_event_type type;
+        bool committed;
+        enum rel_state to;
+    } rows[] = { { ST_R_REVERSING, EV_REVERSE_FAILED, false, ST_R_RECOVERED },
+                 { ST_R_REVERSING, EV_REVERSE_FAILED, true, ST_R_COMMITTED },
+                 { ST_R_REVERTING, EV_REVERT_FAILED, false, ST_R_RECOVERED } };
+    for (size_t i = 0; i < VR_ARRAY_LEN(rows); i++) {
+        struct rel r = in_state(rows[i].from), next, back;
+        struct rel_event ev = { .type = rows[i].type, .wall = now };
+        struct vr_err err = VR_ERR_INIT;
+        uint32_t fx;
+        r.committed = rows[i].committed;
+        vr_fail(&ev.err, VR_E_STATE, 0, "host beta has another machine of that name");
+        assert_int_equal(rel_step(&r, &ev, &next, &fx, NULL), 0);
+        assert_int_equal(next.st, rows[i].to);
+        vr_autofree char *text = rel_encode(&next);
+        if (rel_decode(text, &back, &err) < 0)
+            fail_msg("%s", err.msg);
+        struct rel_facts f = { .r = &back, .now = now };
+        const struct rel_reason *why = has(&f, "not_done");
+        assert_non_null(why);
+        assert_non_null(strstr(why->why, "host beta has another machine of that name"));
+        assert_non_null(strstr(why->todo, "vmreplica reverse web"));
+        vr_err_clear(&back.last_err);
+        assert_null(has(&f, "not_done"));
+    }
+}
+
 /* Each reason of a loss of tracking is told with what was found and when. */
 static void tracking_lost_says_why(void **state)
 {
@@ -307,6 +342,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_state_without_words),
         cmocka_unit_test(trouble_comes_with_advice),
+        cmocka_unit_test(refused_reversal_is_told),
         cmocka_unit_test(tracking_lost_says_why),
         cmocka_unit_test(first_reason_of_a_loss_stays),
         cmocka_unit_test(loss),
