@@ -240,7 +240,7 @@ virsh_on B dumpxml g1 | seen guest_agent.0 || fail "the replica has no channel f
 cycles 3
 wait_for 60 "a merge is under way" [ -e "$dir/B$slow/merging" ]
 before=$SECONDS
-vr B --quiet failover g1 --no-start --force 2>/dev/null
+vr B --quiet failover g1 --no-start --force
 [ $((SECONDS - before)) -lt 10 ] || fail "a failover in the middle of a merge took $((SECONDS - before)) s"
 rm -f "$dir/B$slow/on"
 vr B --quiet cancel g1

@@ -109,7 +109,7 @@ sent=$(sent_by A)
 vr A --quiet --no-wait resync g1 >/dev/null
 wait_for 120 "the resynchronisation is well under way" well_under_way
 began_ms=$(date +%s%3N)
-vr B --quiet failover g1 --no-start --force 2>/dev/null
+vr B --quiet failover g1 --no-start --force
 took=$(($(date +%s%3N) - began_ms))
 [ "$(status B g1 State)" = "failed over, waiting for completion" ] || fail "state on B: $(status B g1 State)"
 [ "$(newest_point B g1)" = "$newest" ] || fail "the newest point is another one now"
