@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* How much primaries have written since their last acknowledged points, for whoever asks what would
  * be lost now: looked at every now and then, a few machines at a time. Control thread; work() on
- * hypervisor workers. */
+ * workers of their own: a machine that hangs holds up no failover. */
 #include "daemon/daemon.h"
 
 #include <systemd/sd-event.h>
@@ -26,6 +26,7 @@ static void ahead_done(struct task *t)
 {
     struct ahead_task *a = (struct ahead_task *)t;
     struct machine_rt *rt = rt_get(t->d, &t->r.machine);
+    look_end(&rt->look, !a->story.ahead_known, vr_mono_now());
     rt->ahead_known = a->story.ahead_known;
     rt->ahead = a->story.ahead;
     rt->ahead_of = t->r.acked;
@@ -37,18 +38,23 @@ static void refresh(struct daemon *d)
     size_t n = 0, asked = 0;
     while (engine_at(d->engine, n))
         n++;
+    struct mono_ms now = vr_mono_now();
     for (size_t i = 0; i < n && asked < AT_A_TIME; i++, next++) {
         const struct rel *r = engine_at(d->engine, next % n);
         const struct hv_machine *m = host_machine(d, &r->machine);
         if (rel_mode(r) != REL_MODE_PRIMARY || !r->has_acked || !r->tracked || !m ||
             m->power == HV_POWER_OFF)
             continue;
+        struct machine_rt *rt = rt_get(d, &r->machine);
+        if (!look_may(&rt->look, now))
+            continue;
+        look_begin(&rt->look);
         struct ahead_task *a = vr_new(struct ahead_task);
         a->t.work = ahead_work;
         a->t.done = ahead_done;
         a->t.r = *r;
         a->story.power = REL_POWER_ON;
-        task_run(d, d->hv_exec, &a->t);
+        task_run(d, d->look_exec, &a->t);
         asked++;
     }
 }

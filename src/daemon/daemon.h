@@ -10,6 +10,7 @@
 #include "base/uuidmap.h"
 #include "cim/providers/host.h"
 #include "daemon/config.h"
+#include "daemon/looks.h"
 #include "daemon/proofplan.h"
 #include "hypervisor/hv.h"
 #include "replication/engine.h"
@@ -47,7 +48,8 @@ struct machine_rt {
     const char *effect;     /* being run, for fault_after() */
     bool reversed_seeded;   /* answer of the peer to REVERSE_CALL */
     bool stale_checkpoints; /* RECONCILE or RETIRE failed: the next RETIRE does its work */
-    bool ahead_known;       /* a primary: ahead.c */
+    struct hv_look look;    /* a primary: ahead.c */
+    bool ahead_known;       /* likewise */
     uint64_t ahead;         /* bytes written since `ahead_of` when it was last looked at */
     struct vr_point_id ahead_of;
     struct rel_story story;  /* what the peer told last of this machine */
@@ -61,6 +63,7 @@ struct daemon {
     struct vr_mailbox *mail;
     struct vr_exec *store_exec; /* one thread */
     struct vr_exec *hv_exec;
+    struct vr_exec *look_exec; /* hypervisor calls that nobody waits for: ahead.c */
     struct vr_exec *yield_exec;
     struct vr_exec *net_exec;
     struct vr_exec *auth_exec;  /* logins: nobody waits for a peer to log in */

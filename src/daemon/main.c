@@ -229,6 +229,7 @@ static int start(struct daemon *d, struct vr_err *err)
         return -1;
     d->store_exec = vr_exec_new("store", 1);
     d->hv_exec = vr_exec_new("hypervisor", 4);
+    d->look_exec = vr_exec_new("look", 2);
     d->yield_exec = vr_exec_new("yield", 2);
     d->net_exec = vr_exec_new("net", 4);
     d->auth_exec = vr_exec_new("auth", 2);

@@ -13,6 +13,7 @@
 #include "daemon/choose.h"
 #include "daemon/config.h"
 #include "base/alloc.h"
+#include "daemon/looks.h"
 #include "daemon/messages.h"
 #include "daemon/proofplan.h"
 #include "daemon/story.h"
@@ -420,6 +421,25 @@ static void test_stories_overtake_each_other(void **state)
     assert_int_equal(back.state, 5);
 }
 
+/* A machine that does not answer is not asked again and again. */
+static void test_one_look_at_a_time(void **s)
+{
+    (void)s;
+    struct hv_look l = { .out = false };
+    struct mono_ms now = { 1000 };
+    assert_true(look_may(&l, now));
+    look_begin(&l);
+    now.ms += 3600000; /* it hangs for an hour */
+    assert_false(look_may(&l, now));
+    look_end(&l, true, now);
+    assert_false(look_may(&l, now));
+    now.ms += LOOK_REST_MS;
+    assert_true(look_may(&l, now));
+    look_begin(&l);
+    look_end(&l, false, now);
+    assert_true(look_may(&l, now));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -437,6 +457,7 @@ int main(void)
         cmocka_unit_test(test_proof_is_due_in_time),
         cmocka_unit_test(test_proof_is_written_down),
         cmocka_unit_test(test_proof_says_who_is_wrong),
+        cmocka_unit_test(test_one_look_at_a_time),
         cmocka_unit_test(test_stories_overtake_each_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
