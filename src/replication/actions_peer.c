@@ -130,6 +130,17 @@ ACTION(superseded)
     r->due.ms = ev->mono.ms + LOOK_MS;
 }
 
+/* The peer had become the replica with disks that are the point failed over to: a seed without a
+ * point cannot be failed over. */
+ACTION(reversed_superseded)
+{
+    if (r->st != ST_R_REVERSE_WAIT)
+        r->set = r->old_set; /* those that the peer was asked with */
+    rel_a_become_primary(r, ev);
+    rel_a_superseded(r, ev);
+    r->super_from = ST_P_REPL;
+}
+
 /* A point that was on its way got there first; it changes nothing. */
 ACTION(shipped_superseded)
 {
@@ -267,6 +278,14 @@ ACTION(reverse_waits)
     r->asked = false;
 }
 
+/* What was asked for is kept instead: the peer may turn out to have done it. */
+static void unask(struct rel *r)
+{
+    struct rel_settings asked = r->set;
+    r->set = r->old_set;
+    r->old_set = asked;
+}
+
 static void end_wait(struct rel *r)
 {
     r->queued = r->asked = false;
@@ -276,7 +295,8 @@ static void end_wait(struct rel *r)
 ACTION(reverse_failed)
 {
     rel_set_error(r, ev);
-    rel_back_to_old(r);
+    unask(r);
+    rel_copy_name(r->peer, r->old_peer);
     end_wait(r);
 }
 
@@ -284,10 +304,9 @@ ACTION(reverse_failed)
 ACTION(withdraw)
 {
     (void)ev;
-    if (r->asked)
-        r->set = r->old_set;
-    else
-        rel_back_to_old(r);
+    if (!r->asked)
+        rel_copy_name(r->peer, r->old_peer);
+    unask(r);
     vr_err_clear(&r->last_err);
     end_wait(r);
 }

@@ -408,6 +408,15 @@ GUARD(supersedes)
            vr_uuid_eq(&ev->story.of, &r->lineage);
 }
 
+/* The machine was failed over there from the lineage that began here: the peer has been its
+ * replica.
+ */
+GUARD(supersedes_next)
+{
+    return rel_g_told_by_peer(r, ev, err) && ev->story.failed_over &&
+           vr_uuid_eq(&ev->story.of, &r->next_lineage);
+}
+
 static bool follows(const struct rel *r, const struct rel_event *ev)
 {
     return !strcmp(r->peer, ev->peer) && ev->story.mode == REL_MODE_REPLICA &&

@@ -156,7 +156,8 @@ struct rel {
     struct vr_uuid parent_lineage; /* P: the lineage that this one left; zero: none */
     bool start_allowed;            /* somebody wants the machine to start here all the same */
     bool way_back;                 /* P: the next point is the first one after a reversal */
-    /* While a reverse or a change of role is under way: what to go back to if it fails. */
+    /* While a reverse or a change of role is under way: what to go back to if it fails. After a
+     * reversal that failed: the settings that the peer was asked with. */
     char old_peer[VR_NAME_MAX];
     struct rel_settings old_set;
     enum rel_state yield_from;

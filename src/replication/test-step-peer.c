@@ -120,6 +120,64 @@ static void test_superseded(void **state)
     }
 }
 
+static struct rel_event event_to(const char *peer)
+{
+    struct rel_event ev = event(EV_U_REVERSE);
+    snprintf(ev.set.recovery_point, sizeof ev.set.recovery_point, "%s", peer);
+    return ev;
+}
+
+/* The peer became the replica, the answer was lost, and it was failed over since: this host is the
+ * primary that it superseded, and says so; the way back is the one of any old primary. */
+static void test_superseded_after_a_lost_answer(void **state)
+{
+    (void)state;
+    static const enum rel_state all[] = { ST_R_REVERSE_WAIT, ST_R_RECOVERED, ST_R_COMMITTED };
+    static const struct vr_uuid newer = { { 5 } };
+    for (size_t i = 0; i < VR_ARRAY_LEN(all); i++) {
+        struct rel r = in_state(all[i] == ST_R_REVERSE_WAIT ? ST_R_RECOVERED : all[i]);
+        struct rel_event told = failed_over();
+        uint32_t fx;
+        r.next_lineage = fresh;
+        snprintf(r.set.recovery_point, sizeof r.set.recovery_point, "alpha");
+        if (all[i] == ST_R_RECOVERED) { /* refused, or so it seemed */
+            assert_int_equal(feed(&r, event_to("beta"), &fx, NULL), 0);
+            assert_int_equal(feed(&r, away(VR_E_AUTH), &fx, NULL), 0);
+        } else { /* committed: it was withdrawn */
+            assert_int_equal(feed(&r, event_to("beta"), &fx, NULL), 0);
+            r.queued = r.asked = true;
+            if (all[i] == ST_R_COMMITTED)
+                assert_int_equal(feed(&r, event(EV_U_WITHDRAW), &fx, NULL), 0);
+        }
+        assert_int_equal(r.st, all[i]);
+        told.story.of = fresh;
+        told.story.lineage = newer;
+        told.story.point = (struct vr_point_id){ fresh, 0 };
+        told.story.power = REL_POWER_ON;
+        assert_int_equal(feed(&r, told, &fx, NULL), 0);
+        assert_int_equal(r.st, ST_P_SUPERSEDED);
+        assert_int_equal(fx, FX_PERSIST | FX_BECOME_PRIMARY | FX_GUARD | FX_POLICY | FX_JOB_FAIL);
+        assert_int_equal(r.last_err.kind, VR_E_SUPERSEDED);
+        assert_true(vr_uuid_eq(&r.lineage, &fresh) && vr_uuid_eq(&r.super_lineage, &newer));
+        assert_false(r.queued || r.asked);
+        assert_string_equal(r.set.recovery_point, "beta");
+        vr_autofree char *text = rel_encode(&r);
+        assert_int_equal(rel_decode(text, &r, NULL), 0);
+        assert_int_equal(feed(&r, event(EV_RESTART), &fx, NULL), 0);
+        assert_true((fx & FX_BECOME_PRIMARY) && (fx & FX_GUARD));
+        struct rel before = r;
+        struct rel_event ask = event(EV_PEER_REVERSE); /* go on with what runs there */
+        ask.lineage = newer;
+        ask.point = ask.newest = (struct vr_point_id){ fresh, 0 };
+        assert_int_equal(feed(&r, ask, &fx, NULL), 0);
+        assert_int_equal(r.st, ST_P_YIELDING);
+        r = before; /* or with what is here: the failover there was cancelled */
+        told.story = (struct rel_story){ .mode = REL_MODE_REPLICA, .lineage = fresh };
+        assert_int_equal(feed(&r, told, &fx, NULL), 0);
+        assert_int_equal(r.st, ST_P_REPL);
+    }
+}
+
 static void test_superseded_goes_on(void **state)
 {
     (void)state;
@@ -313,6 +371,7 @@ int main(void)
         cmocka_unit_test(test_seed_for_a_peer_that_lost_a_point),
         cmocka_unit_test(test_job_keeps_what_was_moved),
         cmocka_unit_test(test_superseded),
+        cmocka_unit_test(test_superseded_after_a_lost_answer),
         cmocka_unit_test(test_superseded_goes_on),
         cmocka_unit_test(test_superseded_goes_on_as_before),
     };
