@@ -100,7 +100,8 @@ void hv_free(struct hv *hv);
  * default: below @run_dir, which is wrong where that is in memory. Holds for later captures. */
 int hv_set_scratch_dir(struct hv *hv, const char *dir, struct vr_err *err);
 
-/* hv_list() - all machines. hv_get() - one, VR_E_NOTFOUND if there is none. */
+/* hv_list() - all machines; one with a definition beyond our limits is there without its disks and
+ * network cards, and its notes say why. hv_get() - one, VR_E_NOTFOUND if there is none. */
 int hv_list(struct hv *hv, struct hv_machine **ret, size_t *ret_n, struct vr_err *err);
 int hv_get(struct hv *hv, const struct vr_uuid *uuid, struct hv_machine *ret, struct vr_err *err);
 

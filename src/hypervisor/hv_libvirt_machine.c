@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/log.h"
 #include "domxml.h"
 #include "imginfo.h"
 
@@ -86,6 +87,30 @@ const struct hv_disk *lv_disk(const struct hv_machine *m, const char *target)
     return NULL;
 }
 
+/* One odd machine hides no other: it is listed, and that it runs is seen, but it cannot be
+ * replicated: hv_get() says why. @why is used up unless -1 is returned. */
+static int odd_machine(virDomainPtr dom, struct hv_machine *ret, struct vr_err *why)
+{
+    struct hv_machine m = { .power = HV_POWER_OTHER, .numa_nodes = 1 };
+    int state = 0, reason = 0;
+    const char *name = virDomainGetName(dom);
+    bool odd = why->kind == VR_E_LIMIT || why->kind == VR_E_INVAL;
+    if (!odd || !name || virDomainGetUUID(dom, m.uuid.b) < 0 ||
+        virDomainGetState(dom, &state, &reason, 0) < 0)
+        return -1;
+    snprintf(m.name, sizeof m.name, "%s", name);
+    m.power = power_of(state);
+    m.saved = m.power == HV_POWER_OFF && virDomainHasManagedSaveImage(dom, 0) == 1;
+    m.notes = vr_printf("it cannot be replicated: %s", why->msg);
+    m.disks = vr_new(struct hv_disk);
+    m.nics = vr_new(struct hv_nic);
+    lv_process(&m);
+    vr_log_err(VR_LOG_DEBUG, name, why);
+    vr_err_clear(why);
+    *ret = m;
+    return 0;
+}
+
 int hv_list(struct hv *hv, struct hv_machine **ret, size_t *ret_n, struct vr_err *err)
 {
     lv_conn_auto conn = lv_conn(hv, 0, err);
@@ -100,7 +125,8 @@ int hv_list(struct hv *hv, struct hv_machine **ret, size_t *ret_n, struct vr_err
     int rc = 0;
     for (int i = 0; i < n; i++) {
         struct vr_err e = VR_ERR_INIT;
-        if (rc == 0 && k < MACHINES_MAX && lv_machine(doms[i], &all[k], &e) == 0)
+        if (rc == 0 && k < MACHINES_MAX &&
+            (lv_machine(doms[i], &all[k], &e) == 0 || odd_machine(doms[i], &all[k], &e) == 0))
             k++;
         else if (e.kind != VR_OK && e.kind != VR_E_NOTFOUND && rc == 0) {
             vr_err_move(err, &e); /* one that vanished meanwhile is no error */

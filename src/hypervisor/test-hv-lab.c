@@ -492,6 +492,43 @@ static void test_copy(void **state)
     assert_int_equal(access(WORK "/copy.qcow2", F_OK), 0);
 }
 
+/* A machine that is more than can be replicated hides no other one. */
+static void test_odd_machine(void **state)
+{
+    (void)state;
+    struct hv_machine *all = NULL;
+    size_t n = 0, odd = 0, known = 0;
+    FILE *f = fopen(WORK "/odd.xml", "w");
+    assert_non_null(f);
+    fputs("<domain type='qemu'><name>odd</name><memory>65536</memory><os><type arch='x86_64'>hvm"
+          "</type></os><devices><controller type='scsi' index='0' model='virtio-scsi'/>",
+          f);
+    for (int i = 0; i <= VR_DISKS_MAX; i++)
+        fprintf(f,
+                "<disk type='file' device='cdrom'><target dev='sd%c%c' bus='scsi'/><readonly/>"
+                "<address type='drive' controller='0' bus='0' target='0' unit='%d'/></disk>",
+                'a' + i / 26, 'a' + i % 26, i);
+    fputs("</devices></domain>\n", f);
+    assert_int_equal(fclose(f), 0);
+    run("virsh", "-q", "define", WORK "/odd.xml", NULL);
+    ok(hv_list(hv, &all, &n, err));
+    for (size_t i = 0; i < n; i++) {
+        known += vr_uuid_eq(&all[i].uuid, &uuid) && all[i].n_disks > 0;
+        if (strcmp(all[i].name, "odd") != 0)
+            continue;
+        odd++;
+        assert_int_equal(all[i].power, HV_POWER_OFF);
+        assert_non_null(strstr(all[i].notes, "65 disks"));
+        struct vr_uuid id = all[i].uuid;
+        struct hv_machine m;
+        fails(VR_E_LIMIT, hv_get(hv, &id, &m, err));
+    }
+    hv_machines_free(all, n);
+    run("virsh", "-q", "undefine", "odd", NULL);
+    assert_int_equal(known, 1);
+    assert_int_equal(odd, 1);
+}
+
 static int find_guest(void)
 {
     struct hv_machine *all = NULL;
@@ -528,6 +565,7 @@ int main(int argc, char **argv)
         cmocka_set_test_filter(argv[2]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_inventory),
+        cmocka_unit_test(test_odd_machine),
         cmocka_unit_test(test_live_increments),
         cmocka_unit_test(test_live_not_kept),
         cmocka_unit_test(test_paused_machine),
