@@ -514,6 +514,19 @@ GUARD(from_superseded_allowed)
     return r->yield_from == ST_P_SUPERSEDED && r->start_allowed;
 }
 
+/* Starting the machine here again would make two. */
+GUARD(over_there)
+{
+    (void)ev;
+    if (!r->peer_over || r->peer_away)
+        return 0;
+    return vr_fail(err, VR_E_SUPERSEDED, 0,
+                   "machine %s is failed over to host %s, which may run it. To go on with what is "
+                   "there: vmreplica reverse %s on %s. To go on with what is here: first vmreplica "
+                   "cancel %s --discard on %s. If that host is lost: vmreplica disable %s here",
+                   r->name, r->peer, r->name, r->peer, r->name, r->peer, r->name);
+}
+
 /* ---- a reversal that waits ---- */
 GUARD(withdraw_first)
 {

@@ -114,6 +114,8 @@ static void test_superseded(void **state)
         assert_int_equal(rel_cim_state(&r), 8);
         assert_true((fx & FX_GUARD) && (fx & FX_POLICY) && (fx & FX_PERSIST));
         assert_int_equal(r.last_err.kind, VR_E_SUPERSEDED);
+        assert_int_equal(feed(&r, event(EV_RESTART), &fx, NULL), 0);
+        assert_true((fx & FX_GUARD) && (fx & FX_POLICY)); /* it may have died before either */
         assert_int_equal(feed(&r, event(EV_TICK), &fx, NULL), 0);
         assert_int_equal(fx, FX_PROBE); /* nothing is captured or shipped */
         assert_int_equal(feed(&r, event(EV_U_SYNC), &fx, NULL), -1);
@@ -178,6 +180,24 @@ static void test_superseded_after_a_lost_answer(void **state)
     }
 }
 
+/* What was prepared is not taken back while this host knows that the peer was failed over. */
+static void test_prepared_is_failed_over_there(void **state)
+{
+    (void)state;
+    struct rel r = in_state(ST_P_PREPARED);
+    struct vr_err err = VR_ERR_INIT;
+    uint32_t fx;
+    assert_int_equal(feed(&r, failed_over(), &fx, NULL), 0);
+    assert_int_equal(feed(&r, event(EV_U_REVERT), &fx, &err), -1);
+    assert_int_equal(err.kind, VR_E_SUPERSEDED);
+    assert_non_null(strstr(err.msg, "cancel web01 --discard on beta"));
+    struct rel_event cancelled = event(EV_PEER_TOLD);
+    cancelled.story = (struct rel_story){ .mode = REL_MODE_REPLICA, .lineage = line };
+    assert_int_equal(feed(&r, cancelled, &fx, NULL), 0);
+    assert_int_equal(feed(&r, event(EV_U_REVERT), &fx, NULL), 0);
+    assert_int_equal(r.st, ST_P_REPL);
+}
+
 static void test_superseded_goes_on(void **state)
 {
     (void)state;
@@ -211,6 +231,8 @@ static void test_superseded_goes_on(void **state)
     assert_int_equal(r.st, ST_P_SUPERSEDED);
     assert_int_equal(feed(&r, event(EV_U_ALLOW_START), &fx, NULL), 0);
     assert_true(r.start_allowed && (fx & FX_UNGUARD));
+    assert_int_equal(feed(&r, event(EV_RESTART), &fx, NULL), 0);
+    assert_false(fx & FX_POLICY); /* somebody wants it to run */
 }
 
 /* After a failover that was cancelled everything is as it was: what somebody had stopped stays
@@ -372,6 +394,7 @@ int main(void)
         cmocka_unit_test(test_job_keeps_what_was_moved),
         cmocka_unit_test(test_superseded),
         cmocka_unit_test(test_superseded_after_a_lost_answer),
+        cmocka_unit_test(test_prepared_is_failed_over_there),
         cmocka_unit_test(test_superseded_goes_on),
         cmocka_unit_test(test_superseded_goes_on_as_before),
     };
