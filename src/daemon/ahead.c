@@ -43,7 +43,7 @@ static void refresh(struct daemon *d)
         const struct rel *r = engine_at(d->engine, next % n);
         const struct hv_machine *m = host_machine(d, &r->machine);
         if (rel_mode(r) != REL_MODE_PRIMARY || !r->has_acked || !r->tracked || !m ||
-            m->power == HV_POWER_OFF)
+            m->power == HV_POWER_OFF || m->power == HV_POWER_AWAY)
             continue;
         struct machine_rt *rt = rt_get(d, &r->machine);
         if (!look_may(&rt->look, now))

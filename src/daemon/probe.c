@@ -36,7 +36,7 @@ struct rel_story story_here(const struct daemon *d, const struct vr_uuid *machin
     const struct rel *r = engine_find(d->engine, machine);
     const struct hv_machine *m = host_machine(d, machine);
     struct rel_story s = rel_story(r ? r : &none);
-    if (m && m->power != HV_POWER_OTHER)
+    if (m && m->power != HV_POWER_OTHER && m->power != HV_POWER_AWAY)
         s.power = m->power == HV_POWER_OFF ? REL_POWER_OFF : REL_POWER_ON;
     s.told_by = d->run;
     s.told_ms = vr_mono_now().ms;
@@ -246,7 +246,7 @@ static void policy_work(struct task *t)
         return;
     enum hv_power power = m.power;
     hv_machine_done(&m);
-    if (power == HV_POWER_OFF)
+    if (power == HV_POWER_OFF || power == HV_POWER_AWAY)
         return;
     if (p->policy == ON_SUPERSEDED_LEAVE || power != HV_POWER_RUNNING) {
         vr_log(VR_LOG_WARN,

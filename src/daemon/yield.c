@@ -187,6 +187,12 @@ static int yield_get(struct swap_task *s, struct hv_machine *m)
 static int yield_look(struct swap_task *s, const struct hv_machine *m)
 {
     struct task *t = &s->t;
+    if (m->power == HV_POWER_AWAY)
+        return vr_fail(
+            &t->err, VR_E_RUNNING, 0,
+            "machine %s was migrated away from host %s and may run elsewhere; if it does "
+            "not, start it there and shut it down",
+            t->r.name, t->d->cfg.host_name);
     if (m->power != HV_POWER_OFF)
         return vr_fail(&t->err, VR_E_RUNNING, 0, "machine %s is running on host %s", t->r.name,
                        t->d->cfg.host_name);

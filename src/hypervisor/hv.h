@@ -23,6 +23,7 @@ enum hv_power {
     HV_POWER_RUNNING,
     HV_POWER_PAUSED,
     HV_POWER_SHUTTING_DOWN,
+    HV_POWER_AWAY, /* off here since it was migrated to another host, where it may run */
     HV_POWER_OTHER
 };
 

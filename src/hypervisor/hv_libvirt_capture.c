@@ -441,6 +441,10 @@ static int begin(struct begin *b, struct vr_err *err)
     int live = lv_active(b->dom, err);
     if (live < 0 || check_targets(b, err) < 0)
         return -1;
+    /* The disks here are no longer the machine's: points of them would pretend to be new. */
+    if (!live && b->m.power == HV_POWER_AWAY)
+        return vr_fail(err, VR_E_STATE, 0, "machine %s was migrated away from this host",
+                       b->m.name);
     b->cap->live = live > 0;
     if (live && clear_jobs(b, err) < 0)
         return -1;

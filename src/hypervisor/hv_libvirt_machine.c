@@ -13,7 +13,7 @@
 
 enum { MACHINES_MAX = 4096 };
 
-static enum hv_power power_of(int state)
+static enum hv_power power_of(int state, int reason)
 {
     switch (state) {
     case VIR_DOMAIN_RUNNING:
@@ -24,7 +24,7 @@ static enum hv_power power_of(int state)
     case VIR_DOMAIN_SHUTDOWN:
         return HV_POWER_SHUTTING_DOWN;
     case VIR_DOMAIN_SHUTOFF:
-        return HV_POWER_OFF;
+        return reason == VIR_DOMAIN_SHUTOFF_MIGRATED ? HV_POWER_AWAY : HV_POWER_OFF;
     case VIR_DOMAIN_CRASHED:
         return HV_POWER_OTHER;
     default:
@@ -70,7 +70,7 @@ int lv_machine(virDomainPtr dom, struct hv_machine *ret, struct vr_err *err)
         return lv_fail(err, "%s: state", virDomainGetName(dom));
     if (xml_of(dom, 0, &xml, err) < 0 || domxml_parse(xml, &m, err) < 0)
         return -1;
-    m.power = power_of(state);
+    m.power = power_of(state, reason);
     m.saved = m.power == HV_POWER_OFF && virDomainHasManagedSaveImage(dom, 0) == 1;
     lv_process(&m);
     for (size_t i = 0; i < m.n_disks; i++)

@@ -60,7 +60,7 @@ void lv_process(struct hv_machine *m)
     if ((size_t)snprintf(path, sizeof path, DEFINITION, m->name) < sizeof path &&
         stat(path, &st) == 0)
         m->configured.us = (int64_t)st.st_mtim.tv_sec * 1000000 + st.st_mtim.tv_nsec / 1000;
-    if (m->power == HV_POWER_OFF || m->power == HV_POWER_OTHER)
+    if (m->power == HV_POWER_OFF || m->power == HV_POWER_AWAY || m->power == HV_POWER_OTHER)
         return;
     unsigned pid = read_pid(m->name);
     uint64_t ticks = pid ? start_ticks(pid) : 0;

@@ -22,6 +22,7 @@ struct rel_facts {
     const char *host;  /* name of this host */
     const char *name;  /* of the machine, for one that has never been replicated */
     bool machine_gone; /* the hypervisor does not know it, and it can be asked */
+    bool machine_away; /* it was migrated to another host, and is off here since then */
     bool running;
     bool peer_away;           /* at the last contact */
     struct wall_us peer_seen; /* last contact */

@@ -143,6 +143,11 @@ WHY(machine_gone)
     return is_primary(f) && f->machine_gone;
 }
 
+WHY(machine_away)
+{
+    return is_primary(f) && f->machine_away;
+}
+
 WHY(disks_gone)
 {
     return is_primary(f) && f->gone_disks;

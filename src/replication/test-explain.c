@@ -212,13 +212,14 @@ static void facts_of_the_host(void **state)
     f.new_disks = "vdc";
     f.gone_disks = "vdb";
     f.plain_disks = "vda";
-    f.machine_gone = f.peer_away = f.stuck = true;
+    f.machine_gone = f.machine_away = f.peer_away = f.stuck = true;
     f.peer_seen.us = now.us - 60 * 1000000;
     f.tests = "web - Test";
     assert_non_null(strstr(has(&f, "new_disks")->why, "vdc"));
     assert_non_null(strstr(has(&f, "disks_gone")->why, "vdb"));
     assert_non_null(strstr(has(&f, "plain_disks")->why, "vda"));
     assert_non_null(has(&f, "machine_gone"));
+    assert_string_equal(has(&f, "machine_away")->command, "vmreplica disable web");
     assert_string_equal(has(&f, "still_frozen")->command, "virsh reset web");
     assert_non_null(strstr(has(&f, "peer_away")->why, "60 s ago"));
     assert_non_null(strstr(has(&f, "tests")->why, "web - Test"));

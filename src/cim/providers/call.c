@@ -279,6 +279,11 @@ int call_admit(struct call *c, const struct vm *vm, struct rel_event *ev, struct
         return vr_fail(err, VR_E_UNKNOWN, 0,
                        "whether machine %s is off cannot be told; look at it with virsh domstate",
                        vm->name);
+    if (vm->hv->power == HV_POWER_AWAY)
+        return vr_fail(err, VR_E_STATE, 0,
+                       "machine %s was migrated away from this host and may run elsewhere. Migrate "
+                       "it back; or, if it does not run any more, start it here and shut it down",
+                       vm->name);
     ev->vm_off = vm->hv->power == HV_POWER_OFF;
     if (vm->hv->saved && (ev->type == EV_U_PREPARE || ev->type == EV_U_BECOME_REPLICA))
         return vr_fail(

@@ -120,7 +120,8 @@ static void gather(const struct host_providers *p, const struct vm *vm, struct l
     gather_tests(p, vm, l);
     gather_exports(p, vm, l);
     f->machine_gone = !vm->hv && p->h->hypervisor_answers && p->h->hypervisor_answers(p->h->ctx);
-    f->running = vm->hv && vm->hv->power != HV_POWER_OFF;
+    f->machine_away = vm->hv && vm->hv->power == HV_POWER_AWAY;
+    f->running = vm->hv && vm->hv->power != HV_POWER_OFF && !f->machine_away;
     f->new_disks = or_null(l->added);
     f->gone_disks = or_null(l->gone);
     f->plain_disks = or_null(l->plain);

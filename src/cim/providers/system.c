@@ -40,6 +40,8 @@ uint16_t vm_enabled_state(const struct vm *vm)
     switch (vm->hv->power) {
     case HV_POWER_OFF:
         return vm->hv->saved ? 6 : 3;
+    case HV_POWER_AWAY:
+        return 3;
     case HV_POWER_RUNNING:
         return 2;
     case HV_POWER_PAUSED:
@@ -57,7 +59,7 @@ bool vm_uptime_ms(const struct vm *vm, uint64_t *ret)
     if (!vm->hv || vm->hv->power == HV_POWER_OTHER)
         return false;
     *ret = 0;
-    if (vm->hv->power == HV_POWER_OFF)
+    if (vm->hv->power == HV_POWER_OFF || vm->hv->power == HV_POWER_AWAY)
         return true;
     int64_t now = vr_wall_now().us, since = vm->hv->started.us;
     if (since && now > since)

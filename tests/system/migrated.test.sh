@@ -1,0 +1,58 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# A replicated machine is migrated, running and with its disks, to a third host that knows nothing of
+# replication, and comes back. While it is away nothing here pretends that it is protected.
+. "$(dirname "$0")/lib.sh"
+system_begin
+"$lab" up "$dir" A B C
+for host in A B C; do "$lab" start-libvirtd "$dir" "$host"; done
+for host in A B; do
+    daemon_config "$host"
+    "$daemon" start "$dir" "$host"
+done
+pair_hosts
+"$guest" create "$dir" A g1 --fill 8
+"$guest" start "$dir" A g1 >/dev/null
+vr A --quiet enable g1 --to hostb --interval 5 --resync-window always --start
+wait_state A g1 replicating
+image=/var/lib/libvirt/images/g1-0.qcow2
+
+# migrate FROM TO: the target's disk is made as large as the source's, QEMU copies what it holds.
+migrate() {
+    local from=$1 to=$2 size
+    size=$(on "$from" qemu-img info -U --output=json "$image" | jq '."virtual-size"')
+    on "$to" test -e "$image" || on "$to" qemu-img create -q -f qcow2 "$image" "$size"
+    virsh_on "$from" migrate --live --persistent --copy-storage-all g1 \
+        "qemu+unix:///system?socket=$dir/$to/run/libvirt/libvirt-sock" --migrateuri "tcp://$(host_name "$to")"
+}
+
+# told REASON: explain on hosta names it.
+told() {
+    vr A --json explain g1 | jq -e --arg r "$1" '.[0].Reasons | index($r)' >/dev/null
+}
+
+away() {
+    told machine_away && told cannot_send
+}
+
+migrate A C
+[ "$(virsh_on A domstate g1 --reason)" = "shut off (migrated)" ] || fail "it is $(virsh_on A domstate g1 --reason) on hosta"
+wait_for 120 "explain tells that the machine is away, and that nothing is sent" away
+vr A status g1 >"$dir/said"
+grep -q critical "$dir/said" || fail "status says: $(cat "$dir/said")"
+have=$(n_points B g1)
+refused A 1 "migrated away" failover g1 --planned
+"$guest" wait-tick "$dir" C g1 10 >/dev/null
+[ "$(n_points B g1)" = "$have" ] || fail "points were made of a machine that is elsewhere"
+ok "away: critical, no points, no planned failover"
+
+migrate C A
+virsh_on C undefine g1
+wait_state A g1 replicating
+vr A --quiet sync g1
+if told machine_away; then fail "explain says that the machine is still away"; fi
+check_points B g1
+vr A --quiet failover g1 --planned
+"$guest" wait-line "$dir" B g1 60 "^VMR boot counter=$(guest_last_words A g1)\$" >/dev/null
+ok "back: compared, and it fails over with everything it had written"
