@@ -99,7 +99,7 @@ static int odd_machine(virDomainPtr dom, struct hv_machine *ret, struct vr_err *
         virDomainGetState(dom, &state, &reason, 0) < 0)
         return -1;
     snprintf(m.name, sizeof m.name, "%s", name);
-    m.power = power_of(state);
+    m.power = power_of(state, reason);
     m.saved = m.power == HV_POWER_OFF && virDomainHasManagedSaveImage(dom, 0) == 1;
     m.notes = vr_printf("it cannot be replicated: %s", why->msg);
     m.disks = vr_new(struct hv_disk);
