@@ -83,7 +83,7 @@ static int check_disk(const struct create *c, size_t i, struct vr_err *err)
 static int insert(struct store *st, const struct create *c, struct vr_err *err)
 {
     int64_t active = 0, seq = 0;
-    if (store_file_number(st, &active, err) < 0 ||
+    if (store_file_number(st, c->folder, &active, err) < 0 ||
         db_run(st->db, err,
                "INSERT INTO chain(machine, folder, origin, state, active) VALUES(?,?,?,?,?)",
                "ussii", c->machine, c->folder, c->origin, (int64_t)CHAIN_REPLICA, active) < 0)

@@ -274,7 +274,7 @@ static int insert_return(struct store *st, const struct chain_row *c, const stru
             point_add_disk(st, seq, l->v[i].target, l->v[i].id, err) < 0)
             return -1;
     }
-    if (store_file_number(st, &active, err) < 0)
+    if (store_file_number(st, c->folder, &active, err) < 0)
         return -1;
     return db_run(st->db, err,
                   "UPDATE chain SET state = ?, active = ?, fo_point = NULL, fo_bitmap = NULL"

@@ -46,7 +46,7 @@ static int add_layer(struct store *st, struct store_index *ix, const struct chai
                      const struct layer_row *l, bool own, struct vr_err *err)
 {
     int64_t number = 0;
-    if (store_file_number(st, &number, err) < 0)
+    if (store_file_number(st, c->folder, &number, err) < 0)
         return -1;
     ix->disks = vr_grow(ix->disks, ix->n + 1, sizeof *ix->disks);
     struct index_disk *d = &ix->disks[ix->n++];

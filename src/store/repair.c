@@ -123,7 +123,7 @@ static int name_fresh(struct store *st, struct store_repair *r, const struct cha
 {
     int64_t n = 0;
     struct layer_row *f = &r->fresh;
-    if (store_file_number(st, &n, err) < 0)
+    if (store_file_number(st, c->folder, &n, err) < 0)
         return -1;
     snprintf(f->target, sizeof f->target, "%s", r->rotten.target);
     snprintf(f->format, sizeof f->format, "qcow2");

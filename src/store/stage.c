@@ -171,7 +171,7 @@ static int insert_layer(const struct opening *o, const char *target, struct vr_e
 {
     vr_autolayer struct layer_row below = { 0 }, l = { .role = ROLE_STAGE };
     int64_t n = 0;
-    if (parent_layer(o, target, &below, err) < 0 || store_file_number(o->st, &n, err) < 0)
+    if (parent_layer(o, target, &below, err) < 0 || store_file_number(o->st, o->chain->folder, &n, err) < 0)
         return -1;
     snprintf(l.target, sizeof l.target, "%s", target);
     /* The base is raw: it needs no tables, and can be written without a qemu-nbd. */

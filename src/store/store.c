@@ -6,9 +6,11 @@
  * looking into folders, and a file that we did not make cannot be deleted by mistake. */
 #include "store/store.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -112,16 +114,52 @@ int store_end(struct store *st, const char *name, int rc, struct vr_err *err)
     return 0;
 }
 
-int store_file_number(struct store *st, int64_t *ret, struct vr_err *err)
+/* The number of a name of ours, "vda.17.qcow2"; -1 of any other. */
+static int64_t number_in(const char *name)
 {
-    if (db_run(st->db, err,
+    const char *end = strrchr(name, '.'), *dot = end;
+    while (dot && dot > name && dot[-1] != '.')
+        dot--;
+    if (!dot || dot == name || dot == end || strspn(dot, "0123456789") != (size_t)(end - dot))
+        return -1;
+    return strtoll(dot, NULL, 10);
+}
+
+/* The highest number that a file in @folder has; a folder that does not exist has none. */
+static int highest_number(const char *folder, int64_t *max, struct vr_err *err)
+{
+    DIR *dir = opendir(folder);
+    if (!dir)
+        return errno == ENOENT ? 0
+                               : vr_fail(err, vr_kind_from_errno(errno), errno,
+                                         "cannot look into folder %s", folder);
+    errno = 0;
+    for (struct dirent *e; (e = readdir(dir));) {
+        int64_t n = number_in(e->d_name);
+        *max = n > *max ? n : *max;
+    }
+    int rc =
+        errno ? vr_fail(err, vr_kind_from_errno(errno), errno, "cannot read folder %s", folder) : 0;
+    closedir(dir);
+    return rc;
+}
+
+int store_file_number(struct store *st, const char *folder, int64_t *ret, struct vr_err *err)
+{
+    int64_t n = 0, there = 0;
+    vr_autofree char *active = vr_printf("%s/active", folder);
+    if (highest_number(folder, &there, err) < 0 || highest_number(active, &there, err) < 0 ||
+        db_run(st->db, err,
                "INSERT INTO counter(name, value) VALUES('file', 1)"
                " ON CONFLICT(name) DO UPDATE SET value = value + 1",
-               "") < 0)
+               "") < 0 ||
+        db_one_int(st->db, &n, err, "SELECT value FROM counter WHERE name = 'file'", "") < 0)
         return -1;
-    int64_t n = 0;
-    if (db_one_int(st->db, &n, err, "SELECT value FROM counter WHERE name = 'file'", "") < 0)
-        return -1;
+    if (n <= there) {
+        n = there + 1;
+        if (db_run(st->db, err, "UPDATE counter SET value = ? WHERE name = 'file'", "i", n) < 0)
+            return -1;
+    }
     *ret = n;
     return 0;
 }

@@ -80,8 +80,10 @@ int store_open_fs(const char *dir, const struct fsops *fs, struct store **ret, s
  * store_end() - commit when @rc is 0, roll back otherwise; returns the result. */
 int store_begin(struct store *st, const char *name, struct vr_err *err);
 int store_end(struct store *st, const char *name, int rc, struct vr_err *err);
-/* store_file_number() - a number that no file of this store ever had; inside a transaction. */
-int store_file_number(struct store *st, int64_t *ret, struct vr_err *err);
+/* store_file_number() - a number that no file of this store ever had, nor one that is in @folder
+ * (of a machine) or its "active": the folder may have outlived the database that knew its files,
+ * and they may be all that is left of points. Inside a transaction. */
+int store_file_number(struct store *st, const char *folder, int64_t *ret, struct vr_err *err);
 
 /* ---- trash.c: files to delete, durable before the first one goes ---- */
 int trash_add(struct store *st, const char *path, enum trash_state state, struct vr_err *err);

@@ -15,6 +15,7 @@
 #include "store/qcow2.h"
 #include "store/store_int.h"
 #include "store/testdisk.h"
+#include "transfer/digestlog.h"
 
 struct fixture {
     char dir[64];
@@ -99,6 +100,52 @@ static void test_documents_together(void **state)
     vr_autofree char *now = NULL;
     assert_int_equal(store_doc_each(f->st, "adapter", count, &now, &e), 0);
     assert_string_equal(now, "a=new;");
+}
+
+static const struct td_disk lost = { .target = "vda", .size = 1 << 20, .byte = { 0xab } };
+
+/* A first stage of machine 7 in @location; returns the paths of its files. */
+static void first_stage(struct fixture *f, const char *location, char **image, char **table)
+{
+    struct vr_err e = VR_ERR_INIT;
+    struct vr_uuid machine = { .b = { 7 } };
+    struct vr_point_id point = { .lineage = { .b = { 1 } }, .epoch = 1 };
+    struct store_disk d = { .target = "vda", .size = lost.size };
+    struct store_stage *stage = NULL;
+    assert_int_equal(store_chain_create(f->st, &machine, location, &d, 1, NULL,
+                                        (struct wall_us){ 0 }, VR_POINT_NONE, &e),
+                     0);
+    assert_int_equal(store_stage_open(f->st, &machine, NULL, &point, &d, 1, &stage, &e), 0);
+    *image = vr_strdup(stage->disks[0].image);
+    *table = vr_strdup(stage->disks[0].digests);
+    store_stage_free(stage);
+}
+
+/* The folder of replicas outlives the database: what is there is neither emptied nor taken for what
+ * has just been received. */
+static void test_files_of_a_lost_database(void **state)
+{
+    struct fixture *f = *state;
+    struct vr_err e = VR_ERR_INIT;
+    struct td_disk empty = lost;
+    vr_autofree char *location = vr_printf("%s/replicas", f->dir);
+    vr_autofree char *db = vr_printf("%s/state.db", f->dir);
+    vr_autofree char *image = NULL, *table = NULL, *image2 = NULL, *table2 = NULL;
+    first_stage(f, location, &image, &table);
+    empty.byte[0] = 0;
+    td_write(image, table, &empty, &lost);
+    store_close(f->st);
+    f->st = NULL;
+    assert_int_equal(unlink(db), 0);
+    assert_int_equal(store_open(f->dir, &f->st, &e), 0);
+
+    first_stage(f, location, &image2, &table2);
+    struct digest_record r;
+    vr_auto(digestlog_free) struct digestlog *log = NULL;
+    assert_int_equal(digestlog_open(table2, lost.size, false, &log, &e), 0);
+    assert_int_equal(digestlog_next(log, 0, &r, &e), 0);
+    assert_true(td_same(image2, "raw", &empty));
+    assert_true(td_same(image, "raw", &lost));
 }
 
 static void test_private(void **state)
@@ -542,6 +589,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_documents),
         T(test_documents_together),
+        T(test_files_of_a_lost_database),
         T(test_private),
         T(test_newer_is_refused),
         T(test_older_is_brought_up),
