@@ -45,6 +45,7 @@ struct store {
     struct db *db;
     const struct fsops *fs;
     struct hold *holds;
+    bool trash_stuck;           /* a file could not be deleted, and that was said */
     struct wall_us opened_wall; /* when it was opened */
     struct mono_ms opened_mono;
 };
@@ -90,7 +91,8 @@ int trash_add(struct store *st, const char *path, enum trash_state state, struct
 int trash_forget(struct store *st, const char *path, struct vr_err *err);
 /* trash_empty() - delete what is marked TRASH_DELETE (@all: also TRASH_MAKING); not inside a
  * transaction. Files stay marked while their folder is not there, or while a reader or a receiver
- * may still be opening them. @log: tell each deletion. */
+ * may still be opening them, or while they cannot be deleted: that is no error, for it must not
+ * keep other machines from working. @log: tell each deletion. Errors: of the database. */
 int trash_empty(struct store *st, bool all, bool log, struct vr_err *err);
 /* trash_sweep() - the same after an operation that has succeeded already: a failure is only a
  * debug message, the next sweep tries again. */

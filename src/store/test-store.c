@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Tests of the database, documents, retention's rule and the reading of qcow2 files. */
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -146,6 +147,45 @@ static void test_files_of_a_lost_database(void **state)
     assert_int_equal(digestlog_next(log, 0, &r, &e), 0);
     assert_true(td_same(image2, "raw", &empty));
     assert_true(td_same(image, "raw", &lost));
+}
+
+/* ---- the trash ---- */
+
+static int stuck_unlink(const struct fsops *fs, const char *path, struct vr_err *err)
+{
+    if (strstr(path, "/a-read-only/"))
+        return vr_fail(err, VR_E_IO, EROFS, "cannot delete %s", path);
+    return fsops_real()->unlink(fs, path, err);
+}
+
+/* One file that cannot be deleted stays in the trash; the others go, and nobody fails. */
+static void test_undeletable_file(void **state)
+{
+    struct fixture *f = *state;
+    struct vr_err e = VR_ERR_INIT;
+    struct fsops fs = *fsops_real();
+    int64_t left = 0;
+    fs.unlink = stuck_unlink;
+    store_close(f->st);
+    f->st = NULL;
+    assert_int_equal(store_open_fs(f->dir, &fs, &f->st, &e), 0);
+    static const char *const folders[] = { "a-read-only", "b" };
+    for (size_t i = 0; i < 2; i++) {
+        vr_autofree char *folder = vr_printf("%s/%s", f->dir, folders[i]);
+        vr_autofree char *path = vr_printf("%s/vda.1.qcow2", folder);
+        assert_int_equal(mkdir(folder, 0700), 0);
+        vr_autoclose int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+        assert_true(fd >= 0);
+        assert_int_equal(trash_add(f->st, path, TRASH_DELETE, &e), 0);
+    }
+    assert_int_equal(trash_empty(f->st, false, false, &e), 0);
+    vr_autofree char *other = vr_printf("%s/b/vda.1.qcow2", f->dir);
+    assert_int_equal(access(other, F_OK), -1);
+    assert_int_equal(db_one_int(f->st->db, &left, &e, "SELECT count(*) FROM trash", ""), 1);
+    assert_int_equal(left, 1);
+    reopen(f); /* it can be deleted now */
+    assert_int_equal(db_one_int(f->st->db, &left, &e, "SELECT count(*) FROM trash", ""), 1);
+    assert_int_equal(left, 0);
 }
 
 static void test_private(void **state)
@@ -590,6 +630,7 @@ int main(void)
         T(test_documents),
         T(test_documents_together),
         T(test_files_of_a_lost_database),
+        T(test_undeletable_file),
         T(test_private),
         T(test_newer_is_refused),
         T(test_older_is_brought_up),

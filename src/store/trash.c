@@ -63,6 +63,41 @@ static int delete_one(struct store *st, const char *path, bool log, struct vr_er
     return 1;
 }
 
+/* A file that cannot be deleted, on a disk that became read-only, say, keeps nobody else from
+ * working: it stays in the trash. Said loudly once, as this is tried again and again. */
+static void cannot_delete(struct store *st, struct vr_err *e)
+{
+    vr_log_err(st->trash_stuck ? VR_LOG_DEBUG : VR_LOG_WARN, "store: a file stays in the trash", e);
+    st->trash_stuck = true;
+    vr_err_clear(e);
+}
+
+/* The paths [@from, @to) are in one folder, which is durable before their rows go. */
+static void empty_folder(struct store *st, const struct paths *p, size_t from, size_t to, bool log,
+                         bool *gone)
+{
+    struct vr_err e = VR_ERR_INIT;
+    vr_autofree char *dir = vr_strdup(p->v[from]);
+    bool any = false;
+    for (size_t i = from; i < to; i++) {
+        int rc = delete_one(st, p->v[i], log, &e);
+        if (rc < 0)
+            cannot_delete(st, &e);
+        gone[i] = rc > 0;
+        any |= rc > 0;
+    }
+    if (!any || st->fs->sync_dir(st->fs, dirname(dir), &e) == 0)
+        return;
+    cannot_delete(st, &e);
+    memset(gone + from, 0, (to - from) * sizeof *gone);
+}
+
+static bool same_folder(const char *a, const char *b)
+{
+    size_t n = (size_t)(strrchr(a, '/') - a);
+    return n == (size_t)(strrchr(b, '/') - b) && memcmp(a, b, n) == 0;
+}
+
 int trash_empty(struct store *st, bool all, bool log, struct vr_err *err)
 {
     __attribute__((cleanup(paths_done))) struct paths p = { NULL };
@@ -71,19 +106,10 @@ int trash_empty(struct store *st, bool all, bool log, struct vr_err *err)
     if (p.n == 0)
         return 0;
     vr_autofree bool *gone = vr_new0(p.n, sizeof *gone);
-    for (size_t i = 0; i < p.n; i++) {
-        int rc = delete_one(st, p.v[i], log, err);
-        if (rc < 0)
-            return -1;
-        gone[i] = rc > 0;
-    }
-    for (size_t i = 0; i < p.n; i++) {
-        vr_autofree char *dir = vr_strdup(p.v[i]),
-                         *next = i + 1 < p.n ? vr_strdup(p.v[i + 1]) : NULL;
-        const char *folder = dirname(dir);
-        bool last = !next || strcmp(folder, dirname(next)) != 0;
-        if (gone[i] && last && st->fs->sync_dir(st->fs, folder, err) < 0)
-            return -1;
+    for (size_t i = 0, k; i < p.n; i = k) {
+        for (k = i + 1; k < p.n && same_folder(p.v[i], p.v[k]); k++)
+            ;
+        empty_folder(st, &p, i, k, log, gone);
     }
     if (store_begin(st, "trash", err) < 0)
         return -1;
