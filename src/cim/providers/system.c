@@ -231,6 +231,17 @@ static int power_action(const struct vm *vm, uint64_t wanted, enum hv_action *re
     return 0;
 }
 
+/* An operator, and each paired host is one, acts on what is protected and its test machines only.
+ */
+static int may_act(const struct call *c, const struct vm *vm, struct vr_err *err)
+{
+    if (c->who->role >= CIM_ROLE_ADMIN || vm->rel->st != ST_NONE || vm_as_test(c->p, &vm->uuid))
+        return 0;
+    return vr_fail(err, VR_E_DENIED, 0,
+                   "machine %s is not replicated; what happens to it is for an administrator",
+                   vm->name);
+}
+
 static int request_state(struct call *c, struct vr_err *err)
 {
     const struct host *h = c->p->h;
@@ -238,7 +249,7 @@ static int request_state(struct call *c, struct vr_err *err)
     struct vr_uuid job;
     struct vm vm;
 
-    if (target(c, &vm, err) < 0)
+    if (target(c, &vm, err) < 0 || may_act(c, &vm, err) < 0)
         return -1;
     if (!vm.hv)
         return vr_fail(err, VR_E_UNAVAIL, 0,
@@ -292,6 +303,8 @@ static int request_replication_state(struct call *c, struct vr_err *err)
                        (unsigned)wanted);
     if (n)
         return call_rel1(&vm, err);
+    if (wanted == 2 && may_act(c, &vm, err) < 0)
+        return -1;
     if (call_admit(c, &vm, &ev, err) < 0 || (wanted == 2 && become_replica(&vm, &ev, err) < 0))
         return -1;
     return call_request(c, &vm, &ev, type, err);

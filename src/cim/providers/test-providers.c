@@ -591,6 +591,30 @@ static void power(void **st)
     assert_int_equal(CALL(w, VM(WEB), "RequestStateChange", { "RequestedState", "2" }), 32769);
 }
 
+/* Hosts that are paired are operators, and machines that are not replicated are none of their
+ * business. */
+static void an_operator_leaves_other_machines_alone(void **st)
+{
+    struct world *w = *st;
+    static const char *const states[] = { "2", "3", "4", "6", "9", "10", "11" };
+
+    w->who.role = CIM_ROLE_OPERATOR;
+    w->vm[0].power = HV_POWER_RUNNING;
+    for (size_t i = 0; i < VR_ARRAY_LEN(states); i++)
+        assert_int_equal(CALL(w, VM(WEB), "RequestStateChange", { "RequestedState", states[i] }),
+                         32769);
+    w->vm[0].power = HV_POWER_OFF;
+    assert_int_equal(CALL(w, VM(WEB), "RequestStateChange", { "RequestedState", "2" }), 32769);
+    assert_non_null(strstr(refusal(w), "administrator"));
+    assert_int_equal(RQ(w, WEB, "2"), 32769);
+    assert_int_equal(mode(w, WEB), 0);
+    w->who.role = CIM_ROLE_ADMIN;
+    make_replicating(w);
+    w->who.role = CIM_ROLE_OPERATOR;
+    w->vm[0].power = HV_POWER_RUNNING;
+    assert_int_equal(CALL(w, VM(WEB), "RequestStateChange", { "RequestedState", "3" }), 4096);
+}
+
 static void a_replica_is_not_started(void **st)
 {
     struct world *w = *st;
@@ -658,6 +682,7 @@ int main(void)
         T(connection_test),
         T(not_supported),
         T(power),
+        T(an_operator_leaves_other_machines_alone),
         T(a_replica_is_not_started),
         T(refusals_are_per_caller),
     };

@@ -42,6 +42,9 @@ static void a_test_and_its_end(void **st)
     assert_int_equal(CALL(w, STATUS_PATH(WEB), "TestFailover", { "Another", "true" }), 4096);
     w->vm[2].power = HV_POWER_RUNNING;
     assert_int_equal(CALL(w, VSMS, "DestroySystem", { "AffectedSystem", VM(TEST) }), 5);
+    w->who.role = CIM_ROLE_OPERATOR; /* who acts on the replica acts on its tests */
+    assert_int_equal(CALL(w, VM(TEST), "RequestStateChange", { "RequestedState", "3" }), 4096);
+    w->who.role = CIM_ROLE_ADMIN;
     w->vm[2].power = HV_POWER_OFF;
     done(w, CALL(w, VSMS, "DestroySystem", { "AffectedSystem", VM(TEST) }));
     assert_int_equal(mode(w, TEST), 0);
