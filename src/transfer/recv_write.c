@@ -340,17 +340,17 @@ static void save(struct recv_ctx *c)
     bool good = true;
     for (size_t i = 0; i < c->n_disks; i++)
         good = good && recv_disk_alive(&c->disks[i]) && !recv_disk_busy(&c->disks[i]);
-    if (!good || c->flushes)
+    /* After a flush that failed, another one proves nothing: lost writes are told of once. All since
+     * the last good one counts as not received. */
+    if (!good || c->flushes || c->flush_failed)
         return;
-    /* A flush that ended meanwhile may have failed: what it covered is tried again with the rest.
-     */
+    /* A flush that ended meanwhile was not settled: what it covered goes with the rest. */
     for (size_t i = 0; i < c->n_disks; i++) {
         struct recv_disk *d = &c->disks[i];
         for (size_t k = 0; k < d->flushing.n; k++)
             batch_add(&d->written, d->flushing.v[k].block, &d->flushing.v[k].digest);
         d->flushing.n = 0;
     }
-    c->flush_failed = false;
     if (flush_begin(c, NULL, NULL) < 0)
         return;
     wait_for_disks(c, end);

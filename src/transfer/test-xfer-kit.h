@@ -64,7 +64,7 @@ static void qemu_io_as(const char *format, const char *image, const char *comman
     RUN("qemu-io", "-f", format, "-c", command, image);
 }
 
-static void qemu_io(const char *image, const char *command)
+static __attribute__((unused)) void qemu_io(const char *image, const char *command)
 {
     qemu_io_as("qcow2", image, command);
 }
@@ -101,7 +101,7 @@ static char *make_raw(const char *name, uint64_t size)
     return path;
 }
 
-static char *to_qcow2(const char *raw, const char *name)
+static __attribute__((unused)) char *to_qcow2(const char *raw, const char *name)
 {
     char *path = file(name);
     /* -S 0: zeros that were written stay allocated. */
@@ -181,8 +181,10 @@ static struct xfer_recv_disk fresh_disk(const char *image, const char *table, ui
     return d;
 }
 
-static struct xfer_recv_disk layer_disk(const char *image, const char *table, uint64_t size,
-                                        const char *const *parents, size_t n)
+static __attribute__((unused)) struct xfer_recv_disk layer_disk(const char *image,
+                                                                const char *table, uint64_t size,
+                                                                const char *const *parents,
+                                                                size_t n)
 {
     return (struct xfer_recv_disk){ .target = "vda",
                                     .size = size,

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A flush of the receiver's disk that fails. Linux tells of lost writes once: the next fdatasync()
+ * succeeds though the bytes are on no disk. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "base/proc.h"
+#include "base/uuid.h"
+#include "transfer/digestlog.h"
+#include "transfer/test-stream.h"
+#include "transfer/xfer.h"
+
+#include "transfer/test-xfer-kit.h"
+
+/* The linker lets rawio.c call this one (--wrap=fdatasync). */
+int __real_fdatasync(int fd);
+int __wrap_fdatasync(int fd);
+static const char *fails_once; /* the next flush of this file fails */
+static int failed;
+
+int __wrap_fdatasync(int fd)
+{
+    char link[64], path[PATH_MAX];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, path, sizeof path - 1);
+    path[n < 0 ? 0 : n] = 0;
+    if (!fails_once || strcmp(path, fails_once) != 0)
+        return __real_fdatasync(fd);
+    fails_once = NULL;
+    failed++;
+    errno = EIO;
+    return -1;
+}
+
+static void what_a_failed_flush_covered_is_not_held(void **state)
+{
+    (void)state;
+    const uint64_t size = 8 * 1048576;
+    vr_autofree char *raw = make_raw("src.raw", size);
+    vr_autofree char *dst = make_fresh("dst.img", size);
+    vr_autofree char *table = file("dst.dig");
+    struct server s = serve(raw, "raw", NULL);
+    struct xfer_send_disk sd = from(&s, size, XFER_ALL, NULL);
+    struct xfer_recv_disk rd = fresh_disk(dst, table, size);
+    struct transfer t = transfer_new(), more = transfer_new();
+    fails_once = dst;
+    transfer_run(&t, &sd, &rd, 1);
+    assert_int_equal(failed, 1);
+    assert_int_equal(t.rrc, -1);
+    assert_int_equal(assert_table_true(table, raw, size), 0);
+    /* What the disk lost: the next try has to bring all of it. */
+    assert_int_equal(truncate(dst, 0), 0);
+    assert_int_equal(truncate(dst, (off_t)size), 0);
+    transfer_run(&more, &sd, &rd, 1);
+    assert_done(&more);
+    unserve(&s);
+    assert_same(raw, "raw", dst, fresh_format());
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    return mkdtemp(dir) ? 0 : -1;
+}
+
+static int cleanup(void **state)
+{
+    (void)state;
+    RUN("rm", "-rf", dir);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_a_failed_flush_covered_is_not_held),
+    };
+    return cmocka_run_group_tests(tests, setup, cleanup);
+}
