@@ -137,16 +137,20 @@ static int check_options(const struct wsm_msg *m, struct wsm_fault *f)
     return 0;
 }
 
+/* A missing ReplyTo is taken for the connection, on purpose: clients leave it out, and there is no
+ * other place that a reply could go to. */
 static int check_reply_to(const struct wsm_msg *m, struct wsm_fault *f)
 {
-    const struct vr_xml *r = wsm_addr_child(m->header, "ReplyTo");
-    const struct vr_xml *a = wsm_addr_child(r, "Address");
-    if (!a)
-        return 0;
-    /* Clients spell it in more than one way; all end alike. */
-    size_t n = strlen(a->trim), k = strlen("/anonymous");
-    if (n < k || strcasecmp(a->trim + n - k, "/anonymous"))
-        return wsm_fail(f, WSM_F_NO_REPLY_TO, "replies go back on the same connection only");
+    static const char *const names[] = { "ReplyTo", "FaultTo" };
+    for (size_t i = 0; i < VR_ARRAY_LEN(names); i++) {
+        const struct vr_xml *a = wsm_addr_child(wsm_addr_child(m->header, names[i]), "Address");
+        if (!a)
+            continue;
+        /* Clients spell it in more than one way; all end alike. */
+        size_t n = strlen(a->trim), k = strlen("/anonymous");
+        if (n < k || strcasecmp(a->trim + n - k, "/anonymous"))
+            return wsm_fail(f, WSM_F_NO_REPLY_TO, "replies go back on the same connection only");
+    }
     return 0;
 }
 
