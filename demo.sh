@@ -279,6 +279,10 @@ if [ -n "$verbose" ]; then VMR_LOG_LINES=1000 show_logs; fi
 if [ -n "$keep" ]; then
     keep_lab=1
     for host in A B; do
+        # No more copies of the disks at each instant: they would fill this machine's disk.
+        mkdir -p "$dir/$host/var/log/oracle"
+        : >"$dir/$host/var/log/oracle/off"
+        find "$dir/$host/var/log/oracle" -mindepth 1 -maxdepth 1 -type d -exec rm -rf {} +
         cat >"$dir/$(host_name $host)" <<SCRIPT
 #!/bin/sh
 PATH=$build/src/cli:\$PATH exec $lab exec $dir $host "\$@"
