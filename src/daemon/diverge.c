@@ -56,9 +56,16 @@ static struct extents *add_disk(struct divergence *v, const char *target)
 
 /* ---- the document: "of LINEAGE EPOCH", "known 1" or "known 0", "bytes D O" (of the new primary;
  * not of older versions), then "disk TARGET" and "OFFSET LENGTH" lines ---- */
-int divergence_save(struct daemon *d, const struct vr_uuid *machine, const struct divergence *v,
+/* What was written all over a large disk has more ranges than a document and a message can hold: a
+ * few bytes more are sent then, as equal blocks in between cost less than comparing the disks. */
+enum { RANGES_MAX = 1 << 18 };
+_Static_assert(RANGES_MAX * 42 < 16 << 20, "fits into a document of the store");
+
+int divergence_save(struct daemon *d, const struct vr_uuid *machine, struct divergence *v,
                     struct vr_err *err)
 {
+    for (size_t i = 0; i < v->n; i++)
+        extents_coarsen(&v->ranges[i], RANGES_MAX / v->n);
     struct vr_buf b = { .max = (size_t)256 << 20 };
     char lineage[VR_UUID_STR];
     int rc = vr_buf_printf(&b, err, "of %s %" PRIu64 "\nknown %d\n",

@@ -38,9 +38,10 @@ int divergence_is_none(struct daemon *d, const struct rel *r, struct vr_err *err
  * comparison finds it. */
 int divergence_add_points(struct daemon *d, const struct rel *r, struct divergence *v,
                           struct vr_err *err);
-/* divergence_save() / divergence_load() / divergence_forget() - the machine's document. Load:
- * VR_E_NOTFOUND if there is none for @of (one of an earlier failover does not count). */
-int divergence_save(struct daemon *d, const struct vr_uuid *machine, const struct divergence *v,
+/* divergence_save() / divergence_load() / divergence_forget() - the machine's document. Save:
+ * closes small gaps in @v when there are too many ranges to be written down. Load: VR_E_NOTFOUND if
+ * there is none for @of (one of an earlier failover does not count). */
+int divergence_save(struct daemon *d, const struct vr_uuid *machine, struct divergence *v,
                     struct vr_err *err);
 int divergence_load(struct daemon *d, const struct vr_uuid *machine, const struct vr_point_id *of,
                     struct divergence *ret, struct vr_err *err);

@@ -104,6 +104,26 @@ void extents_align(struct extents *e, uint64_t block, uint64_t size)
     *e = out;
 }
 
+static void close_gaps(struct extents *e, uint64_t gap)
+{
+    size_t last = 0;
+    for (size_t i = 1; i < e->n; i++) {
+        struct extent *l = &e->v[last];
+        if (e->v[i].offset - (l->offset + l->length) <= gap)
+            l->length = e->v[i].offset + e->v[i].length - l->offset;
+        else
+            e->v[++last] = e->v[i];
+    }
+    e->n = e->n ? last + 1 : 0;
+}
+
+void extents_coarsen(struct extents *e, size_t max)
+{
+    for (uint64_t gap = 1; e->n > max && e->n > 1;
+         gap = gap < UINT64_MAX / 2 ? gap * 2 : UINT64_MAX)
+        close_gaps(e, gap);
+}
+
 bool extents_contains(const struct extents *e, uint64_t offset, uint64_t length)
 {
     if (!length)

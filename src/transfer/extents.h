@@ -26,6 +26,9 @@ void extents_unite(struct extents *to, const struct extents *from);
 uint64_t extents_bytes(const struct extents *e);
 /* extents_align() - widen every range to multiples of @block, cut at @size. */
 void extents_align(struct extents *e, uint64_t block, uint64_t size);
+/* extents_coarsen() - close the smallest gaps until there are at most @max ranges (at least 1): the
+ * set grows, and loses nothing. */
+void extents_coarsen(struct extents *e, size_t max);
 /* extents_contains() - whether the whole range lies inside. */
 bool extents_contains(const struct extents *e, uint64_t offset, uint64_t length);
 

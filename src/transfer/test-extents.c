@@ -94,12 +94,40 @@ static void alignment_widens_and_cuts(void **state)
     extents_done(&e);
 }
 
+/* More ranges than can be written down: the smallest gaps are closed, nothing is lost. */
+static void too_many_are_made_fewer(void **state)
+{
+    (void)state;
+    unsigned int seed = 11;
+    for (size_t max = 1; max < 30; max++) {
+        struct extents e = { .v = NULL }, was = { .v = NULL };
+        for (int k = 0; k < 60; k++)
+            extents_add(&e, (uint64_t)rand_r(&seed) << 8, 1 + (uint64_t)rand_r(&seed) % 5000);
+        extents_unite(&was, &e);
+        uint64_t end = e.v[e.n - 1].offset + e.v[e.n - 1].length;
+        extents_coarsen(&e, max);
+        assert_in_range(e.n, 1, max);
+        for (size_t i = 0; i < was.n; i++)
+            assert_true(extents_contains(&e, was.v[i].offset, was.v[i].length));
+        assert_int_equal(e.v[0].offset, was.v[0].offset);
+        assert_int_equal(e.v[e.n - 1].offset + e.v[e.n - 1].length, end);
+        extents_coarsen(&was, was.n);
+        assert_true(was.n >= e.n);
+        extents_done(&e);
+        extents_done(&was);
+    }
+    struct extents none = { .v = NULL };
+    extents_coarsen(&none, 1);
+    assert_int_equal(none.n, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_order_gives_the_same_set),
         cmocka_unit_test(neighbours_become_one),
         cmocka_unit_test(alignment_widens_and_cuts),
+        cmocka_unit_test(too_many_are_made_fewer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
