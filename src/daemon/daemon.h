@@ -208,6 +208,10 @@ const struct hv_machine *host_machine(const struct daemon *d, const struct vr_uu
 int host_load_peers(struct daemon *d, struct vr_err *err);
 /* host_peer_store() - remember a paired host durably (connection or worker thread). */
 int host_peer_store(struct daemon *d, const struct xport_peer *p, struct vr_err *err);
+/* host_peers_changed() - a paired host is gone or has another certificate: what was concluded from
+ * the old one on open connections to the management ends before the next request. Control thread.
+ */
+void host_peers_changed(struct daemon *d);
 /* host_peer_contact() - note whether a peer was reached. Control thread. */
 void host_peer_contact(struct daemon *d, const char *name, bool reached);
 /* on_peer_lookup() - by certificate. on_peer_admit() - by Kerberos: those that an authorization

@@ -335,6 +335,7 @@ static int h_unpair(void *ctx, const char *peer, struct vr_err *err)
         a->t.done = unpair_done;
         snprintf(a->address, sizeof a->address, "%s", d->peers[i].name);
         d->peers[i] = d->peers[--d->n_peers];
+        host_peers_changed(d);
         task_run(d, d->store_exec, &a->t);
         return 0;
     }

@@ -132,6 +132,20 @@ static void listen_sealed(struct daemon *d)
     d->krb5_listens = err.kind == VR_OK;
 }
 
+/* ---- paired hosts come and go ---- */
+static void judge_hosts(void *arg)
+{
+    struct daemon *d = arg;
+    if (d->http)
+        wsm_http_certificates_changed(d->http);
+}
+
+/* Later: an unpairing may itself have come over one of the connections. */
+void host_peers_changed(struct daemon *d)
+{
+    vr_mailbox_post(d->mail, judge_hosts, d);
+}
+
 /* ---- SIGHUP: who may come in, and keys that were not there before ---- */
 struct reload {
     struct daemon *d;

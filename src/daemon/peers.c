@@ -148,6 +148,7 @@ static void ctl_put_peer(void *arg)
         if (!strcasecmp(c->d->peers[i].name, c->p->name) && c->d->peers[i].port != c->p->port)
             engine_port_moved(c->d->engine, c->p->name, c->d->peers[i].port, c->p->port);
     peer_set(c->d, c->p->name, c->p->address, c->p->port, c->p->thumb);
+    host_peers_changed(c->d);
     host_peer_contact(c->d, c->p->name, true);
 }
 

@@ -102,4 +102,8 @@ void wsm_http_set_keys(struct wsm_http *h, struct vr_gss_cred *keys);
  * connected is asked about again; connections of Kerberos are closed. */
 void wsm_http_roles_changed(struct wsm_http *h);
 
+/* wsm_http_certificates_changed() - only role_of_thumbprint() has other answers: whoever is
+ * connected over HTTPS is asked about again; nobody else notices. Not from within a request. */
+void wsm_http_certificates_changed(struct wsm_http *h);
+
 #endif

@@ -309,6 +309,14 @@ void wsm_http_roles_changed(struct wsm_http *h)
     wsm_wait_roles_changed(h);
 }
 
+void wsm_http_certificates_changed(struct wsm_http *h)
+{
+    for (struct listener *l = h->listeners; l; l = l->next)
+        for (struct conn *c = l->conns; c && l->kind == LISTENER_TLS; c = c->next)
+            wsm_peer_again(&c->peer, c->fd, &h->auth);
+    wsm_wait_certificates_changed(h);
+}
+
 static void set_limits(struct wsm_http_limits *to, const struct wsm_http_limits *from)
 {
     static const struct wsm_http_limits std = { .envelope_bytes = 512000,

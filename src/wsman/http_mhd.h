@@ -100,8 +100,10 @@ void wsm_wait_done(struct wsm_http *h);
  * cannot wait. */
 bool wsm_wait(struct req *rq, const struct wsm_envelope *e, struct mono_ms until);
 /* wsm_wait_roles_changed() - after each connection's peer has been looked at: whoever waits is
- * judged anew before it gets anything. */
+ * judged anew before it gets anything. wsm_wait_certificates_changed() - likewise, over HTTPS only.
+ */
 void wsm_wait_roles_changed(struct wsm_http *h);
+void wsm_wait_certificates_changed(struct wsm_http *h);
 /* wsm_wait_over() - is it one that waited? Then its envelope again, and since when it waits. */
 bool wsm_wait_over(struct req *rq, struct wsm_envelope *ret);
 struct mono_ms wsm_wait_since(const struct req *rq);

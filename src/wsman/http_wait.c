@@ -146,6 +146,13 @@ void wsm_wait_roles_changed(struct wsm_http *h)
     sd_event_source_set_enabled(h->woken, SD_EVENT_ONESHOT);
 }
 
+void wsm_wait_certificates_changed(struct wsm_http *h)
+{
+    for (struct req *rq = h->suspended; rq; rq = rq->next)
+        if (rq->held && rq->c->l->kind == LISTENER_TLS)
+            shutdown(rq->c->fd, SHUT_RDWR);
+}
+
 struct mono_ms wsm_wait_since(const struct req *rq)
 {
     return rq->held ? rq->held->since : (struct mono_ms){ 0 };

@@ -8,6 +8,42 @@ system_begin
 hosts_up
 refused B 1 'not paired' --host hosta status
 pair_hosts
+
+# ---- unpairing counts at once, on a connection that is there, too ----
+mkdir "$dir/ask"
+on B /usr/bin/python3 - "$dir/ask" >"$dir/ask.out" 2>&1 <<'X' &
+import http.client, os, ssl, sys, time
+t = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+t.check_hostname = False
+t.verify_mode = ssl.CERT_NONE
+t.load_cert_chain('/var/lib/vmreplica/host.crt', '/var/lib/vmreplica/host.key')
+c = http.client.HTTPSConnection('hosta', 5986, context=t, timeout=60)
+c.connect()
+mine = c.sock
+
+
+def ask():
+    c.request('POST', '/wsman', '<x/>', {'Content-Type': 'application/soap+xml;charset=UTF-8'})
+    reply = c.getresponse()
+    reply.read()
+    print('refused' if reply.status in (401, 403) else 'heard', 'again' if c.sock is mine else 'anew', flush=True)
+
+
+ask()
+while not os.path.exists(sys.argv[1] + '/go'):
+    time.sleep(0.1)
+ask()
+X
+asking=$!
+wait_for 30 "hostb was heard" grep -q . "$dir/ask.out"
+vr A --quiet unpair hostb
+touch "$dir/ask/go"
+wait "$asking" || fail "the connection of hostb: $(cat "$dir/ask.out")"
+[ "$(cat "$dir/ask.out")" = $'heard again\nrefused again' ] || fail "after unpair: $(cat "$dir/ask.out")"
+vr B --quiet unpair hosta
+pair_hosts
+ok "unpaired: refused at once, on the connection that was there"
+
 "$guest" create "$dir" A g1 --fill 4
 "$guest" start "$dir" A g1 >/dev/null
 vr B --host hosta machines | seen g1 || fail "B does not see A's machine"
