@@ -157,7 +157,7 @@ static int catch_up(struct daemon *d, struct rel *r, struct vr_err *err)
         if (last->kind == VR_POINT_APPLICATION)
             r->last_app_time = last->received;
         r->seed = false;
-        if (r->st == ST_R_WAIT)
+        if (r->st == ST_R_WAIT || r->st == ST_R_IR_CRIT)
             r->st = ST_R_REPL;
         if (r->st == ST_R_IR_SUSP)
             r->st = ST_R_SUSP;

@@ -548,6 +548,7 @@ ACTION(restart)
     case ST_R_RESYNC:
     case ST_R_UPDATE:
     case ST_R_CRIT:
+    case ST_R_IR_CRIT:
         rel_listen(r, ev);
         break;
     case ST_P_RESYNC_WAIT:

@@ -58,7 +58,7 @@ static void look_again(struct rel *r, const struct rel_event *ev)
     if (r->st == ST_R_REVERSE_WAIT)
         r->due.ms = ev->mono.ms + LOOK_WAITING_MS;
     if (r->st == ST_R_WAIT || r->st == ST_R_REPL || r->st == ST_R_RESYNC || r->st == ST_R_UPDATE ||
-        r->st == ST_R_CRIT)
+        r->st == ST_R_CRIT || r->st == ST_R_IR_CRIT)
         rel_listen(r, ev);
 }
 

@@ -96,6 +96,7 @@ static const struct row d1[] = {
     { "R 2: committed, not reversed", ST_R_COMMITTED, 7 * 3600, .level = 2,
       .text = "The machine was failed over and replication is not reversed yet." },
     { "R 3: state 8", ST_R_CRIT, 60, .level = 3, .text = ERROR8 },
+    { "R 3: state 8, initial copy", ST_R_IR_CRIT, -1, .level = 3, .text = ERROR8 },
     { "R 2: resynchronising (C.3)", ST_R_RESYNC, 60, .level = 2,
       .text = "Resynchronization is in progress." },
     { "R 3: resynchronisation paused", ST_R_RESYNC_SUSP, 60, .level = 3,

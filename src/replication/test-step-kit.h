@@ -36,7 +36,7 @@ static struct rel in_state(enum rel_state st)
     r.acked = r.newest = r.failover = (struct vr_point_id){ .lineage = line, .epoch = 7 };
     r.failed_over_at.us = 1;
     bool ir = st == ST_P_READY || st == ST_P_IR || st == ST_P_IR_SUSP || st == ST_P_IR_CRIT ||
-              st == ST_R_WAIT || st == ST_R_IR_SUSP;
+              st == ST_R_WAIT || st == ST_R_IR_SUSP || st == ST_R_IR_CRIT;
     r.has_acked = r.tracked = r.has_newest = !ir;
     r.committed = st == ST_R_COMMITTED;
     r.yield_from = ST_P_PREPARED;

@@ -67,26 +67,27 @@ static const struct line_of_contract c1[] = {
     { "RemoveReplicationRelationship", EV_U_REMOVE, 0,  { X, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 } },
 };
 
-static const enum rel_state c2_columns[12] = {
+static const enum rel_state c2_columns[13] = {
     ST_R_WAIT, ST_R_REPL, ST_R_RECOVERED, ST_R_COMMITTED, ST_R_SUSP,   ST_R_IR_SUSP,
     ST_R_FAILING, ST_R_REVERTING, ST_R_CRIT, ST_R_RESYNC, ST_R_RESYNC_SUSP, ST_R_UPDATE,
+    ST_R_IR_CRIT,
 };
 
 static const struct line_of_contract c2[] = {
-    /*                                                    2  3  5  6  7 7i 12 12  8 10 11 15 */
-    { "Rq(7) pause", EV_U_PAUSE, 0,                     { 7, 7, X, X, X, X, X, X, X,11, X, X } },
-    { "Rq(3) resume", EV_U_RESUME, 0,                   { X, X, X, X, 3, 2, X, X, 3, 3,10, 3 } },
-    { "InitiateFailover", EV_U_FAILOVER, 0,             { X, 5, X, X, 5, X, X, X, 5, 5, 5, 5 } },
-    { "RevertFailover", EV_U_REVERT, 0,                 { X, X, 3, X, X, X, X, X, X, X, X, X } },
-    { "CommitFailover", EV_U_COMMIT, 0,                 { X, X, 6, X, X, X, X, X, X, X, X, X } },
-    { "ReverseReplicationRelationship", EV_U_REVERSE, 0,{ X, X, 3, 3, X, X, X, X, X, X, X, X } },
-    { "RemoveReplicationRelationship", EV_U_REMOVE, 0,  { 0, 0, 0, 0, 0, 0, X, X, 0, 0, 0, 0 } },
-    { "CreateReplicationRelationship", EV_U_CREATE, 0,  { X, X, X, X, X, X, X, X, X, X, X, X } },
-    { "ModifyReplicationSettings", EV_U_MODIFY, 0,      { X, X, X, X, X, X, X, X, X, X, X, X } },
-    { "StartReplication", EV_U_START_IR, 0,             { X, X, X, X, X, X, X, X, X, X, X, X } },
-    { "Resynchronize", EV_U_RESYNC, 0,                  { X, X, X, X, X, X, X, X, X, X, X, X } },
-    { "Rq(4) prepare", EV_U_PREPARE, 0,                 { X, X, X, X, X, X, X, X, X, X, X, X } },
-    { "Rq(2) become replica", EV_U_BECOME_REPLICA, 0,   { X, X, X, X, X, X, X, X, X, X, X, X } },
+    /*                                                    2  3  5  6  7 7i 12 12  8 10 11 15 8i */
+    { "Rq(7) pause", EV_U_PAUSE, 0,                     { 7, 7, X, X, X, X, X, X, X,11, X, X, X } },
+    { "Rq(3) resume", EV_U_RESUME, 0,                   { X, X, X, X, 3, 2, X, X, 3, 3,10, 3, 2 } },
+    { "InitiateFailover", EV_U_FAILOVER, 0,             { X, 5, X, X, 5, X, X, X, 5, 5, 5, 5, X } },
+    { "RevertFailover", EV_U_REVERT, 0,                 { X, X, 3, X, X, X, X, X, X, X, X, X, X } },
+    { "CommitFailover", EV_U_COMMIT, 0,                 { X, X, 6, X, X, X, X, X, X, X, X, X, X } },
+    { "ReverseReplicationRelationship", EV_U_REVERSE, 0,{ X, X, 3, 3, X, X, X, X, X, X, X, X, X } },
+    { "RemoveReplicationRelationship", EV_U_REMOVE, 0,  { 0, 0, 0, 0, 0, 0, X, X, 0, 0, 0, 0, 0 } },
+    { "CreateReplicationRelationship", EV_U_CREATE, 0,  { X, X, X, X, X, X, X, X, X, X, X, X, X } },
+    { "ModifyReplicationSettings", EV_U_MODIFY, 0,      { X, X, X, X, X, X, X, X, X, X, X, X, X } },
+    { "StartReplication", EV_U_START_IR, 0,             { X, X, X, X, X, X, X, X, X, X, X, X, X } },
+    { "Resynchronize", EV_U_RESYNC, 0,                  { X, X, X, X, X, X, X, X, X, X, X, X, X } },
+    { "Rq(4) prepare", EV_U_PREPARE, 0,                 { X, X, X, X, X, X, X, X, X, X, X, X, X } },
+    { "Rq(2) become replica", EV_U_BECOME_REPLICA, 0,   { X, X, X, X, X, X, X, X, X, X, X, X, X } },
 };
 /* clang-format on */
 
@@ -427,6 +428,11 @@ static void test_views_of_a_replica(void **state)
         { ST_R_REPL, false, ST_R_REPL, VR_E_IO, "here", ST_R_CRIT },
         { ST_R_REPL, false, ST_R_REPL, VR_E_IO, "peer", ST_R_REPL },
         { ST_R_REPL, false, ST_R_REPL, VR_E_CANCELLED, "here", ST_R_REPL },
+        { ST_R_WAIT, false, ST_R_WAIT, VR_E_PEER, "here", ST_R_WAIT },
+        { ST_R_WAIT, false, ST_R_WAIT, VR_E_IO, "peer", ST_R_WAIT },
+        { ST_R_WAIT, false, ST_R_WAIT, VR_E_NOSPACE, "here", ST_R_IR_CRIT },
+        { ST_R_IR_CRIT, false, ST_R_IR_CRIT, VR_E_NOSPACE, "here", ST_R_IR_CRIT },
+        { ST_R_IR_CRIT, false, ST_R_IR_CRIT, VR_OK, NULL, ST_R_REPL },
         { ST_R_RESYNC, false, ST_R_REPL, VR_OK, NULL, ST_R_REPL },
         { ST_R_CRIT, false, ST_R_CRIT, VR_OK, NULL, ST_R_REPL },
         { ST_R_CRIT, false, ST_R_CRIT, VR_E_PEER, "here", ST_R_CRIT },
@@ -437,7 +443,7 @@ static void test_views_of_a_replica(void **state)
         struct rel_event ev = event(EV_RX_OPEN), end = event(EV_RX_ENDED);
         uint32_t fx;
         ev.lineage = line;
-        ev.latest = !cases[i].resync;
+        ev.latest = !cases[i].resync && r.has_newest; /* changes since a point, or everything */
         ev.resync = cases[i].resync;
         assert_int_equal(feed(&r, ev, &fx, NULL), 0);
         assert_int_equal(r.st, cases[i].open);
@@ -620,7 +626,7 @@ static void test_health(void **state)
                      { ST_P_RESYNC_WAIT, 3 }, { ST_R_WAIT, 2 },      { ST_R_REPL, 1 },
                      { ST_R_SUSP, 3 },        { ST_R_RECOVERED, 2 }, { ST_R_COMMITTED, 2 },
                      { ST_P_PREPARED, 1 },    { ST_R_CRIT, 3 },      { ST_R_RESYNC, 2 },
-                     { ST_R_RESYNC_SUSP, 3 } };
+                     { ST_R_RESYNC_SUSP, 3 }, { ST_R_IR_CRIT, 3 } };
     const char *why[8];
     size_t n;
     for (size_t i = 0; i < VR_ARRAY_LEN(by_state); i++) {

@@ -8,7 +8,8 @@
 
 static bool is_replica(enum rel_state st)
 {
-    return st == ST_R_WAIT || st == ST_R_IR_SUSP || rel_follows(&(struct rel){ .st = st });
+    return st == ST_R_WAIT || st == ST_R_IR_SUSP || st == ST_R_IR_CRIT ||
+           rel_follows(&(struct rel){ .st = st });
 }
 
 static bool is_over(enum rel_state st)
@@ -207,7 +208,8 @@ void check_settled(struct sim *s, const uint64_t acked_before[HOSTS])
             a->st == ST_P_UPDATE ||
             (a->st == ST_P_RESYNC_WAIT && a->set.auto_resync && !a->resync_held && !a->start_at.us);
         bool hears = b->st == ST_R_WAIT || b->st == ST_R_REPL || b->st == ST_R_RESYNC ||
-                     b->st == ST_R_UPDATE || b->st == ST_R_CRIT;
+                     b->st == ST_R_UPDATE || b->st == ST_R_CRIT ||
+                     b->st == ST_R_IR_CRIT;
         bool heard = hears && !strcmp(b->peer, p->name) && vr_uuid_eq(&a->lineage, &b->lineage);
         if (!runs || !heard)
             continue;

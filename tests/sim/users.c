@@ -203,6 +203,7 @@ static enum op sensible(struct host *h)
     case ST_P_RESYNC_WAIT:
     case ST_R_SUSP:
     case ST_R_IR_SUSP:
+    case ST_R_IR_CRIT:
     case ST_R_RESYNC_SUSP:
         return OP_RESUME;
     case ST_R_CRIT:

@@ -27,6 +27,8 @@ vr A --quiet --no-wait start g1 >/dev/null
 wait_for 120 "hosta tells that there is no room" no_room_told
 ok "initial copy: $(status A g1 LastError)"
 [ "$(n_points B g1)" = 0 ] || fail "there is a point all the same"
+[ "$(machine B g1 ReplicationState)" = 8 ] || fail "hostb shows state $(machine B g1 ReplicationState) while its disk is full"
+vr B explain g1 | seen -iE 'cannot be received.*(no (space|room)|full)' || fail "hostb does not say why: $(vr B explain g1)"
 on B rm /var/lib/vmreplica/replicas/ballast
 [ "$(status A g1 State)" = "initial copy" ] || vr A --quiet resume g1
 wait_state A g1 replicating 180

@@ -172,6 +172,7 @@ static int may_start(const struct vm *vm, struct vr_err *err)
     case ST_R_SUSP:
     case ST_R_IR_SUSP:
     case ST_R_CRIT:
+    case ST_R_IR_CRIT:
     case ST_R_RESYNC:
     case ST_R_UPDATE:
     case ST_R_RESYNC_SUSP:
