@@ -219,8 +219,9 @@ static int on_lifecycle(virConnectPtr conn, virDomainPtr dom, int event, int det
     (void)conn;
     (void)detail;
     struct vr_uuid uuid;
-    if ((event == VIR_DOMAIN_EVENT_STARTED || event == VIR_DOMAIN_EVENT_STOPPED) &&
-        virDomainGetUUID(dom, uuid.b) == 0)
+    /* Not stops: what is told late of a machine that was off before a capture says nothing of it.
+     */
+    if (event == VIR_DOMAIN_EVENT_STARTED && virDomainGetUUID(dom, uuid.b) == 0)
         count_generation(hv, &uuid);
     for (size_t i = 0; i < VR_ARRAY_LEN(map); i++)
         if (map[i].event == event)

@@ -16,7 +16,7 @@ VR_DEFINE_CLEANUP(virDomainCheckpoint, virDomainCheckpointFree)
 #define lv_dom_auto vr_auto(virDomainFree) virDomainPtr
 #define lv_cp_auto vr_auto(virDomainCheckpointFree) virDomainCheckpointPtr
 
-/* How often a machine was started or stopped while we watched. */
+/* How often a machine was started while we watched. */
 struct lv_gen {
     struct vr_uuid uuid;
     uint64_t n;
@@ -58,7 +58,7 @@ virDomainPtr lv_dom(struct hv *hv, const struct vr_uuid *uuid, int patience_ms, 
 virConnectPtr lv_conn(struct hv *hv, int patience_ms, struct vr_err *err);
 /* lv_active() - 1 running in whatever way, 0 off, -1 error. */
 int lv_active(virDomainPtr dom, struct vr_err *err);
-/* lv_generation() - changes whenever the machine was started or stopped, and with every new
+/* lv_generation() - changes whenever the machine was started, and with every new
  * connection, because we may have missed something while there was none. */
 struct lv_mark {
     uint64_t conn, machine;
