@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "store/qcow2.h"
 #include "store/tables.h"
 
 void bad_add(struct store_bad_list *l, const char *target, uint64_t block, bool rot)
@@ -27,13 +28,17 @@ struct view {
     char target[VR_TARGET_MAX];
     struct layers l;
     struct digestlog **logs; /* opened when they are wanted */
+    struct extents *own;     /* what layers without a table hold; read when it is wanted */
 };
 
 static void view_done(struct view *w)
 {
     for (size_t i = 0; w->logs && i < w->l.n; i++)
         digestlog_free(w->logs[i]);
+    for (size_t i = 0; w->own && i < w->l.n; i++)
+        extents_done(&w->own[i]);
     free(w->logs);
+    free(w->own);
     layers_done(&w->l);
     *w = (struct view){ .logs = NULL };
 }
@@ -87,11 +92,30 @@ static int giver(struct view *w, size_t top, uint64_t block, struct vr_err *err)
     return -1;
 }
 
+/* Does layer @i cover the block in what lies below? Of a layer without a table, the overlay of a
+ * machine that came back, the image itself tells: a merge of it that was cut may have written the
+ * block below already, which then is not what the table there says. 1, 0, -1 error. */
+static int covers(struct view *w, size_t i, uint64_t block, struct vr_err *err)
+{
+    const struct layer_row *l = &w->l.v[i];
+    uint64_t at = block * VR_BLOCK_SIZE;
+    if ((l->known != KNOWN_NONE && l->digests) || at >= l->size)
+        return holds(w, i, block, err);
+    if (strcmp(l->format, "qcow2") != 0)
+        return 1;
+    if (!w->own)
+        w->own = vr_new0(w->l.n, sizeof *w->own);
+    if (!w->own[i].n && qcow2_allocated(l->path, &w->own[i], err) < 0)
+        return -1;
+    extents_align(&w->own[i], VR_BLOCK_SIZE, l->size);
+    return extents_contains(&w->own[i], at, tables_block_bytes(block, l->size));
+}
+
 /* The next layer above @i that covers the block: its index, -1 none, -2 error. */
 static int cover(struct view *w, int i, uint64_t block, struct vr_err *err)
 {
     while (--i >= 0) {
-        int rc = holds(w, (size_t)i, block, err);
+        int rc = covers(w, (size_t)i, block, err);
         if (rc != 0)
             return rc < 0 ? -2 : i;
     }

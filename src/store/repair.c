@@ -147,6 +147,8 @@ static int choose(struct store *st, const struct vr_uuid *machine, int64_t layer
     r->lock_fd = st->lock_fd;
     if (layer_load(st->db, layer, &r->rotten, err) < 0)
         return -1;
+    if (!r->rotten.digests) /* a merge took its table: nobody can tell what is right */
+        return 0;
     int rc = load_others(st, r, err);
     if (rc <= 0 || load_items(st, r, err) < 0)
         return rc <= 0 ? rc : -1;
@@ -475,6 +477,8 @@ int repair_complete(struct store *st, const struct vr_uuid *machine, struct vr_e
     db_rows_free(vr_take(r));
     struct img im = { .fs = st->fs, .lock_fd = st->lock_fd };
     struct img_ref ref = { fresh.path, fresh.format };
+    if (above.role != ROLE_CHAIN) /* a machine may be running on it */
+        return 0;
     if (img_rebase(&im, above.path, &ref, err) < 0 ||
         st->fs->sync_file(st->fs, above.path, err) < 0 || store_begin(st, "repair-done", err) < 0)
         return vr_err_wrap(err, "putting %s in its place", fresh.path);

@@ -13,6 +13,7 @@
 #include "base/proc.h"
 #include "base/testing.h"
 #include "store/proof.h"
+#include "store/store_int.h"
 #include "store/testdisk.h"
 #include "transfer/digestlog.h"
 
@@ -632,6 +633,68 @@ static void test_branch_beside(void **state)
     assert_int_equal(state_of(f, 3), STORE_QUARANTINED); /* on its branch, too */
 }
 
+/* The machine ran here: its overlay @path holds block @b, and no table tells of it yet. */
+static void runs_and_returns(struct fixture *f, size_t b, uint8_t v)
+{
+    struct vr_point_id back = id_of((unsigned)f->newest.epoch + 1);
+    vr_autofree char *path = NULL;
+    struct td_disk to = f->now;
+    to.byte[b] = v;
+    ok(store_failover_prepare(f->st, &f->m, &f->newest, "vmr.x.0", err));
+    ok(store_failover_path(f->st, &f->m, "vda", &path, err));
+    td_write(path, NULL, &f->now, &to);
+    ok(store_failover_become_base(f->st, &f->m, err));
+    ok(store_failover_return(f->st, &f->m, &back, now, VR_POINT_PLANNED, err));
+    f->now = f->at[back.epoch] = to;
+    f->newest = back;
+}
+
+/* A merge that is cut leaves bytes of the upper layer in the lower one. While no table tells what
+ * the upper one holds, they are no rot that anybody sees. */
+static void test_cut_merge_of_an_unknown_layer(void **state)
+{
+    struct fixture *f = *state;
+    struct store_retention keep = { .least = 1 };
+    struct store_merge *m = NULL;
+    cycle(f, 1, 11);
+    runs_and_returns(f, 1, 12);
+    cycle(f, 5, 13);
+    cycle(f, 6, 14);
+    ok(store_merge_prepare(f->st, &f->m, &keep, &m, err));
+    assert_non_null(m);
+    ok(store_merge_run(m, err));
+    store_interrupt(f->st);
+    ok(store_merge_finish(f->st, m, err));
+    reopen(f);
+    struct store_noted n = scrub(f);
+    assert_int_equal(n.points, 0);
+    assert_int_equal(state_of(f, (unsigned)f->newest.epoch), STORE_SOUND);
+    assert_true(same(f, (unsigned)f->newest.epoch));
+}
+
+/* A layer whose table a merge took away cannot be repaired, and keeps no other one from it. */
+static void test_no_table_no_repair(void **state)
+{
+    struct fixture *f = *state;
+    struct store_repair *r = NULL;
+    cycle(f, 1, 11);
+    cycle(f, 1, 12);
+    cycle(f, 2, 13);
+    rot(f, 1, 1, 99);
+    assert_int_equal(scrub(f).points, 1);
+    store_close(f->st);
+    f->st = NULL;
+    vr_autofree char *db = vr_printf("%s/state.db", f->dir);
+    struct db *raw = NULL;
+    ok(db_open(db, false, &raw, err));
+    ok(db_run(raw, err, "UPDATE layer SET digests = NULL, known = ? WHERE id = 1", "i",
+              (int64_t)KNOWN_NONE));
+    db_close(raw);
+    ok(store_open(f->dir, &f->st, err));
+    ok(store_repair_prepare(f->st, &f->m, &r, err));
+    assert_null(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -641,6 +704,7 @@ int main(void)
         T(test_rot_moves_with_a_merge), T(test_booted),
         T(test_random_lives),           T(test_the_last_sound_point_stays),
         T(test_branch_beside),          T(test_interrupted),
+        T(test_no_table_no_repair),     T(test_cut_merge_of_an_unknown_layer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
