@@ -85,6 +85,8 @@ int merge_complete(struct store *st, const struct vr_uuid *machine, struct vr_er
     int rc = load(st, machine, &m, err);
     if (rc <= 0)
         return rc;
+    if (m.above.role != ROLE_CHAIN) /* a machine may be running on it */
+        return 0;
     struct img im = { .fs = st->fs, .lock_fd = st->lock_fd };
     struct img_ref lower = { m.lower.path, m.lower.format };
     if (img_rebase(&im, m.above.path, &lower, err) < 0 ||

@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/testing.h"
 #include "store/proof.h"
+#include "store/merge.h"
 #include "store/store_int.h"
 #include "store/testdisk.h"
 #include "transfer/digestlog.h"
@@ -490,6 +491,39 @@ static void test_survives_a_return_that_is_undone(void **state)
     assert_true(listed(f, &back));
 }
 
+/* A merge whose copy is done is finished before the machine writes to the layer above it again: at
+ * the next start the disk of a running machine would be re-based. */
+static void test_no_merge_is_left_by_a_return_that_is_undone(void **state)
+{
+    struct fixture *f = *state;
+    struct vr_point_id back = { vr_uuid_new(), 3 };
+    int64_t n = 0;
+    for (int i = 0; i < 3; i++)
+        cycle(f);
+    ok(store_failover_prepare(f->st, &f->m, &f->newest, "vmr.x.0", err));
+    ok(store_failover_become_base(f->st, &f->m, err));
+    ok(store_failover_return(f->st, &f->m, &back, (struct wall_us){ 5 }, VR_POINT_ORPHAN, err));
+    struct store_retention keep = { .least = 1 };
+    struct store_merge *m = NULL;
+    ok(store_merge_prepare(f->st, &f->m, &keep, &m, err));
+    assert_non_null(m);
+    ok(store_merge_run(m, err));
+    vr_autolayer struct layer_row above = { 0 };
+    vr_autofree char *away = NULL;
+    ok(layer_load(f->st->db, m->above, &above, err));
+    away = vr_printf("%s.away", above.path);
+    assert_int_equal(rename(above.path, away), 0); /* it cannot be finished now */
+    struct vr_err e = VR_ERR_INIT;
+    assert_int_equal(store_merge_finish(f->st, m, &e), -1);
+    vr_err_clear(&e);
+    assert_int_equal(store_failover_unreturn(f->st, &f->m, &back, &e), -1);
+    assert_true(listed(f, &back));
+    assert_int_equal(rename(away, above.path), 0);
+    ok(store_failover_unreturn(f->st, &f->m, &back, err));
+    ok(db_one_int(f->st->db, &n, err, "SELECT count(*) FROM merge", ""));
+    assert_int_equal(n, 0);
+}
+
 /* A test machine reads @on; what it wrote itself lies in its own overlay. */
 static char *test_begins(struct fixture *f, const char *name, const struct vr_point_id *on,
                          const struct td_disk *as, struct td_disk *ret)
@@ -678,6 +712,7 @@ int main(void)
         T(test_what_lies_below_an_overlay),
         T(test_layers_get_their_tables),
         T(test_tables_below_a_machine),
+        T(test_no_merge_is_left_by_a_return_that_is_undone),
         cmocka_unit_test(test_time_is_up),
         cmocka_unit_test(test_clock_jumps_do_not_age),
         cmocka_unit_test(test_time_begins_with_the_return),

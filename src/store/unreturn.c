@@ -88,7 +88,8 @@ int store_failover_unreturn(struct store *st, const struct vr_uuid *machine,
     if (!active) /* it was made of the machine's disks, and knows nothing else */
         return store_chain_drop(st, machine, false, err);
     hold_readers_stop(st, machine);
-    if (hold_merges_stop(st, machine, err) < 0 || store_begin(st, "unreturn", err) < 0 ||
+    /* What is copied is finished while the layers above still are at rest. */
+    if (merges_settle(st, machine, err) < 0 || store_begin(st, "unreturn", err) < 0 ||
         store_end(st, "unreturn", undo(st, &c, seq, &l, active, err), err) < 0)
         return -1;
     trash_sweep(st);
