@@ -58,9 +58,15 @@ static void st_remove(void *arg)
         if (store_failover_prepare(st, &r->machine, &r->newest, s->checkpoint, &s->t.err) < 0)
             return;
     }
-    if (store_stage_discard(st, &r->machine, &s->t.err) == 0)
-        store_chain_drop(st, &r->machine, !r->has_newest && rel_mode(r) == REL_MODE_REPLICA,
-                         &s->t.err);
+    /* Files go only with a chain that was never filled. That the relationship knows of no point is
+     * not enough: an earlier removal may have failed half-way and left a chain with points. */
+    vr_autofree struct store_point *points = NULL;
+    size_t n = 0;
+    if (store_points(st, &r->machine, &points, &n, &s->t.err) < 0 ||
+        store_stage_discard(st, &r->machine, &s->t.err) < 0)
+        return;
+    bool never_filled = rel_mode(r) == REL_MODE_REPLICA && !r->has_newest && n == 0;
+    store_chain_drop(st, &r->machine, never_filled, &s->t.err);
 }
 
 static void remove_work(struct task *t)
