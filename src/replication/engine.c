@@ -18,8 +18,6 @@
 #include "base/log.h"
 #include "base/uuidmap.h"
 
-#define JOB_KEEP_US (300ll * 1000000) /* src:[contract.md A.12 TimeBeforeRemoval] */
-#define JOBS_MAX 10000
 #define ITEMS_MAX 4096 /* machines; a peer can ask for any */
 
 struct fx_item {
@@ -44,15 +42,6 @@ struct item {
     bool draining;
     struct vr_uuid job; /* exclusive job, zero if none */
     struct waiter *waiters;
-};
-
-struct engine {
-    struct engine_env env;
-    struct item **items;
-    size_t n_items;
-    struct vr_uuidmap by_machine; /* the same, by machine */
-    struct job *jobs;
-    size_t n_jobs;
 };
 
 struct engine *engine_new(const struct engine_env *env)
@@ -124,117 +113,6 @@ static struct item *add(struct engine *e, const struct rel *r)
     return it;
 }
 
-/* ---- jobs ---- */
-static struct job *find_job(const struct engine *e, const struct vr_uuid *id)
-{
-    for (size_t i = 0; i < e->n_jobs; i++)
-        if (vr_uuid_eq(&e->jobs[i].id, id))
-            return &e->jobs[i];
-    return NULL;
-}
-
-static void job_changed(struct engine *e, const struct job *j)
-{
-    vr_autofree char *text = job_encode(j);
-    e->env.write_job(e->env.ctx, &j->id, text);
-    e->env.changed(e->env.ctx, NULL, NULL, j);
-}
-
-struct vr_uuid engine_job_new(struct engine *e, enum job_type type, const struct vr_uuid *machine,
-                              const char *owner)
-{
-    struct job j = { .type = type, .state = JOB_RUNNING };
-    e->env.random(e->env.ctx, j.id.b, sizeof j.id.b);
-    if (machine)
-        j.machine = *machine;
-    snprintf(j.owner, sizeof j.owner, "%s", owner ? owner : "");
-    j.submitted = j.started = e->env.wall(e->env.ctx);
-    j.created = e->env.mono(e->env.ctx);
-    e->jobs = vr_grow(e->jobs, e->n_jobs + 1, sizeof *e->jobs);
-    e->jobs[e->n_jobs++] = j;
-    job_changed(e, &e->jobs[e->n_jobs - 1]);
-    return j.id;
-}
-
-static void job_finish(struct engine *e, struct job *j, enum job_state st, const struct vr_err *err)
-{
-    if (job_over(j))
-        return;
-    j->state = st;
-    j->ended = e->env.wall(e->env.ctx);
-    if (st == JOB_COMPLETED)
-        j->percent = 100;
-    if (err)
-        j->err = *err;
-    job_changed(e, j);
-}
-
-void engine_job_end(struct engine *e, const struct vr_uuid *id, const struct vr_err *err)
-{
-    struct job *j = find_job(e, id);
-    if (j)
-        job_finish(e, j,
-                   !err                          ? JOB_COMPLETED
-                   : err->kind == VR_E_CANCELLED ? JOB_TERMINATED
-                                                 : JOB_EXCEPTION,
-                   err);
-}
-
-void engine_job_percent(struct engine *e, const struct vr_uuid *id, uint16_t percent)
-{
-    struct job *j = find_job(e, id);
-    if (j && !job_over(j))
-        j->percent = percent > 100 ? 100 : percent;
-}
-
-static void jobs_expire(struct engine *e)
-{
-    struct wall_us now = e->env.wall(e->env.ctx);
-    size_t kept = 0;
-    for (size_t i = 0; i < e->n_jobs; i++) {
-        struct job *j = &e->jobs[i];
-        if (job_over(j) && (now.us - j->ended.us > JOB_KEEP_US || e->n_jobs > JOBS_MAX)) {
-            e->env.write_job(e->env.ctx, &j->id, NULL);
-            continue;
-        }
-        e->jobs[kept++] = *j;
-    }
-    e->n_jobs = kept;
-}
-
-/* Jobs that wait for a cycle which began after them. */
-static void sync_end(struct engine *e, const struct vr_uuid *machine, struct mono_ms began,
-                     const struct vr_err *err)
-{
-    for (size_t i = 0; i < e->n_jobs; i++) {
-        struct job *j = &e->jobs[i];
-        if (j->waits_for_cycle && !job_over(j) && vr_uuid_eq(&j->machine, machine) &&
-            j->created.ms <= began.ms)
-            job_finish(e, j, err ? JOB_EXCEPTION : JOB_COMPLETED, err);
-    }
-}
-
-/* In these states cycles follow each other; in others a job that waits for one would wait for
- * ever. */
-static bool has_cycles(enum rel_state st)
-{
-    return st == ST_P_IR || st == ST_P_REPL || st == ST_P_RESYNC || st == ST_P_UPDATE ||
-           st == ST_P_PREPARING || st == ST_P_PREPARED;
-}
-
-static void sync_give_up(struct engine *e, const struct rel *r)
-{
-    for (size_t i = 0; i < e->n_jobs; i++) {
-        struct job *j = &e->jobs[i];
-        if (!j->waits_for_cycle || job_over(j) || !vr_uuid_eq(&j->machine, &r->machine))
-            continue;
-        struct vr_err err = VR_ERR_INIT;
-        vr_fail(&err, VR_E_STATE, 0, "machine %s went into state \"%s\"; no cycle follows%s%s",
-                r->name, rel_state_text(r->st), r->last_err.msg[0] ? ": " : "", r->last_err.msg);
-        job_finish(e, j, JOB_EXCEPTION, &err);
-    }
-}
-
 /* ---- effects ---- */
 static bool is_instant(enum rel_fx_bit fx)
 {
@@ -275,7 +153,7 @@ static void replace_waiters(struct item *it, enum rel_event_type asked)
 /* Effects that the engine itself carries out; true when it was one. */
 static bool run_own(struct engine *e, struct item *it, const struct fx_item *x)
 {
-    struct job *j = vr_uuid_is_zero(&x->job) ? NULL : find_job(e, &x->job);
+    struct job *j = vr_uuid_is_zero(&x->job) ? NULL : engine_job_find(e, &x->job);
     switch (x->fx) {
     case FX_BIT_REPLY:
         reply_all(it, NULL);
@@ -285,21 +163,21 @@ static bool run_own(struct engine *e, struct item *it, const struct fx_item *x)
         return true;
     case FX_BIT_JOB_DONE:
         if (j)
-            job_finish(e, j, JOB_COMPLETED, NULL);
+            engine_job_finish(e, j, JOB_COMPLETED, NULL);
         return true;
     case FX_BIT_JOB_FAIL:
         if (j)
-            job_finish(e, j, JOB_EXCEPTION, &x->r.last_err);
+            engine_job_finish(e, j, JOB_EXCEPTION, &x->r.last_err);
         return true;
     case FX_BIT_JOB_CANCEL:
         if (j)
-            job_finish(e, j, JOB_TERMINATED, NULL);
+            engine_job_finish(e, j, JOB_TERMINATED, NULL);
         return true;
     case FX_BIT_SYNC_DONE:
-        sync_end(e, &x->r.machine, x->began, NULL);
+        engine_sync_end(e, &x->r.machine, x->began, NULL);
         return true;
     case FX_BIT_SYNC_FAIL:
-        sync_end(e, &x->r.machine, x->began, &x->r.last_err);
+        engine_sync_end(e, &x->r.machine, x->began, &x->r.last_err);
         return true;
     default:
         return false;
@@ -349,26 +227,26 @@ static void follow_resync(struct engine *e, struct item *it)
 {
     static const struct vr_uuid none;
     struct rel *r = &it->r;
-    struct job *j = vr_uuid_is_zero(&it->job) ? NULL : find_job(e, &it->job);
+    struct job *j = vr_uuid_is_zero(&it->job) ? NULL : engine_job_find(e, &it->job);
     bool waits = r->st == ST_P_RESYNC_WAIT && r->start_at.us;
     if (j && j->type == JOB_RESYNC && j->state == JOB_NEW && r->st == ST_P_RESYNC_WAIT && !waits) {
-        job_finish(e, j, JOB_TERMINATED, NULL);
+        engine_job_finish(e, j, JOB_TERMINATED, NULL);
         it->job = none;
     }
     if (j && j->type == JOB_RESYNC && j->state == JOB_NEW && waits &&
         j->scheduled.us != r->start_at.us) {
         j->scheduled = r->start_at;
-        job_changed(e, j);
+        engine_job_changed(e, j);
     }
     if (j || !(waits || r->st == ST_P_RESYNC))
         return;
     it->job = engine_job_new(e, JOB_RESYNC, &r->machine, "vmreplica");
-    j = find_job(e, &it->job);
+    j = engine_job_find(e, &it->job);
     if (!waits)
         return;
     j->scheduled = r->start_at;
     j->state = JOB_NEW;
-    job_changed(e, j);
+    engine_job_changed(e, j);
 }
 
 /* A change of the set of disks is a job of its own, whoever asked for it and when: clients look for
@@ -380,29 +258,6 @@ static void follow_update(struct engine *e, struct item *it)
 }
 
 /* The error that jobs and replies of this event show: its own, if it has one. */
-/* The first point of a new direction is there: the jobs that led to it tell what it cost, also the
- * one that is over since the direction was changed. */
-static void tell_way_back(struct engine *e, const struct rel *r)
-{
-    struct job *reversal = NULL;
-    for (size_t i = 0; i < e->n_jobs; i++) {
-        struct job *j = &e->jobs[i];
-        bool starts = j->type == JOB_START_IR || j->type == JOB_START_SEEDED;
-        if (!vr_uuid_eq(&j->machine, &r->machine))
-            continue;
-        if (j->type == JOB_REVERSE && j->state == JOB_COMPLETED)
-            reversal = j; /* the last one */
-        if (!starts || job_over(j))
-            continue;
-        j->moved = r->last_back;
-        job_changed(e, j);
-    }
-    if (reversal) {
-        reversal->moved = r->last_back;
-        job_changed(e, reversal);
-    }
-}
-
 static void apply(struct engine *e, struct item *it, const struct rel *next, uint32_t fx,
                   const struct vr_uuid *done_job, const struct rel_event *ev)
 {
@@ -411,15 +266,15 @@ static void apply(struct engine *e, struct item *it, const struct rel *next, uin
     if (ev->err.kind != VR_OK)
         shown.last_err = ev->err;
     it->r = *next;
-    struct job *waiting = vr_uuid_is_zero(&it->job) ? NULL : find_job(e, &it->job);
+    struct job *waiting = vr_uuid_is_zero(&it->job) ? NULL : engine_job_find(e, &it->job);
     if (waiting && waiting->state == JOB_NEW && before.st != next->st &&
         (next->st == ST_P_IR || next->st == ST_P_RESYNC)) {
         waiting->state = JOB_RUNNING;
         waiting->started = ev->wall;
-        job_changed(e, waiting);
+        engine_job_changed(e, waiting);
     }
     if (ev->type == EV_SHIPPED && before.way_back)
-        tell_way_back(e, next);
+        engine_tell_way_back(e, next);
     static const struct vr_uuid none;
     for (int b = 0; b < FX_BIT_COUNT; b++) {
         if (!(fx & 1u << b))
@@ -440,8 +295,8 @@ static void apply(struct engine *e, struct item *it, const struct rel *next, uin
     if (before.st != it->r.st || before.acked.epoch != it->r.acked.epoch ||
         before.newest.epoch != it->r.newest.epoch || before.last_err.kind != it->r.last_err.kind)
         e->env.changed(e->env.ctx, &before, &it->r, NULL);
-    if (!has_cycles(it->r.st) && before.st != it->r.st)
-        sync_give_up(e, &it->r);
+    if (!engine_has_cycles(it->r.st) && before.st != it->r.st)
+        engine_sync_give_up(e, &it->r);
     drain(e, it);
 }
 
@@ -538,22 +393,22 @@ int engine_request(struct engine *e, const struct vr_uuid *machine, struct rel_e
     if (rel_step(&it->r, ev, &next, &fx, err) < 0)
         return -1;
     bool busy = !vr_uuid_is_zero(&it->job);
-    if (busy && is_exclusive(ev->type) && !restarts(find_job(e, &it->job), ev->type))
+    if (busy && is_exclusive(ev->type) && !restarts(engine_job_find(e, &it->job), ev->type))
         return vr_fail(err, VR_E_BUSY, 0,
                        "another operation of machine %s is still running (%s); wait for it: "
                        "vmreplica jobs",
-                       it->r.name, job_caption(find_job(e, &it->job)->type));
+                       it->r.name, job_caption(engine_job_find(e, &it->job)->type));
     struct vr_uuid id = engine_job_new(e, type, machine, owner);
-    struct job *j = find_job(e, &id);
+    struct job *j = engine_job_find(e, &id);
     uint32_t of_job = FX_JOB_DONE | FX_JOB_FAIL | FX_JOB_CANCEL;
     static const struct vr_uuid none;
     if (ev->type == EV_U_SYNC) {
         j->waits_for_cycle = true;
     } else if (fx & FX_JOB_CANCEL || ev->type == EV_U_REMOVE || (busy && is_exclusive(ev->type))) {
         /* The long job gives way to this request. */
-        struct job *old = busy ? find_job(e, &it->job) : NULL;
+        struct job *old = busy ? engine_job_find(e, &it->job) : NULL;
         if (old)
-            job_finish(e, old, JOB_TERMINATED, NULL);
+            engine_job_finish(e, old, JOB_TERMINATED, NULL);
         it->job = none;
         if (fx & FX_JOB_CANCEL)
             fx = (fx & ~(uint32_t)FX_JOB_CANCEL) | FX_JOB_DONE;
@@ -573,7 +428,7 @@ int engine_request(struct engine *e, const struct vr_uuid *machine, struct rel_e
 
 int engine_job_cancel(struct engine *e, const struct vr_uuid *id, struct vr_err *err)
 {
-    struct job *j = find_job(e, id);
+    struct job *j = engine_job_find(e, id);
     if (!j)
         return vr_fail(err, VR_E_NOTFOUND, 0, "there is no such job");
     if (!job_cancellable(j))
@@ -669,17 +524,6 @@ int engine_load(struct engine *e, const char *text, struct vr_err *err)
     return 0;
 }
 
-int engine_load_job(struct engine *e, const char *id, const char *text, struct vr_err *err)
-{
-    struct job j;
-    if (job_decode(id, text, &j, err) < 0)
-        return -1;
-    j.created = (struct mono_ms){ 0 };
-    e->jobs = vr_grow(e->jobs, e->n_jobs + 1, sizeof *e->jobs);
-    e->jobs[e->n_jobs++] = j;
-    return 0;
-}
-
 /* Does a relationship in this state still do what a job of this type was made for? */
 static bool goes_on(enum rel_state st, enum job_type t, bool scheduled)
 {
@@ -719,12 +563,12 @@ void engine_restart(struct engine *e)
             it->job = j->id;
             continue;
         }
-        if (it && j->waits_for_cycle && has_cycles(it->r.st) && it->r.st != ST_P_PREPARED)
+        if (it && j->waits_for_cycle && engine_has_cycles(it->r.st) && it->r.st != ST_P_PREPARED)
             continue;
         struct vr_err err = VR_ERR_INIT;
         vr_fail(&err, VR_E_UNKNOWN, 0,
                 "the daemon was restarted while this ran; see the machine's state for the outcome");
-        job_finish(e, j, JOB_EXCEPTION, &err);
+        engine_job_finish(e, j, JOB_EXCEPTION, &err);
     }
     for (size_t i = 0; i < e->n_items; i++) {
         struct rel_event ev = { .type = EV_RESTART };
@@ -755,7 +599,7 @@ void engine_tick(struct engine *e)
         struct rel_event ev = { .type = EV_TICK };
         engine_event(e, &r->machine, &ev);
     }
-    jobs_expire(e);
+    engine_jobs_expire(e);
 }
 
 /* ---- reading ---- */
@@ -770,20 +614,10 @@ const struct rel *engine_at(const struct engine *e, size_t i)
     return i < e->n_items ? &e->items[i]->r : NULL;
 }
 
-const struct job *engine_job(const struct engine *e, const struct vr_uuid *id)
-{
-    return find_job(e, id);
-}
-
-const struct job *engine_job_at(const struct engine *e, size_t i)
-{
-    return i < e->n_jobs ? &e->jobs[i] : NULL;
-}
-
 const struct job *engine_running_job(const struct engine *e, const struct vr_uuid *machine)
 {
     struct item *it = find(e, machine);
-    return it && !vr_uuid_is_zero(&it->job) ? find_job(e, &it->job) : NULL;
+    return it && !vr_uuid_is_zero(&it->job) ? engine_job_find(e, &it->job) : NULL;
 }
 
 bool engine_idle(const struct engine *e)

@@ -2,10 +2,21 @@
 #ifndef VR_REPLICATION_ENGINE_INT_H
 #define VR_REPLICATION_ENGINE_INT_H
 
+#include "base/uuidmap.h"
 #include "replication/engine.h"
 
-/* Between engine.c and note.c: facts of a relationship that change without an event of the table.
- */
+/* Between the engine's files. */
+struct item; /* a relationship and what is to be done for it: engine.c's */
+struct engine {
+    struct engine_env env;
+    struct item **items;
+    size_t n_items;
+    struct vr_uuidmap by_machine; /* the same, by machine */
+    struct job *jobs;
+    size_t n_jobs;
+};
+
+/* ---- engine.c: facts of a relationship that change without an event of the table ---- */
 
 /* engine_rel() - to change it; NULL if there is none. Valid until the next call that changes the
  * engine. */
@@ -15,5 +26,25 @@ struct rel *engine_rel(struct engine *e, const struct vr_uuid *machine);
 void engine_write_down(struct engine *e, const struct vr_uuid *machine, const struct rel *before);
 /* engine_now() - the environment's wall clock. */
 struct wall_us engine_now(const struct engine *e);
+
+/* ---- engine_jobs.c ----
+ * engine_job_find() - NULL: none. engine_job_changed() - have it written and told.
+ * engine_job_finish() - unless it is over already; @err: why, NULL none. engine_jobs_expire() -
+ * forget those that ended long ago. */
+struct job *engine_job_find(const struct engine *e, const struct vr_uuid *id);
+void engine_job_changed(struct engine *e, const struct job *j);
+void engine_job_finish(struct engine *e, struct job *j, enum job_state st,
+                       const struct vr_err *err);
+void engine_jobs_expire(struct engine *e);
+/* engine_sync_end() - a cycle that began at @began ended: so do the jobs that waited for it.
+ * engine_sync_give_up() - none will follow, as @r says. engine_has_cycles() - in these states
+ * cycles follow each other; in others a job that waits for one would wait for ever. */
+void engine_sync_end(struct engine *e, const struct vr_uuid *machine, struct mono_ms began,
+                     const struct vr_err *err);
+void engine_sync_give_up(struct engine *e, const struct rel *r);
+bool engine_has_cycles(enum rel_state st);
+/* engine_tell_way_back() - the first point of a new direction is there: the jobs that led to it
+ * tell what it cost, also the one that is over since the direction was changed. */
+void engine_tell_way_back(struct engine *e, const struct rel *r);
 
 #endif
