@@ -259,6 +259,33 @@ bool cim_inst_matches(const struct cim_inst *in, const struct cim_path *p)
     return true;
 }
 
+/* Texts without case; the rest however it is spelt. */
+static bool value_is(const struct cim_value *v, const struct cim_key *k)
+{
+    struct cim_value want;
+    int order;
+
+    if (v->is_null || v->is_array)
+        return false;
+    if (v->type == CIM_REFERENCE || !k->text)
+        return v->type == CIM_REFERENCE && k->ref && cim_path_equal(v->one.ref, k->ref);
+    cim_value_init(&want, v->type, false);
+    bool same = !cim_value_put_text(&want, k->text, NULL) && cim_value_compare(v, &want, &order) &&
+                order == 0;
+    cim_value_clear(&want);
+    return same;
+}
+
+bool cim_inst_has(const struct cim_inst *in, const struct cim_path *p)
+{
+    for (size_t k = 0; k < p->n_keys; k++) {
+        int i = cim_class_prop(in->cls, p->keys[k].name);
+        if (i < 0 || !value_is(&in->props[i], &p->keys[k]))
+            return false;
+    }
+    return true;
+}
+
 bool cim_inst_equal(const struct cim_inst *a, const struct cim_inst *b)
 {
     if (!a || !b)

@@ -67,6 +67,9 @@ struct cim_path *cim_inst_path(const struct cim_inst *in);
 /* cim_inst_matches() - do all keys that @p names agree with the instance? Says nothing about keys
  * that @p leaves out. Classes must be related. */
 bool cim_inst_matches(const struct cim_inst *in, const struct cim_path *p);
+/* cim_inst_has() - has it every property that @p names, key or not, with the value there? Says
+ * nothing about the class. */
+bool cim_inst_has(const struct cim_inst *in, const struct cim_path *p);
 /* cim_inst_equal() - same class, all properties equal. */
 bool cim_inst_equal(const struct cim_inst *a, const struct cim_inst *b);
 

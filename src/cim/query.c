@@ -379,7 +379,7 @@ static int parse_columns(struct scan *sc)
     for (;;) {
         if (sc->tok != T_WORD)
             return fail(sc, "column or * expected");
-        if (q->n_cols >= 256)
+        if (q->n_cols >= CIM_QUERY_COLS_MAX)
             return fail(sc, "too many columns");
         q->cols = vr_grow(q->cols, q->n_cols + 1, sizeof *q->cols);
         q->cols[q->n_cols++] = vr_strdup(bare(sc->s));

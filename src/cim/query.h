@@ -18,7 +18,12 @@
  * NULL by = or <> is IS [NOT] NULL; any other comparison with NULL is unknown and does not select.
  * Strings compare without case. LIKE knows % _ [a-f] [^a]. Keywords in any case. */
 
-enum { CIM_QUERY_LEN_MAX = 32768, CIM_QUERY_NODES_MAX = 1024, CIM_QUERY_DEPTH_MAX = 64 };
+enum {
+    CIM_QUERY_LEN_MAX = 32768,
+    CIM_QUERY_NODES_MAX = 1024,
+    CIM_QUERY_DEPTH_MAX = 64,
+    CIM_QUERY_COLS_MAX = 256
+};
 
 enum cim_query_kind { CIM_Q_SELECT, CIM_Q_ASSOCIATORS, CIM_Q_REFERENCES, CIM_Q_EVENT };
 
@@ -95,10 +100,12 @@ bool cim_query_matches(const struct cim_query *q, const struct cim_inst *in);
 /* cim_query_takes() - does the event query take this one? @previous: NULL unless modified. */
 bool cim_query_takes(const struct cim_query *q, enum cim_event_kind kind,
                      const struct cim_inst *target, const struct cim_inst *previous);
-/* cim_query_project() - mark what the column list leaves out; keys stay. */
-void cim_query_project(const struct cim_query *q, struct cim_inst *in);
-/* cim_like() - does @s match the pattern, without case? Takes time linear in both at most squared.
- */
+/* cim_project() - mark every property that is none of these @n, also keys. Names of other
+ * properties are ignored. */
+void cim_project(char *const *names, size_t n, struct cim_inst *in);
+/* cim_like() - does @s match the pattern? ASCII letters compare without case; what stands for one
+ * character takes one of UTF-8, bytes that are none count as one each. Takes time linear in both
+ * at most squared. */
 bool cim_like(const char *s, const char *pattern);
 
 #endif

@@ -2,6 +2,7 @@
 /* Answering parsed queries. Conditions have three values: a comparison with a NULL property is
  * unknown, and what is unknown does not select, also under NOT. Nodes refer only to nodes made
  * before them, and the reader bounds the nesting, so recursion is bounded. Any thread. */
+#include <stdint.h>
 #include <string.h>
 #include <strings.h>
 
@@ -10,22 +11,45 @@
 
 enum truth { NO, YES, UNKNOWN };
 
-static char lower(char c)
+static uint32_t lower(uint32_t c)
 {
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+    return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c;
+}
+
+/* The character of UTF-8 at *@p, which moves behind it. A byte that begins none is one of its own,
+ * above all characters. Not called at the end. */
+static uint32_t next_char(const char **p)
+{
+    const unsigned char *s = (const unsigned char *)*p;
+    static const uint32_t least[] = { 0, 0x80, 0x800, 0x10000 };
+    size_t more = *s < 0xc2 ? 0 : *s < 0xe0 ? 1 : *s < 0xf0 ? 2 : *s < 0xf5 ? 3 : 0;
+    uint32_t c = *s & (0x3fU >> more);
+
+    (*p)++;
+    if (*s < 0x80)
+        return *s;
+    for (size_t i = 1; i <= more; i++) {
+        if ((s[i] & 0xc0) != 0x80)
+            return 0x110000 + *s;
+        c = c << 6 | (s[i] & 0x3f);
+    }
+    if (!more || c < least[more])
+        return 0x110000 + *s;
+    *p += more;
+    return c;
 }
 
 /* One [set] at *@p; moves behind it. False also if the closing bracket is missing. */
-static bool in_set(char c, const char **p)
+static bool in_set(uint32_t c, const char **p)
 {
     const char *s = *p + 1;
     bool negated = *s == '^', hit = false;
 
-    for (s += negated; *s && *s != ']'; s++) {
-        char lo = lower(*s), hi = lo;
-        if (s[1] == '-' && s[2] && s[2] != ']') {
-            hi = lower(s[2]);
-            s += 2;
+    for (s += negated; *s && *s != ']';) {
+        uint32_t lo = lower(next_char(&s)), hi = lo;
+        if (*s == '-' && s[1] && s[1] != ']') {
+            s++;
+            hi = lower(next_char(&s));
         }
         hit = hit || (lower(c) >= lo && lower(c) <= hi);
     }
@@ -34,11 +58,11 @@ static bool in_set(char c, const char **p)
 }
 
 /* Does one character of the pattern take @c? *@p moves behind it. */
-static bool takes(char c, const char **p)
+static bool takes(uint32_t c, const char **p)
 {
     if (**p == '[' && strchr(*p, ']'))
         return in_set(c, p);
-    char want = *(*p)++;
+    uint32_t want = next_char(p);
     return want == '_' || lower(want) == lower(c);
 }
 
@@ -47,14 +71,17 @@ bool cim_like(const char *s, const char *pattern)
     const char *retry_s = NULL, *retry_p = NULL, *p = pattern;
 
     while (*s) {
+        const char *after = s;
+        uint32_t c = next_char(&after);
         if (*p == '%') {
             retry_p = ++p;
             retry_s = s;
-        } else if (*p && takes(*s, &p)) {
-            s++;
+        } else if (*p && takes(c, &p)) {
+            s = after;
         } else if (retry_p) {
             p = retry_p;
-            s = ++retry_s;
+            next_char(&retry_s);
+            s = retry_s;
         } else {
             return false;
         }
@@ -177,12 +204,12 @@ bool cim_query_takes(const struct cim_query *q, enum cim_event_kind kind,
            (!q->has_where || eval(q, q->root, &s) == YES);
 }
 
-void cim_query_project(const struct cim_query *q, struct cim_inst *in)
+void cim_project(char *const *names, size_t n, struct cim_inst *in)
 {
-    for (size_t i = 0; q->cols && i < in->cls->n_props; i++) {
-        bool wanted = in->cls->props[i].flags & CIM_F_KEY;
-        for (size_t k = 0; !wanted && k < q->n_cols; k++)
-            wanted = strcasecmp(q->cols[k], in->cls->props[i].name) == 0;
+    for (size_t i = 0; i < in->cls->n_props; i++) {
+        bool wanted = false;
+        for (size_t k = 0; !wanted && k < n; k++)
+            wanted = strcasecmp(names[k], in->cls->props[i].name) == 0;
         if (!wanted)
             in->marks[i] |= CIM_MARK_HIDDEN;
     }

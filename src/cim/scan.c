@@ -3,6 +3,7 @@
  * only. Associations are walked in two steps: first the pairs, then what they lead to. */
 #include "cim/scan.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -27,6 +28,9 @@ struct cim_scan {
     const struct cim_class *cls;
     bool deep;
     struct cim_path *keys; /* CLASS: or NULL; LINKS, OBJECTS: the object, later with all its keys */
+    bool any;              /* CLASS: @keys names properties of any kind */
+    char **cols;           /* the only properties that are shown; NULL: all */
+    size_t n_cols;
     struct cim_query *q;
     char *assoc_class, *result_class, *role, *result_role;
 
@@ -64,6 +68,23 @@ struct cim_scan *cim_scan_class(struct cim_server *s, const struct cim_caller *w
     sc->deep = deep;
     sc->keys = cim_path_dup(keys);
     return sc;
+}
+
+struct cim_scan *cim_scan_select(struct cim_server *s, const struct cim_caller *who,
+                                 const struct cim_class *c, bool deep, const struct cim_path *props)
+{
+    struct cim_scan *sc = cim_scan_class(s, who, c, deep, props);
+
+    sc->any = true;
+    return sc;
+}
+
+void cim_scan_show(struct cim_scan *sc, const char *const *names, size_t n)
+{
+    assert(!sc->cols);
+    sc->cols = vr_new0(n + 1, sizeof *sc->cols);
+    for (; sc->n_cols < n; sc->n_cols++)
+        sc->cols[sc->n_cols] = vr_strdup(names[sc->n_cols]);
 }
 
 static struct cim_scan *scan_assoc(struct cim_server *s, const struct cim_caller *who,
@@ -106,6 +127,8 @@ struct cim_scan *cim_scan_query(struct cim_server *s, const struct cim_caller *w
     else
         sc = scan_new(s, who, SCAN_QUERY);
     sc->q = take_q;
+    if (take_q->cols)
+        cim_scan_show(sc, (const char *const *)take_q->cols, take_q->n_cols);
     return sc;
 }
 
@@ -126,6 +149,9 @@ void cim_scan_free(struct cim_scan *sc)
     forget_seen(sc);
     cim_path_free(sc->keys);
     cim_query_free(sc->q);
+    for (size_t i = 0; i < sc->n_cols; i++)
+        free(sc->cols[i]);
+    free(sc->cols);
     free(sc->name);
     free(sc->assoc_class);
     free(sc->result_class);
@@ -158,7 +184,7 @@ static bool accept(void *ctx, const struct cim_inst *in)
 
     switch (sc->kind) {
     case SCAN_CLASS:
-        return !sc->keys || cim_inst_matches(in, sc->keys);
+        return !sc->keys || (sc->any ? cim_inst_has(in, sc->keys) : cim_inst_matches(in, sc->keys));
     case SCAN_QUERY:
         return cim_query_matches(sc->q, in);
     default:
@@ -226,7 +252,8 @@ static enum cim_status begin(struct cim_scan *sc, struct vr_err *err)
     sc->begun = true;
     sc->generation = sc->s->generation;
     if (st == CIM_S_OK && sc->kind == SCAN_CLASS && sc->keys)
-        st = cim_check_keys(sc->s, sc->cls, sc->keys, err);
+        st = sc->any ? cim_check_props(sc->s, sc->cls, sc->keys, err)
+                     : cim_check_keys(sc->s, sc->cls, sc->keys, err);
     if (st == CIM_S_OK && (sc->kind == SCAN_LINKS || sc->kind == SCAN_OBJECTS))
         st = find_object(sc, err);
     return st;
@@ -365,6 +392,21 @@ static enum cim_status follow(struct cim_scan *sc, int64_t deadline_us, bool *re
     return st;
 }
 
+/* Hide what is not to be shown. Of a class the names are looked for once as long as its instances
+ * follow each other. */
+static void project(struct cim_scan *sc)
+{
+    for (size_t i = 0; sc->cols && i < sc->found.n; i++) {
+        struct cim_inst *in = sc->found.v[i];
+        const struct cim_inst *last = i ? sc->found.v[i - 1] : NULL;
+        if (!last || last->cls != in->cls)
+            cim_project(sc->cols, sc->n_cols, in);
+        else
+            for (size_t k = 0; k < in->cls->n_props; k++)
+                in->marks[k] |= last->marks[k] & CIM_MARK_HIDDEN;
+    }
+}
+
 enum cim_status cim_scan_run(struct cim_scan *sc, unsigned slice_ms, bool *ret_over,
                              struct vr_err *err)
 {
@@ -384,9 +426,8 @@ enum cim_status cim_scan_run(struct cim_scan *sc, unsigned slice_ms, bool *ret_o
         st = follow(sc, deadline, ret_over, err);
     if (st != CIM_S_OK)
         *ret_over = true;
-    else if (*ret_over && sc->kind == SCAN_QUERY)
-        for (size_t i = 0; i < sc->found.n; i++)
-            cim_query_project(sc->q, sc->found.v[i]);
+    else if (*ret_over)
+        project(sc);
     return st;
 }
 

@@ -23,6 +23,15 @@ struct cim_scan *cim_scan_associators(struct cim_server *s, const struct cim_cal
                                       const struct cim_path *object, const struct cim_assoc *how);
 struct cim_scan *cim_scan_references(struct cim_server *s, const struct cim_caller *who,
                                      const struct cim_path *object, const struct cim_assoc *how);
+/* cim_scan_select() - instances of @c that have all the properties, keys or not, which @props names
+ * as if they were keys, with these values; BAD_QUERY for one that is an array or not of the class.
+ */
+struct cim_scan *cim_scan_select(struct cim_server *s, const struct cim_caller *who,
+                                 const struct cim_class *c, bool deep,
+                                 const struct cim_path *props);
+/* cim_scan_show() - hide all properties but these @n (cim_inst_is_hidden()), at most once, and not
+ * after a SELECT with columns, which does it by itself. Names nobody has are ignored. */
+void cim_scan_show(struct cim_scan *sc, const char *const *names, size_t n);
 /* cim_scan_free() - NULL is fine. */
 void cim_scan_free(struct cim_scan *sc);
 VR_DEFINE_CLEANUP(struct cim_scan, cim_scan_free)

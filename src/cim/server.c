@@ -235,11 +235,15 @@ enum cim_status cim_pick(const struct cim_path *path, cim_emit_fn emit, void *ct
     return CIM_S_OK;
 }
 
-static const struct cim_prop *key_prop(const struct cim_class *c, const char *name)
+/* The key of this name; with @any also another property that is no array and no object. */
+static const struct cim_prop *selectable(const struct cim_class *c, const char *name, bool any)
 {
     int i = cim_class_prop(c, name);
+    const struct cim_prop *p = i >= 0 ? &c->props[i] : NULL;
+    bool fits =
+        p && (any ? !(p->flags & CIM_F_ARRAY) && p->type != CIM_INSTANCE : p->flags & CIM_F_KEY);
 
-    return i >= 0 && c->props[i].flags & CIM_F_KEY ? &c->props[i] : NULL;
+    return fits ? p : NULL;
 }
 
 /* Can the value be one of the key's type? */
@@ -255,25 +259,41 @@ static bool fits(const struct cim_prop *p, const struct cim_key *k)
     return rc == 0;
 }
 
-enum cim_status cim_check_keys(struct cim_server *s, const struct cim_class *c,
-                               const struct cim_path *path, struct vr_err *err)
+/* Each name must be one of the class, or of a class below it that somebody answers for, and its
+ * value of that type. */
+static enum cim_status check(struct cim_server *s, const struct cim_class *c,
+                             const struct cim_path *path, bool any, struct vr_err *err)
 {
     for (size_t k = 0; k < path->n_keys; k++) {
         const char *name = path->keys[k].name;
-        const struct cim_prop *p = key_prop(c, name);
+        const struct cim_prop *p = selectable(c, name, any);
         if (!*name)
             continue;
         for (size_t i = 0; !p && i < CIM_CLASS_COUNT; i++)
             if (s->by_class[i] && cim_class_is_a(&cim_classes[i], c))
-                p = key_prop(&cim_classes[i], name);
+                p = selectable(&cim_classes[i], name, any);
         if (!p)
-            return cim_fault(CIM_S_KEYS_UNKNOWN, err, "\"%.100s\" is no key of class %s", name,
-                             c->name);
+            return cim_fault(any ? CIM_S_BAD_QUERY : CIM_S_KEYS_UNKNOWN, err,
+                             "\"%.100s\" is no %s of class %s", name,
+                             any ? "property with one value" : "key", c->name);
         if (!fits(p, &path->keys[k]))
-            return cim_fault(CIM_S_KEYS_INVALID, err, "key %s of class %s must be a %s", p->name,
+            return cim_fault(any ? CIM_S_BAD_QUERY : CIM_S_KEYS_INVALID, err,
+                             "%s %s of class %s must be a %s", any ? "property" : "key", p->name,
                              c->name, cim_type_name(p->type));
     }
     return CIM_S_OK;
+}
+
+enum cim_status cim_check_keys(struct cim_server *s, const struct cim_class *c,
+                               const struct cim_path *path, struct vr_err *err)
+{
+    return check(s, c, path, false, err);
+}
+
+enum cim_status cim_check_props(struct cim_server *s, const struct cim_class *c,
+                                const struct cim_path *path, struct vr_err *err)
+{
+    return check(s, c, path, true, err);
 }
 
 /* The path under the name of class @c, if it has all the keys of that class; else NULL. */

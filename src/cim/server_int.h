@@ -45,6 +45,9 @@ enum cim_status cim_collect(struct cim_server *s, const struct cim_caller *who,
  * answers for, with a value of its type. */
 enum cim_status cim_check_keys(struct cim_server *s, const struct cim_class *c,
                                const struct cim_path *path, struct vr_err *err);
+/* cim_check_props() - the same of all properties but arrays and objects; else BAD_QUERY. */
+enum cim_status cim_check_props(struct cim_server *s, const struct cim_class *c,
+                                const struct cim_path *path, struct vr_err *err);
 /* cim_check_reader() - CIM_S_DENIED unless the caller may read. */
 enum cim_status cim_check_reader(const struct cim_caller *who, struct vr_err *err);
 /* cim_fault() - note the text and return @s. */

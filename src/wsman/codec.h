@@ -11,6 +11,7 @@ struct wsm_enc {
     enum wsm_style style;
     bool addr10;
     bool datetime_elements; /* <cim:Datetime> and <cim:Interval> instead of bare text */
+    bool bare;              /* what is not embedded is in no namespace */
     unsigned level;         /* of embedding; 0 for what is not embedded */
 };
 
@@ -19,6 +20,10 @@ struct wsm_enc {
  * @as: show it as this superclass, with its properties only; NULL: as what it is */
 void wsm_put_instance(struct vr_xmlw *w, const struct wsm_enc *enc, const struct cim_inst *in,
                       const struct cim_class *as);
+/* wsm_put_fragment() - <w:XmlFragment> with all properties that are not hidden, @bare: in no
+ * namespace. Prefixes as above. */
+void wsm_put_fragment(struct vr_xmlw *w, const struct wsm_enc *enc, const struct cim_inst *in,
+                      bool bare);
 /* wsm_put_value() - element(s) p:@name for a value; prefixes a, w, p, xsi and cim declared. */
 void wsm_put_value(struct vr_xmlw *w, const struct wsm_enc *enc, const char *name,
                    const struct cim_value *v);

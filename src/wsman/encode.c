@@ -15,6 +15,8 @@ static void put_props(struct vr_xmlw *w, const struct wsm_enc *enc, const struct
 static const char *prefix(const struct wsm_enc *enc)
 {
     static const char *const names[] = { "p", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8" };
+    if (enc->bare && !enc->level)
+        return NULL;
     return names[enc->level < VR_ARRAY_LEN(names) ? enc->level : VR_ARRAY_LEN(names) - 1];
 }
 
@@ -29,7 +31,8 @@ void wsm_put_datetime(struct vr_xmlw *w, const struct wsm_enc *enc, const struct
 {
     char text[CIM_DATETIME_XS];
     if (enc->datetime_elements)
-        vr_xmlw_elem(w, "cim", d->is_interval ? "Interval" : "Datetime", cim_datetime_xs(d, text));
+        vr_xmlw_elem(w, enc->bare && !enc->level ? NULL : "cim",
+                     d->is_interval ? "Interval" : "Datetime", cim_datetime_xs(d, text));
     else
         vr_xmlw_text(w, cim_datetime_fmt(d, text));
 }
@@ -97,7 +100,8 @@ static void put_props(struct vr_xmlw *w, const struct wsm_enc *enc, const struct
 
 static void declare(struct vr_xmlw *w, const char *uri)
 {
-    vr_xmlw_ns(w, "p", uri);
+    if (uri)
+        vr_xmlw_ns(w, "p", uri);
     vr_xmlw_ns(w, "xsi", NS_XSI);
     vr_xmlw_ns(w, "cim", NS_CIM);
 }
@@ -112,6 +116,18 @@ void wsm_put_instance(struct vr_xmlw *w, const struct wsm_enc *enc, const struct
     declare(w, uri);
     put_type(w, enc, as);
     put_props(w, enc, in, as);
+    vr_xmlw_end(w);
+}
+
+void wsm_put_fragment(struct vr_xmlw *w, const struct wsm_enc *enc, const struct cim_inst *in,
+                      bool bare)
+{
+    struct wsm_enc e = *enc;
+    e.bare = bare;
+    vr_autofree char *uri = wsm_class_uri(enc->style, in->cls->ns, in->cls->name);
+    vr_xmlw_start(w, "w", "XmlFragment");
+    declare(w, bare ? NULL : uri);
+    put_props(w, &e, in, in->cls);
     vr_xmlw_end(w);
 }
 

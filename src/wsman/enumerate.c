@@ -26,6 +26,7 @@ struct wsm_ctx {
     enum mode mode;
     enum wsm_style style;
     const struct cim_class *as; /* show instances as this class; NULL: as what they are */
+    bool fragments, bare;       /* as in struct wsm_answer */
     int64_t expires_ms;
 };
 
@@ -125,7 +126,9 @@ static void put_item(struct vr_xmlw *w, const struct wsm_enc *enc, const struct 
 {
     if (x->mode == MODE_BOTH)
         vr_xmlw_start(w, "w", "Item");
-    if (x->mode != MODE_EPR)
+    if (x->mode != MODE_EPR && x->fragments)
+        wsm_put_fragment(w, enc, in, x->bare);
+    else if (x->mode != MODE_EPR)
         wsm_put_instance(w, enc, in, x->as);
     if (x->mode != MODE_OBJECT) {
         vr_auto(cim_path_free) struct cim_path *p = cim_inst_path(in);
@@ -248,11 +251,17 @@ static struct wsm_ctx *open_context(struct wsm_call *c, const struct vr_xml *el)
 {
     vr_auto(ctx_free) struct wsm_ctx *x = vr_new(struct wsm_ctx);
     wsm_autoresource struct wsm_resource r = { 0 };
+    struct wsm_answer a;
     bool deep;
     x->owner = vr_strdup(c->rq->caller->name);
     if (wsm_call_resource(c, &r) || read_mode(c, el, x) || read_polymorphism(c, el, &r, &deep, x) ||
-        wsm_filter(c, &r, filter_of(el), deep, &x->scan))
+        wsm_filter(c, &r, filter_of(el), deep, &a))
         return NULL;
+    x->scan = a.scan;
+    x->fragments = a.fragments;
+    x->bare = a.bare;
+    if (!a.by_class)
+        x->as = NULL; /* queries and associations have results of other classes */
     x->style = r.style;
     struct vr_uuid id = vr_uuid_new();
     vr_uuid_fmt_upper(&id, x->id);

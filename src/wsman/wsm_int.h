@@ -17,7 +17,7 @@ struct wsm {
     struct cim_server *svc;
     struct wsm_limits lim;
     struct wsm_ctx *contexts;
-    struct wsm_ctx *unfinished; /* whose instances are still being collected */
+    struct wsm_ctx *unfinished;         /* whose instances are still being collected */
     struct wsm_invocation *invocations; /* of methods that go on */
     struct wsm_sub *subs;
     struct wsm_sub *begun; /* whose Subscribe is not answered yet */
@@ -75,10 +75,17 @@ void wsm_subs_drop(struct wsm *w);
 /* wsm_invocations_forget() - the one that the request with this token began; NULL: all. */
 void wsm_invocations_forget(struct wsm *w, const void *token);
 
-/* wsm_filter() - the scan that answers the filter of an Enumerate (NULL: none) over a resource.
+/* What answers an Enumerate. */
+struct wsm_answer {
+    struct cim_scan *scan;
+    bool by_class;        /* all are of the class of the resource, or of one below it */
+    bool fragments, bare; /* shown as w:XmlFragment; its elements are in no namespace */
+};
+/* wsm_filter() - what answers the filter of an Enumerate (NULL: none) over a resource; the scan is
+ * the caller's.
  * @deep: also classes derived from that of the resource */
 int wsm_filter(struct wsm_call *c, const struct wsm_resource *r, const struct vr_xml *filter,
-               bool deep, struct cim_scan **ret);
+               bool deep, struct wsm_answer *ret);
 /* wsm_call_resource() - the resource of the request; free with wsm_resource_done(). */
 int wsm_call_resource(struct wsm_call *c, struct wsm_resource *ret);
 /* wsm_call_enc() - how to write for this client. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* libFuzzer target: queries and event queries, parsed and run against one instance of their class. */
+/* libFuzzer target: queries and event queries, parsed and run against one instance of their class.
+ */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (in->props[i].is_null && in->props[i].type == CIM_STRING)
             cim_value_put_str(&in->props[i], "some text");
     (void)cim_query_matches(q, in);
-    cim_query_project(q, in);
+    if (q->cols)
+        cim_project(q->cols, q->n_cols, in);
     return 0;
 }
