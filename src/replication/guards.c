@@ -401,6 +401,13 @@ GUARD(told_by_peer)
     return r->peer[0] && !strcmp(r->peer, ev->peer);
 }
 
+/* The primary does not compare, or change the disks, any more, and nothing of it comes in here. */
+GUARD(peer_is_past_it)
+{
+    return !r->rx_active && ev->story.state_known && ev->story.state != rel_cim_state(r) &&
+           rel_g_told_by_peer(r, ev, err);
+}
+
 /* The machine was failed over there from the lineage that this host carries on. */
 GUARD(supersedes)
 {

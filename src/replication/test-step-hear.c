@@ -85,6 +85,38 @@ static void test_replica_says_how_its_primary_stands(void **state)
     }
 }
 
+/* 10 and 15 are for what comes in. Whoever resumes a replica in 11, or a start, asks at once
+ * whether the primary still compares, and believes it. src:[contract.md B.5 Rq(3), C.3] */
+static void test_replica_compares_no_longer_than_its_primary(void **state)
+{
+    (void)state;
+    static const struct {
+        enum rel_state st;
+        uint16_t told;
+        enum rel_state then;
+    } all[] = { { ST_R_RESYNC, 10, ST_R_RESYNC }, { ST_R_RESYNC, 9, ST_R_REPL },
+                { ST_R_RESYNC, 3, ST_R_REPL },    { ST_R_RESYNC, 0, ST_R_REPL },
+                { ST_R_UPDATE, 15, ST_R_UPDATE }, { ST_R_UPDATE, 16, ST_R_REPL } };
+    for (size_t i = 0; i < VR_ARRAY_LEN(all); i++) {
+        struct rel r = in_state(all[i].st);
+        uint32_t fx;
+        r.rx_active = true;
+        assert_int_equal(feed(&r, told(all[i].told), &fx, NULL), 0);
+        assert_int_equal(r.st, all[i].st); /* it comes in */
+        r.rx_active = false;
+        assert_int_equal(feed(&r, event(EV_PEER_TOLD), &fx, NULL), 0);
+        assert_int_equal(r.st, all[i].st); /* an older version says nothing of it */
+        assert_int_equal(feed(&r, told(all[i].told), &fx, NULL), 0);
+        assert_int_equal(r.st, all[i].then);
+        assert_int_equal(fx, all[i].then == all[i].st ? 0 : FX_PERSIST);
+    }
+    struct rel r = in_state(ST_R_RESYNC_SUSP);
+    uint32_t fx;
+    assert_int_equal(feed(&r, event(EV_U_RESUME), &fx, NULL), 0);
+    assert_int_equal(r.st, ST_R_RESYNC);
+    assert_true(fx & FX_PROBE);
+}
+
 /* An older version tells no state, and somebody else is not asked. */
 static void test_what_is_not_told_is_not_known(void **state)
 {
@@ -149,6 +181,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_replica_asks_when_nothing_comes),
+        cmocka_unit_test(test_replica_compares_no_longer_than_its_primary),
         cmocka_unit_test(test_replica_says_how_its_primary_stands),
         cmocka_unit_test(test_what_is_not_told_is_not_known),
         cmocka_unit_test(test_the_end_is_told),
