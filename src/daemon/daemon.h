@@ -12,6 +12,7 @@
 #include "daemon/config.h"
 #include "daemon/looks.h"
 #include "daemon/proofplan.h"
+#include "daemon/turns.h"
 #include "hypervisor/hv.h"
 #include "replication/engine.h"
 #include "store/store.h"
@@ -55,6 +56,7 @@ struct machine_rt {
     struct rel_story story;  /* what the peer told last of this machine */
     struct wall_us story_at; /* 0: nothing since the start */
     bool peer_away;          /* it did not answer since */
+    struct vr_uuid asked;    /* the job that asked it last at a user's wish */
 };
 
 struct daemon {
@@ -97,6 +99,7 @@ struct daemon {
     bool machines_wanted, machines_busy;
     uint64_t lists; /* of machines, begun so far */
     struct power_end *power_ends;
+    struct turns probes; /* probe.c */
     bool machines_known; /* the hypervisor answered when it was last asked */
     struct host_peer *peers;
     size_t n_peers;

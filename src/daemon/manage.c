@@ -37,7 +37,7 @@ static int role_of_thumbprint(void *ctx, const char *thumb, struct wsm_identity 
     }
     for (size_t i = 0; i < d->n_peers; i++)
         if (!strcmp(d->peers[i].thumb, thumb)) {
-            snprintf(ret->name, sizeof ret->name, "host:%.120s", d->peers[i].name);
+            snprintf(ret->name, sizeof ret->name, "host:%s", d->peers[i].name);
             ret->role = CIM_ROLE_OPERATOR;
             return 0;
         }

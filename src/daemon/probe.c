@@ -57,10 +57,12 @@ void story_ahead(struct daemon *d, const struct rel *r, struct rel_story *s)
 
 /* ---- asking ---- */
 struct probe_task {
-    struct task t;
+    struct task t; /* .r.peer is asked */
+    struct turn turn;
     struct xport_peer peer;
     struct rel_story mine, theirs;
     bool want_ahead;
+    bool tried;         /* it was really asked */
     struct vr_uuid job; /* that ends with it; zero: the engine asked */
 };
 
@@ -91,7 +93,8 @@ static void ask(struct probe_task *p, struct vr_err *err)
 static void probe_work(struct task *t)
 {
     struct probe_task *p = (struct probe_task *)t;
-    if (t->err.kind == VR_OK)
+    p->tried = t->err.kind == VR_OK;
+    if (p->tried)
         ask(p, &t->err);
     if (t->err.kind != VR_OK)
         vr_err_wrap(&t->err, "host %s", p->peer.name[0] ? p->peer.name : t->r.peer);
@@ -105,6 +108,30 @@ static struct host_peer *peer_entry(struct daemon *d, const char *name)
     return NULL;
 }
 
+static void begin(struct daemon *d, struct probe_task *p)
+{
+    task_run(d, p->t.err.kind == VR_OK ? d->net_exec : d->hv_exec, &p->t);
+}
+
+static struct probe_task *of_turn(struct turn *t)
+{
+    return t ? t->who : NULL;
+}
+
+/* Those that wait for the same host: it is their turn; or none of them asks one that just did not
+ * answer. */
+static void next_turn(struct daemon *d, const char *host, bool away)
+{
+    struct probe_task *p;
+    while (away && (p = of_turn(turns_give_up(&d->probes, host)))) {
+        if (p->t.err.kind == VR_OK)
+            vr_fail(&p->t.err, VR_E_PEER, 0, "did not answer a moment ago");
+        begin(d, p);
+    }
+    while ((p = of_turn(turns_next(&d->probes, host))))
+        begin(d, p);
+}
+
 static void probe_done(struct task *t)
 {
     struct probe_task *p = (struct probe_task *)t;
@@ -112,10 +139,12 @@ static void probe_done(struct task *t)
     struct machine_rt *rt = rt_get(d, &t->r.machine);
     struct rel_event ev = { .type = EV_PEER_TOLD, .story = p->theirs };
     bool away = vr_kind_scope(t->err.kind) == VR_SCOPE_XFER;
+    turns_end(&d->probes, &p->turn);
     host_peer_contact(d, t->r.peer, !away);
     struct host_peer *e = peer_entry(d, t->r.peer);
-    if (e && away)
+    if (e && away && p->tried)
         e->failed = vr_mono_now();
+    next_turn(d, t->r.peer, away);
     if (t->err.kind != VR_OK) {
         ev.type = EV_PEER_AWAY;
         ev.err = t->err;
@@ -130,36 +159,49 @@ static void probe_done(struct task *t)
         engine_job_end(d->engine, &p->job, away || t->err.kind == VR_OK ? NULL : &t->err);
 }
 
-static struct probe_task *probe_new(struct daemon *d, const struct rel *r)
+static bool failed_now(const struct host_peer *e)
+{
+    return e && e->failed.ms && vr_mono_now().ms - e->failed.ms < NOT_AGAIN_MS;
+}
+
+/* A thousand machines may wait for one host: those that ask right after it did not answer are told
+ * so without another attempt, and the network workers stay free for others. */
+static void probe(struct daemon *d, const struct rel *r, bool want_ahead, const struct vr_uuid *job)
 {
     struct probe_task *p = vr_new(struct probe_task);
     p->t.work = probe_work;
     p->t.done = probe_done;
     p->t.r = *r;
     p->mine = story_here(d, &r->machine);
+    p->want_ahead = want_ahead;
+    if (job)
+        p->job = *job;
     peer_to_ask(d, r, &p->peer, &p->t.err);
-    return p;
+    if (p->t.err.kind == VR_OK && failed_now(peer_entry(d, r->peer)))
+        vr_fail(&p->t.err, VR_E_PEER, 0, "did not answer a moment ago");
+    p->turn.who = p;
+    snprintf(p->turn.host, sizeof p->turn.host, "%s", r->peer);
+    if (turns_wait(&d->probes, &p->turn))
+        begin(d, p);
 }
 
-/* A thousand machines may wait for one host: those that ask right after it did not answer are told
- * so without another attempt, and the network workers stay free for others. */
 void fx_probe(struct daemon *d, const struct rel *r)
 {
-    struct probe_task *p = probe_new(d, r);
-    const struct host_peer *e = peer_entry(d, r->peer);
-    bool again = e && e->failed.ms && vr_mono_now().ms - e->failed.ms < NOT_AGAIN_MS;
-    if (again && p->t.err.kind == VR_OK)
-        vr_fail(&p->t.err, VR_E_PEER, 0, "did not answer a moment ago");
-    task_run(d, p->t.err.kind == VR_OK ? d->net_exec : d->hv_exec, &p->t);
+    probe(d, r, false, NULL);
 }
 
+/* Whoever asks while somebody else does gets the same answer; when the host did not answer just
+ * now, the answer is there. */
 int probe_peer(struct daemon *d, const struct rel *r, const char *owner, struct vr_uuid *ret_job)
 {
-    struct probe_task *p = probe_new(d, r);
-    p->want_ahead = true;
-    p->job = engine_job_new(d->engine, JOB_TEST_CONNECTION, &r->machine, owner);
-    *ret_job = p->job;
-    task_run(d, p->t.err.kind == VR_OK ? d->net_exec : d->hv_exec, &p->t);
+    struct machine_rt *rt = rt_get(d, &r->machine);
+    const struct job *j = engine_job(d->engine, &rt->asked);
+    if (j && (!job_over(j) || (rt->peer_away && failed_now(peer_entry(d, r->peer))))) {
+        *ret_job = j->id;
+        return 0;
+    }
+    *ret_job = rt->asked = engine_job_new(d->engine, JOB_TEST_CONNECTION, &r->machine, owner);
+    probe(d, r, true, ret_job);
     return 0;
 }
 

@@ -17,6 +17,7 @@
 #include "daemon/messages.h"
 #include "daemon/proofplan.h"
 #include "daemon/story.h"
+#include "daemon/turns.h"
 #include "replication/rel.h"
 
 static int load(const char *text, struct config *c, struct vr_err *err)
@@ -440,6 +441,32 @@ static void test_one_look_at_a_time(void **s)
     assert_true(look_may(&l, now));
 }
 
+/* However many machines have the same peer: few workers wait for it, and others get their turn. */
+static void test_few_ask_one_host(void **s)
+{
+    (void)s;
+    struct turns q = { NULL };
+    struct turn t[8] = { 0 };
+    for (int i = 0; i < 8; i++)
+        strcpy(t[i].host, i < 6 ? "dead" : i < 7 ? "alive" : "DEAD");
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(turns_wait(&q, &t[i]), i < TURNS_EACH || i == 6);
+    assert_null(turns_next(&q, "dead"));
+    assert_null(turns_next(&q, "alive"));
+    turns_end(&q, &t[6]);
+    turns_end(&q, &t[0]); /* answered */
+    assert_ptr_equal(turns_next(&q, "dead"), &t[2]);
+    assert_null(turns_next(&q, "dead"));
+    turns_end(&q, &t[1]); /* did not */
+    const int told[] = { 3, 4, 5, 7 };
+    for (size_t i = 0; i < VR_ARRAY_LEN(told); i++)
+        assert_ptr_equal(turns_give_up(&q, "dead"), &t[told[i]]);
+    assert_null(turns_give_up(&q, "dead"));
+    for (int i = 2; i < 8; i++)
+        turns_end(&q, &t[i]);
+    assert_null(q.all);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -458,6 +485,7 @@ int main(void)
         cmocka_unit_test(test_proof_is_written_down),
         cmocka_unit_test(test_proof_says_who_is_wrong),
         cmocka_unit_test(test_one_look_at_a_time),
+        cmocka_unit_test(test_few_ask_one_host),
         cmocka_unit_test(test_stories_overtake_each_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -106,6 +106,12 @@ const struct rel *engine_find(const struct engine *e, const struct vr_uuid *mach
 const struct rel *engine_at(const struct engine *e, size_t i); /* NULL past the end */
 const struct job *engine_job(const struct engine *e, const struct vr_uuid *id);
 const struct job *engine_job_at(const struct engine *e, size_t i);
+/* engine_jobs_unfinished() - of this type (0: any) and owner. engine_jobs_too_many() - has @owner
+ * ENGINE_JOBS_EACH of them? Whoever has is to be told to wait before a further one is made. */
+#define ENGINE_JOBS_EACH 2000
+#define ENGINE_JOBS_MAX 10000 /* above, the oldest that are finished are forgotten */
+size_t engine_jobs_unfinished(const struct engine *e, enum job_type type, const char *owner);
+bool engine_jobs_too_many(const struct engine *e, const char *owner);
 /* engine_running_job() - the exclusive job of a machine, NULL if none. */
 const struct job *engine_running_job(const struct engine *e, const struct vr_uuid *machine);
 

@@ -30,7 +30,8 @@ struct wall_us engine_now(const struct engine *e);
 /* ---- engine_jobs.c ----
  * engine_job_find() - NULL: none. engine_job_changed() - have it written and told.
  * engine_job_finish() - unless it is over already; @err: why, NULL none. engine_jobs_expire() -
- * forget those that ended long ago. */
+ * forget those that ended long ago, and the oldest
+ * while there are too many. */
 struct job *engine_job_find(const struct engine *e, const struct vr_uuid *id);
 void engine_job_changed(struct engine *e, const struct job *j);
 void engine_job_finish(struct engine *e, struct job *j, enum job_state st,

@@ -2,13 +2,14 @@
 /* The engine's list of jobs: made, changed, ended and forgotten; those that wait for a cycle. Which
  * job is a machine's exclusive one is engine.c's. Control thread. */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "replication/engine_int.h"
 
 #define JOB_KEEP_US (300ll * 1000000) /* src:[contract.md A.12 TimeBeforeRemoval] */
-#define JOBS_MAX 10000
 
 struct job *engine_job_find(const struct engine *e, const struct vr_uuid *id)
 {
@@ -72,17 +73,40 @@ void engine_job_percent(struct engine *e, const struct vr_uuid *id, uint16_t per
         j->percent = percent > 100 ? 100 : percent;
 }
 
+static int by_time(const void *a, const void *b)
+{
+    const int64_t *x = a, *y = b;
+    return *x < *y ? -1 : *x > *y;
+}
+
+/* Jobs that ended before are to be forgotten: their time is up, or there are too many and these are
+ * the oldest. */
+static int64_t keep_from(const struct engine *e)
+{
+    int64_t from = e->env.wall(e->env.ctx).us - JOB_KEEP_US;
+    size_t over = 0;
+    if (e->n_jobs <= ENGINE_JOBS_MAX)
+        return from;
+    vr_autofree int64_t *ended = vr_new0(e->n_jobs, sizeof *ended);
+    for (size_t i = 0; i < e->n_jobs; i++)
+        if (job_over(&e->jobs[i]))
+            ended[over++] = e->jobs[i].ended.us;
+    qsort(ended, over, sizeof *ended, by_time);
+    size_t drop = e->n_jobs - ENGINE_JOBS_MAX;
+    drop = drop < over ? drop : over;
+    return drop && ended[drop - 1] >= from ? ended[drop - 1] + 1 : from;
+}
+
 void engine_jobs_expire(struct engine *e)
 {
-    struct wall_us now = e->env.wall(e->env.ctx);
+    int64_t from = keep_from(e);
     size_t kept = 0;
     for (size_t i = 0; i < e->n_jobs; i++) {
         struct job *j = &e->jobs[i];
-        if (job_over(j) && (now.us - j->ended.us > JOB_KEEP_US || e->n_jobs > JOBS_MAX)) {
+        if (job_over(j) && j->ended.us < from)
             e->env.write_job(e->env.ctx, &j->id, NULL);
-            continue;
-        }
-        e->jobs[kept++] = *j;
+        else
+            e->jobs[kept++] = *j;
     }
     e->n_jobs = kept;
 }
@@ -160,4 +184,20 @@ const struct job *engine_job(const struct engine *e, const struct vr_uuid *id)
 const struct job *engine_job_at(const struct engine *e, size_t i)
 {
     return i < e->n_jobs ? &e->jobs[i] : NULL;
+}
+
+size_t engine_jobs_unfinished(const struct engine *e, enum job_type type, const char *owner)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < e->n_jobs; i++) {
+        const struct job *j = &e->jobs[i];
+        n += !job_over(j) && (!type || j->type == type) &&
+             !strncmp(j->owner, owner, sizeof j->owner - 1);
+    }
+    return n;
+}
+
+bool engine_jobs_too_many(const struct engine *e, const char *owner)
+{
+    return e->n_jobs >= ENGINE_JOBS_EACH && engine_jobs_unfinished(e, 0, owner) >= ENGINE_JOBS_EACH;
 }

@@ -6,6 +6,8 @@
 
 struct env {
     uint32_t ran; /* effects */
+    int64_t wall; /* beyond 9 s */
+    uint32_t ids; /* given out */
 };
 
 static struct mono_ms env_mono(void *ctx)
@@ -16,14 +18,14 @@ static struct mono_ms env_mono(void *ctx)
 
 static struct wall_us env_wall(void *ctx)
 {
-    (void)ctx;
-    return (struct wall_us){ 9000000 };
+    return (struct wall_us){ 9000000 + ((struct env *)ctx)->wall };
 }
 
 static void env_random(void *ctx, void *p, size_t n)
 {
-    (void)ctx;
+    uint32_t id = ++((struct env *)ctx)->ids;
     memset(p, 7, n);
+    memcpy(p, &id, n < sizeof id ? n : sizeof id);
 }
 
 static void env_run(void *ctx, const struct rel *r, enum rel_fx_bit fx)
@@ -67,20 +69,25 @@ static void ask(struct engine *e, struct asker *a)
     engine_peer_request(e, &machine, &ev, on_reply, a);
 }
 
-/* The old primary may read its disks for hours before it is the replica: a peer that asks again
- * meanwhile takes the place of its earlier question, so that one connection waits and not many. */
-static void test_who_asks_again_takes_the_place(void **state)
+static struct engine *new_engine(struct env *x)
 {
-    (void)state;
-    struct env x = { 0 };
-    struct engine_env env = { .ctx = &x,
+    struct engine_env env = { .ctx = x,
                               .mono = env_mono,
                               .wall = env_wall,
                               .random = env_random,
                               .run = env_run,
                               .write_job = env_write_job,
                               .changed = env_changed };
-    struct engine *e = engine_new(&env);
+    return engine_new(&env);
+}
+
+/* The old primary may read its disks for hours before it is the replica: a peer that asks again
+ * meanwhile takes the place of its earlier question, so that one connection waits and not many. */
+static void test_who_asks_again_takes_the_place(void **state)
+{
+    (void)state;
+    struct env x = { 0 };
+    struct engine *e = new_engine(&x);
     struct rel r = in_state(ST_P_PREPARED);
     struct asker a[5] = { { 0 } };
     struct vr_err err = VR_ERR_INIT;
@@ -110,10 +117,59 @@ static void test_who_asks_again_takes_the_place(void **state)
     engine_free(e);
 }
 
+/* Above the limit the oldest of the finished jobs go and no others: what became of a failover is
+ * not lost because somebody makes many small jobs. */
+static void test_only_the_oldest_jobs_are_forgotten(void **state)
+{
+    (void)state;
+    struct env x = { 0 };
+    struct engine *e = new_engine(&x);
+    struct vr_uuid ids[10] = { 0 };
+    struct vr_uuid runs = engine_job_new(e, JOB_VERIFY, NULL, "a");
+    for (int i = 0; i < ENGINE_JOBS_MAX + 4; i++) {
+        struct vr_uuid id = engine_job_new(e, JOB_POWER, NULL, "b");
+        x.wall++;
+        engine_job_end(e, &id, NULL);
+        if (i < 10)
+            ids[i] = id;
+    }
+    engine_tick(e);
+    assert_non_null(engine_job(e, &runs));
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(engine_job(e, &ids[i]) != NULL, i >= 5);
+    x.wall += 301ll * 1000000;
+    engine_tick(e);
+    assert_non_null(engine_job(e, &runs));
+    assert_null(engine_job_at(e, 1));
+    engine_free(e);
+}
+
+static void test_unfinished_jobs_are_counted_for_each_owner(void **state)
+{
+    (void)state;
+    struct env x = { 0 };
+    struct engine *e = new_engine(&x);
+    struct vr_uuid id;
+    for (int i = 0; i < ENGINE_JOBS_EACH; i++) {
+        assert_false(engine_jobs_too_many(e, "a"));
+        id = engine_job_new(e, JOB_POWER, &machine, "a");
+        engine_job_new(e, JOB_POWER, NULL, "b");
+    }
+    assert_true(engine_jobs_too_many(e, "a"));
+    assert_false(engine_jobs_too_many(e, "c"));
+    engine_job_end(e, &id, NULL);
+    assert_false(engine_jobs_too_many(e, "a"));
+    assert_int_equal(engine_jobs_unfinished(e, JOB_POWER, "a"), ENGINE_JOBS_EACH - 1);
+    assert_int_equal(engine_jobs_unfinished(e, JOB_VERIFY, "a"), 0);
+    engine_free(e);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_who_asks_again_takes_the_place),
+        cmocka_unit_test(test_only_the_oldest_jobs_are_forgotten),
+        cmocka_unit_test(test_unfinished_jobs_are_counted_for_each_owner),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,7 +18,7 @@ struct wsm_http;
 
 /* Somebody who was recognised. One without a role is answered by the fault AccessDenied. */
 struct wsm_identity {
-    char name[128]; /* for logs and as owner of enumerations: unique per person or certificate */
+    char name[264]; /* for logs and as owner of enumerations: unique per person or certificate */
     enum cim_role role;
 };
 

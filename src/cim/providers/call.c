@@ -79,6 +79,26 @@ static const char *role_name(enum cim_role r)
     return r >= CIM_ROLE_ADMIN ? "administrator" : r >= CIM_ROLE_OPERATOR ? "operator" : "reader";
 }
 
+/* May this be called at all? Ending a job says for itself who may, and can be done at any time. */
+static int admit(const struct call *c, const struct method *row, const struct cim_method *m,
+                 struct vr_err *err)
+{
+    const struct cim_caller *who = c->who;
+
+    if (who->role < row->role)
+        return vr_fail(err, VR_E_DENIED, 0, "%s needs the role %s; %s is %s", m->name,
+                       role_name(row->role), caller_name(who), role_name(who->role));
+    if (row->role <= CIM_ROLE_READER || c->target->cls->id == CIM_C_MSVM_CONCRETEJOB)
+        return 0;
+    if (paired_may_call(c, err) < 0)
+        return -1;
+    if (engine_jobs_too_many(c->p->h->engine, caller_name(who)))
+        return vr_fail(err, VR_E_BUSY, 0,
+                       "%d jobs of %s are still running; wait for some: vmreplica jobs",
+                       ENGINE_JOBS_EACH, caller_name(who));
+    return 0;
+}
+
 enum cim_status prov_dispatch(struct host_providers *p, const struct cim_caller *who,
                               const struct cim_inst *target, const struct cim_method *m,
                               struct cim_args *args, const struct method *table, size_t n,
@@ -91,10 +111,7 @@ enum cim_status prov_dispatch(struct host_providers *p, const struct cim_caller 
     for (size_t i = 0; i < n; i++) {
         if (table[i].index != index)
             continue;
-        int rc = who->role < table[i].role
-                     ? vr_fail(&why, VR_E_DENIED, 0, "%s needs the role %s; %s is %s", m->name,
-                               role_name(table[i].role), caller_name(who), role_name(who->role))
-                     : table[i].fn(&c, &why);
+        int rc = admit(&c, &table[i], m, &why) < 0 ? -1 : table[i].fn(&c, &why);
         if (rc == 0) {
             *ret = c.code;
             return CIM_S_OK;

@@ -66,7 +66,8 @@ int svc_reverse(struct call *c, struct vr_err *err)
     if (n)
         return call_rel1(&vm, err);
     if (call_admit(c, &vm, &ev, err) < 0 ||
-        settings_of(c, &vm, in, SETTINGS_REVERSE, &ev.set, &peer, err) < 0)
+        settings_of(c, &vm, in, SETTINGS_REVERSE, &ev.set, &peer, err) < 0 ||
+        paired_may_use(c->who, peer->name, peer->name, err) < 0)
         return -1;
     snprintf(ev.peer, sizeof ev.peer, "%s", peer->name);
     return call_request(c, &vm, &ev, JOB_REVERSE, err);

@@ -220,7 +220,7 @@ static int cancel(struct call *c, struct vr_err *err)
 {
     struct job j;
 
-    if (target(c, &j, err) < 0)
+    if (target(c, &j, err) < 0 || paired_may_act(c->p, c->who, &j.machine, err) < 0)
         return -1;
     if (!cancellable(c->p, &j))
         return vr_fail(err, VR_E_STATE, 0, "job \"%s\" cannot be cancelled%s", job_caption(j.type),
@@ -255,7 +255,7 @@ static int kill_job(struct call *c, struct vr_err *err)
         c->code = 6;
         vr_fail(&why, VR_E_DENIED, 0, "KillJob needs the role operator");
     } else if (cancel(c, &why) < 0) {
-        c->code = 4;
+        c->code = why.kind == VR_E_DENIED ? 6 : 4;
     }
     if (c->code) {
         prov_refused(c->p, c->who, why.msg);

@@ -230,9 +230,7 @@ bool id_of_path(const struct cim_path *path, struct vr_uuid *ret)
     return false;
 }
 
-/* The machine that the keys of @path are about, by its own identifier or by that of one of its
- * points. False: none of them is. */
-static bool vm_of_path(const struct host_providers *p, const struct cim_path *path, struct vm *ret)
+bool vm_of_path(const struct host_providers *p, const struct cim_path *path, struct vm *ret)
 {
     struct vr_uuid uuid;
 

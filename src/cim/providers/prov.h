@@ -146,6 +146,15 @@ void prov_log_refusal(const struct cim_caller *who, const char *method, uint32_t
 /* prov_refused() - remember why @who was refused; prov_last_refusal() - "" if never. */
 void prov_refused(struct host_providers *p, const struct cim_caller *who, const char *msg);
 const char *prov_last_refusal(const struct host_providers *p, const struct cim_caller *who);
+/* paired.c: a caller that is a paired host acts on what is replicated with it; all return 0 for other
+ * callers, and VR_E_DENIED for what it may not. paired_may_call() - on what the call is about.
+ * paired_may_act() - on @machine, or the one that it is a test machine of. paired_may_use() - on
+ * @what, which is replicated with @peer ("": with nobody). */
+int paired_may_call(const struct call *c, struct vr_err *err);
+int paired_may_act(const struct host_providers *p, const struct cim_caller *who,
+                   const struct vr_uuid *machine, struct vr_err *err);
+int paired_may_use(const struct cim_caller *who, const char *peer, const char *what,
+                   struct vr_err *err);
 /* call_job() - the call is answered by 4096 and this job. */
 void call_job(struct call *c, const struct vr_uuid *job);
 /* call_admit() - may @ev happen to the machine now? Fills in vm_off where it counts. Errors:
@@ -235,6 +244,9 @@ enum cim_status each_vm(void *ctx, struct cim_sink *sink, vm_emit_fn fn);
 /* id_of_path() - the first identifier (of a machine, a point, a job) in the keys of @path; false if
  * there is none. */
 bool id_of_path(const struct cim_path *path, struct vr_uuid *ret);
+/* vm_of_path() - the machine that the keys of @path are about, by its own identifier or by that of
+ * one of its points. False: none of them is. */
+bool vm_of_path(const struct host_providers *p, const struct cim_path *path, struct vm *ret);
 /* get_vm() - get() of a class of which each machine has instances: only the machine that @path is
  * about is asked. refs_vm() - the same for references(). */
 enum cim_status get_vm(void *ctx, const struct cim_path *path, vm_emit_fn fn, struct cim_inst **ret,

@@ -204,6 +204,9 @@ static int get_certificates(struct call *c, struct vr_err *err)
     return 0;
 }
 
+/* Each may keep a worker for as long as a connection takes to fail. */
+enum { TESTS_EACH = 3 };
+
 static int test_connection(struct call *c, struct vr_err *err)
 {
     const struct host *h = c->p->h;
@@ -221,6 +224,10 @@ static int test_connection(struct call *c, struct vr_err *err)
     const struct host_peer *peer = settings_peer(h, auth, point, err);
     if (!peer)
         return -1;
+    if (engine_jobs_unfinished(h->engine, JOB_TEST_CONNECTION, c->who->name) >= TESTS_EACH)
+        return vr_fail(err, VR_E_BUSY, 0,
+                       "%d connection tests of %s are still running; wait for them", TESTS_EACH,
+                       c->who->name);
     if (h->test_connection(h->ctx, auth == 1 ? peer->name : point, port, auth == 1, c->who->name,
                            &job, err) < 0)
         return -1;
