@@ -298,6 +298,38 @@ bool cim_inst_equal(const struct cim_inst *a, const struct cim_inst *b)
     return true;
 }
 
+/* ---- how much it is ---- */
+size_t cim_inst_count(const struct cim_inst *in)
+{
+    size_t n = 1;
+
+    for (size_t i = 0; i < in->cls->n_props; i++) {
+        const struct cim_value *v = &in->props[i];
+        for (size_t k = 0; v->type == CIM_INSTANCE && k < v->n; k++)
+            n += cim_value_at(v, k)->inst ? cim_inst_count(cim_value_at(v, k)->inst) : 0;
+    }
+    return n;
+}
+
+size_t cim_inst_least_xml(const struct cim_inst *in)
+{
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < in->cls->n_props; i++) {
+        const struct cim_value *v = &in->props[i];
+        size_t tag = strlen(in->cls->props[i].name) + strlen("<p:/>");
+        bytes += (v->is_null ? 1 : v->n) * tag;
+        for (size_t k = 0; k < v->n; k++) {
+            const union cim_datum *d = cim_value_at(v, k);
+            if (v->type == CIM_STRING && d->str)
+                bytes += strlen(d->str);
+            else if (v->type == CIM_INSTANCE && d->inst)
+                bytes += cim_inst_least_xml(d->inst);
+        }
+    }
+    return bytes;
+}
+
 struct cim_args *cim_args_new(const struct cim_method *m)
 {
     struct cim_args *a = vr_new(struct cim_args);

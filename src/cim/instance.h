@@ -70,6 +70,10 @@ bool cim_inst_matches(const struct cim_inst *in, const struct cim_path *p);
 /* cim_inst_has() - has it every property that @p names, key or not, with the value there? Says
  * nothing about the class. */
 bool cim_inst_has(const struct cim_inst *in, const struct cim_path *p);
+/* cim_inst_count() - 1, and as many as are embedded in it, at any depth. cim_inst_least_xml() - it
+ * takes at least so many bytes as XML, whatever the style. */
+size_t cim_inst_count(const struct cim_inst *in);
+size_t cim_inst_least_xml(const struct cim_inst *in);
 /* cim_inst_equal() - same class, all properties equal. */
 bool cim_inst_equal(const struct cim_inst *a, const struct cim_inst *b);
 
@@ -82,6 +86,10 @@ struct cim_args {
      * and what it has put into them. If machines came or went meanwhile it begins anew. */
     int64_t until_us;
     size_t at;
+    /* A method whose answer may be long stops when it takes more than @room bytes as XML (0: any
+     * number) by cim_inst_least_xml(), and sets @is_full. */
+    size_t room, used;
+    bool is_full;
     unsigned restarts;   /* how often it began anew because machines came or went meanwhile */
     uint64_t generation; /* of the server, at the last slice */
 };

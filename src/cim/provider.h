@@ -66,6 +66,7 @@ enum cim_status cim_status_of(const struct vr_err *err);
 struct cim_list {
     struct cim_inst **v;
     size_t n;
+    size_t weight; /* of all that were added, by cim_inst_count() */
 };
 #define CIM_LIST_INIT \
     {                 \

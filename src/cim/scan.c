@@ -433,7 +433,7 @@ enum cim_status cim_scan_run(struct cim_scan *sc, unsigned slice_ms, bool *ret_o
 
 size_t cim_scan_found(const struct cim_scan *sc)
 {
-    return sc->found.n + sc->pairs.n;
+    return sc->found.weight + sc->pairs.weight;
 }
 
 void cim_scan_take(struct cim_scan *sc, struct cim_list *ret)

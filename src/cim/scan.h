@@ -40,7 +40,7 @@ VR_DEFINE_CLEANUP(struct cim_scan, cim_scan_free)
  * @ret_over: whether there is nothing more to do; then the status is that of the whole scan */
 enum cim_status cim_scan_run(struct cim_scan *sc, unsigned slice_ms, bool *ret_over,
                              struct vr_err *err);
-/* cim_scan_found() - how many instances it holds. cim_scan_take() - append them to @ret. */
+/* cim_scan_found() - how many instances it holds, embedded ones too. cim_scan_take() - append them to @ret. */
 size_t cim_scan_found(const struct cim_scan *sc);
 void cim_scan_take(struct cim_scan *sc, struct cim_list *ret);
 

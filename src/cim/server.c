@@ -103,6 +103,7 @@ bool cim_list_add(struct cim_list *l, struct cim_inst *take_inst)
     }
     if ((l->n & (l->n - 1)) == 0)
         l->v = vr_grow(l->v, l->n ? l->n * 2 : 1, sizeof *l->v);
+    l->weight += cim_inst_count(take_inst);
     l->v[l->n++] = take_inst;
     return true;
 }
@@ -443,7 +444,7 @@ enum cim_status cim_invoke(struct cim_server *s, const struct cim_caller *who,
                          args->method->name, in->cls->name);
     if (args->at && args->generation != s->generation) {
         clear_outputs(args);
-        args->at = 0;
+        args->at = args->used = 0;
         if (++args->restarts >= RESTARTS_MAX)
             args->until_us = 0; /* in one go, then */
     }

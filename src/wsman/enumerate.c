@@ -99,22 +99,27 @@ static struct wsm_ctx **find(struct wsm_call *c, const char *id)
 
 static size_t n_items(const struct wsm_ctx *x)
 {
-    return x->items.n - x->pos + (x->scan ? cim_scan_found(x->scan) : 0);
+    return x->items.weight + (x->scan ? cim_scan_found(x->scan) : 0);
 }
 
-/* Is there room for one more context of this caller, and for what is in it? */
+/* Is there room for one more context of this caller, and for what is in it? Nobody may take so much
+ * that others cannot look any more. */
 static int may_keep(struct wsm_call *c, struct wsm_ctx *x)
 {
     const struct wsm_limits *l = &c->w->lim;
-    size_t all = 0, own = 0, items = n_items(x);
+    size_t all = 0, own = 0, items = n_items(x), own_items = items;
     const struct wsm_ctx *const lists[] = { c->w->contexts, c->w->unfinished };
     for (size_t i = 0; i < VR_ARRAY_LEN(lists); i++)
         for (const struct wsm_ctx *o = lists[i]; o; o = o->next) {
             all++;
-            own += !strcmp(o->owner, x->owner);
             items += n_items(o);
+            if (strcmp(o->owner, x->owner) != 0)
+                continue;
+            own++;
+            own_items += n_items(o);
         }
-    if (own >= l->contexts_each || all >= l->contexts || items > l->items)
+    if (own >= l->contexts_each || all >= l->contexts || items > l->items ||
+        own_items > l->items / (own ? 4 : 2))
         return wsm_fail(&c->fault, WSM_F_QUOTA, "too many enumerations are open; release some");
     return 0;
 }
@@ -160,6 +165,7 @@ static int collect(struct wsm_call *c, struct wsm_ctx *x, const struct wsm_want 
             return wsm_fail(&c->fault, WSM_F_TOO_BIG,
                             "one item of %zu bytes does not fit into the reply", size);
         }
+        x->items.weight -= cim_inst_count(x->items.v[x->pos]);
         cim_inst_free(x->items.v[x->pos]); /* never needed again */
         x->items.v[x->pos++] = NULL;
     }

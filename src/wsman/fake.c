@@ -172,6 +172,9 @@ static enum cim_status call_service(void *ctx, const struct cim_caller *who,
                           "<INSTANCE CLASSNAME=\"X\"/>");
         cim_value_empty(cim_args_at(args, "ReplicationHealthIssues"));
         *ret = 0;
+    } else if (!strcmp(m->name, "StartService")) { /* goes on for three slices */
+        args->at = args->until_us && args->at < 3 ? args->at + 1 : 0;
+        *ret = 0;
     }
     return CIM_S_OK;
 }

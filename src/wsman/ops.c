@@ -139,6 +139,7 @@ static int read_input(struct wsm_call *c, struct cim_args *args)
 struct wsm_invocation {
     struct wsm_invocation *next;
     const void *token; /* of the request */
+    char *owner;
     struct cim_path *target;
     struct cim_args *args;
 };
@@ -147,6 +148,7 @@ static void invocation_free(struct wsm_invocation *v)
 {
     cim_path_free(v->target);
     cim_args_free(v->args);
+    free(v->owner);
     free(v);
 }
 VR_DEFINE_CLEANUP(struct wsm_invocation, invocation_free)
@@ -186,7 +188,22 @@ static struct wsm_invocation *read_invocation(struct wsm_call *c, const struct w
     if (read_input(c, v->args))
         return NULL;
     v->token = c->rq->token;
+    v->owner = vr_strdup(c->rq->caller->name);
     return vr_take(v);
+}
+
+/* Calls that go on hold at most what fits into a reply each. */
+static int too_many(struct wsm_call *c)
+{
+    size_t all = 0, own = 0;
+    for (const struct wsm_invocation *v = c->w->invocations; v; v = v->next) {
+        all++;
+        own += !strcmp(v->owner, c->rq->caller->name);
+    }
+    if (own < c->w->lim.invocations_each && all < c->w->lim.invocations)
+        return 0;
+    return wsm_fail(&c->fault, WSM_F_QUOTA,
+                    "too many calls are being answered at the same time; wait for some");
 }
 
 int wsm_op_invoke(struct wsm_call *c)
@@ -203,10 +220,17 @@ int wsm_op_invoke(struct wsm_call *c)
     struct vr_err e = VR_ERR_INIT;
     uint32_t ret = 0;
     v->args->until_us = v->token ? vr_mono_us() + (int64_t)c->w->lim.slice_ms * 1000 : 0;
+    v->args->room = c->room;
     enum cim_status st = cim_invoke(c->w->svc, c->rq->caller, v->target, v->args, &ret, &e);
     if (st != CIM_S_OK)
         return wsm_fail_cim(&c->fault, st, &e);
+    if (v->args->is_full)
+        return wsm_fail(&c->fault, WSM_F_TOO_BIG,
+                        "the answer is larger than a reply may be; ask "
+                        "for less at a time");
     if (v->args->at) {
+        if (too_many(c))
+            return -1;
         c->until = c->rq->now;
         v->next = c->w->invocations;
         c->w->invocations = vr_take(v);

@@ -16,6 +16,7 @@
 #include "wsman/wsm.h"
 
 enum { MACHINES = 3000 };
+#define SERVICE URI_WMI "root/virtualization/v2/Msvm_ReplicationService"
 
 static struct cim_server *svc;
 static int woken;
@@ -25,9 +26,11 @@ struct reply {
     char *text;
 };
 
+static const char *caller = "tester";
+
 static struct reply send_raw(struct wsm *w, const char *text, const void *token, int64_t since)
 {
-    static const struct cim_caller who = { .name = "tester", .role = CIM_ROLE_ADMIN };
+    const struct cim_caller who = { .name = caller, .role = CIM_ROLE_ADMIN };
     const struct wsm_request rq = { .body = text,
                                     .len = strlen(text),
                                     .caller = &who,
@@ -159,21 +162,98 @@ static void test_a_caller_who_goes_away_leaves_nothing(void **st)
     free(r.text);
 }
 
+/* The context in @reply; the caller frees. */
+static char *context_of(const char *reply)
+{
+    const char *at = strstr(reply, "<n:EnumerationContext>");
+    assert_non_null(at);
+    at += strlen("<n:EnumerationContext>");
+    return vr_strndup(at, strcspn(at, "<"));
+}
+
+/* @verb: Release or Pull. */
+static char *to_context(const char *action, const char *verb, const char *id, const char *more)
+{
+    vr_autofree char *body = vr_printf(
+        "<n:%s><n:EnumerationContext>%s</n:EnumerationContext>%s</n:%s>", verb, id, more, verb);
+    return envelope(action, "Msvm_ComputerSystem", "", body);
+}
+
 static void test_what_is_held_in_all_is_limited(void **st)
 {
     const struct wsm_limits lim = { .items = 2 * MACHINES + 10 };
     vr_auto(wsm_free) struct wsm *w = new_wsm(&lim);
     vr_autofree char *all = envelope(ACT_ENUMERATE, "Msvm_ComputerSystem", "", ALL);
     vr_autofree char *one = expect(w, all, 200, "EnumerationContext");
+    caller = "b";
+    free(expect(w, all, 200, "EnumerationContext"));
+    caller = "c";
+    free(expect(w, all, 400, "w:QuotaLimit"));
+    caller = "tester";
+    vr_autofree char *id = context_of(one);
+    vr_autofree char *release = to_context(ACT_RELEASE, "Release", id, "");
+    free(expect(w, release, 200, "Envelope"));
+    caller = "c";
+    free(expect(w, all, 200, "EnumerationContext"));
+    caller = "tester";
+}
+
+/* However much one caller opens, another one can look; what was pulled counts no longer. */
+static void test_one_caller_leaves_room_for_others(void **st)
+{
+    const struct wsm_limits lim = { .items = 4 * 2 * MACHINES };
+    vr_auto(wsm_free) struct wsm *w = new_wsm(&lim);
+    vr_autofree char *all = envelope(ACT_ENUMERATE, "Msvm_ComputerSystem", "", ALL);
+    vr_autofree char *one = expect(w, all, 200, "EnumerationContext");
     free(expect(w, all, 200, "EnumerationContext"));
     free(expect(w, all, 400, "w:QuotaLimit"));
-    char *at = strstr(one, "<n:EnumerationContext>") + strlen("<n:EnumerationContext>");
-    vr_autofree char *id = vr_strndup(at, strcspn(at, "<"));
-    vr_autofree char *body =
-        vr_printf("<n:Release><n:EnumerationContext>%s</n:EnumerationContext></n:Release>", id);
-    vr_autofree char *release = envelope(ACT_RELEASE, "Msvm_ComputerSystem", "", body);
-    free(expect(w, release, 200, "Envelope"));
+    caller = "b";
     free(expect(w, all, 200, "EnumerationContext"));
+    caller = "tester";
+    vr_autofree char *id = context_of(one);
+    vr_autofree char *pull =
+        to_context(ACT_PULL, "Pull", id, "<n:MaxElements>100000</n:MaxElements>");
+    for (int i = 0; i < 4; i++)
+        free(expect(w, pull, 200, "PullResponse"));
+    free(expect(w, all, 400, "w:QuotaLimit"));
+    for (bool last = false; !last;) {
+        vr_autofree char *got = expect(w, pull, 200, "PullResponse");
+        last = strstr(got, "EndOfSequence");
+    }
+    free(expect(w, all, 200, "EnumerationContext"));
+}
+
+/* A call that goes on in slices is answered in the end, but only so many go on at a time. */
+static void test_calls_that_go_on_are_limited(void **st)
+{
+    const struct wsm_limits lim = { .invocations = 3, .invocations_each = 2 };
+    vr_auto(wsm_free) struct wsm *w = new_wsm(&lim);
+    vr_autofree char *text =
+        vr_printf("<s:Envelope xmlns:s='" NS_SOAP "' xmlns:a='" NS_ADDR "' xmlns:w='" NS_WSMAN
+                  "'><s:Header><a:Action>%s/%s</a:Action><a:MessageID>uuid:1</a:MessageID>"
+                  "<w:ResourceURI>%s</w:ResourceURI></s:Header><s:Body/></s:Envelope>",
+                  SERVICE, "StartService", SERVICE);
+    static const char *const tokens[] = { "a", "b", "c", "d", "e" };
+    static const char *const names[] = { "x", "x", "x", "y", "y" };
+    static const int status[] = { 0, 0, 400, 0, 400 };
+    for (size_t i = 0; i < VR_ARRAY_LEN(tokens); i++) {
+        caller = names[i];
+        struct reply r = send_raw(w, text, tokens[i], 0);
+        if (r.status != status[i] || (r.status && !strstr(r.text, "w:QuotaLimit")))
+            fail_msg("%zu: %d %.1000s", i, r.status, r.text);
+        free(r.text);
+    }
+    wsm_forget(w, "b");
+    caller = "y";
+    struct reply r = send_raw(w, text, "e", 0);
+    assert_int_equal(r.status, 0);
+    free(r.text);
+    caller = "x";
+    for (int i = 0; i < 1000 && !(r = send_raw(w, text, "a", 1000)).status; i++)
+        free(r.text);
+    assert_int_equal(r.status, 200);
+    free(r.text);
+    caller = "tester";
 }
 
 /* ---- subscriptions ---- */
@@ -271,6 +351,8 @@ int main(void)
         T(test_others_have_their_turn),
         T(test_a_caller_who_goes_away_leaves_nothing),
         T(test_what_is_held_in_all_is_limited),
+        T(test_one_caller_leaves_room_for_others),
+        T(test_calls_that_go_on_are_limited),
         T(test_bytes_of_events_are_limited),
         T(test_a_flood_of_events),
         T(test_a_pull_that_cannot_wait),

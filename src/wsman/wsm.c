@@ -57,6 +57,10 @@ struct wsm *wsm_new(struct cim_server *svc, const struct wsm_limits *lim)
         w->lim.contexts_each = 32;
     if (!w->lim.items)
         w->lim.items = 200000;
+    if (!w->lim.invocations)
+        w->lim.invocations = 32;
+    if (!w->lim.invocations_each)
+        w->lim.invocations_each = 8;
     if (!w->lim.slice_ms)
         w->lim.slice_ms = 5;
     if (!w->lim.context_s)

@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "base/alloc.h"
+#include "base/uuidmap.h"
 
 #define P(n) CIM_P_MSVM_SUMMARYINFORMATION_##n
 
@@ -270,17 +271,26 @@ static void summarise(struct call *c, const struct vm *vm)
         if (!again)
             set_info(c->p, vm, (uint32_t)code, in);
     }
+    c->args->used += cim_inst_least_xml(in);
+    c->args->is_full = c->args->room && c->args->used > c->args->room;
     cim_value_put_inst(cim_args_at(c->args, "SummaryInformation"), in);
 }
 
 /* The machine of settings in force; recovery points have no summary of their own. */
+static bool id_of_settings(const struct cim_path *ref, struct vr_uuid *ret)
+{
+    const char *id = ref ? cim_path_key(ref, "InstanceID") : NULL;
+
+    return id && strncasecmp(id, "Microsoft:", 10) == 0 && vr_uuid_parse(id + 10, ret, NULL) == 0;
+}
+
 static int vm_of_settings(const struct host_providers *p, const struct cim_path *ref,
                           struct vm *ret, struct vr_err *err)
 {
     const char *id = ref ? cim_path_key(ref, "InstanceID") : NULL;
     struct vr_uuid uuid;
 
-    if (!id || strncasecmp(id, "Microsoft:", 10) != 0 || vr_uuid_parse(id + 10, &uuid, NULL) < 0)
+    if (!id_of_settings(ref, &uuid))
         return vr_fail(err, VR_E_INVAL, 0, "SettingData: \"%.80s\" are no settings of a machine",
                        id ? id : "");
     if (!vm_find(p, &uuid, ret))
@@ -288,24 +298,55 @@ static int vm_of_settings(const struct host_providers *p, const struct cim_path 
     return 0;
 }
 
-int vsms_summary(struct call *c, struct vr_err *err)
+/* Machines that were asked for already: each is told once, however often it is named. */
+static void note_asked(struct vr_uuidmap *asked, const struct cim_path *ref)
+{
+    struct vr_uuid uuid;
+
+    if (id_of_settings(ref, &uuid))
+        vr_uuidmap_put(asked, &uuid, asked);
+}
+
+static int summaries(struct call *c, struct vr_uuidmap *asked, struct vr_err *err)
 {
     const struct cim_value *of = cim_args_at(c->args, "SettingData");
     size_t i = c->args->at, from = i;
     struct vm vm;
 
-    if (!i)
-        cim_value_empty(cim_args_at(c->args, "SummaryInformation"));
-    for (;;) {
+    for (size_t k = 0; !of->is_null && k < i; k++)
+        note_asked(asked, cim_value_at(of, k)->ref);
+    while (!c->args->is_full) {
         c->args->at = i;
         if (i != from && c->args->until_us && vr_mono_us() >= c->args->until_us)
             return 0; /* goes on here */
-        if (of->is_null ? !vm_next(c->p, &i, &vm) : i == of->n)
-            break;
-        if (!of->is_null && vm_of_settings(c->p, cim_value_at(of, i++)->ref, &vm, err) < 0)
-            break;
+        if (of->is_null) {
+            if (!vm_next(c->p, &i, &vm))
+                break;
+        } else {
+            if (i == of->n)
+                break;
+            const struct cim_path *ref = cim_value_at(of, i++)->ref;
+            if (vm_of_settings(c->p, ref, &vm, err) < 0)
+                return -1;
+            if (vr_uuidmap_get(asked, &vm.uuid))
+                continue;
+            note_asked(asked, ref);
+        }
         summarise(c, &vm);
     }
     c->args->at = 0;
-    return err->kind == VR_OK ? 0 : -1;
+    return 0;
+}
+
+int vsms_summary(struct call *c, struct vr_err *err)
+{
+    struct vr_uuidmap asked = VR_UUIDMAP_INIT;
+
+    if (!c->args->at)
+        cim_value_empty(cim_args_at(c->args, "SummaryInformation"));
+    int rc = summaries(c, &asked, err);
+    vr_uuidmap_done(&asked);
+    if (rc < 0)
+        c->args->at = 0;
+    return rc;
 }

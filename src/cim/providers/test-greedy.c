@@ -45,10 +45,65 @@ static void who_has_too_many_jobs_waits(void **st)
     done(w, SVC(w, WEB, "StartReplication", { "InitialReplicationType", "1" }));
 }
 
+#define WEB_SETTINGS "Msvm_VirtualSystemSettingData.InstanceID=\"Microsoft:" WEB "\""
+#define DB_SETTINGS "Msvm_VirtualSystemSettingData.InstanceID=\"Microsoft:" DB "\""
+
+/* A machine is told once, however often it is named. */
+static void repeated_machines(void **st)
+{
+    struct world *w = *st;
+    struct arg args[302];
+
+    make_replica(w);
+    for (int i = 0; i < 300; i++)
+        args[i] = (struct arg){ "SettingData", i == 250 ? DB_SETTINGS : WEB_SETTINGS };
+    args[300] = (struct arg){ "RequestedInformation", "107" };
+    args[301] = (struct arg){ NULL, NULL };
+    assert_int_equal(
+        call(w, "Msvm_VirtualSystemManagementService=@", "GetSummaryInformation", args), 0);
+    assert_int_equal(cim_args_at(w->args, "SummaryInformation")->n, 2);
+    args[300] = (struct arg){ "SettingData", "Msvm_VirtualSystemSettingData.InstanceID=\"x\"" };
+    assert_int_equal(
+        call(w, "Msvm_VirtualSystemManagementService=@", "GetSummaryInformation", args), 32773);
+}
+
+/* No more is collected than the reply can hold; also in slices nothing is told twice. */
+static void more_than_the_reply_holds(void **st)
+{
+    struct world *w = *st;
+    vr_auto(cim_path_free) struct cim_path *p = NULL;
+    const struct cim_method *m;
+    struct vr_err err = VR_ERR_INIT;
+    uint32_t ret = 0;
+
+    assert_int_equal(cim_path_parse("Msvm_VirtualSystemManagementService=@", &p, &err), 0);
+    assert_int_equal(cim_find_method(p, "GetSummaryInformation", &m, &err), CIM_S_OK);
+    vr_auto(cim_args_free) struct cim_args *all = cim_args_new(m), *few = cim_args_new(m),
+                                           *slices = cim_args_new(m);
+    all->room = 1 << 20;
+    assert_int_equal(cim_invoke(w->cim, &w->who, p, all, &ret, &err), CIM_S_OK);
+    assert_int_equal(cim_args_at(all, "SummaryInformation")->n, 3);
+    assert_false(all->is_full);
+    few->room = all->used / 3;
+    assert_int_equal(cim_invoke(w->cim, &w->who, p, few, &ret, &err), CIM_S_OK);
+    assert_int_equal(cim_args_at(few, "SummaryInformation")->n, 2);
+    assert_true(few->is_full);
+    static const char *const names[] = { WEB_SETTINGS, DB_SETTINGS, WEB_SETTINGS, WEB_SETTINGS };
+    slices->until_us = 1;
+    for (size_t i = 0; i < VR_ARRAY_LEN(names); i++)
+        assert_int_equal(cim_value_put_text(cim_args_at(slices, "SettingData"), names[i], &err), 0);
+    do
+        assert_int_equal(cim_invoke(w->cim, &w->who, p, slices, &ret, &err), CIM_S_OK);
+    while (slices->at);
+    assert_int_equal(cim_args_at(slices, "SummaryInformation")->n, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest all[] = {
         cmocka_unit_test_setup_teardown(few_connection_tests_at_a_time, world_new, world_free),
+        cmocka_unit_test_setup_teardown(repeated_machines, world_new, world_free),
+        cmocka_unit_test_setup_teardown(more_than_the_reply_holds, world_new, world_free),
         cmocka_unit_test_setup_teardown(who_has_too_many_jobs_waits, world_new, world_free),
     };
     return cmocka_run_group_tests(all, NULL, NULL);
