@@ -184,6 +184,16 @@ static bool is_value_array(const struct vr_xml *el)
            is_el(el, "VALUE.OBJECTARRAY");
 }
 
+/* The MI client writes a NULL array back as an array of one NULL. */
+static bool is_all_null(const struct vr_xml *array)
+{
+    const struct vr_xml *c = array->first;
+
+    while (c && is_el(c, "VALUE.NULL"))
+        c = c->next;
+    return array->first && !c;
+}
+
 /* The value children of a property element. */
 static int put_values(struct cim_value *v, const struct cim_prop *pr, const struct vr_xml *el,
                       int depth, struct vr_err *err)
@@ -192,6 +202,8 @@ static int put_values(struct cim_value *v, const struct cim_prop *pr, const stru
         if (is_value_array(c)) {
             if (!v->is_array)
                 return vr_fail(err, VR_E_INVAL, 0, "an array where one value belongs");
+            if (is_all_null(c))
+                return 0;
             cim_value_empty(v);
             return put_values(v, pr, c, depth, err);
         }

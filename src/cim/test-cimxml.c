@@ -158,6 +158,37 @@ static void test_refused(void **st)
     refuse("<!DOCTYPE a [<!ENTITY b \"c\">]>" I(""), FRSD, VR_E_INVAL);
 }
 
+/* The MI client writes a NULL array that it took for one element as an array of one NULL. */
+static void test_null_array(void **st)
+{
+#define ARRAY(name, type, v)                                                               \
+    "<PROPERTY.ARRAY NAME=\"" name "\" TYPE=\"" type "\"><VALUE.ARRAY>" v "</VALUE.ARRAY>" \
+    "</PROPERTY.ARRAY>"
+#define R(n) CIM_P_MSVM_REPLICATIONRELATIONSHIP_##n
+    vr_auto(cim_inst_free) struct cim_inst *in =
+        parse("<INSTANCE CLASSNAME=\"Msvm_ReplicationRelationship\">" ARRAY(
+                  "OperationalStatus", "uint16", "<VALUE.NULL/>")
+                  ARRAY("StatusDescriptions", "string", "<VALUE.NULL/>") "</INSTANCE>",
+              NULL);
+    vr_auto(cim_inst_free) struct cim_inst *mixed =
+        parse(I(ARRAY("Notes", "string", "<VALUE>a</VALUE><VALUE.NULL/>")
+                    ARRAY("IncludedDisks", "string", "<VALUE.NULL/>")),
+              FRSD);
+
+    assert_true(cim_inst_is_seen(in, R(OPERATIONALSTATUS)));
+    assert_true(cim_inst_value(in, R(OPERATIONALSTATUS))->is_null);
+    assert_true(cim_inst_value(in, R(STATUSDESCRIPTIONS))->is_null);
+    assert_true(cim_inst_value(mixed, P(INCLUDEDDISKS))->is_null);
+    assert_int_equal(cim_inst_value(mixed, P(NOTES))->n, 2);
+    assert_null(cim_value_at(cim_inst_value(mixed, P(NOTES)), 1)->str);
+    /* between numbers it says nothing that could be kept */
+    refuse("<INSTANCE CLASSNAME=\"Msvm_ReplicationRelationship\">" ARRAY(
+               "OperationalStatus", "uint16", "<VALUE>2</VALUE><VALUE.NULL/>") "</INSTANCE>",
+           NULL, VR_E_INVAL);
+#undef R
+#undef ARRAY
+}
+
 static void test_written(void **st)
 {
     struct vr_err err = VR_ERR_INIT;
@@ -260,6 +291,7 @@ int main(void)
         cmocka_unit_test(test_with_class),     cmocka_unit_test(test_reference),
         cmocka_unit_test(test_refused),        cmocka_unit_test(test_written),
         cmocka_unit_test(test_round_trip_all), cmocka_unit_test(test_class_document),
+        cmocka_unit_test(test_null_array),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

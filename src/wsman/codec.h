@@ -11,6 +11,7 @@ struct wsm_enc {
     enum wsm_style style;
     bool addr10;
     bool datetime_elements; /* <cim:Datetime> and <cim:Interval> instead of bare text */
+    bool precise_arrays;    /* a NULL array is marked as such: no element means an empty one */
     bool bare;              /* what is not embedded is in no namespace */
     unsigned level;         /* of embedding; 0 for what is not embedded */
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* CIM values to XML. One element per property in class order; NULL is xsi:nil; arrays repeat the
- * element, an empty array is no element. Any thread; no state. src:[wsman.md 5] */
+ * element, an empty array is no element. Who asks for precise arrays can tell a NULL array from one
+ * with a NULL in it. Any thread; no state. src:[wsman.md 5] [MS-WSMV 4.11.1] */
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,10 +21,15 @@ static const char *prefix(const struct wsm_enc *enc)
     return names[enc->level < VR_ARRAY_LEN(names) ? enc->level : VR_ARRAY_LEN(names) - 1];
 }
 
-static void put_nil(struct vr_xmlw *w, const struct wsm_enc *enc, const char *name)
+static void put_nil(struct vr_xmlw *w, const struct wsm_enc *enc, const char *name, bool array)
 {
+    bool mark = array && enc->precise_arrays;
     vr_xmlw_start(w, prefix(enc), name);
+    if (mark)
+        vr_xmlw_ns(w, "m", NS_MS);
     vr_xmlw_attr(w, "xsi:nil", "true");
+    if (mark)
+        vr_xmlw_attr(w, "m:IsNullArray", "true");
     vr_xmlw_end(w);
 }
 
@@ -60,7 +66,7 @@ static void put_one(struct vr_xmlw *w, const struct wsm_enc *enc, const char *na
     bool null = (v->type == CIM_STRING && !d->str) || (v->type == CIM_REFERENCE && !d->ref) ||
                 (v->type == CIM_INSTANCE && !d->inst);
     if (null) {
-        put_nil(w, enc, name);
+        put_nil(w, enc, name, false);
         return;
     }
     vr_xmlw_start(w, prefix(enc), name);
@@ -83,7 +89,7 @@ void wsm_put_value(struct vr_xmlw *w, const struct wsm_enc *enc, const char *nam
                    const struct cim_value *v)
 {
     if (v->is_null)
-        put_nil(w, enc, name);
+        put_nil(w, enc, name, v->is_array);
     for (size_t i = 0; !v->is_null && i < v->n; i++)
         put_one(w, enc, name, v, i);
 }

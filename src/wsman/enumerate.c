@@ -22,11 +22,14 @@ struct wsm_ctx {
     struct cim_scan *scan; /* NULL once all instances are there */
     const void *token;     /* of the request that waits for it */
     struct cim_list items;
+    bool is_schema;
+    struct wsm_schema schema; /* instead of items */
     size_t pos;
     enum mode mode;
     enum wsm_style style;
     const struct cim_class *as; /* show instances as this class; NULL: as what they are */
     bool fragments, bare;       /* as in struct wsm_answer */
+    bool precise_arrays;        /* as in struct wsm_enc; what Enumerate said holds for Pull, too */
     int64_t expires_ms;
 };
 
@@ -34,6 +37,7 @@ static void ctx_free(struct wsm_ctx *x)
 {
     cim_scan_free(x->scan);
     cim_list_done(&x->items);
+    wsm_schema_done(&x->schema);
     free(x->owner);
     free(x);
 }
@@ -97,6 +101,11 @@ static struct wsm_ctx **find(struct wsm_call *c, const char *id)
     return NULL;
 }
 
+static size_t n_all(const struct wsm_ctx *x)
+{
+    return x->is_schema ? x->schema.n : x->items.n;
+}
+
 static size_t n_items(const struct wsm_ctx *x)
 {
     return x->items.weight + (x->scan ? cim_scan_found(x->scan) : 0);
@@ -126,8 +135,8 @@ static int may_keep(struct wsm_call *c, struct wsm_ctx *x)
 
 /* ---- items ---------------------------------------------------------------------------------- */
 
-static void put_item(struct vr_xmlw *w, const struct wsm_enc *enc, const struct wsm_ctx *x,
-                     const struct cim_inst *in)
+static void put_instance(struct vr_xmlw *w, const struct wsm_enc *enc, const struct wsm_ctx *x,
+                         const struct cim_inst *in)
 {
     if (x->mode == MODE_BOTH)
         vr_xmlw_start(w, "w", "Item");
@@ -143,18 +152,38 @@ static void put_item(struct vr_xmlw *w, const struct wsm_enc *enc, const struct 
         vr_xmlw_end(w);
 }
 
+static void put_item(struct vr_xmlw *w, const struct wsm_enc *enc, const struct wsm_ctx *x,
+                     size_t i)
+{
+    if (x->is_schema)
+        wsm_schema_put(w, &x->schema, i, x->mode != MODE_EPR, x->mode != MODE_OBJECT, enc->addr10);
+    else
+        put_instance(w, enc, x, x->items.v[i]);
+}
+
+/* Never needed again. */
+static void drop_item(struct wsm_ctx *x, size_t i)
+{
+    if (x->is_schema)
+        return;
+    x->items.weight -= cim_inst_count(x->items.v[i]);
+    cim_inst_free(x->items.v[i]);
+    x->items.v[i] = NULL;
+}
+
 /* Collects items that fit into @items; moves pos. Not even one fits: a fault. */
 static int collect(struct wsm_call *c, struct wsm_ctx *x, const struct wsm_want *want,
                    struct vr_buf *items)
 {
     struct wsm_enc enc = wsm_call_enc(c, x->style);
+    enc.precise_arrays |= x->precise_arrays;
     size_t room = want->bytes < c->room ? want->bytes : c->room;
-    for (size_t n = 0; n < want->items && x->pos < x->items.n; n++) {
+    for (size_t n = 0; n < want->items && x->pos < n_all(x); n++) {
         struct vr_xmlw w;
         struct vr_err e = VR_ERR_INIT;
         size_t before = items->len;
         vr_xmlw_init(&w, items);
-        put_item(&w, &enc, x, x->items.v[x->pos]);
+        put_item(&w, &enc, x, x->pos);
         if (vr_xmlw_finish(&w, &e))
             return wsm_fail(&c->fault, WSM_F_INTERNAL, "%s", e.msg);
         if (items->len > room) {
@@ -165,9 +194,7 @@ static int collect(struct wsm_call *c, struct wsm_ctx *x, const struct wsm_want 
             return wsm_fail(&c->fault, WSM_F_TOO_BIG,
                             "one item of %zu bytes does not fit into the reply", size);
         }
-        x->items.weight -= cim_inst_count(x->items.v[x->pos]);
-        cim_inst_free(x->items.v[x->pos]); /* never needed again */
-        x->items.v[x->pos++] = NULL;
+        drop_item(x, x->pos++);
     }
     return 0;
 }
@@ -252,23 +279,35 @@ static const struct vr_xml *filter_of(const struct vr_xml *el)
     return f ? f : vr_xml_child(el, NS_ENUM, "Filter");
 }
 
-/* The context with all that is found, not yet known to anybody. */
-static struct wsm_ctx *open_context(struct wsm_call *c, const struct vr_xml *el)
+/* What the request asks for, instances or definitions of classes. */
+static int choose(struct wsm_call *c, const struct vr_xml *el, const struct wsm_resource *r,
+                  struct wsm_ctx *x)
 {
-    vr_auto(ctx_free) struct wsm_ctx *x = vr_new(struct wsm_ctx);
-    wsm_autoresource struct wsm_resource r = { 0 };
     struct wsm_answer a;
     bool deep;
-    x->owner = vr_strdup(c->rq->caller->name);
-    if (wsm_call_resource(c, &r) || read_mode(c, el, x) || read_polymorphism(c, el, &r, &deep, x) ||
-        wsm_filter(c, &r, filter_of(el), deep, &a))
-        return NULL;
+    x->is_schema = r->schema;
+    if (r->schema)
+        return wsm_schema_list(c, r, filter_of(el), &x->schema);
+    if (read_polymorphism(c, el, r, &deep, x) || wsm_filter(c, r, filter_of(el), deep, &a))
+        return -1;
     x->scan = a.scan;
     x->fragments = a.fragments;
     x->bare = a.bare;
     if (!a.by_class)
         x->as = NULL; /* queries and associations have results of other classes */
+    return 0;
+}
+
+/* The context with all that is found, not yet known to anybody. */
+static struct wsm_ctx *open_context(struct wsm_call *c, const struct vr_xml *el)
+{
+    vr_auto(ctx_free) struct wsm_ctx *x = vr_new(struct wsm_ctx);
+    wsm_autoresource struct wsm_resource r = { 0 };
+    x->owner = vr_strdup(c->rq->caller->name);
+    if (wsm_call_resource(c, &r) || read_mode(c, el, x) || choose(c, el, &r, x))
+        return NULL;
     x->style = r.style;
+    x->precise_arrays = wsm_call_enc(c, r.style).precise_arrays;
     struct vr_uuid id = vr_uuid_new();
     vr_uuid_fmt_upper(&id, x->id);
     return vr_take(x);
@@ -279,6 +318,9 @@ static int go_on(struct wsm_call *c, struct wsm_ctx *x, bool *ret_over)
 {
     struct vr_err e = VR_ERR_INIT;
     unsigned slice = c->rq->token ? c->w->lim.slice_ms : 0;
+    *ret_over = true;
+    if (!x->scan)
+        return 0;
     enum cim_status st = cim_scan_run(x->scan, slice, ret_over, &e);
     if (st != CIM_S_OK)
         return wsm_fail_cim(&c->fault, st, &e);
@@ -327,12 +369,12 @@ int wsm_op_enumerate(struct wsm_call *c)
         return 0;
     }
     c->has_estimate = c->msg.want_estimate;
-    c->estimate = x->items.n;
+    c->estimate = n_all(x);
     vr_autobuf struct vr_buf items = VR_BUF_INIT;
     bool optimize = vr_xml_child(el, NS_WSMAN, "OptimizeEnumeration");
     if (optimize && collect(c, x, &want, &items))
         return -1;
-    bool ended = optimize && x->pos == x->items.n;
+    bool ended = optimize && x->pos == n_all(x);
     if (!ended && may_keep(c, x))
         return -1;
     put_opened(c, x, optimize ? &items : NULL, ended);
@@ -365,7 +407,7 @@ int wsm_op_pull(struct wsm_call *c)
     vr_autobuf struct vr_buf items = VR_BUF_INIT;
     if (collect(c, x, &want, &items))
         return -1;
-    bool last = x->pos == x->items.n;
+    bool last = x->pos == n_all(x);
     vr_xmlw_start(&c->out, "n", "PullResponse");
     if (!last)
         put_context(c, x, false);

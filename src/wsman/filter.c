@@ -102,8 +102,6 @@ int wsm_filter(struct wsm_call *c, const struct wsm_resource *r, const struct vr
                bool deep, struct wsm_answer *ret)
 {
     *ret = (struct wsm_answer){ 0 };
-    if (r->schema)
-        return wsm_fail(&c->fault, WSM_F_UNSUPPORTED, "class definitions are read with Get");
     if (!filter && r->all)
         return wsm_fail(&c->fault, WSM_F_BAD_FILTER, "enumerating \"*\" needs a filter");
     if (!filter)

@@ -39,10 +39,12 @@ static const struct {
     { NS_MS, "ActivityId" },
 };
 
-/* Options that change nothing, or that the class schema reads. src:[contract.md E.3] */
+/* Options that change nothing, how NULL arrays are written, and what the class schema reads.
+ * src:[contract.md E.3] [MS-WSMV 3.1.4.8] */
 static const char *const known_options[] = {
     "IncludeInheritanceHierarchy", "IncludeInheritedElements", "IncludeQualifiers",
-    "IncludeClassOrigin",          "UsePreciseArrays",         "DataLocale",
+    "IncludeClassOrigin",          "IncludeSubClasses",        "IncludePath",
+    "ExcludeClassSpecification",   "UsePreciseArrays",         "DataLocale",
 };
 
 bool wsm_is_addr(const struct vr_xml *el, const char *name)

@@ -4,7 +4,6 @@
 #include <strings.h>
 
 #include "base/alloc.h"
-#include "cim/cimxml.h"
 #include "wsman/ns.h"
 #include "wsman/wsm_int.h"
 
@@ -15,47 +14,18 @@ int wsm_call_resource(struct wsm_call *c, struct wsm_resource *ret)
     return wsm_resource_parse(c->msg.resource_uri, c->msg.selectors, ret, &c->fault);
 }
 
-struct wsm_enc wsm_call_enc(const struct wsm_call *c, enum wsm_style style)
-{
-    return (struct wsm_enc){ .style = style,
-                             .addr10 = c->msg.addr10,
-                             .datetime_elements = c->msg.datetime_elements };
-}
-
-static bool option_on(const struct wsm_call *c, const char *name, bool dflt)
+bool wsm_call_option(const struct wsm_call *c, const char *name, bool dflt)
 {
     const char *v = wsm_msg_option(&c->msg, name);
     return v ? !strcasecmp(v, "true") || !strcmp(v, "1") : dflt;
 }
 
-static const char *selector(const struct vr_xml *set, const char *name)
+struct wsm_enc wsm_call_enc(const struct wsm_call *c, enum wsm_style style)
 {
-    for (const struct vr_xml *s = set ? set->first : NULL; s; s = s->next) {
-        const char *n = vr_xml_attr(s, "", "Name");
-        if (n && !strcasecmp(n, name))
-            return s->trim;
-    }
-    return NULL;
-}
-
-/* A class definition instead of an instance. src:[contract.md E.3 "Class schema over WS-Man"] */
-static int get_schema(struct wsm_call *c, const struct wsm_resource *r)
-{
-    const char *name = r->cls ? r->cls : selector(c->msg.selectors, "ClassName");
-    if (!name)
-        return wsm_fail(&c->fault, WSM_F_SEL_MISSING, "the selector ClassName is missing");
-    const struct cim_class *cls;
-    struct vr_err e = VR_ERR_INIT;
-    enum cim_status st = cim_lookup_class(r->ns, name, &cls, &e);
-    if (st != CIM_S_OK)
-        return wsm_fail_cim(&c->fault, st, &e);
-    const struct cim_xml_class_opts how = {
-        .inherited = option_on(c, "IncludeInheritedElements", true),
-        .qualifiers = option_on(c, "IncludeQualifiers", true),
-        .origin = option_on(c, "IncludeClassOrigin", true),
-    };
-    cim_xml_write_class(&c->out, cls, &how);
-    return 0;
+    return (struct wsm_enc){ .style = style,
+                             .addr10 = c->msg.addr10,
+                             .datetime_elements = c->msg.datetime_elements,
+                             .precise_arrays = wsm_call_option(c, "UsePreciseArrays", false) };
 }
 
 static int reply_instance(struct wsm_call *c, enum wsm_style style, const struct cim_inst *in)
@@ -77,7 +47,7 @@ int wsm_op_get(struct wsm_call *c)
     if (wsm_call_resource(c, &r))
         return -1;
     if (r.schema)
-        return get_schema(c, &r);
+        return wsm_schema_get(c, &r);
     if (wsm_resource_path(&r, c->msg.selectors, &p, &c->fault))
         return -1;
     struct vr_err e = VR_ERR_INIT;

@@ -2,6 +2,7 @@
 #ifndef VR_WSMAN_WSM_INT_H
 #define VR_WSMAN_WSM_INT_H
 
+#include "cim/cimxml.h"
 #include "cim/scan.h"
 #include "wsman/codec.h"
 #include "wsman/throttle.h"
@@ -86,8 +87,32 @@ struct wsm_answer {
  * @deep: also classes derived from that of the resource */
 int wsm_filter(struct wsm_call *c, const struct wsm_resource *r, const struct vr_xml *filter,
                bool deep, struct wsm_answer *ret);
+
+/* Class definitions that an Enumerate lists. */
+struct wsm_schema {
+    const struct cim_class **v;
+    size_t n;
+    struct cim_xml_class_opts how;
+    bool paths;      /* with their endpoint references */
+    bool names_only; /* nothing but these */
+};
+/* wsm_schema_get() - the operation Get of a class definition. */
+int wsm_schema_get(struct wsm_call *c, const struct wsm_resource *r);
+/* wsm_schema_list() - which classes an Enumerate over the resource, which is that of class
+ * definitions, is about; free with wsm_schema_done(). */
+int wsm_schema_list(struct wsm_call *c, const struct wsm_resource *r, const struct vr_xml *filter,
+                    struct wsm_schema *ret);
+void wsm_schema_done(struct wsm_schema *s);
+/* wsm_schema_put() - class @i as definition (@object), endpoint reference (@epr) or both, unless
+ * its options say otherwise. */
+void wsm_schema_put(struct vr_xmlw *w, const struct wsm_schema *s, size_t i, bool object, bool epr,
+                    bool addr10);
+
 /* wsm_call_resource() - the resource of the request; free with wsm_resource_done(). */
 int wsm_call_resource(struct wsm_call *c, struct wsm_resource *ret);
+/* wsm_call_option() - an option of the OptionSet that is true or false; @dflt if it is not there.
+ */
+bool wsm_call_option(const struct wsm_call *c, const char *name, bool dflt);
 /* wsm_call_enc() - how to write for this client. */
 struct wsm_enc wsm_call_enc(const struct wsm_call *c, enum wsm_style style);
 /* wsm_contexts_forget() - the request with this token does not go on. */

@@ -167,6 +167,47 @@ static void rule_4_what_cannot_be_set_comes_back_and_is_ignored(void **st)
                      32773);
 }
 
+/* What is NULL, written as the MI client writes it. The caller frees. */
+static char *with_null_arrays(const char *xml)
+{
+    static const char of_null[] = "><VALUE.ARRAY><VALUE.NULL/></VALUE.ARRAY></PROPERTY.ARRAY>";
+    vr_autobuf struct vr_buf b = VR_BUF_INIT;
+    const char *at;
+
+    while ((at = strstr(xml, "<PROPERTY.ARRAY "))) {
+        const char *close = at + strcspn(at, ">");
+        bool null = close[-1] == '/';
+        vr_buf_add(&b, xml, (size_t)(close - null - xml), NULL);
+        vr_buf_add(&b, null ? of_null : ">", null ? sizeof of_null - 1 : 1, NULL);
+        xml = close + 1;
+    }
+    vr_buf_add(&b, xml, strlen(xml), NULL);
+    return vr_strdup((char *)b.data);
+}
+
+static void rule_4_null_arrays_come_back_as_arrays_of_null(void **st)
+{
+    struct world *w = *st;
+
+    make_replicating(w);
+    vr_autofree char *rel = arg_text(w, "+" REL_PATH(WEB, "0"));
+    vr_autofree char *set = arg_text(w, FRSD0 "|RecoveryHistory=2");
+    vr_autofree char *r = with_null_arrays(rel), *s = with_null_arrays(set);
+    assert_non_null(strstr(r, "<VALUE.NULL/>"));
+    assert_non_null(strstr(s, "<VALUE.NULL/>"));
+    done(w, SVC(w, WEB, "ModifyReplicationSettings", { "ReplicationSettingData", s }));
+    assert_int_equal(num(w, FRSD_PATH(WEB, "0"), "RecoveryHistory"), 2);
+    assert_int_equal(SVC(w, WEB, "GetReplicationStatisticsEx", { "ReplicationRelationship", r }),
+                     0);
+    assert_int_equal(SVC(w, WEB, "ResetReplicationStatisticsEx", { "ReplicationRelationship", r }),
+                     0);
+    done(w, CALL(w, VM(WEB), "RequestReplicationStateChangeEx", { "ReplicationRelationship", r },
+                 { "RequestedState", "7" }));
+    assert_int_equal(state(w, WEB), 7);
+    done(w, SVC(w, WEB, "RemoveReplicationRelationshipEx", { "ReplicationRelationship", r }));
+    assert_int_equal(state(w, WEB), 0);
+}
+
 static void rule_5_job_exactly_with_4096(void **st)
 {
     struct world *w = *st;
@@ -649,6 +690,7 @@ int main(void)
         T(rule_2_keys_are_those_of_the_schema),
         T(rule_3_disks_and_providers_are_object_paths),
         T(rule_4_what_cannot_be_set_comes_back_and_is_ignored),
+        T(rule_4_null_arrays_come_back_as_arrays_of_null),
         T(rule_5_job_exactly_with_4096),
         T(rule_6_statistics_at_once),
         T(rule_7_plain_methods_choose_the_relationship),

@@ -5,8 +5,8 @@
  * method without a row is called without arguments. golden/CLASS.txt holds what is expected,
  * requests included; a class or a method that is not in there fails the test. test-exchanges
  * GOLDEN_FOLDER [--update] | --schemas
- * --schemas prints the definition of every class as it goes over the wire, for
- * check_wire_schema.py. */
+ * --schemas prints the definition of every class as it goes over the wire, by Get and by Enumerate,
+ * for check_wire_schema.py. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +23,7 @@
 #define GET "http://schemas.xmlsoap.org/ws/2004/09/transfer/Get"
 #define PUT "http://schemas.xmlsoap.org/ws/2004/09/transfer/Put"
 #define ENUMERATE "http://schemas.xmlsoap.org/ws/2004/09/enumeration/Enumerate"
+#define PULL "http://schemas.xmlsoap.org/ws/2004/09/enumeration/Pull"
 #define ANONYMOUS "http://schemas.xmlsoap.org/ws/2004/08/addressing/role/anonymous"
 enum { FILE_MAX = 4 << 20, ARGS_MAX = 8 };
 
@@ -437,38 +438,66 @@ static void nothing_is_left_over(void **st)
 }
 
 /* ---- definitions over the wire ---- */
+#define SCHEMA "http://schemas.dmtf.org/wbem/cim-xml/2/cim-schema/2/*"
+#define SCHEMA_OPTIONS                                                            \
+    "<w:OptionSet><w:Option Name=\"IncludeInheritanceHierarchy\">true</w:Option>" \
+    "<w:Option Name=\"IncludeInheritedElements\">true</w:Option>"                 \
+    "<w:Option Name=\"IncludeQualifiers\">true</w:Option></w:OptionSet>"
+
+/* One reply a line; dies of a fault. The caller frees. */
+static char *print_reply(struct wsm *m, struct world *w, const char *action, const char *ns,
+                         const char *cls, const char *body)
+{
+    vr_auto(cim_path_free) struct cim_path *p = cim_path_new(ns, "");
+    int status = 0;
+
+    if (cim_path_add(p, "__cimnamespace", ns, NULL) < 0 ||
+        cim_path_add(p, "ClassName", cls, NULL) < 0)
+        exit(1);
+    vr_autofree char *request = envelope(SCHEMA, action, p, SCHEMA_OPTIONS, body);
+    char *line = ask(m, w, request, &status);
+    if (status != 200) {
+        fprintf(stderr, "%s %s: %s\n", ns, cls, line);
+        exit(1);
+    }
+    for (char *nl = line; (nl = strchr(nl, '\n')) != NULL;)
+        *nl = ' ';
+    puts(line);
+    return line;
+}
+
+/* All of a namespace, in pages. */
+static void print_namespace(struct wsm *m, struct world *w, const char *ns)
+{
+    static const char begin[] = "<n:EnumerationContext>";
+    vr_autofree char *reply = print_reply(
+        m, w, ENUMERATE, ns, "",
+        "<n:Enumerate><w:OptimizeEnumeration/><w:MaxElements>32000</w:MaxElements></n:Enumerate>");
+
+    for (const char *at; (at = strstr(reply, begin)) != NULL;) {
+        at += strlen(begin);
+        vr_autofree char *body =
+            vr_printf("<n:Pull>%s%.*s</n:EnumerationContext><n:MaxElements>32000</n:MaxElements>"
+                      "</n:Pull>",
+                      begin, (int)strcspn(at, "<"), at);
+        vr_freep(&reply);
+        reply = print_reply(m, w, PULL, ns, "", body);
+    }
+}
+
 static int print_schemas(void)
 {
+    static const char *const namespaces[] = { CIM_NS_VIRT, CIM_NS_OURS, CIM_NS_HOST };
     struct world *w;
     void *st;
 
     world_new(&st);
     w = st;
     vr_auto(wsm_free) struct wsm *m = wsm_new(w->cim, NULL);
-    for (size_t i = 0; i < CIM_CLASS_COUNT; i++) {
-        const struct cim_class *c = &cim_classes[i];
-        struct cim_path *p = cim_path_new(c->ns, c->name);
-        int status = 0;
-        if (cim_path_add(p, "__cimnamespace", c->ns, NULL) < 0 ||
-            cim_path_add(p, "ClassName", c->name, NULL) < 0)
-            return 1;
-        vr_autofree char *request =
-            envelope("http://schemas.dmtf.org/wbem/cim-xml/2/cim-schema/2/*", GET, p,
-                     "<w:OptionSet><w:Option Name=\"IncludeInheritanceHierarchy\">true</w:Option>"
-                     "<w:Option Name=\"IncludeInheritedElements\">true</w:Option>"
-                     "<w:Option Name=\"IncludeQualifiers\">true</w:Option></w:OptionSet>",
-                     "");
-        vr_autofree char *reply = ask(m, w, request, &status);
-        cim_path_free(p);
-        if (status != 200) {
-            fprintf(stderr, "%s: %s\n", c->name, reply);
-            return 1;
-        }
-        vr_autofree char *line = vr_strdup(reply);
-        for (char *nl = line; (nl = strchr(nl, '\n')) != NULL;)
-            *nl = ' ';
-        puts(line);
-    }
+    for (size_t i = 0; i < CIM_CLASS_COUNT; i++)
+        free(print_reply(m, w, GET, cim_classes[i].ns, cim_classes[i].name, ""));
+    for (size_t i = 0; i < VR_ARRAY_LEN(namespaces); i++)
+        print_namespace(m, w, namespaces[i]);
     world_free(&st);
     return 0;
 }
