@@ -70,6 +70,21 @@ static void escape(struct vr_buf *b, const char *text)
         }
 }
 
+static void selectors(struct vr_buf *b, const struct cim_path *p);
+
+/* What is in an endpoint reference. */
+static void reference(struct vr_buf *b, const struct cim_path *p)
+{
+    const struct cim_class *c = cim_path_class(p);
+
+    vr_buf_printf(b, NULL,
+                  "<a:Address>" ANONYMOUS "</a:Address><a:ReferenceParameters>"
+                  "<w:ResourceURI>" WMI "%s/%s</w:ResourceURI>",
+                  c ? c->ns : CIM_NS_VIRT, p->cls);
+    selectors(b, p);
+    vr_buf_printf(b, NULL, "</a:ReferenceParameters>");
+}
+
 static void selectors(struct vr_buf *b, const struct cim_path *p)
 {
     if (!p->n_keys)
@@ -77,7 +92,13 @@ static void selectors(struct vr_buf *b, const struct cim_path *p)
     vr_buf_printf(b, NULL, "<w:SelectorSet>");
     for (size_t i = 0; i < p->n_keys; i++) {
         vr_buf_printf(b, NULL, "<w:Selector Name=\"%s\">", p->keys[i].name);
-        escape(b, p->keys[i].text ? p->keys[i].text : "");
+        if (p->keys[i].ref) {
+            vr_buf_printf(b, NULL, "<a:EndpointReference>");
+            reference(b, p->keys[i].ref);
+            vr_buf_printf(b, NULL, "</a:EndpointReference>");
+        } else {
+            escape(b, p->keys[i].text);
+        }
         vr_buf_printf(b, NULL, "</w:Selector>");
     }
     vr_buf_printf(b, NULL, "</w:SelectorSet>");
@@ -131,8 +152,9 @@ static char *ask(struct wsm *m, struct world *w, const char *request, int *ret_s
     return text;
 }
 
-static void exchange(struct vr_buf *out, struct wsm *m, struct world *w, const char *title,
-                     const char *request)
+/* Returns the status of the reply. */
+static int exchange(struct vr_buf *out, struct wsm *m, struct world *w, const char *title,
+                    const char *request)
 {
     int status = 0;
     vr_autofree char *reply = ask(m, w, request, &status);
@@ -143,6 +165,7 @@ static void exchange(struct vr_buf *out, struct wsm *m, struct world *w, const c
 
     vr_buf_printf(out, NULL, "==== %s\n%s---- %d\n%s", title, of_host ? asked_less : asked, status,
                   of_host ? said_less : said);
+    return status;
 }
 
 /* ---- looking ---- */
@@ -249,11 +272,11 @@ static void look(struct vr_buf *out, const struct cim_class *c)
     canonical_begin();
     of_host = !cim_ns_equal(c->ns, CIM_NS_VIRT) && !cim_ns_equal(c->ns, CIM_NS_OURS);
     if (!of_host) /* who knows how many processors there are */
-        exchange(out, m, w, "Enumerate", all);
+        assert_int_equal(exchange(out, m, w, "Enumerate", all), 200);
     vr_auto(cim_path_free) struct cim_path *p = first_of(w, c);
     if (p) {
         vr_autofree char *one = envelope(uri, GET, p, "", "");
-        exchange(out, m, w, "Get", one);
+        assert_int_equal(exchange(out, m, w, "Get", one), 200);
     }
     world_free(&st);
 }
@@ -269,13 +292,7 @@ static void put_arg(struct vr_buf *b, const struct cim_method *m, const char *na
     vr_buf_printf(b, NULL, "<p:%s>", name);
     if (m->params[i].type == CIM_REFERENCE) {
         vr_auto(cim_path_free) struct cim_path *p = path_of_text(text);
-        const struct cim_class *c = cim_path_class(p);
-        vr_buf_printf(b, NULL,
-                      "<a:Address>" ANONYMOUS "</a:Address><a:ReferenceParameters>"
-                      "<w:ResourceURI>" WMI "%s/%s</w:ResourceURI>",
-                      c ? c->ns : CIM_NS_VIRT, p->cls);
-        selectors(b, p);
-        vr_buf_printf(b, NULL, "</a:ReferenceParameters>");
+        reference(b, p);
     } else {
         escape(b, text);
     }
