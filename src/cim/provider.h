@@ -27,7 +27,7 @@ enum cim_status {
     CIM_S_KEYS_AMBIGUOUS, /* all keys are there, and still fit several instances */
     CIM_S_KEYS_UNKNOWN,   /* a selector that is no key of the class */
     CIM_S_KEYS_INVALID,   /* a selector's value cannot be of its type */
-    CIM_S_NO_METHOD,      /* unknown method */
+    CIM_S_NO_METHOD,      /* unknown method, or one that is not offered here */
     CIM_S_PARAM_TYPE,     /* a parameter of another type */
     CIM_S_PARAM_INVALID,  /* a parameter or property that cannot be accepted at all */
     CIM_S_BAD_QUERY,      /* a filter or query that cannot be understood */

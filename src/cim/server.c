@@ -440,7 +440,7 @@ enum cim_status cim_invoke(struct cim_server *s, const struct cim_caller *who,
     const struct cim_method *m = rebind(in->cls, args);
     const struct cim_provider *p = s->by_class[in->cls->id];
     if (!m || !p->invoke)
-        return cim_fault(CIM_S_UNSUPPORTED, err, "method %s of class %s is not offered here",
+        return cim_fault(CIM_S_NO_METHOD, err, "method %s of class %s is not offered here",
                          args->method->name, in->cls->name);
     if (args->at && args->generation != s->generation) {
         clear_outputs(args);

@@ -123,7 +123,7 @@ enum cim_status prov_dispatch(struct host_providers *p, const struct cim_caller 
     }
     vr_fail(err, VR_E_UNSUPPORTED, 0, "method %s of class %s is not offered here", m->name,
             target->cls->name);
-    return CIM_S_UNSUPPORTED;
+    return CIM_S_NO_METHOD;
 }
 
 int call_unsupported(struct call *c, struct vr_err *err)
