@@ -109,6 +109,7 @@ struct daemon {
     bool krb_listening;
     bool krb_failed;        /* its port could not be opened at the last try */
     bool listen_busy;       /* the listener is being changed */
+    bool expecting;         /* addresses of peers are being looked up */
     bool announcing;        /* a peer is just told our port */
     unsigned announce_next; /* whose turn it is */
     struct mono_ms announce_due;

@@ -91,11 +91,6 @@ static void resolve(void *arg)
     access_resolve(arg);
 }
 
-void manage_refresh(struct daemon *d)
-{
-    vr_exec_post(d->auth_exec, resolve, d->access);
-}
-
 /* ---- listeners ---- */
 static const char *address_of(const char *text)
 {
@@ -133,17 +128,62 @@ static void listen_sealed(struct daemon *d)
 }
 
 /* ---- paired hosts come and go ---- */
+struct expect {
+    struct daemon *d;
+    char (*at)[VR_NAME_MAX];
+    size_t n;
+};
+
+static void expected(void *arg)
+{
+    struct daemon *d = arg;
+    d->expecting = false;
+}
+
+/* On a worker: names are looked up. */
+static void expect(void *arg)
+{
+    struct expect *e = arg;
+    vr_autofree const char **list = vr_new0(e->n + 1, sizeof *list);
+    for (size_t i = 0; i < e->n; i++)
+        list[i] = e->at[i];
+    xport_expect(e->d->xport, list, e->n);
+    vr_mailbox_post(e->d->mail, expected, e->d);
+    free(e->at);
+    free(e);
+}
+
+/* Strangers must not take the places of hosts that replicate. */
+static void expect_hosts(struct daemon *d)
+{
+    if (d->expecting)
+        return;
+    struct expect *e = vr_new(struct expect);
+    *e = (struct expect){ d, vr_new0(d->n_peers + 1, sizeof *e->at), d->n_peers };
+    for (size_t i = 0; i < e->n; i++)
+        snprintf(e->at[i], sizeof e->at[i], "%s", d->peers[i].address);
+    d->expecting = true;
+    vr_exec_post(d->auth_exec, expect, e);
+}
+
 static void judge_hosts(void *arg)
 {
     struct daemon *d = arg;
     if (d->http)
         wsm_http_certificates_changed(d->http);
+    expect_hosts(d);
 }
 
 /* Later: an unpairing may itself have come over one of the connections. */
 void host_peers_changed(struct daemon *d)
 {
     vr_mailbox_post(d->mail, judge_hosts, d);
+}
+
+void manage_refresh(struct daemon *d)
+{
+    vr_exec_post(d->auth_exec, resolve, d->access);
+    expect_hosts(d);
 }
 
 /* ---- SIGHUP: who may come in, and keys that were not there before ---- */
@@ -202,6 +242,7 @@ int manage_start(struct daemon *d, struct vr_err *err)
     if (make_access(&d->cfg, &d->access, err) < 0)
         return vr_err_wrap(err, "configuration");
     access_resolve(d->access);
+    expect_hosts(d);
     load_keys(d);
     d->cim = cim_server_new(d->cfg.host_name);
     host_init(d);

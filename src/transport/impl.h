@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "gss/gss_host.h"
+#include "transport/callers.h"
 #include "transport/frame.h"
 #include "transport/net.h"
 #include "transport/pair.h"
@@ -84,6 +85,7 @@ struct xport {
     const struct tls_facts *facts;
     struct sessions *sessions;
     struct pair_store pair;
+    struct expected expected;
     int stop_fd; /* eventfd: interrupts connecting */
 
     struct server server;

@@ -198,6 +198,22 @@ static void address_text(const struct sockaddr_storage *ss, char out[NET_ADDR_MA
     }
 }
 
+size_t net_lookup(const char *name, char ret[][NET_ADDR_MAX], size_t max)
+{
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
+    struct addrinfo *list = NULL;
+    size_t n = 0;
+    if (getaddrinfo(name, NULL, &hints, &list))
+        return 0;
+    for (const struct addrinfo *ai = list; ai && n < max; ai = ai->ai_next) {
+        struct sockaddr_storage ss = { 0 };
+        memcpy(&ss, ai->ai_addr, ai->ai_addrlen < sizeof ss ? ai->ai_addrlen : sizeof ss);
+        address_text(&ss, ret[n++]);
+    }
+    freeaddrinfo(list);
+    return n;
+}
+
 int net_accept(int fd, int *ret, char ret_addr[NET_ADDR_MAX], struct vr_err *err)
 {
     struct sockaddr_storage ss = { 0 };

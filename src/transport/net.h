@@ -3,6 +3,7 @@
 #define VR_TRANSPORT_NET_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/clock.h"
@@ -29,6 +30,10 @@ int net_wait(int fd, short events, int wake, struct mono_ms deadline, struct vr_
  * Errors: VR_E_PEER, VR_E_TIMEOUT, VR_E_CANCELLED. Thread: workers; blocks until @deadline. */
 int net_connect(const char *address, uint16_t port, int wake, struct mono_ms deadline, int *ret,
                 struct vr_err *err);
+
+/* net_lookup() - the numeric addresses of @name (or of a number), at most @max; how many. Thread:
+ * workers; blocks as long as looking a name up takes. */
+size_t net_lookup(const char *name, char ret[][NET_ADDR_MAX], size_t max);
 
 /* net_listen() - listen on @address ("" for all, both IPv4 and IPv6) and @port, 0 for any.
  * Errors: VR_E_BUSY the port is taken, VR_E_INVAL no such local address, VR_E_IO. */

@@ -103,43 +103,48 @@ void pair_store_set(struct pair_store *ps, const uint8_t key[TLS_HASH], uint32_t
     ps->set = true;
     ps->claimed = false;
     ps->generation++;
-    ps->wrong = 0;
+    ps->slow = (struct slow){ 0 };
     ps->until.ms = vr_mono_now().ms + (int64_t)seconds * 1000;
     pthread_mutex_unlock(&ps->lock);
 }
 
-static int try_locked(struct pair_store *ps, const uint8_t proof[TLS_HASH],
+/* Wrong proofs do not void the code, or anybody could take it away from the administrator: whoever
+ * sends them has to wait longer and longer. What keeps the code from being guessed is its length.
+ */
+static int try_locked(struct pair_store *ps, const char *from, const uint8_t proof[TLS_HASH],
                       const uint8_t binding[TLS_HASH], const uint8_t initiator[TLS_HASH],
                       const uint8_t acceptor[TLS_HASH], struct vr_err *err)
 {
     uint8_t want[TLS_HASH];
     if (!ps->set)
         return vr_fail(err, VR_E_AUTH, 0, "no pairing code is waiting");
-    if (vr_mono_now().ms >= ps->until.ms) {
+    struct mono_ms now = vr_mono_now();
+    if (now.ms >= ps->until.ms) {
         forget(ps);
         return vr_fail(err, VR_E_AUTH, 0, "the pairing code has expired");
     }
     if (ps->claimed)
         return vr_fail(err, VR_E_AUTH, 0, "the pairing code is being used by somebody else");
+    int64_t wait = slow_wait(&ps->slow, from, now);
+    if (wait)
+        return vr_fail(err, VR_E_BUSY, 0,
+                       "wrong pairing codes came from this address: wait %d seconds and try again",
+                       (int)((wait + 999) / 1000));
     pair_proof(ps->key, PAIR_INITIATOR, binding, initiator, acceptor, want);
-    if (!tls_hash_eq(want, proof)) {
-        if (++ps->wrong < PAIR_TRIES)
-            return vr_fail(err, VR_E_AUTH, 0, "wrong pairing code, try %u of %d", ps->wrong,
-                           PAIR_TRIES);
-        forget(ps);
-        return vr_fail(err, VR_E_AUTH, 0, "wrong pairing code for the %dth time: it is void now",
-                       PAIR_TRIES);
-    }
+    if (!tls_hash_eq(want, proof))
+        return vr_fail(err, VR_E_AUTH, 0, "wrong pairing code, try %u from this address",
+                       slow_failed(&ps->slow, from, now));
+    slow_forget(&ps->slow, from);
     return 0;
 }
 
-int pair_store_try(struct pair_store *ps, const uint8_t proof[TLS_HASH],
+int pair_store_try(struct pair_store *ps, const char *from, const uint8_t proof[TLS_HASH],
                    const uint8_t binding[TLS_HASH], const uint8_t initiator[TLS_HASH],
                    const uint8_t acceptor[TLS_HASH], uint8_t ret_answer[TLS_HASH],
                    uint64_t *ret_claim, struct vr_err *err)
 {
     pthread_mutex_lock(&ps->lock);
-    int rc = try_locked(ps, proof, binding, initiator, acceptor, err);
+    int rc = try_locked(ps, from, proof, binding, initiator, acceptor, err);
     if (rc == 0) {
         pair_proof(ps->key, PAIR_ACCEPTOR, binding, initiator, acceptor, ret_answer);
         ps->claimed = true;

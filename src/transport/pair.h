@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "transport/callers.h"
 #include "transport/tls_gnutls.h"
 
 /* Pairing by a one-time code; docs/protocol.md section 7. */
@@ -15,7 +16,6 @@
 enum {
     PAIR_SYMBOLS = 20,    /* of 5 bits each: 100 bits */
     PAIR_TEXT = 64,       /* bytes of room for a code as people see it */
-    PAIR_TRIES = 5,       /* wrong proofs that void a code */
     PAIR_ROUNDS = 100000, /* of PBKDF2 */
 };
 
@@ -38,7 +38,7 @@ struct pair_store {
     bool set;
     bool claimed;        /* proven, being made known */
     uint64_t generation; /* counts codes: a claim of a replaced code changes nothing */
-    unsigned wrong;
+    struct slow slow;    /* who sent wrong proofs since the code was made */
     struct mono_ms until;
     uint8_t key[TLS_HASH];
 };
@@ -48,12 +48,13 @@ void pair_store_init(struct pair_store *ps);
 void pair_store_done(struct pair_store *ps);
 /* pair_store_set() - @key is valid for @seconds from now on; replaces the one before. */
 void pair_store_set(struct pair_store *ps, const uint8_t key[TLS_HASH], uint32_t seconds);
-/* pair_store_try() - check the initiator's @proof. On success the code is claimed: nobody else can
- * use it until pair_store_end().
+/* pair_store_try() - check the initiator's @proof, which came from block @from (callers.h). On
+ * success the code is claimed: nobody else can use it until pair_store_end().
  * @ret_answer: the acceptor's own proof; @ret_claim: for pair_store_end()
  * Errors: VR_E_AUTH wrong, expired, used or none; the message is for our log, the peer is told
- * only that it failed. Thread: any. */
-int pair_store_try(struct pair_store *ps, const uint8_t proof[TLS_HASH],
+ * only that it failed. VR_E_BUSY: wrong ones came from there, and it has to wait, as the message
+ * says; the proof was not looked at. Thread: any. */
+int pair_store_try(struct pair_store *ps, const char *from, const uint8_t proof[TLS_HASH],
                    const uint8_t binding[TLS_HASH], const uint8_t initiator[TLS_HASH],
                    const uint8_t acceptor[TLS_HASH], uint8_t ret_answer[TLS_HASH],
                    uint64_t *ret_claim, struct vr_err *err);

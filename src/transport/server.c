@@ -9,8 +9,9 @@
  * loses its access at once.
  *
  * Limits: connections in all; three quarters of them per address; half of them in all may be
- * unknown (before HELLO, or strangers), and half of that per address. Threads: conn fields that the
- * acceptor reads are under server.lock. */
+ * unknown (before HELLO, or strangers), and half of that per address (IPv6: per /64). Addresses of
+ * peers have the second half, too, so that silent strangers do not keep peers out. Threads: conn
+ * fields that the acceptor reads are under server.lock. */
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -30,7 +31,8 @@ struct conn {
     enum xport_way way;
     pthread_t thread;
     int fd; /* until the session takes it */
-    char address[NET_ADDR_MAX];
+    char address[NET_ADDR_MAX], block[NET_ADDR_MAX];
+    bool expected; /* it came from an address of a peer */
     bool known;    /* lock: a paired peer */
     bool finished; /* lock: the thread is about to end */
 
@@ -130,12 +132,16 @@ static int serve_pair(struct conn *c, struct tls *t, struct vr_err *err)
         return vr_fail(err, VR_E_PROTO, 0, "PAIR_TRY without a port");
     if (tls_binding(t, TLS_LABEL_PAIRING, binding, err) < 0)
         return -1;
-    if (pair_store_try(&x->pair, c->body.data, binding, tls_peer_hash(t), x->facts->hash, mine,
-                       &claim, &e) < 0) {
+    if (pair_store_try(&x->pair, c->block, c->body.data, binding, tls_peer_hash(t), x->facts->hash,
+                       mine, &claim, &e) < 0) {
         struct vr_err told = VR_ERR_INIT; /* less than our log gets */
-        vr_fail(&told, VR_E_AUTH, 0,
-                "the pairing code is wrong, expired or used up: ask for a new one on %s",
-                x->host_name);
+        if (e.kind == VR_E_BUSY)
+            vr_fail(&told, VR_E_AUTH, 0, "%s", e.msg);
+        else
+            vr_fail(&told, VR_E_AUTH, 0,
+                    "the pairing code is wrong, expired or used: try again, or ask for a new one "
+                    "on %s",
+                    x->host_name);
         refuse(c, t, &told, e.msg);
         return vr_fail(err, VR_E_CANCELLED, 0, "refused");
     }
@@ -158,6 +164,8 @@ static bool look_up(struct conn *c, struct tls *t, struct vr_err *why)
     else if (c->host[0] && h->admit)
         known = h->admit(h->ctx, c->host, c->port, &c->peer, why) == 0;
     c->port = 0; /* told once: it may say another one by a call */
+    if (known && !c->known)
+        expected_met(&c->x->expected, c->block);
     pthread_mutex_lock(&c->x->server.lock);
     c->known = known;
     pthread_mutex_unlock(&c->x->server.lock);
@@ -292,25 +300,24 @@ static void reap(struct xport *x, int way)
     }
 }
 
-/* Why a connection from @address cannot be served now, NULL if it can. */
-static const char *over_limit(struct xport *x, const char *address)
+/* Why the connection @of cannot be served now, NULL if it can. */
+static const char *over_limit(struct xport *x, const struct conn *of)
 {
     size_t max = x->max_connections, same = 0, unknown = 0, same_unknown = 0;
     size_t max_same = max - max / 4, max_unknown = max / 2 + 1, max_same_unknown = max / 4 + 1;
     pthread_mutex_lock(&x->server.lock);
     size_t n = x->server.n;
     for (const struct conn *c = x->server.first; c; c = c->next) {
-        bool here = !strcmp(c->address, address);
         if (c->finished)
             continue;
-        same += here;
-        unknown += !c->known;
-        same_unknown += here && !c->known;
+        same += !strcmp(c->address, of->address);
+        unknown += !c->known && !c->expected;
+        same_unknown += !c->known && !strcmp(c->block, of->block);
     }
     pthread_mutex_unlock(&x->server.lock);
-    return n >= max                           ? "too many connections"
-           : same >= max_same                 ? "too many connections of this address"
-           : unknown >= max_unknown           ? "too many connections of unknown hosts"
+    return n >= max                                  ? "too many connections"
+           : same >= max_same                        ? "too many connections of this address"
+           : unknown >= max_unknown && !of->expected ? "too many connections of unknown hosts"
            : same_unknown >= max_same_unknown ? "too many unidentified connections of this address"
                                               : NULL;
 }
@@ -319,18 +326,21 @@ static void take(const struct listener *l, int take_fd, const char *address)
 {
     struct xport *x = l->x;
     reap(x, REAP_FINISHED);
-    const char *why = over_limit(x, address);
-    if (why) {
-        close(take_fd);
-        tell_refused(x, address, why);
-        return;
-    }
     struct conn *c = vr_new(struct conn);
     c->x = x;
     c->way = l->way;
     c->fd = take_fd;
     c->born = vr_mono_now();
     snprintf(c->address, sizeof c->address, "%s", address);
+    callers_block(address, c->block);
+    c->expected = expected_has(&x->expected, c->block);
+    const char *why = over_limit(x, c);
+    if (why) {
+        close(take_fd);
+        free(c);
+        tell_refused(x, address, why);
+        return;
+    }
     pthread_mutex_lock(&x->server.lock);
     int rc = pthread_create(&c->thread, NULL, serve, c);
     if (rc == 0) {

@@ -230,7 +230,7 @@ static int try_proof(struct pair_store *ps, const uint8_t *proof, uint64_t *clai
 {
     uint8_t answer[TLS_HASH];
     vr_err_clear(err);
-    return pair_store_try(ps, proof, bind1, ini, acc, answer, claim, err);
+    return pair_store_try(ps, "192.0.2.9", proof, bind1, ini, acc, answer, claim, err);
 }
 
 static void test_proofs_differ(void **state)
@@ -271,20 +271,99 @@ static void test_code_rules(void **state)
     pair_store_end(&ps, claim, true);
     assert_int_equal(try_proof(&ps, good, &claim, &err), -1); /* once only */
     pair_store_set(&ps, k1, 600);
-    for (int i = 0; i < PAIR_TRIES; i++)
-        assert_int_equal(try_proof(&ps, bind2, &claim, &err), -1);
-    assert_int_equal(try_proof(&ps, good, &claim, &err), -1); /* void */
+    /* Somebody who tries wrong ones waits, and takes the code from nobody. */
+    uint8_t answer[TLS_HASH];
+    for (int i = 0; i < 1000; i++) {
+        vr_err_clear(&err);
+        assert_int_equal(
+            pair_store_try(&ps, "192.0.2.1", bind2, bind1, ini, acc, answer, &claim, &err), -1);
+        assert_int_equal(err.kind, i < 2 ? VR_E_AUTH : VR_E_BUSY);
+    }
+    assert_non_null(strstr(err.msg, "wait 1 second"));
+    assert_int_equal(try_proof(&ps, good, &claim, &err), 0);
+    pair_store_end(&ps, claim, false);
+    pair_store_set(&ps, k1, 600); /* a new code: everybody begins anew */
+    vr_err_clear(&err);
+    assert_int_equal(pair_store_try(&ps, "192.0.2.1", good, bind1, ini, acc, answer, &claim, &err),
+                     0);
     pair_store_done(&ps);
+}
+
+static void test_callers_are_slowed_down(void **state)
+{
+    struct slow s = { 0 };
+    struct mono_ms now = { 5000 };
+    static const int64_t waits[] = { 0, 1000, 2000, 4000, 8000, 16000, 32000, 32000 };
+    assert_int_equal(slow_wait(&s, "a", now), 0);
+    for (unsigned i = 0; i < VR_ARRAY_LEN(waits); i++) {
+        assert_int_equal(slow_failed(&s, "a", now), i + 1);
+        assert_int_equal(slow_wait(&s, "a", now), waits[i]);
+        assert_int_equal(slow_wait(&s, "b", now), 0);
+        now.ms += waits[i];
+        assert_int_equal(slow_wait(&s, "a", now), 0);
+    }
+    now.ms += SLOW_FORGIVEN_MS;
+    assert_int_equal(slow_failed(&s, "a", now), 1);
+    assert_int_equal(slow_failed(&s, "a", now), 2);
+    for (int i = 0; i < 10 * SLOW_BLOCKS; i++) { /* many: the oldest gives way */
+        char name[16];
+        snprintf(name, sizeof name, "n%d", i);
+        now.ms++;
+        assert_int_equal(slow_failed(&s, name, now), 1);
+    }
+    assert_int_equal(slow_failed(&s, "n639", now), 2);
+    slow_forget(&s, "n639");
+    assert_int_equal(slow_wait(&s, "n639", now), 0);
+    assert_int_equal(slow_failed(&s, "a", now), 1);
+}
+
+static void test_callers_have_blocks(void **state)
+{
+    static const struct {
+        const char *address, *block;
+    } t[] = { { "192.0.2.1", "192.0.2.1" },
+              { "::ffff:192.0.2.1", "192.0.2.1" },
+              { "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::" },
+              { "2001:db8:1:2::99", "2001:db8:1:2::" },
+              { "fe80::1%eth0", "fe80::" },
+              { "?", "?" } };
+    char block[NET_ADDR_MAX];
+    for (size_t i = 0; i < VR_ARRAY_LEN(t); i++) {
+        callers_block(t[i].address, block);
+        assert_string_equal(block, t[i].block);
+    }
+    struct expected e;
+    expected_init(&e);
+    static const char *const told[] = { "2001:db8::7", "192.0.2.7" };
+    expected_tell(&e, told, 2);
+    assert_true(expected_has(&e, "2001:db8::"));
+    assert_true(expected_has(&e, "192.0.2.7"));
+    for (int i = 0; i < 2 * EXPECTED_MET; i++) {
+        snprintf(block, sizeof block, "10.0.0.%d", i);
+        assert_false(expected_has(&e, block));
+        expected_met(&e, block);
+        assert_true(expected_has(&e, block));
+    }
+    assert_false(expected_has(&e, "10.0.0.0"));
+    expected_tell(&e, told, 1);
+    assert_false(expected_has(&e, "192.0.2.7"));
+    expected_done(&e);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_roundtrip),     cmocka_unit_test(test_permit_table),
-        cmocka_unit_test(test_lengths),       cmocka_unit_test(test_hello),
-        cmocka_unit_test(test_feature_rules), cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_code_text),     cmocka_unit_test(test_proofs_differ),
+        cmocka_unit_test(test_roundtrip),
+        cmocka_unit_test(test_permit_table),
+        cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_hello),
+        cmocka_unit_test(test_feature_rules),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_code_text),
+        cmocka_unit_test(test_proofs_differ),
         cmocka_unit_test(test_code_rules),
+        cmocka_unit_test(test_callers_are_slowed_down),
+        cmocka_unit_test(test_callers_have_blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Two hosts in one process: pairing, who is let in, calls, limits, and what is on the wire. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -120,21 +122,30 @@ static void test_pair_wrong_code(void **state)
     assert_int_equal(xport_pair_code(B.x, 600, code, &err), 0);
     pair_must_fail("0000-0000-0000-0000-0000", VR_E_AUTH);
     assert_true(host_wait(&B, &B.refused, 2));
-    assert_true(host_said(&B, "127.0.0.1: wrong pairing code, try 1 of 5"));
+    assert_true(host_said(&B, "127.0.0.1: wrong pairing code, try 1 from this address"));
     pair_must_fail("no code", VR_E_INVAL);
     /* the right one still works, once */
     assert_int_equal(xport_pair(A.x, "127.0.0.1", B.port, code, A.port, &peer, &err), 0);
     pair_must_fail(code, VR_E_AUTH);
 }
 
-static void test_pair_tries_are_limited(void **state)
+/* Whoever tries wrong codes has to wait and is told so; the code is still good. */
+static void test_pair_tries_are_slowed_down(void **state)
 {
     struct vr_err err = VR_ERR_INIT;
+    struct xport_peer peer;
     char code[64];
     assert_int_equal(xport_pair_code(B.x, 600, code, &err), 0);
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < 6; i++)
         pair_must_fail("0000-0000-0000-0000-0000", VR_E_AUTH);
-    pair_must_fail(code, VR_E_AUTH);
+    for (;;) {
+        vr_err_clear(&err);
+        if (xport_pair(A.x, "127.0.0.1", B.port, code, A.port, &peer, &err) == 0)
+            break;
+        if (err.kind != VR_E_AUTH || !strstr(err.msg, "wait 1 second"))
+            fail_msg("%s", err.msg);
+        usleep(50000);
+    }
 }
 
 static void test_pair_new_code_replaces(void **state)
@@ -326,6 +337,39 @@ static void test_too_many_connections(void **state)
     /* they go, and others are served again */
     assert_true(host_wait(&B, &B.refused, VR_ARRAY_LEN(fds)));
     must_echo(&A, &(struct xport_peer[]){ host_pair(&A, &B) }[0]);
+}
+
+static int connect_from(const char *source, uint16_t port)
+{
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = 0 };
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(inet_pton(AF_INET, source, &a.sin_addr), 1);
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof a), 0);
+    a.sin_port = htons(port);
+    assert_int_equal(inet_pton(AF_INET, "127.0.0.1", &a.sin_addr), 1);
+    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
+    return fd;
+}
+
+/* Strangers from many addresses who say nothing take their own places only. */
+static void test_silent_strangers_keep_no_peer_out(void **state)
+{
+    static const char *const from[] = { "127.0.0.2", "127.0.0.2", "127.0.0.2", "127.0.0.3",
+                                        "127.0.0.3", "127.0.0.3", "127.0.0.4" };
+    static const char *const peers[] = { "127.0.0.1" };
+    int fds[VR_ARRAY_LEN(from)];
+    struct xport_peer b = host_pair(&A, &B);
+    host_stop(&B);
+    B.max_connections = 8; /* of which 5 may be unknown, 3 of one address */
+    host_start(&B);
+    xport_expect(B.x, peers, 1);
+    unsigned refused = host_get(&B, &B.refused);
+    for (size_t i = 0; i < VR_ARRAY_LEN(from); i++)
+        fds[i] = connect_from(from[i], B.port);
+    assert_true(host_wait(&B, &B.refused, refused + 2));
+    must_echo(&A, &b);
+    for (size_t i = 0; i < VR_ARRAY_LEN(fds); i++)
+        close(fds[i]);
 }
 
 /* Calls ----------------------------------------------------------------------------------- */
@@ -569,7 +613,7 @@ int main(void)
         T(test_pair),
         T(test_pair_again_updates),
         T(test_pair_wrong_code),
-        T(test_pair_tries_are_limited),
+        T(test_pair_tries_are_slowed_down),
         T(test_pair_new_code_replaces),
         T(test_pair_that_cannot_be_kept),
         T(test_pair_with_oneself),
@@ -582,6 +626,7 @@ int main(void)
         T(test_wrong_magic),
         T(test_oversized_frames),
         T(test_too_many_connections),
+        T(test_silent_strangers_keep_no_peer_out),
         T(test_errors_travel_whole),
         T(test_big_call),
         T(test_call_after_restart),

@@ -168,6 +168,7 @@ static void release(struct xport *x)
     pthread_mutex_lock(&x->sessions->lock);
     sessions_unref_unlock(x->sessions);
     pair_store_done(&x->pair);
+    expected_done(&x->expected);
     pthread_mutex_destroy(&x->server.lock);
     pthread_mutex_destroy(&x->cache.lock);
     pthread_cond_destroy(&x->cache.quiet);
@@ -204,6 +205,7 @@ int xport_new(const struct xport_config *cfg, const struct xport_handlers *h, st
     pthread_mutex_init(&x->cache.lock, NULL);
     pthread_cond_init(&x->cache.quiet, NULL);
     pair_store_init(&x->pair);
+    expected_init(&x->expected);
     x->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (x->stop_fd < 0) {
         vr_fail(err, VR_E_IO, errno, "cannot make a descriptor");
@@ -335,4 +337,19 @@ int xport_recv_result(struct vr_stream *s, struct vr_err *err)
         return -1;
     vr_err_move(err, &theirs);
     return -1;
+}
+
+void xport_expect(struct xport *x, const char *const *addresses, size_t n)
+{
+    enum { EACH = 4 };
+    char(*all)[NET_ADDR_MAX] = vr_new0(n * EACH + 1, sizeof *all);
+    const char **list = vr_new0(n * EACH + 1, sizeof *list);
+    size_t found = 0;
+    for (size_t i = 0; i < n; i++)
+        found += net_lookup(addresses[i], &all[found], EACH);
+    for (size_t i = 0; i < found; i++)
+        list[i] = all[i];
+    expected_tell(&x->expected, list, found);
+    free(list);
+    free(all);
 }

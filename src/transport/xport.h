@@ -100,8 +100,12 @@ int xport_relisten(struct xport *x, enum xport_way way, const char *address, uin
                    uint16_t *ret_port, struct vr_err *err);
 void xport_unlisten(struct xport *x, enum xport_way way);
 
-/* xport_pair_code() - a fresh one-time code (at least 80 bits, easy to type), valid for @seconds,
- * for one peer; a new one replaces the old one. Too many wrong tries void it. @ret has 64 bytes. */
+/* xport_expect() - the names or numeric addresses of peers, instead of those said before: strangers
+ * cannot take the places that these need to come in. Thread: workers; looks the names up. */
+void xport_expect(struct xport *x, const char *const *addresses, size_t n);
+
+/* xport_pair_code() - a fresh one-time code (100 bits, easy to type), valid for @seconds, for one
+ * peer; a new one replaces the old one. Whoever tries wrong ones has to wait. @ret has 64 bytes. */
 int xport_pair_code(struct xport *x, uint32_t seconds, char ret[64], struct vr_err *err);
 /* xport_pair() - pair with the host at @address:@port by its code. Both certificates are proven by
  * the code over the TLS channel binding in both directions; then @paired of both sides is called.
