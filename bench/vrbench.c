@@ -5,6 +5,7 @@
  * random vrbench copy SOCKET IMAGE TABLE MODE [CONTEXT] transfer an NBD export into a layer; MODE
  * fresh, dirty
  *
+ * VRBENCH_CLOSED is the closed qcow2 image behind the export, as of a machine that is off.
  * VRBENCH_GIB is the size of the disk that is transferred, if it is not 2.
  *
  * Sender and receiver are two processes, paired and joined by TLS as two daemons are. Prints one
@@ -266,6 +267,8 @@ static int copy(char **argv, const char *context)
     if (xport_transfer_open(side.x, &peer, "x", 1, &stream, &e) < 0)
         die("opening", &e);
     struct xfer_send send = { .stream = stream, .disks = &d, .n_disks = 1, .progress = &p };
+    d.image = getenv("VRBENCH_CLOSED");
+    d.format = "qcow2";
     const char *level = getenv("VRBENCH_LEVEL");
     send.level = level ? (int)strtol(level, NULL, 10) : 3;
     if (xfer_send_run(&send, &e) < 0)

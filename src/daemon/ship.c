@@ -345,6 +345,8 @@ static int ship_all(struct ship_task *s, struct vr_stream *stream, struct vr_err
         disks[i] = (struct xfer_send_disk){ .size = d->size,
                                             .socket = d->socket,
                                             .export_name = d->export_name,
+                                            .image = d->image,
+                                            .format = d->format,
                                             .mode = mode_of(&s->t.r, d, &s->overlays[i]) };
         snprintf(disks[i].target, sizeof disks[i].target, "%s", d->target);
         add_known(s, i, &disks[i]);

@@ -177,6 +177,8 @@ struct hv_capture_disk {
     char *socket;        /* UNIX socket */
     char *export_name;   /* "" for qemu-nbd's default */
     char *dirty_context; /* "qemu:dirty-bitmap:..." ; NULL: not tracked, all may have changed */
+    char *image;         /* the closed image behind the export, NULL when the machine runs */
+    char *format;        /* its format */
     bool untrackable;    /* its format keeps no bitmap, whoever asks */
 };
 struct hv_capture {

@@ -67,6 +67,8 @@ static void capture_free(struct hv_capture *cap)
         free(cap->disks[i].socket);
         free(cap->disks[i].export_name);
         free(cap->disks[i].dirty_context);
+        free(cap->disks[i].image);
+        free(cap->disks[i].format);
     }
     free(cap->disks);
     free(p->exports);
@@ -255,6 +257,8 @@ static int export_off(struct begin *b, size_t i, struct vr_err *err)
     if (!c->socket)
         return -1;
     c->export_name = vr_strdup(d->target);
+    c->image = vr_strdup(d->path);
+    c->format = vr_strdup(d->format);
     c->untrackable = !d->trackable;
     if (bitmap)
         c->dirty_context = vr_printf("qemu:dirty-bitmap:%s", bitmap);

@@ -103,6 +103,7 @@ static void unmake(struct send_ctx *c)
 {
     for (size_t i = 0; c->disks && i < c->x->n_disks; i++) {
         vnbd_close(c->disks[i].nbd);
+        imagemap_free(c->disks[i].map);
         own_free(c->disks[i].own);
         digestlog_free(c->disks[i].known.table);
         extents_done(&c->disks[i].known.doubt);

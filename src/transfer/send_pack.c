@@ -2,6 +2,7 @@
 /* The sender's packers: digest every block of a unit, leave out what the receiver has, and make
  * records of the rest: zeros, compressed, or plain. Neighbouring blocks of one kind share a record.
  * A plain record's data is written from where it was read. */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,6 +133,29 @@ static void thread_times(int fd, int64_t *ran, int64_t *waited)
     *waited = strtoll(end, NULL, 10) / 1000;
 }
 
+/* Read a unit that lies in the file of a closed image. */
+static int read_file(struct send_unit *u, struct vr_err *err)
+{
+    const struct send_disk *d = &u->ctx->disks[u->disk];
+    uint8_t *to = u->data;
+    for (size_t i = 0; i < u->n_runs; i++) {
+        uint64_t at = u->runs[i].offset, left = u->runs[i].length;
+        while (left) {
+            ssize_t n = pread(imagemap_fd(d->map), to, (size_t)left, (off_t)at);
+            if (n < 0 && errno == EINTR)
+                continue;
+            if (n <= 0)
+                return vr_fail(err, VR_E_IO, n < 0 ? errno : EIO,
+                               "cannot read disk %s at %llu (%s)", u->ctx->x->disks[u->disk].target,
+                               (unsigned long long)u->offset, u->ctx->x->disks[u->disk].image);
+            to += n;
+            at += (uint64_t)n;
+            left -= (uint64_t)n;
+        }
+    }
+    return 0;
+}
+
 void *send_packer(void *arg)
 {
     struct send_ctx *c = arg;
@@ -143,6 +167,11 @@ void *send_packer(void *arg)
         struct send_unit *u = queue_pop(c->read, SEND_SLICE_MS);
         if (!u)
             continue;
+        struct vr_err err = VR_ERR_INIT;
+        if (u->n_runs && read_file(u, &err) < 0) {
+            send_failed(c, &err);
+            continue;
+        }
         u->pay = (struct steer_unit){ .step = atomic_load(&c->steer.step), .bytes = u->length };
         struct packing w = { .z = z, .steer = &c->steer, .head = u->heads };
         if (u->zero)

@@ -7,6 +7,7 @@
 #include "transfer/codec_zstd.h"
 #include "transfer/disksum.h"
 #include "transfer/frame.h"
+#include "transfer/imagemap.h"
 #include "transfer/plan.h"
 #include "transfer/queue.h"
 #include "transfer/steer.h"
@@ -18,7 +19,8 @@
  *     ^                                                                                |
  *     +----------------------------- [writer: stream] <-------------------------------+
  *
- * and a listener takes what the receiver says. The reader is the caller's thread. */
+ * and a listener takes what the receiver says. The reader is the caller's thread. What it finds in
+ * the file of a closed image it leaves to the packers to read. */
 
 enum {
     SEND_UNITS = 10, /* more would not fit into a processor's cache any longer */
@@ -35,7 +37,10 @@ struct send_unit {
     uint16_t disk;
     uint64_t offset;
     uint64_t length;
-    bool zero;     /* only a zero record: no data was read */
+    bool zero; /* only a zero record: no data was read */
+    /* Where the packer reads the data; none: it is there already. */
+    struct imagemap_run runs[FRAME_BLOCKS_MAX];
+    size_t n_runs;
     uint8_t *data; /* FRAME_DATA_MAX bytes */
     uint8_t *packed;
     bool has[FRAME_BLOCKS_MAX];  /* the receiver told a digest for the block */
@@ -56,7 +61,8 @@ struct send_unit {
 
 struct send_disk {
     struct vnbd *nbd;
-    struct own *own; /* NULL: nothing is known without reading */
+    struct imagemap *map; /* NULL: all is read over NBD */
+    struct own *own;      /* NULL: nothing is known without reading */
     struct plan_known known;
     struct disksum sum; /* the writer's */
 };

@@ -41,6 +41,7 @@ static void reset(struct send_unit *u, uint16_t disk, uint64_t offset, uint64_t 
     u->length = length;
     u->zero = false;
     u->n_segments = 0;
+    u->n_runs = 0;
     u->sum = (struct disksum){ .half = { 0 } };
     u->records = u->payload = u->zeros = u->skipped = 0;
 }
@@ -85,6 +86,12 @@ static int read_run(struct send_ctx *c, uint16_t disk, const struct plan_run *ru
             return -1;
         u->has[i] = rc == 1;
         u->must[i] = zeros_matter(d, c->x->disks[disk].mode, run->block + i);
+    }
+    if (d->map)
+        u->n_runs = imagemap_find(d->map, offset, length, u->runs, FRAME_BLOCKS_MAX);
+    if (u->n_runs) {
+        queue_push(c->read, u);
+        return 0;
     }
     return vnbd_read(d->nbd, u->data, (size_t)length, offset, on_read, u, err);
 }
@@ -190,6 +197,8 @@ int send_open_disks(struct send_ctx *c, struct vr_err *err)
         if (vnbd_open(&cfg, &c->disks[i].nbd, err) < 0)
             return vr_err_wrap(err, "disk %s", d->target);
         struct vr_err unknown = VR_ERR_INIT;
+        if (d->image && imagemap_open(d->image, d->format, &c->disks[i].map, &unknown) < 0)
+            vr_log_err(VR_LOG_DEBUG, "an image is read through qemu-nbd", &unknown);
         if (d->mode == XFER_COMPARE && d->own && own_open(d, &c->disks[i].own, &unknown) < 0)
             vr_log_err(VR_LOG_WARN, "a digest table cannot be used, the disk is read instead",
                        &unknown);

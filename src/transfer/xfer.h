@@ -59,6 +59,9 @@ struct xfer_send_disk {
     const char *socket; /* NBD UNIX socket */
     const char *export_name;
     const char *dirty_context; /* NULL: none */
+    /* The image behind the export and its format when nobody has it open: what lies plainly in its
+     * file is read from there, which spares a good part of the processor time. NULL: not so. */
+    const char *image, *format;
     enum xfer_mode mode;
     const struct extents *extra; /* for XFER_EXTENTS, and with @own; borrowed, may be NULL */
     const struct xfer_own *own;  /* for XFER_COMPARE; borrowed, NULL: nothing is known */
