@@ -3,6 +3,8 @@
 # Compares the initial copy with nbdcopy and qemu-img convert on the same image, and measures cycles
 # and the management interface.
 # Usage: bench/run.sh [RUNS]   (5)   VRBENCH, CIMBENCH=paths of the drivers   BENCH_DIR=where to put 8 GiB
+# Two cases: all read from one and the same NBD export, as of a machine that runs; and a machine that
+# is off, whose image we and qemu-img read directly (nbdcopy needs a server).
 # The peers start with an empty qcow2 file, we with an empty raw one, as the base of a chain is; all end
 # with the data on stable storage. They take turns, so that a busy moment of the machine hits all of
 # them; medians are compared.
@@ -104,21 +106,27 @@ run_nbdcopy() {
     since "$start"
     unserve "$served"
 }
-run_convert() {
+# convert SOURCE-OPTIONS
+convert() {
     local start
     tls_server
     start=$(now)
     qemu-img convert -n --target-is-zero -W -m 16 --image-opts --object \
-        tls-creds-x509,id=t,dir="$dir/pki",endpoint=client \
-        driver=nbd,server.type=unix,server.path="$dir/src.sock" --target-image-opts \
+        tls-creds-x509,id=t,dir="$dir/pki",endpoint=client "$1" --target-image-opts \
         driver=nbd,server.type=inet,server.host=localhost,server.port=$port,tls-creds=t
     sync "$dir/dst.qcow2"
     since "$start"
     unserve "$served"
 }
+run_convert() { convert driver=nbd,server.type=unix,server.path="$dir/src.sock"; }
+run_convert_off() { convert driver=qcow2,file.filename="$dir/src.qcow2"; }
 run_vr() {
     "$VRBENCH" copy "$dir/src.sock" "$dir/dst.raw" "$dir/dst.dig" fresh | tee -a "$dir/vr.full" |
         cut -d' ' -f1
+}
+run_vr_off() {
+    VRBENCH_CLOSED=$dir/src.qcow2 "$VRBENCH" copy "$dir/src.sock" "$dir/dst.raw" "$dir/dst.dig" fresh |
+        tee -a "$dir/vr_off.full" | cut -d' ' -f1
 }
 
 echo "making the image (2 GiB, 60 % filled, half of that random)"
@@ -129,29 +137,39 @@ make_keys >/dev/null 2>&1
 serve "$dir/src.sock" -r -f qcow2 "$dir/src.qcow2"
 src=$served
 
+contenders="clear nbdcopy convert convert_off vr vr_off"
 for run in $(seq "$runs"); do
-    for who in clear nbdcopy convert vr; do
+    for who in $contenders; do
         fresh
         run_$who >"$dir/one"
         cat "$dir/one" >>"$dir/$who.times"
-        printf 'run %s %-8s %s s\n' "$run" "$who" "$(cat "$dir/one")"
+        printf 'run %s %-11s %s s\n' "$run" "$who" "$(cat "$dir/one")"
+        case $who in vr*)
+            qemu-img compare -q -f qcow2 -F raw "$dir/src.qcow2" "$dir/dst.raw" ||
+                { echo "copies differ" >&2; exit 1; } ;;
+        esac
     done
 done
-qemu-img compare -q -f qcow2 -F raw "$dir/src.qcow2" "$dir/dst.raw" || { echo "copies differ" >&2; exit 1; }
 unserve "$src"
 
-for who in clear nbdcopy convert vr; do
+for who in $contenders; do
     declare "t_$who=$(median <"$dir/$who.times")"
 done
-echo
-echo "initial copy, median of $runs:"
-printf '  %-44s %6.2f s\n' "vmreplica, TLS" "$t_vr" "nbdcopy, TLS" "$t_nbdcopy" \
-    "qemu-img convert, TLS" "$t_convert" "nbdcopy, clear, UNIX sockets" "$t_clear"
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN {printf "%.2f", a / b}'; }
-echo "  as fast as nbdcopy with TLS:          $(ratio "$t_nbdcopy" "$t_vr") x (goal: at least 2)"
-echo "  as fast as qemu-img convert with TLS: $(ratio "$t_convert" "$t_vr") x (goal: at least 2)"
-echo "  time over clear nbdcopy:              $(ratio "$t_vr" "$t_clear") (goal: at most 1.5)"
-tail -n 1 "$dir/vr.full" | awk '{printf "  on the wire %.0f MiB of %.0f MiB; CPU sender %.2f s, receiver %.2f s; peak memory sender %d MiB, receiver %d MiB (goal: under 150)\n", $2/1048576, $3/1048576, $4, $5, $6/1024, $7/1024}'
+# report TITLE OURS CONVERT FULL
+report() {
+    echo
+    echo "initial copy $1, median of $runs:"
+    printf '  %-44s %6.2f s\n' "vmreplica, TLS" "$2" "nbdcopy, TLS" "$t_nbdcopy" \
+        "qemu-img convert, TLS" "$3" "nbdcopy, clear, UNIX sockets" "$t_clear"
+    echo "  as fast as nbdcopy with TLS:          $(ratio "$t_nbdcopy" "$2") x (goal: at least 2)"
+    echo "  as fast as qemu-img convert with TLS: $(ratio "$3" "$2") x (goal: at least 2)"
+    echo "  time over clear nbdcopy:              $(ratio "$2" "$t_clear") (goal: at most 1.5)"
+    tail -n 1 "$4" | awk '{printf "  on the wire %.0f MiB of %.0f MiB; CPU sender %.2f s, receiver %.2f s; peak memory sender %d MiB, receiver %d MiB (goal: under 150)\n", $2/1048576, $3/1048576, $4, $5, $6/1024, $7/1024}'
+}
+report "of a machine that is off" "$t_vr_off" "$t_convert_off" "$dir/vr_off.full"
+report "from an export, as of a machine that runs" "$t_vr" "$t_convert" "$dir/vr.full"
+echo
 
 # Memory does not grow with the disk: 8 TiB, of which 64 MiB in 1,024 places are filled.
 qemu-img create -q -f raw "$dir/large.raw" 8T
