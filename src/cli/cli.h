@@ -138,50 +138,50 @@ struct cli_field {
 void cli_json_object(const struct cli_field *f, size_t n);
 
 /* ---- verbs; each returns an exit status ---- */
-#define CLI_VERBS(V)                                                                           \
-    V(pair, "pair [--code CODE] [HOST[:PORT]]",                                                \
-      "trust another host; without arguments: show a one-time code")                           \
-    V(unpair, "unpair HOST", "forget a paired host")                                           \
-    V(peers, "peers", "list paired hosts")                                                     \
-    V(check, "check HOST [--port N]", "can this host replicate to that one?")                  \
-    V(server, "server [--receive yes|no] [--port N] [...]",                                    \
-      "receive replicas here; options: --window-hours N, --window-start HH:MM")                \
-    V(allow, "allow [HOST --storage DIR [--group G]]", "who may replicate here (*, *.domain)") \
-    V(deny, "deny HOST", "take an entry of allow back")                                        \
-    V(machines, "machines", "list the machines of this host")                                  \
-    V(enable, "enable MACHINE --to HOST [options]", "begin to protect a machine")              \
-    V(start, "start MACHINE [--seeded]", "make the initial copy")                              \
-    V(status, "status [MACHINE] [--watch]", "how replication is doing")                        \
-    V(explain, "explain MACHINE", "what is so and why, what would be lost now, what to do")    \
-    V(sync, "sync MACHINE [--application]", "run a cycle now")                                 \
-    V(set, "set MACHINE [options]", "change settings of a relationship")                       \
-    V(points, "points MACHINE", "list recovery points (on the replica)")                       \
-    V(pin, "pin MACHINE POINT", "keep a recovery point until it is unpinned")                  \
-    V(discard, "discard MACHINE POINT", "give an orphan point up")                             \
-    V(unpin, "unpin MACHINE POINT", "let retention decide about it again")                     \
-    V(retention, "retention MACHINE [options]", "which recovery points are kept")              \
-    V(events, "events", "tell what happens on this host until Ctrl-C")                         \
-    V(jobs, "jobs [ID] [--cancel]", "list, follow or cancel jobs")                             \
-    V(suspend, "suspend MACHINE", "pause replication")                                         \
-    V(resume, "resume MACHINE", "go on after suspend or an error")                             \
-    V(resync, "resync MACHINE", "compare everything and ship what differs")                    \
-    V(failover, "failover MACHINE [--planned] [--point P] [--dry-run]",                        \
-      "let the replica take over")                                                             \
-    V(test, "test MACHINE [--point P] [--network N] [--end]",                                  \
-      "start a copy of a recovery point; options: --another, --no-start")                      \
-    V(export, "export MACHINE [--point P] [--close|--list]",                                   \
-      "read a recovery point's disks (by NBD, on the replica)")                                \
-    V(cancel, "cancel MACHINE [--discard]",                                                    \
-      "take back a failover, its preparation, a waiting reversal, a copy or a comparison")     \
-    V(commit, "commit MACHINE", "complete a failover: no way back to other points")            \
-    V(reverse, "reverse MACHINE [--to HOST] [--stop-old]",                                     \
-      "replicate back, from the host failed over to; waits for a host that is away")           \
-    V(seed, "seed MACHINE", "offer a machine that is off as a replica with content")           \
-    V(disable, "disable MACHINE", "stop protecting a machine (each host for itself)")          \
-    V(verify, "verify MACHINE [--point P] [--acknowledge]",                                    \
-      "prove that both hosts hold the same, block by block")                                   \
-    V(boot, "boot MACHINE [--anyway]",                                                         \
-      "start the machine on this host (also when it was failed over elsewhere)")               \
+#define CLI_VERBS(V)                                                                              \
+    V(pair, "pair [--code CODE] [HOST[:PORT]]",                                                   \
+      "trust another host; without arguments: show a one-time code")                              \
+    V(unpair, "unpair HOST", "forget a paired host")                                              \
+    V(peers, "peers", "list paired hosts")                                                        \
+    V(check, "check HOST [--port N]", "can this host replicate to that one?")                     \
+    V(server, "server [--receive yes|no] [--port N] [...]",                                       \
+      "receive replicas here; options: --window-hours N, --window-start HH:MM")                   \
+    V(allow, "allow [HOST --storage DIR [--group G]]", "who may replicate here (*, *.domain)")    \
+    V(deny, "deny HOST", "take an entry of allow back")                                           \
+    V(machines, "machines", "list the machines of this host")                                     \
+    V(enable, "enable MACHINE --to HOST [options]", "begin to protect a machine")                 \
+    V(start, "start MACHINE [--seeded]", "make the initial copy")                                 \
+    V(status, "status [MACHINE] [--watch]", "how replication is doing")                           \
+    V(explain, "explain MACHINE", "what is so and why, what would be lost now, what to do")       \
+    V(sync, "sync MACHINE [--application]", "run a cycle now")                                    \
+    V(set, "set MACHINE [options]", "change settings of a relationship")                          \
+    V(points, "points MACHINE", "list recovery points (on the replica)")                          \
+    V(pin, "pin MACHINE POINT", "keep a recovery point until it is unpinned")                     \
+    V(discard, "discard MACHINE POINT", "give an orphan point up")                                \
+    V(unpin, "unpin MACHINE POINT", "let retention decide about it again")                        \
+    V(retention, "retention MACHINE [options]", "which recovery points are kept")                 \
+    V(events, "events", "tell what happens on this host until Ctrl-C")                            \
+    V(jobs, "jobs [ID] [--cancel]", "list, follow or cancel jobs")                                \
+    V(suspend, "suspend MACHINE", "pause replication")                                            \
+    V(resume, "resume MACHINE", "go on after suspend or an error")                                \
+    V(resync, "resync MACHINE", "compare everything and ship what differs")                       \
+    V(failover, "failover MACHINE [--planned] [--point P] [--dry-run]",                           \
+      "let the replica take over")                                                                \
+    V(test, "test MACHINE [--point P] [--network N] [--end]",                                     \
+      "start a copy of a recovery point; options: --another, --no-start")                         \
+    V(export, "export MACHINE [--point P] [--close|--list]",                                      \
+      "read a recovery point's disks (by NBD, on the replica)")                                   \
+    V(cancel, "cancel MACHINE [--discard]",                                                       \
+      "take back a failover, its preparation, a waiting reversal, a copy or a comparison")        \
+    V(commit, "commit MACHINE", "complete a failover: no way back to other points")               \
+    V(reverse, "reverse MACHINE [--to HOST] [--stop-old]",                                        \
+      "replicate back, from the host failed over to; waits for a host that is away")              \
+    V(seed, "seed MACHINE", "offer a machine that is off as a replica with content")              \
+    V(disable, "disable MACHINE [--abandon]", "stop protecting a machine (each host for itself)") \
+    V(verify, "verify MACHINE [--point P] [--acknowledge]",                                       \
+      "prove that both hosts hold the same, block by block")                                      \
+    V(boot, "boot MACHINE [--anyway]",                                                            \
+      "start the machine on this host (also when it was failed over elsewhere)")                  \
     V(shutdown, "shutdown MACHINE [--force]", "shut the machine down")
 
 #define V(name, usage, text) int verb_##name(struct cli *c);

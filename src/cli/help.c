@@ -121,6 +121,12 @@ static const struct {
       "  --wait                 when the host is away: wait until the reversal is done\n"
       "What the old primary had written and this host never received stays there as an orphan\n"
       "point (vmreplica points on that host).\n" },
+    { "disable",
+      "On the replica the machine stays, as of the newest recovery point. When that fails (no "
+      "room,\n"
+      "say) nothing is given up: make room, and do it again.\n"
+      "  --abandon   on a replica where it failed: give the recovery points up. The machine goes\n"
+      "              from this host; the files stay where they are, as nobody's\n" },
     { "verify",
       "Reads every block of the disks on both hosts and compares them, while replication goes\n"
       "on: a part of each cycle. On the replica the newest recovery point is read first.\n"

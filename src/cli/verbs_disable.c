@@ -46,16 +46,35 @@ static void say_what_is_left(const struct cli *c, const struct cli_vm *vm, enum 
                 vm->peer, vm->name);
 }
 
+/* What is left of a replica, or of one whose replication could not be ended as it should. */
+static int abandon(struct cli *c, const struct cli_vm *vm)
+{
+    struct wsmc_key key = { "InstanceID", vm->rel_id };
+    struct wsmc_ref ref = {
+        .ns = WSMC_NS_OURS, .cls = "Vmr_ReplicationStatus", .keys = &key, .n_keys = 1
+    };
+    struct vr_err err = VR_ERR_INIT;
+    if (cli_invoke(c, c->local, &ref, "AbandonReplica", NULL, 0, NULL, NULL, &err) < 0)
+        return cli_fail(&err);
+    cli_say(c, "The recovery points of machine %s are given up. Their files stay where they are.",
+            vm->name);
+    return EXIT_OK;
+}
+
 int verb_disable(struct cli *c)
 {
     const char *args[2];
+    bool give_up = false;
+    const struct cli_option o[] = { { .name = "abandon", .flag = &give_up } };
     struct cli_vm vm;
     struct vr_err err = VR_ERR_INIT;
     enum other other = OTHER_ENDED;
-    if (cli_parse(c, "disable", NULL, 0, args, 1, 1) < 0)
+    if (cli_parse(c, "disable", o, 1, args, 1, 1) < 0)
         return cli_usage("disable");
     if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
         return cli_fail(&err);
+    if (give_up)
+        return abandon(c, &vm);
     if (!vm.mode) {
         cli_say(c, "Machine %s is not replicated.", vm.name);
         return EXIT_OK;

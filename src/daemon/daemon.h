@@ -159,8 +159,9 @@ void fx_clean_tracking(struct daemon *d, const struct rel *r);
 void fx_retention(struct daemon *d, const struct rel *r);
 /* retention_of() - which points of @r are kept on this host. Any thread. */
 struct store_retention retention_of(const struct daemon *d, const struct rel *r);
-/* retention_host() - its part of struct host. Control thread. */
+/* retention_host(), remove_host() - their parts of struct host. Control thread. */
 void retention_host(struct daemon *d);
+void remove_host(struct daemon *d);
 /* clean_checkpoints() - delete our checkpoints of the task's machine except @but (may be NULL); the
  * error is t->err. Worker. */
 int clean_checkpoints(struct task *t, const char *but);

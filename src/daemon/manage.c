@@ -251,6 +251,7 @@ int manage_start(struct daemon *d, struct vr_err *err)
     testvm_host(d);
     export_host(d);
     retention_host(d);
+    remove_host(d);
     d->prov = host_providers_register(d->cim, &d->host);
     d->wsm = wsm_new(d->cim, NULL);
     const struct wsm_auth auth = { .ctx = d,

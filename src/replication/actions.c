@@ -513,9 +513,22 @@ ACTION(remove)
 {
     (void)ev;
     r->due.ms = 0;
+    r->abandon = false;
     if (r->flow.phase != FLOW_IDLE)
         r->flow.cancelled = true;
     r->rx_cancel = r->rx_active;
+}
+
+ACTION(abandon)
+{
+    rel_a_remove(r, ev);
+    r->abandon = true;
+}
+
+ACTION(remove_failed)
+{
+    r->abandon = false;
+    rel_set_error(r, ev);
 }
 
 ACTION(removed)
@@ -531,7 +544,7 @@ ACTION(restart)
 {
     r->flow = (struct rel_flow){ .phase = FLOW_IDLE };
     r->wanted_since.ms = 0;
-    r->rx_active = r->rx_cancel = false;
+    r->rx_active = r->rx_cancel = r->abandon = false;
     r->failures = 0;
     if (r->st == ST_R_REVERSING)
         r->committed = true; /* the peer may have been asked and have done it */

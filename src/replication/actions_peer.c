@@ -19,16 +19,26 @@ struct rel_story rel_story(const struct rel *r)
                            .lineage = r->lineage,
                            .state_known = !changing,
                            .state = rel_cim_state(r) };
+    bool over = false;
     switch (r->st) {
     case ST_R_RECOVERED:
     case ST_R_COMMITTED:
     case ST_R_REVERSE_WAIT:
     case ST_R_REVERSING:
+        over = true;
+        break;
+    case ST_R_REMOVING:
+    case ST_R_REMOVE_CRIT: /* ending it here is not taking the failover back */
+        over = r->failover_kind != VR_POINT_NONE;
+        break;
+    default:
+        break;
+    }
+    if (over) {
         s.failed_over = true;
         s.of = r->lineage;
         s.lineage = r->next_lineage;
-        break;
-    default:
+    } else {
         s.failed_over = s.mode == REL_MODE_PRIMARY && !vr_uuid_is_zero(&r->parent_lineage);
         s.of = r->parent_lineage;
     }

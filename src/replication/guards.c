@@ -382,6 +382,13 @@ GUARD(diverging_for_peer)
     return r->diverged && r->yield_for_peer;
 }
 
+/* The machine was failed over to this host, and its disks are its own. */
+GUARD(over_here)
+{
+    UNUSED;
+    return rel_mode(r) == REL_MODE_REPLICA && r->failover_kind != VR_POINT_NONE;
+}
+
 GUARD(same_next)
 {
     (void)err;

@@ -20,12 +20,23 @@ static bool is_replica(const struct rel_facts *f)
 /* ---- reasons ---- */
 WHY(error)
 {
-    return is_primary(f) && (in(f, 8) || in(f, 16)) && f->r->st != ST_P_SUPERSEDED;
+    return is_primary(f) && (in(f, 8) || in(f, 16)) && f->r->st != ST_P_SUPERSEDED &&
+           f->r->st != ST_P_REMOVE_CRIT;
+}
+
+WHY(not_removed)
+{
+    return f->r->st == ST_P_REMOVE_CRIT;
+}
+
+WHY(replica_not_removed)
+{
+    return f->r->st == ST_R_REMOVE_CRIT;
 }
 
 WHY(cannot_receive)
 {
-    return is_replica(f) && in(f, 8);
+    return is_replica(f) && in(f, 8) && f->r->st != ST_R_REMOVE_CRIT;
 }
 
 WHY(superseded)

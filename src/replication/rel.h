@@ -137,7 +137,8 @@ struct rel {
     struct vr_uuid next_lineage; /* R: lineage that began with the failover */
     struct rel_keep floor;       /* R: set on this host; never kept less than this */
     bool committed;              /* R: failover was committed (state while reversing) */
-    bool ever_replica;           /* this host's disks are a chain of the store */
+    bool abandon; /* R: while it is removed: the points are given up. Not written: asked again */
+    bool ever_replica;   /* this host's disks are a chain of the store */
     bool diverged;       /* R: what this host wrote since its last point is known and part of what
                             the primary sends; P: and is to be shipped with the first point */
     bool yield_for_peer; /* P_YIELDING: a peer waits for it */

@@ -31,7 +31,7 @@
     FX(YIELD, "become the replica of next_lineage -> YIELDED | YIELD_FAILED")                 \
     FX(CLEAN_TRACKING, "delete all our checkpoints of the machine")                           \
     FX(RECONCILE, "delete our checkpoints other than the acknowledged one")                   \
-    FX(REMOVE, "end what is ours here: guards, stage, chain rows -> REMOVED")                 \
+    FX(REMOVE, "end what is ours here: guards, stage, chain -> REMOVED | REMOVE_FAILED")      \
     FX(PROBE, "ask the peer how it stands and tell it -> PEER_TOLD | PEER_AWAY")              \
     FX(RETENTION, "merge away what retention no longer wants")                                \
     FX(FORGET, "delete the written relationship")                                             \

@@ -136,6 +136,70 @@ static void test_what_is_not_told_is_not_known(void **state)
     assert_int_equal(fx, 0); /* a seed has nobody to ask */
 }
 
+/* A removal that fails gives nothing up: it can be asked for again, or the points be given up. */
+static void test_a_removal_that_fails(void **state)
+{
+    (void)state;
+    static const enum rel_state all[] = { ST_P_REPL, ST_P_CRIT, ST_R_REPL, ST_R_CRIT };
+    for (size_t i = 0; i < VR_ARRAY_LEN(all); i++) {
+        struct rel r = in_state(all[i]);
+        struct rel_event no = event(EV_REMOVE_FAILED);
+        struct vr_err err = VR_ERR_INIT;
+        uint32_t fx;
+        bool replica = i >= 2;
+        uint16_t level;
+        vr_fail(&no.err, VR_E_NOSPACE, 0, "/x: no room");
+        assert_int_equal(feed(&r, event(EV_U_ABANDON), &fx, &err), -1); /* first the good way */
+        assert_int_equal(err.kind, VR_E_STATE);
+        feed(&r, event(EV_U_REMOVE), &fx, NULL);
+        feed(&r, no, &fx, NULL);
+        assert_int_equal(fx, FX_PERSIST | FX_JOB_FAIL);
+        assert_int_equal(rel_cim_state(&r), 8);
+        assert_string_equal(r.last_err.msg, "/x: no room");
+        assert_true(has_reason(&r, replica ? "replica_not_removed" : "not_removed"));
+        assert_false(has_reason(&r, "error") || has_reason(&r, "cannot_receive"));
+        health(&r, &level);
+        assert_int_equal(level, 3);
+        assert_int_equal(rel_story(&r).state, 8);
+        vr_err_clear(&err);
+        assert_int_equal(feed(&r, event(EV_U_RESUME), &fx, &err), -1);
+        assert_int_equal(feed(&r, event(EV_RESTART), &fx, NULL), 0);
+        assert_int_equal(rel_cim_state(&r), 8);
+        struct rel given_up = r;
+        feed(&r, event(EV_U_REMOVE), &fx, NULL);
+        assert_true(fx & FX_REMOVE);
+        assert_false(r.abandon);
+        feed(&r, event(EV_REMOVED), &fx, NULL);
+        assert_int_equal(r.st, ST_NONE);
+        vr_err_clear(&err);
+        assert_int_equal(feed(&given_up, event(EV_U_ABANDON), &fx, &err), replica ? 0 : -1);
+        assert_int_equal(given_up.abandon, replica);
+    }
+}
+
+/* Ending a failover's half is not taking the failover back: the old primary stays locked. */
+static void test_removing_is_no_revert(void **state)
+{
+    (void)state;
+    struct rel r = in_state(ST_R_RECOVERED), old = in_state(ST_P_SUPERSEDED);
+    struct rel_event tell = event(EV_PEER_TOLD);
+    uint32_t fx;
+    r.failover_kind = VR_POINT_STANDARD;
+    r.next_lineage = fresh;
+    old.super_from = ST_P_REPL;
+    feed(&r, event(EV_U_REMOVE), &fx, NULL);
+    for (int i = 0; i < 2; i++) {
+        tell.story = rel_story(&r);
+        assert_true(tell.story.failed_over);
+        feed(&old, tell, &fx, NULL);
+        assert_int_equal(old.st, ST_P_SUPERSEDED);
+        feed(&r, event(EV_REMOVE_FAILED), &fx, NULL);
+        assert_int_equal(r.st, ST_R_REMOVE_CRIT);
+    }
+    feed(&r, event(EV_RESTART), &fx, NULL);
+    assert_true(fx & FX_UNGUARD);
+}
+
 /* Each side ends its half for itself, tells the other when it is over, and the other says so. */
 static void test_the_end_is_told(void **state)
 {
@@ -184,6 +248,8 @@ int main(void)
         cmocka_unit_test(test_replica_compares_no_longer_than_its_primary),
         cmocka_unit_test(test_replica_says_how_its_primary_stands),
         cmocka_unit_test(test_what_is_not_told_is_not_known),
+        cmocka_unit_test(test_a_removal_that_fails),
+        cmocka_unit_test(test_removing_is_no_revert),
         cmocka_unit_test(test_the_end_is_told),
         cmocka_unit_test(test_trouble_is_told),
     };

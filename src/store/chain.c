@@ -120,12 +120,42 @@ static int make_folder(struct store *st, const char *location, const char *folde
     return 0;
 }
 
+static int count_points(struct store *st, const struct vr_uuid *machine, int64_t *ret,
+                        struct vr_err *err)
+{
+    return db_one_int(st->db, ret, err, "SELECT count(*) FROM point WHERE machine = ?", "u",
+                      machine) < 0
+               ? -1
+               : 0;
+}
+
+/* There is a chain already: is it what would be made? One that is to be empty and has points is
+ * what somebody may still want. */
+static int compare(struct store *st, const struct create *c, const struct chain_row *had,
+                   struct vr_err *err)
+{
+    char name[64];
+    int64_t n = 0;
+    if (count_points(st, c->machine, &n, err) < 0)
+        return -1;
+    if (!c->with_bases && n)
+        return vr_fail(err, VR_E_EXISTS, 0,
+                       "%lld recovery point(s) of machine %s are still kept in %s, of a "
+                       "replication that was not ended properly; to forget them (the files stay): "
+                       "vmreplica disable MACHINE --abandon",
+                       (long long)n, machine_name(c->machine, name), had->folder);
+    if (!strcmp(had->origin, c->origin))
+        return 0;
+    return vr_fail(err, VR_E_EXISTS, 0, "another chain of %s is kept in %s",
+                   machine_name(c->machine, name), had->folder);
+}
+
 int store_chain_create(struct store *st, const struct vr_uuid *machine, const char *location,
                        const struct store_disk *disks, size_t n_disks,
                        const struct vr_point_id *first, struct wall_us instant,
                        enum vr_point_kind kind, struct vr_err *err)
 {
-    char id[VR_UUID_STR], name[64];
+    char id[VR_UUID_STR];
     if (location[0] != '/' || n_disks == 0 || n_disks > VR_DISKS_MAX)
         return vr_fail(err, VR_E_INVAL, 0, "a chain needs an absolute folder and 1 to %d disks",
                        VR_DISKS_MAX);
@@ -147,10 +177,7 @@ int store_chain_create(struct store *st, const struct vr_uuid *machine, const ch
         vr_autochain struct chain_row had = { 0 };
         if (chain_load(st, machine, &had, err) < 0)
             return -1;
-        if (!strcmp(had.origin, c.origin))
-            return 0;
-        return vr_fail(err, VR_E_EXISTS, 0, "another chain of %s is kept in %s",
-                       machine_name(machine, name), had.folder);
+        return compare(st, &c, &had, err);
     }
     for (size_t i = 0; i < n_disks; i++) {
         if (check_disk(&c, i, err) < 0)
@@ -207,8 +234,16 @@ static int drop_rows(struct store *st, const struct vr_uuid *machine, bool delet
 int store_chain_drop(struct store *st, const struct vr_uuid *machine, bool delete_files,
                      struct vr_err *err)
 {
+    char name[64];
+    int64_t n = 0;
     if (!store_chain_exists(st, machine))
         return 0;
+    if (delete_files && count_points(st, machine, &n, err) < 0)
+        return -1;
+    if (n)
+        return vr_fail(err, VR_E_STATE, 0,
+                       "the files of %s are not deleted: they hold %lld recovery point(s)",
+                       machine_name(machine, name), (long long)n);
     hold_readers_stop(st, machine);
     if (hold_merges_stop(st, machine, err) < 0 || store_begin(st, "chain-drop", err) < 0)
         return -1;

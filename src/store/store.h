@@ -55,14 +55,15 @@ struct store_disk {
  * QEMU may run as another user; files are 0600). With bases: the point @first exists at once, made
  * of these files in place (they are the only good copy and are never written before a merge that
  * retention asks for). Idempotent for equal input. Errors: VR_E_EXISTS (a different chain is
- * there), VR_E_NOSPACE, VR_E_IO. */
+ * there, or one with points although an empty one is wanted), VR_E_NOSPACE, VR_E_IO. */
 int store_chain_create(struct store *st, const struct vr_uuid *machine, const char *location,
                        const struct store_disk *disks, size_t n_disks,
                        const struct vr_point_id *first, struct wall_us instant,
                        enum vr_point_kind kind, struct vr_err *err);
 bool store_chain_exists(struct store *st, const struct vr_uuid *machine);
-/* store_chain_drop() - forget the chain; @delete_files also deletes layers that we made (never a
- * base that was adopted). */
+/* store_chain_drop() - forget the chain; its files stay. @delete_files, only for a chain without
+ * points (VR_E_STATE otherwise): layers that we made are deleted (never a base that was adopted).
+ */
 int store_chain_drop(struct store *st, const struct vr_uuid *machine, bool delete_files,
                      struct vr_err *err);
 

@@ -364,6 +364,31 @@ static void test_adopted_disk_stays(void **state)
     assert_int_equal(access(base, F_OK), 0);
 }
 
+/* An earlier removal failed, and its relationship is gone: what is left is neither taken for the
+ * chain of a new one nor deleted. */
+static void test_left_chain_is_kept(void **state)
+{
+    struct fixture *f = *state;
+    struct store_disk d[ALL];
+    struct wall_us t = { 1 };
+    size_t n;
+    names_of("ab", d, &n);
+    chain_create(f, "ab");
+    chain_create(f, "ab"); /* nothing was received: the same again */
+    several(f, "ab", 2);
+    fails(VR_E_EXISTS,
+          store_chain_create(f->st, &f->m, f->location, d, n, NULL, t, VR_POINT_STANDARD, err));
+    fails(VR_E_STATE, store_chain_drop(f->st, &f->m, true, err));
+    check_points(f, 2);
+    vr_autofree char *path = NULL;
+    ok(store_point_image(f->st, &f->m, &f->newest, "vda", &path, NULL, err));
+    ok(store_chain_drop(f->st, &f->m, false, err));
+    assert_int_equal(access(path, F_OK), 0);
+    chain_create(f, "ab");
+    reopen(f);
+    assert_int_equal(access(path, F_OK), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -375,6 +400,7 @@ int main(void)
         T(test_failover_has_the_points_disks),
         T(test_roles_change),
         T(test_adopted_disk_stays),
+        T(test_left_chain_is_kept),
 #undef T
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -244,6 +244,8 @@ void w_drop(struct world *w, struct mach *m)
     m->must_exist = false;
     m->must_overlay = false;
     forgive(m, 0);
+    /* Files go only with a chain without points. */
+    ok(db_run(w->st->db, &err, "DELETE FROM point WHERE machine = ?", "u", &m->id));
     ok(store_chain_drop(w->st, &m->id, true, &err));
 }
 

@@ -36,6 +36,7 @@ static void make_replica_with_orphan(struct world *w);
 static void make_waiting_to_reverse(struct world *w);
 static void make_superseded(struct world *w);
 static void make_preparing(struct world *w);
+static void make_left_over(struct world *w);
 
 /* clang-format off */
 static const struct exchange {
@@ -235,6 +236,16 @@ static void make_preparing(struct world *w)
     w->hold = FX_CAPTURE;
     assert_int_equal(rq(w, "4"), 4096);
     pump(w);
+}
+
+/* Replication could not be ended: there was no room. */
+static void make_left_over(struct world *w)
+{
+    make_replica(w);
+    w->fail[FX_BIT_REMOVE] = VR_E_NOSPACE;
+    assert_int_equal(SVC(w, WEB, "RemoveReplicationRelationship"), 4096);
+    pump(w);
+    assert_int_equal(state(w, WEB), 8);
 }
 
 static bool is_served(const struct world *w, const struct cim_class *c)

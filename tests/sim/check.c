@@ -173,6 +173,9 @@ static void check_state_rests(struct host *h)
     bool locked = rel_mode(rel_of(h)) == REL_MODE_REPLICA && !is_over(rel_of(h)->st);
     locked |= rel_of(h)->st == ST_P_PREPARED;
     locked |= rel_of(h)->st == ST_P_SUPERSEDED && !rel_of(h)->start_allowed;
+    if (rel_of(h)->st == ST_P_REMOVE_CRIT) /* as it was before */
+        return;
+    locked &= rel_of(h)->st != ST_R_REMOVE_CRIT || rel_of(h)->failover_kind == VR_POINT_NONE;
     if (h->hv.guarded != locked)
         violated(h->s, "%s in state %s is %s", h->name, rel_state_name(rel_of(h)->st),
                  locked ? "not guarded" : "guarded for ever");
@@ -208,8 +211,7 @@ void check_settled(struct sim *s, const uint64_t acked_before[HOSTS])
             a->st == ST_P_UPDATE ||
             (a->st == ST_P_RESYNC_WAIT && a->set.auto_resync && !a->resync_held && !a->start_at.us);
         bool hears = b->st == ST_R_WAIT || b->st == ST_R_REPL || b->st == ST_R_RESYNC ||
-                     b->st == ST_R_UPDATE || b->st == ST_R_CRIT ||
-                     b->st == ST_R_IR_CRIT;
+                     b->st == ST_R_UPDATE || b->st == ST_R_CRIT || b->st == ST_R_IR_CRIT;
         bool heard = hears && !strcmp(b->peer, p->name) && vr_uuid_eq(&a->lineage, &b->lineage);
         if (!runs || !heard)
             continue;

@@ -379,11 +379,19 @@ static void fx_yield(struct sim *s, struct task *t)
 static void fx_remove(struct sim *s, struct task *t)
 {
     struct host *h = &s->h[t->host];
+    if (t->step == 0 && !h->hv.has_disk && h->d.n_points && !t->r->abandon && s->faults &&
+        chance(s, 30)) {
+        struct rel_event no = { .type = EV_REMOVE_FAILED };
+        vr_fail(&no.err, VR_E_NOSPACE, 0, "no room for the machine's disks");
+        seen(s, FAULT_FULL_IN_REMOVE);
+        finish(h, &no);
+        return;
+    }
     if (t->step == 0) {
         cp_delete_but(h, NULL);
         h->hv.cap.held = false;
         h->d.stage.exists = false;
-        if (!h->hv.has_disk && h->d.n_points) {
+        if (!h->hv.has_disk && h->d.n_points && !t->r->abandon) {
             h->hv.disk = point_newest(h)->d;
             h->hv.has_disk = true;
         }

@@ -20,7 +20,8 @@ enum op {
     O(REVERSE)        \
     O(BECOME_REPLICA) \
     O(RESYNC)         \
-    O(CANCEL_RESYNC) O(MODIFY) O(REMOVE) O(SYNC) O(WITHDRAW) O(ALLOW_START) O(RETRY_UPDATE)
+    O(CANCEL_RESYNC)  \
+    O(MODIFY) O(REMOVE) O(SYNC) O(WITHDRAW) O(ALLOW_START) O(RETRY_UPDATE) O(ABANDON)
 #define O(n) OP_##n,
     OPS(O)
 #undef O
@@ -52,6 +53,7 @@ static const struct {
     [OP_MODIFY] = { EV_U_MODIFY, JOB_MODIFY },
     [OP_RETRY_UPDATE] = { EV_U_RETRY_UPDATE, JOB_STATE_CHANGE },
     [OP_REMOVE] = { EV_U_REMOVE, JOB_REMOVE },
+    [OP_ABANDON] = { EV_U_ABANDON, JOB_REMOVE },
     [OP_WITHDRAW] = { EV_U_WITHDRAW, JOB_STATE_CHANGE },
     [OP_ALLOW_START] = { EV_U_ALLOW_START, JOB_STATE_CHANGE },
     [OP_SYNC] = { EV_U_SYNC, JOB_SEND_DELTA },
@@ -208,6 +210,9 @@ static enum op sensible(struct host *h)
         return OP_RESUME;
     case ST_R_CRIT:
         return chance(s, 50) ? OP_RESUME : OP_FAILOVER;
+    case ST_P_REMOVE_CRIT:
+    case ST_R_REMOVE_CRIT:
+        return chance(s, 20) ? OP_ABANDON : OP_REMOVE;
     case ST_P_UPDATE_CRIT:
         return chance(s, 50) ? OP_RESUME : OP_RETRY_UPDATE;
     case ST_R_RESYNC:

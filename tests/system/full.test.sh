@@ -96,3 +96,61 @@ vr A --quiet resume g1
 vr A --quiet sync g1
 check_points B g1
 ok "no room in the middle of a merge: nothing changed, later it was made up for; $were layers became $(layers)"
+
+# The machine that remains when replication is ended needs room for its disks' overlays.
+step full-in-removal
+alive() {
+    "$guest" counter "$dir" B "$(virsh_on B domblklist g1 | awk '$1 == "vda" { print $2 }')"
+}
+vr A --quiet suspend g1
+have=$(n_points B g1)
+rx_folder=/var/lib/vmreplica/replicas/$(uuid_of A g1)
+free=$(on B df --output=avail -B1 /var/lib/vmreplica/replicas | tail -n 1)
+occupy $((free - 4096))
+refused B 1 'no (space|room)' disable g1
+[ "$(machine B g1 ReplicationState)" = 8 ] || fail "hostb shows state $(machine B g1 ReplicationState) after a removal that failed"
+vr B explain g1 | seen -iE 'could not be ended.*no (space|room)' || fail "hostb does not say why: $(vr B explain g1)"
+[ "$(n_points B g1)" = "$have" ] || fail "$(n_points B g1) points are left of $have"
+check_points B g1
+refused B 1 'no (space|room)' disable g1
+"$daemon" stop "$dir" B
+"$daemon" start "$dir" B
+[ "$(machine B g1 ReplicationState)" = 8 ] || fail "hostb shows state $(machine B g1 ReplicationState) after a restart"
+check_points B g1
+virsh_on B start g1 >/dev/null 2>&1 && fail "a machine without disks was started on hostb"
+ok "no room to end it: $have points are there, and it is told why"
+image=$(point_files B "$(uuid_of A g1)" | tail -n 1 | awk '{ print $4 }')
+held=$("$guest" counter "$dir" B "$image")
+on B rm /var/lib/vmreplica/replicas/ballast
+vr B --quiet disable g1
+[ "$(machine B g1 ReplicationState)" = 0 ] || fail "hostb still replicates"
+[ "$(alive)" = "$held" ] || fail "the machine on hostb is at $(alive), its newest point was at $held"
+"$guest" start "$dir" B g1 >/dev/null
+"$guest" wait-line "$dir" B g1 60 "^VMR boot counter=$held\$" >/dev/null
+"$guest" destroy "$dir" B g1 >/dev/null
+ok "there is room again: it was ended, and the machine on hostb goes on at $held"
+
+# The same again, and the points are given up. Their files are not.
+step abandoned
+vr A --quiet disable g1
+virsh_on B undefine g1 >/dev/null
+on B rm -r "$rx_folder"
+vr A --quiet enable g1 --to hostb --interval 5 --start
+wait_points B g1 1 240
+free=$(on B df --output=avail -B1 /var/lib/vmreplica/replicas | tail -n 1)
+vr A --quiet suspend g1
+occupy $((free - 4096))
+refused B 1 '--abandon is not possible' disable g1 --abandon
+refused B 1 'no (space|room)' disable g1
+files=$(on B sh -c "ls $rx_folder" | sort)
+vr B --quiet disable g1 --abandon
+[ "$(on B sh -c "ls $rx_folder" | grep -v digests | sort)" = "$(grep -v digests <<<"$files")" ] || fail "files are gone: $files; left: $(on B sh -c "ls $rx_folder")"
+virsh_on B dominfo g1 >/dev/null 2>&1 && fail "hostb still has the machine, without disks"
+refused B 1 'not replicated|no machine|unknown' disable g1 --abandon
+on B rm /var/lib/vmreplica/replicas/ballast
+on B rm -r "$rx_folder"
+vr A --quiet disable g1
+vr A --quiet enable g1 --to hostb --interval 5 --start
+wait_points B g1 1 240
+check_points B g1
+ok "given up, and protected again"

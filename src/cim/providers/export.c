@@ -65,7 +65,7 @@ int call_admit_exports(struct call *c, const struct vm *vm, enum rel_event_type 
                        struct vr_err *err)
 {
     const struct host_export *const *v;
-    size_t n = ev == EV_U_REMOVE ? vm_exports(c->p, &v) : 0;
+    size_t n = (ev == EV_U_REMOVE || ev == EV_U_ABANDON) ? vm_exports(c->p, &v) : 0;
 
     for (size_t i = 0; i < n; i++)
         if (vr_uuid_eq(&v[i]->machine, &vm->uuid))

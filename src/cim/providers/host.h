@@ -151,6 +151,10 @@ struct host {
     /* How far the proof of a machine is; false: nothing is known. */
     bool (*proof)(void *ctx, const struct vr_uuid *machine, struct host_proof *ret);
 
+    /* Forget the recovery points that are left of a machine that is not replicated; the files stay.
+     * May be NULL. */
+    int (*abandon)(void *ctx, const struct vr_uuid *machine, const char *owner,
+                   struct vr_uuid *ret_job, struct vr_err *err);
     /* Give an orphan point up; the job ends when it is written. */
     int (*discard)(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point,
                    const char *owner, struct vr_uuid *ret_job, struct vr_err *err);

@@ -82,6 +82,26 @@ int otherhost_allow_start(struct call *c, struct vr_err *err)
     return request(c, EV_U_ALLOW_START, err);
 }
 
+/* What is left of a replication that is over is nobody's: the host looks for it. */
+int otherhost_abandon(struct call *c, struct vr_err *err)
+{
+    const struct host *h = c->p->h;
+    struct rel_event ev = { .type = EV_U_ABANDON };
+    struct vr_uuid job;
+    struct vm vm;
+
+    if (target(c, &vm, err) < 0)
+        return -1;
+    if (rel_mode(vm.rel) != REL_MODE_NONE)
+        return call_admit_request(c, &vm, &ev, JOB_REMOVE, err);
+    if (!h->abandon)
+        return call_unsupported(c, err);
+    if (h->abandon(h->ctx, &vm.uuid, c->who->name, &job, err) < 0)
+        return -1;
+    call_job(c, &job);
+    return 0;
+}
+
 int otherhost_ask(struct call *c, struct vr_err *err)
 {
     const struct host *h = c->p->h;

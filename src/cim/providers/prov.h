@@ -310,6 +310,7 @@ void otherhost_set(const struct host_providers *p, const struct vm *vm, struct c
 int otherhost_withdraw(struct call *c, struct vr_err *err);
 int otherhost_allow_start(struct call *c, struct vr_err *err);
 int otherhost_ask(struct call *c, struct vr_err *err);
+int otherhost_abandon(struct call *c, struct vr_err *err);
 int otherhost_set_policy(struct call *c, struct vr_err *err);
 int otherhost_policy(struct call *c, const char *text, struct vr_err *err);
 int svc_commit(struct call *c, struct vr_err *err);

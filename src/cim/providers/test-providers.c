@@ -373,6 +373,27 @@ static void remove_ends_it(void **st)
     assert_int_equal(SVC(w, NOBODY, "RemoveReplicationRelationship"), 32777);
 }
 
+/* No room for the disks of the machine that remains: nothing is given up unasked. */
+static void remove_that_fails(void **st)
+{
+    struct world *w = *st;
+
+    make_replica(w);
+    assert_int_equal(CALL(w, STATUS_PATH(WEB), "AbandonReplica"), 32775);
+    for (int i = 0; i < 2; i++) {
+        w->fail[FX_BIT_REMOVE] = VR_E_NOSPACE;
+        assert_int_equal(SVC(w, WEB, "RemoveReplicationRelationship"), 4096);
+        pump(w);
+        assert_int_equal(state(w, WEB), 8);
+        assert_int_equal(mode(w, WEB), 2);
+    }
+    w->who.role = CIM_ROLE_OPERATOR;
+    assert_int_equal(CALL(w, STATUS_PATH(WEB), "AbandonReplica"), 32769);
+    w->who.role = CIM_ROLE_ADMIN;
+    done(w, CALL(w, STATUS_PATH(WEB), "AbandonReplica"));
+    assert_int_equal(mode(w, WEB), 0);
+}
+
 #define REL(guid, n)                                                                      \
     "<INSTANCE CLASSNAME=\"Msvm_ReplicationRelationship\"><PROPERTY NAME=\"InstanceID\" " \
     "TYPE=\"string\"><VALUE>Microsoft:" guid "\\HVR\\" n "</VALUE></PROPERTY></INSTANCE>"
@@ -671,6 +692,7 @@ int main(void)
         T(start_refused),
         T(start_later_and_cancel),
         T(remove_ends_it),
+        T(remove_that_fails),
         T(remove_ex_by_instance),
         T(pause_and_resume),
         T(pause_a_replica),

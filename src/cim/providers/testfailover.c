@@ -98,7 +98,7 @@ int call_admit_tests(struct call *c, const struct vm *vm, enum rel_event_type ev
     if (t)
         return vr_fail(err, VR_E_STATE, 0, "machine %s is a test and is not replicated", vm->name);
     t = vm_test_of(c->p, &vm->uuid);
-    if (t && ev == EV_U_REMOVE)
+    if (t && (ev == EV_U_REMOVE || ev == EV_U_ABANDON))
         return vr_fail(err, VR_E_STATE, 0,
                        "%s is not possible: there is a test machine of %s; end the test first "
                        "(vmreplica test %s --end)",
