@@ -143,6 +143,8 @@ int cli_disks_wait(struct cli *c, const struct cli_vm *vm, struct vr_err *err)
     if (now.state == 3)
         cli_say(c, "The newest recovery point of %s has these disks; earlier ones keep theirs.",
                 vm->name);
+    else if (now.state == 2)
+        cli_say(c, "The initial copy of %s goes on with these disks.", vm->name);
     else
         cli_say(c, "It takes effect when replication of %s goes on.", vm->name);
     return 0;

@@ -84,17 +84,19 @@ static void set_disks(struct rel *r, const struct rel_event *ev)
 {
     struct rel old = *r;
     uint32_t all = old.n_disks + old.n_leaving;
+    /* An initial copy on its way may still become a point with the disks as they were. */
+    bool held = r->has_acked || r->flow.phase == FLOW_CAPTURE || r->flow.phase == FLOW_SHIP;
     r->n_disks = r->n_leaving = 0;
     for (uint32_t i = 0; i < ev->n_disks && i < VR_DISKS_MAX; i++) {
         const struct rel_disk *had = find(&old, 0, all, ev->disks[i].target);
         r->disks[r->n_disks] = had ? *had : ev->disks[i];
         if (!had)
-            r->disks[r->n_disks].added = r->has_acked;
+            r->disks[r->n_disks].added = held;
         r->n_disks++;
     }
     for (uint32_t i = 0; i < all; i++) {
         const struct rel_disk *d = &old.disks[i];
-        if (r->has_acked && !d->added && !is_named(ev, d->target) &&
+        if (held && !d->added && !is_named(ev, d->target) &&
             r->n_disks + r->n_leaving < VR_DISKS_MAX)
             r->disks[r->n_disks + r->n_leaving++] = *d;
     }
@@ -155,6 +157,16 @@ void rel_disks_held(struct rel *r)
         r->disks[i].added = false;
     r->n_leaving = 0;
     r->disks_changed = false;
+}
+
+/* The receiver may still know others, so it is told them: disks_changed stays. */
+void rel_disks_fresh(struct rel *r)
+{
+    if (r->has_acked)
+        return;
+    for (uint32_t i = 0; i < r->n_disks; i++)
+        r->disks[i].added = false;
+    r->n_leaving = 0;
 }
 
 /* Who receives has no say in what the disks are. */

@@ -43,6 +43,7 @@ static void count_missed(struct rel *r, const struct rel_event *ev)
  * left, even a whole point whose acknowledgement was lost. */
 ACTION(begin_ir)
 {
+    rel_disks_fresh(r);
     if (r->epoch)
         r->seeded_start = true;
     rel_begin(r, ev, FLOW_IR, r->has_acked && r->tracked);

@@ -31,10 +31,12 @@ void rel_set_error(struct rel *r, const struct rel_event *ev);
 void rel_copy_disks(struct rel *r, const struct rel_event *ev);
 /* rel_disk_sizes() - the event tells how large they are now. rel_disks_held() - the point that is
  * acknowledged has the disks that are wanted (unless they were changed meanwhile).
- * rel_disks_settle() - they are what they are, nothing is wanted of them. rel_begin() - a cycle. */
+ * rel_disks_settle() - they are what they are, nothing is wanted of them. rel_disks_fresh() - no
+ * point has any of them yet, if that is so. rel_begin() - a cycle. */
 void rel_disk_sizes(struct rel *r, const struct rel_event *ev);
 void rel_disks_held(struct rel *r);
 void rel_disks_settle(struct rel *r);
+void rel_disks_fresh(struct rel *r);
 void rel_begin(struct rel *r, const struct rel_event *ev, enum flow_kind kind, bool has_since);
 void rel_copy_name(char to[VR_NAME_MAX], const char *from);
 void rel_stats_reset(struct rel *r, struct wall_us now);

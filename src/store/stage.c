@@ -4,6 +4,8 @@
  *   rows (MAKING, with file names) -> files, synced -> folder synced -> row READY -> written by the
  *   transfer -> commit.c, or dropped
  *
+ * With other disks a stage is MAKING again until those that it did not have are there, too.
+ *
  * A stage that a crash left in MAKING is dropped; one in READY is continued by the next
  * store_stage_open() over the same parent. Store thread. */
 #include <string.h>
@@ -171,7 +173,8 @@ static int insert_layer(const struct opening *o, const char *target, struct vr_e
 {
     vr_autolayer struct layer_row below = { 0 }, l = { .role = ROLE_STAGE };
     int64_t n = 0;
-    if (parent_layer(o, target, &below, err) < 0 || store_file_number(o->st, o->chain->folder, &n, err) < 0)
+    if (parent_layer(o, target, &below, err) < 0 ||
+        store_file_number(o->st, o->chain->folder, &n, err) < 0)
         return -1;
     snprintf(l.target, sizeof l.target, "%s", target);
     /* The base is raw: it needs no tables, and can be written without a qemu-nbd. */
@@ -214,6 +217,17 @@ static int make_files(const struct opening *o, const struct layer_row *l, struct
     return digestlog_open(l->digests, l->size, true, &log, err);
 }
 
+static int make_ready(const struct opening *o, struct vr_err *err)
+{
+    struct store *st = o->st;
+    if (st->fs->sync_dir(st->fs, o->chain->folder, err) < 0 ||
+        store_begin(st, "stage-ready", err) < 0)
+        return -1;
+    int rc = db_run(st->db, err, "UPDATE stage SET state = ? WHERE machine = ?", "iu",
+                    (int64_t)STAGE_READY, &o->chain->machine);
+    return store_end(st, "stage-ready", rc, err);
+}
+
 static int make(const struct opening *o, struct vr_err *err)
 {
     struct store *st = o->st;
@@ -226,18 +240,23 @@ static int make(const struct opening *o, struct vr_err *err)
     for (size_t i = 0; i < l.n; i++)
         if (make_files(o, &l.v[i], err) < 0)
             return -1;
-    if (st->fs->sync_dir(st->fs, o->chain->folder, err) < 0 ||
-        store_begin(st, "stage-ready", err) < 0)
-        return -1;
-    int rc = db_run(st->db, err, "UPDATE stage SET state = ? WHERE machine = ?", "iu",
-                    (int64_t)STAGE_READY, &o->chain->machine);
-    return store_end(st, "stage-ready", rc, err);
+    return make_ready(o, err);
 }
 
-/* Whether the stage that is there can be continued: 1 yes, 0 no (or none is there). */
-static int usable(const struct opening *o, struct vr_err *err)
+static bool can_go_on(const struct opening *o, const struct layer_row *l)
+{
+    const struct store_disk *d = disk_of(o, l->target);
+    return d && d->size >= l->size && access(l->path, R_OK | W_OK) == 0 &&
+           access(l->digests, R_OK | W_OK) == 0;
+}
+
+/* What can be kept of the stage that is there. */
+enum keep { KEEP_NOTHING, KEEP_SOME, KEEP_ALL };
+
+static int usable(const struct opening *o, enum keep *ret, struct vr_err *err)
 {
     int64_t parent = -1;
+    *ret = KEEP_NOTHING;
     int rc = db_one_int(o->st->db, &parent, err,
                         "SELECT ifnull(parent, 0) FROM stage WHERE machine = ? AND state = ?", "ui",
                         &o->chain->machine, (int64_t)STAGE_READY);
@@ -246,15 +265,53 @@ static int usable(const struct opening *o, struct vr_err *err)
     vr_autolayers struct layers l = { 0 };
     if (layers_role(o->st->db, &o->chain->machine, ROLE_STAGE, &l, err) < 0)
         return -1;
-    if (l.n != o->n_disks)
-        return 0;
-    for (size_t i = 0; i < l.n; i++) {
-        const struct store_disk *d = disk_of(o, l.v[i].target);
-        if (!d || d->size < l.v[i].size || access(l.v[i].path, R_OK | W_OK) < 0 ||
-            access(l.v[i].digests, R_OK | W_OK) < 0)
-            return 0;
+    size_t good = 0;
+    for (size_t i = 0; i < l.n; i++)
+        good += can_go_on(o, &l.v[i]);
+    *ret = good == l.n && good == o->n_disks ? KEEP_ALL : good ? KEEP_SOME : KEEP_NOTHING;
+    return 0;
+}
+
+static bool is_staged(const struct opening *o, const struct layers *l, const char *target)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (!strcmp(l->v[i].target, target))
+            return can_go_on(o, &l->v[i]);
+    return false;
+}
+
+static int adapt_rows(const struct opening *o, const struct layers *l, struct vr_err *err)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (!can_go_on(o, &l->v[i]) && layer_drop(o->st, &l->v[i], err) < 0)
+            return -1;
+    for (size_t i = 0; i < o->n_disks; i++)
+        if (!is_staged(o, l, o->disks[i].target) && insert_layer(o, o->disks[i].target, err) < 0)
+            return -1;
+    return db_run(o->st->db, err, "UPDATE stage SET state = ? WHERE machine = ?", "iu",
+                  (int64_t)STAGE_MAKING, &o->chain->machine);
+}
+
+/* The point has other disks than the stage was begun with: what was received of those that stay is
+ * kept. */
+static int adapt(const struct opening *o, struct vr_err *err)
+{
+    struct store *st = o->st;
+    vr_autolayers struct layers had = { 0 }, has = { 0 };
+    if (layers_role(st->db, &o->chain->machine, ROLE_STAGE, &had, err) < 0 ||
+        store_begin(st, "stage-adapting", err) < 0 ||
+        store_end(st, "stage-adapting", adapt_rows(o, &had, err), err) < 0 ||
+        trash_empty(st, false, false, err) < 0 ||
+        layers_role(st->db, &o->chain->machine, ROLE_STAGE, &has, err) < 0)
+        return -1;
+    for (size_t i = 0; i < has.n; i++) {
+        bool is_new = true;
+        for (size_t k = 0; k < had.n; k++)
+            is_new = is_new && had.v[k].id != has.v[i].id;
+        if (is_new && make_files(o, &has.v[i], err) < 0)
+            return -1;
     }
-    return 1;
+    return make_ready(o, err);
 }
 
 static int resume_rows(const struct opening *o, const struct layers *l, struct vr_err *err)
@@ -357,10 +414,15 @@ int store_stage_open(struct store *st, const struct vr_uuid *machine,
         o.parent = *parent;
     if (check_parent(&o, err) < 0 || check_disks(&o, err) < 0 || merge_yield(st, machine, err) < 0)
         return -1;
-    int rc = usable(&o, err);
-    if (rc == 0)
+    enum keep keep;
+    if (usable(&o, &keep, err) < 0)
+        return -1;
+    int rc = 0;
+    if (keep == KEEP_NOTHING)
         rc = drop(st, machine, err) < 0 ? -1 : make(&o, err);
-    else if (rc > 0)
+    else if (keep == KEEP_SOME)
+        rc = adapt(&o, err);
+    if (rc == 0 && keep != KEEP_NOTHING)
         rc = resume(&o, err);
     return rc < 0 ? -1 : describe(&o, ret, err);
 }

@@ -245,7 +245,50 @@ static void test_merges_beside(void **state)
     assert_int_equal(files(f, "vdb.*"), 0);
 }
 
-static void test_stage_of_other_disks_is_dropped(void **state)
+static const struct store_stage_disk *staged(const struct store_stage *sg, const char *target)
+{
+    for (size_t i = 0; i < sg->n_disks; i++)
+        if (!strcmp(sg->disks[i].target, target))
+            return &sg->disks[i];
+    return NULL;
+}
+
+/* The set of disks is changed while a point comes in: of those that stay nothing is lost, those
+ * that go leave no files. */
+static void test_stage_keeps_the_disks_that_stay(void **state)
+{
+    struct fixture *f = *state;
+    chain_create(f, "ab");
+    for (int first = 1; first >= 0; first--) { /* the initial copy; a later point */
+        struct store_stage *sg = stage_open(f, "ab");
+        vr_autofree char *a = vr_strdup(staged(sg, "vda")->image);
+        vr_autofree char *b = vr_strdup(staged(sg, "vdb")->image);
+        struct td_disk none = { .size = MIB, .target = "vda" }, some = none;
+        some.byte[5] = 77;
+        td_write(a, staged(sg, "vda")->digests, &none, &some);
+        store_stage_free(sg);
+        sg = stage_open(f, "ac");
+        assert_string_equal(staged(sg, "vda")->image, a);
+        assert_non_null(staged(sg, "vdc"));
+        assert_int_equal(access(b, F_OK), -1);
+        assert_int_equal(access(staged(sg, "vdc")->image, R_OK | W_OK), 0);
+        vr_autofree char *c = vr_strdup(staged(sg, "vdc")->image);
+        store_stage_free(sg);
+        reopen(f);
+        sg = stage_open(f, "abc");
+        assert_string_equal(staged(sg, "vda")->image, a);
+        assert_string_equal(staged(sg, "vdc")->image, c);
+        store_stage_free(sg);
+        sg = stage_open(f, "b");
+        assert_int_equal(access(a, F_OK), -1);
+        store_stage_free(sg);
+        ok(store_stage_discard(f->st, &f->m, err));
+        several(f, "ab", 2);
+        check_points(f, first ? 2 : 4);
+    }
+}
+
+static void test_stage_of_other_disks(void **state)
 {
     struct fixture *f = *state;
     struct store_stage *sg;
@@ -396,7 +439,8 @@ int main(void)
         T(test_added_and_removed),
         T(test_merges_keep_each_points_disks),
         T(test_merges_beside),
-        T(test_stage_of_other_disks_is_dropped),
+        T(test_stage_of_other_disks),
+        T(test_stage_keeps_the_disks_that_stay),
         T(test_failover_has_the_points_disks),
         T(test_roles_change),
         T(test_adopted_disk_stays),

@@ -35,6 +35,26 @@ fi
 wait_state A g1 replicating
 wait_points B g1 1
 
+# Another set of disks while the initial copy runs: what came of a disk that stays is not sent again.
+"$guest" create "$dir" A g2 --disks 2 --fill 24
+vr A --quiet enable g2 --to hostb --interval 5
+sent=$(sent_by A)
+vr A --quiet --no-wait start g2
+most_is_sent() { [ $(($(sent_by A) - sent)) -gt $((36 << 20)) ]; }
+wait_for 60 "three quarters are sent" most_is_sent
+vr A set g2 --remove-disk vdb | seen "initial copy of g2 goes on" || fail "state: $(status A g2 State)"
+wait_state A g2 replicating
+sent=$(($(sent_by A) - sent))
+[ "$(vr B --json points g2 | jq -r '.[-1] | [.Disks] | flatten | join(" ")')" = vda ] || fail "points have: $(vr B --json points g2)"
+[ $sent -lt $((53 << 20)) ] || fail "$(human $sent) were sent: all of vda again"
+check_points B g2
+ok "disks changed during the initial copy: $(human $sent) were sent in all"
+vr A set g2 --add-disk vdb
+wait_points B g2 1
+check_points B g2
+vr A --quiet disable g2
+vr B --quiet disable g2
+
 vr A suspend g1
 [ "$(status A g1 State)" = suspended ] || fail "state: $(status A g1 State)"
 wait_for 15 "hostb knows that nothing comes" eval 'vr B --json status g1 | jq -e ".[0].Reasons | index(\"primary_paused\")"'
