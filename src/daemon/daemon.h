@@ -36,6 +36,7 @@ struct machine_rt {
     struct vr_uuid machine;
     struct hv_capture *capture;      /* held between CAPTURED and RETIRE/DROP */
     struct xfer_progress *sending;   /* while SHIP runs */
+    struct vr_stream *opening;       /* likewise, until the peer has accepted: to shut it down */
     struct xfer_progress *receiving; /* while a transfer comes in */
     struct rx *rx;                   /* likewise; receive.c */
     char *xml;                       /* definition sent by the primary, for MAKE_REPLICA */
@@ -47,6 +48,7 @@ struct machine_rt {
     struct store_point *points; /* snapshot for the providers */
     size_t n_points;
     const char *effect;     /* being run, for fault_after() */
+    bool untold;            /* the last attempt to tell the settings failed */
     bool reversed_seeded;   /* answer of the peer to REVERSE_CALL */
     bool stale_checkpoints; /* RECONCILE or RETIRE failed: the next RETIRE does its work */
     struct hv_look look;    /* a primary: ahead.c */
@@ -144,6 +146,8 @@ struct engine_env daemon_env(struct daemon *d);
 void fx_capture(struct daemon *d, const struct rel *r);
 void fx_cancel_flow(struct daemon *d, const struct rel *r);
 void fx_ship(struct daemon *d, const struct rel *r);
+/* ship_cancel() - end what is being sent of a machine, if anything, soon. Control thread. */
+void ship_cancel(struct machine_rt *rt);
 void fx_end_capture(struct daemon *d, const struct rel *r, bool keep);
 void fx_create_at_peer(struct daemon *d, const struct rel *r);
 void fx_make_replica(struct daemon *d, const struct rel *r);

@@ -248,7 +248,7 @@ static void env_run(void *ctx, const struct rel *r, enum rel_fx_bit fx)
     vr_log(VR_LOG_DEBUG, "machine %s: %s", r->name, rel_fx_name(fx));
     fault_before(rel_fx_name(fx));
     if (fx != FX_BIT_SHIP && fx != FX_BIT_RETENTION && fx != FX_BIT_PROBE &&
-        fx != FX_BIT_CANCEL_FLOW && fx != FX_BIT_CANCEL_RX)
+        fx != FX_BIT_PUSH_SETTINGS && fx != FX_BIT_CANCEL_FLOW && fx != FX_BIT_CANCEL_RX)
         rt->effect = rel_fx_name(fx);
     switch (fx) {
     case FX_BIT_PERSIST:

@@ -157,24 +157,36 @@ void fx_create_at_peer(struct daemon *d, const struct rel *r)
     task_run(d, d->net_exec, &s->t);
 }
 
-/* ---- PUSH_SETTINGS: best effort, told again with the next change ---- */
+/* ---- PUSH_SETTINGS ---- */
 static void push_work(struct task *t)
 {
     struct swap_task *s = (struct swap_task *)t;
     if (t->err.kind != VR_OK)
         return;
     struct msg_settings set = msg_from_settings(&t->r.set);
-    struct msg_settings_push m = { .machine = t->r.machine, .settings = &set, .n_settings = 1 };
+    struct msg_settings_push m = {
+        .machine = t->r.machine, .settings = &set, .n_settings = 1, .lineage = t->r.lineage
+    };
+    __attribute__((cleanup(msg_settings_reply_done))) struct msg_settings_reply sr = { 0 };
     vr_autobuf struct vr_buf b = VR_BUF_INIT;
     vr_autobuf struct vr_buf reply = VR_BUF_INIT;
-    if (msg_settings_push_encode(&m, &b, &t->err) == 0)
-        xport_call(t->d->xport, &s->peer, CALL_SETTINGS, b.data, b.len, &reply, 20000, &t->err);
+    if (msg_settings_push_encode(&m, &b, &t->err) == 0 &&
+        xport_call(t->d->xport, &s->peer, CALL_SETTINGS, b.data, b.len, &reply, 20000, &t->err) ==
+            0 &&
+        msg_settings_reply_decode(reply.data, reply.len, &sr, &t->err) == 0)
+        s->seen = sr.held;
 }
 
 static void push_done(struct task *t)
 {
-    if (t->err.kind != VR_OK)
-        vr_log_err(VR_LOG_WARN, "the peer was not told the new settings", &t->err);
+    struct swap_task *s = (struct swap_task *)t;
+    struct machine_rt *rt = rt_get(t->d, &t->r.machine);
+    bool failed = t->err.kind != VR_OK;
+    if (failed && !rt->untold) /* it is tried again and again; once is enough to say */
+        vr_log_err(VR_LOG_WARN, "the peer was not told the new settings yet", &t->err);
+    rt->untold = failed;
+    engine_settings_told(t->d->engine, &t->r.machine, t->r.set.rev, s->seen,
+                         failed ? &t->err : NULL);
 }
 
 void fx_push_settings(struct daemon *d, const struct rel *r)
@@ -183,5 +195,4 @@ void fx_push_settings(struct daemon *d, const struct rel *r)
     s->t.done = push_done;
     peer_of_rel(d, r, &s->peer, &s->t.err);
     task_run(d, d->net_exec, &s->t);
-    engine_done(d->engine, &r->machine); /* nothing waits for the peer */
 }

@@ -14,6 +14,7 @@ MSG_DEFINE(msg_test_reply, MSG_TEST_REPLY)
 MSG_DEFINE(msg_create, MSG_CREATE)
 MSG_DEFINE(msg_create_reply, MSG_CREATE_REPLY)
 MSG_DEFINE(msg_settings_push, MSG_SETTINGS_PUSH)
+MSG_DEFINE(msg_settings_reply, MSG_SETTINGS_REPLY)
 MSG_DEFINE(msg_reverse, MSG_REVERSE)
 MSG_DEFINE(msg_ranges, MSG_RANGES)
 MSG_DEFINE(msg_reverse_reply, MSG_REVERSE_REPLY)
@@ -49,6 +50,7 @@ struct msg_settings msg_from_settings(const struct rel_settings *s)
         .keep_daily = s->keep.daily,
         .keep_weekly = s->keep.weekly,
         .on_superseded = s->on_superseded,
+        .rev = s->rev,
     };
 }
 
@@ -75,6 +77,7 @@ int msg_to_settings(const struct msg_settings *m, struct rel_settings *ret, stru
         .resync_start_s = m->resync_start_s,
         .resync_end_s = m->resync_end_s,
         .keep = dflt.keep,
+        .rev = m->rev,
         .on_superseded = m->on_superseded < ON_SUPERSEDED_COUNT ? m->on_superseded : 0,
     };
     if (m->keep)

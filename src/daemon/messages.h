@@ -11,7 +11,7 @@
 enum call_type {
     CALL_TEST = 1,     /* nothing -> msg_test_reply */
     CALL_CREATE = 2,   /* msg_create -> msg_create_reply */
-    CALL_SETTINGS = 3, /* msg_settings_push -> nothing */
+    CALL_SETTINGS = 3, /* msg_settings_push -> msg_settings_reply */
     CALL_REVERSE = 4,  /* msg_reverse -> msg_reverse_reply */
     CALL_STATUS = 5,   /* msg_status -> msg_status_reply */
     CALL_PORT = 6,     /* msg_port -> nothing: where the caller listens now */
@@ -45,7 +45,8 @@ enum call_type {
     X(18, U16, OPT, keep_hourly)                \
     X(19, U16, OPT, keep_daily)                 \
     X(20, U16, OPT, keep_weekly)                \
-    X(40, U16, OPT, on_superseded)
+    X(40, U16, OPT, on_superseded)              \
+    X(41, U64, OPT, rev) /* counts changes; 0: of a version that does not */
 
 #define MSG_TEST_REPLY(X)             \
     X(1, STR, REQ, host, VR_NAME_MAX) \
@@ -62,9 +63,12 @@ enum call_type {
 #define MSG_CREATE_REPLY(X) \
     X(1, BOOL, OPT, seeded) /* there are disks already: the initial copy must compare */
 
-#define MSG_SETTINGS_PUSH(X) \
-    X(1, UUID, REQ, machine) \
-    X(2, LIST, REQ, settings, 1, msg_settings)
+#define MSG_SETTINGS_PUSH(X)                   \
+    X(1, UUID, REQ, machine)                   \
+    X(2, LIST, REQ, settings, 1, msg_settings) \
+    X(3, UUID, OPT, lineage) /* that they are for */
+
+#define MSG_SETTINGS_REPLY(X) X(1, U64, OPT, held) /* `rev` of those that hold there now */
 
 #define MSG_REVERSE(X)                                                                   \
     X(1, UUID, REQ, machine)                                                             \
@@ -168,6 +172,7 @@ MSG_DECLARE(msg_test_reply, MSG_TEST_REPLY)
 MSG_DECLARE(msg_create, MSG_CREATE)
 MSG_DECLARE(msg_create_reply, MSG_CREATE_REPLY)
 MSG_DECLARE(msg_settings_push, MSG_SETTINGS_PUSH)
+MSG_DECLARE(msg_settings_reply, MSG_SETTINGS_REPLY)
 MSG_DECLARE(msg_reverse, MSG_REVERSE)
 MSG_DECLARE(msg_ranges, MSG_RANGES)
 MSG_DECLARE(msg_reverse_reply, MSG_REVERSE_REPLY)

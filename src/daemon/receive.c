@@ -33,9 +33,10 @@ struct peer_ask {
     bool refused; /* at once, without effect */
     enum rel_state st;
     struct vr_point_id newest;
-    bool diverged;    /* and can tell what it wrote on its own */
-    bool has_content; /* this host holds a point or a seed */
-    bool seed;        /* its disks are one, whatever was done since (it may be suspended) */
+    uint64_t settings; /* number of those that hold here */
+    bool diverged;     /* and can tell what it wrote on its own */
+    bool has_content;  /* this host holds a point or a seed */
+    bool seed;         /* its disks are one, whatever was done since (it may be suspended) */
 };
 
 static void on_reply(void *ctx, const struct rel *r, const struct vr_err *err)
@@ -50,6 +51,7 @@ static void on_reply(void *ctx, const struct rel *r, const struct vr_err *err)
         a->seed = r->seed;
         a->diverged = r->diverged;
         a->newest = r->newest;
+        a->settings = r->set.rev;
     }
     sem_post(&a->answered);
 }
@@ -140,7 +142,7 @@ static int call_create(struct daemon *d, const struct xport_peer *from, const vo
 }
 
 static int call_settings(struct daemon *d, const struct xport_peer *from, const void *body,
-                         size_t n, struct vr_err *err)
+                         size_t n, struct vr_buf *reply, struct vr_err *err)
 {
     __attribute__((cleanup(msg_settings_push_done))) struct msg_settings_push m = { 0 };
     if (msg_settings_push_decode(body, n, &m, err) < 0)
@@ -148,12 +150,14 @@ static int call_settings(struct daemon *d, const struct xport_peer *from, const 
     struct peer_ask *a = vr_new(struct peer_ask);
     a->machine = m.machine;
     a->ev.type = EV_PEER_SETTINGS;
+    a->ev.lineage = m.lineage;
     snprintf(a->ev.peer, sizeof a->ev.peer, "%s", from->name);
     int rc = one_settings(m.settings, m.n_settings, &a->ev.set, err);
     if (rc == 0)
         rc = ask_and_wait(d, a, err);
+    struct msg_settings_reply sr = { .held = a->settings };
     free(a);
-    return rc;
+    return rc < 0 ? -1 : msg_settings_reply_encode(&sr, reply, err);
 }
 
 static int answer_reverse(struct daemon *d, const struct peer_ask *a, struct vr_buf *reply,
@@ -243,7 +247,7 @@ int on_peer_call(void *ctx, const struct xport_peer *from, uint16_t type, const 
     case CALL_CREATE:
         return call_create(d, from, body, n, reply, err);
     case CALL_SETTINGS:
-        return call_settings(d, from, body, n, err);
+        return call_settings(d, from, body, n, reply, err);
     case CALL_REVERSE:
         return call_reverse(d, from, body, n, reply, err);
     case CALL_PORT:

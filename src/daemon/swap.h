@@ -22,7 +22,8 @@ struct swap_task {
     bool was_yielded;
     char *path[VR_DISKS_MAX];
     size_t n;
-    uint64_t seen; /* CREATE: sum of the disks that the request was checked against */
+    uint64_t seen; /* CREATE: sum of the disks that the request was checked against; PUSH_SETTINGS:
+                      the number of those that the peer holds */
     char checkpoint[64];
     char folder[512]; /* where the replica belongs, for MAKE_REPLICA */
 };

@@ -206,15 +206,37 @@ static void test_settings_travel_whole(void **s)
     struct vr_err e = VR_ERR_INIT;
     strcpy(a.primary_point, "hosta");
     a.recovery_history = 7;
+    a.rev = 12;
     struct msg_settings m = msg_from_settings(&a);
     assert_int_equal(msg_to_settings(&m, &b, &e), 0);
     assert_int_equal(b.interval_s, 30);
     assert_int_equal(b.recovery_history, 7);
     assert_string_equal(b.primary_point, "hosta");
     assert_string_equal(b.recovery_point, "hostb");
+    assert_int_equal(b.rev, 12);
     m.interval_s = 1;
     assert_int_equal(msg_to_settings(&m, &b, &e), -1);
     assert_int_equal(e.kind, VR_E_INVAL);
+}
+
+/* An older version answers with nothing, and does not number what it sends. */
+static void test_settings_and_older_versions(void **s)
+{
+    (void)s;
+    struct vr_err e = VR_ERR_INIT;
+    struct msg_settings_reply r = { .held = 3 };
+    assert_int_equal(msg_settings_reply_decode("", 0, &r, &e), 0);
+    assert_int_equal(r.held, 0);
+    struct rel_settings a = good_settings(), b;
+    struct msg_settings m = msg_from_settings(&a);
+    struct msg_settings_push p = { .settings = &m, .n_settings = 1 }, q = { 0 };
+    vr_autobuf struct vr_buf buf = VR_BUF_INIT;
+    assert_int_equal(msg_settings_push_encode(&p, &buf, &e), 0);
+    assert_int_equal(msg_settings_push_decode(buf.data, buf.len, &q, &e), 0);
+    assert_int_equal(msg_to_settings(q.settings, &b, &e), 0);
+    assert_int_equal(b.rev, 0);
+    assert_true(vr_uuid_is_zero(&q.lineage));
+    msg_settings_push_done(&q);
 }
 
 static void test_disks_of_a_peer_are_checked(void **s)
@@ -477,6 +499,7 @@ int main(void)
         cmocka_unit_test(test_roles_of_principals_and_certificates),
         cmocka_unit_test(test_bad_rows_are_told),
         cmocka_unit_test(test_settings_travel_whole),
+        cmocka_unit_test(test_settings_and_older_versions),
         cmocka_unit_test(test_disks_of_a_peer_are_checked),
         cmocka_unit_test(test_transfer_opening_round_trip),
         cmocka_unit_test(test_failover_takes_the_newest_sound_point),

@@ -60,9 +60,17 @@ ACTION(none)
     (void)ev;
 }
 
+/* What a user wants from now on: the next number, whatever the event says. */
+void rel_new_settings(struct rel *r, const struct rel_event *ev)
+{
+    uint64_t rev = r->set.rev;
+    r->set = ev->set;
+    r->set.rev = rev + 1;
+}
+
 ACTION(create)
 {
-    r->set = ev->set;
+    rel_new_settings(r, ev);
     rel_copy_name(r->peer, ev->peer);
     rel_copy_name(r->name, ev->name);
     rel_copy_disks(r, ev);
@@ -83,6 +91,7 @@ ACTION(create)
 ACTION(created)
 {
     r->seeded_start = ev->seeded;
+    r->told_rev = r->set.rev;
     r->peer_state_known = false;
     vr_err_clear(&r->last_err);
 }
@@ -467,6 +476,7 @@ ACTION(become_primary)
 {
     r->parent_lineage = r->lineage;
     r->lineage = r->next_lineage;
+    r->told_rev = 0; /* it may have been asked with others before, and this answer is of then */
     r->epoch = 0;
     r->queued = r->asked = false;
     r->way_back = true;
@@ -490,7 +500,7 @@ ACTION(become_primary)
 
 ACTION(modify)
 {
-    r->set = ev->set;
+    rel_new_settings(r, ev);
     if (!r->set.app_interval_s)
         r->app_note[0] = 0;
     if (r->flow.phase == FLOW_IDLE && r->due.ms > ev->mono.ms)
@@ -500,7 +510,7 @@ ACTION(modify)
 /* Another window, or none at all. */
 ACTION(modify_waiting)
 {
-    r->set = ev->set;
+    rel_new_settings(r, ev);
     if (r->start_by_window) {
         r->start_at.us = 0;
         r->start_by_window = false;

@@ -229,7 +229,7 @@ ACTION(allow_start)
 ACTION(reverse)
 {
     rel_keep_old(r);
-    r->set = ev->set;
+    rel_new_settings(r, ev);
     rel_copy_name(r->peer, ev->peer);
     r->queued = r->asked = false;
     r->due.ms = 0;
@@ -238,7 +238,7 @@ ACTION(reverse)
 /* Asked again while it waits: the newest wish counts. */
 ACTION(reverse_again)
 {
-    r->set = ev->set;
+    rel_new_settings(r, ev);
     rel_copy_name(r->peer, ev->peer);
 }
 

@@ -35,15 +35,6 @@ struct waiter {
     void *ctx;
 };
 
-struct item {
-    struct rel r;
-    struct fx_item *head, **tail;
-    bool running; /* the head's predecessor is being run by the environment */
-    bool draining;
-    struct vr_uuid job; /* exclusive job, zero if none */
-    struct waiter *waiters;
-};
-
 struct engine *engine_new(const struct engine_env *env)
 {
     struct engine *e = vr_new(struct engine);
@@ -198,6 +189,8 @@ static void drain(struct engine *e, struct item *it)
             struct rel_event ev = { .type = EV_SHIP_FAILED };
             vr_fail(&ev.err, VR_E_CANCELLED, 0, "cancelled before the transfer began");
             engine_event(e, &x->r.machine, &ev);
+        } else if (x->fx == FX_BIT_PUSH_SETTINGS) {
+            engine_tell_begin(e, it, &x->r);
         } else if (!run_own(e, it, x)) {
             it->running =
                 x->fx != FX_BIT_SHIP && x->fx != FX_BIT_RETENTION && x->fx != FX_BIT_PROBE;
@@ -297,6 +290,7 @@ static void apply(struct engine *e, struct item *it, const struct rel *next, uin
         e->env.changed(e->env.ctx, &before, &it->r, NULL);
     if (!engine_has_cycles(it->r.st) && before.st != it->r.st)
         engine_sync_give_up(e, &it->r);
+    engine_tell_follow(it, ev);
     drain(e, it);
 }
 
@@ -496,15 +490,25 @@ struct rel *engine_rel(struct engine *e, const struct vr_uuid *machine)
     return it ? &it->r : NULL;
 }
 
+struct item *engine_item(struct engine *e, const struct vr_uuid *machine)
+{
+    return find(e, machine);
+}
+
+void engine_order(struct engine *e, struct item *it, enum rel_fx_bit fx)
+{
+    order(it, fx, &it->r, NULL, (struct mono_ms){ 0 });
+    drain(e, it);
+}
+
 void engine_write_down(struct engine *e, const struct vr_uuid *machine, const struct rel *before)
 {
     struct item *it = find(e, machine);
     if (!it)
         return;
-    order(it, FX_BIT_PERSIST, &it->r, NULL, (struct mono_ms){ 0 });
     if (before)
         e->env.changed(e->env.ctx, before, &it->r, NULL);
-    drain(e, it);
+    engine_order(e, it, FX_BIT_PERSIST);
 }
 
 struct wall_us engine_now(const struct engine *e)
@@ -581,9 +585,11 @@ struct mono_ms engine_next(const struct engine *e)
 {
     struct mono_ms next = { 0 };
     for (size_t i = 0; i < e->n_items; i++) {
-        struct mono_ms d = e->items[i]->r.due;
+        struct mono_ms d = e->items[i]->r.due, t = e->items[i]->tell.due;
         if (d.ms && (!next.ms || d.ms < next.ms))
             next = d;
+        if (t.ms && (!next.ms || t.ms < next.ms))
+            next = t;
     }
     return next;
 }
@@ -593,6 +599,7 @@ void engine_tick(struct engine *e)
     struct mono_ms now = e->env.mono(e->env.ctx);
     for (size_t i = 0; i < e->n_items; i++) {
         struct rel *r = &e->items[i]->r;
+        engine_tell_tick(e, e->items[i], now);
         if (!r->due.ms || r->due.ms > now.ms)
             continue;
         r->due.ms = 0; /* a row that wants another tick sets it again */

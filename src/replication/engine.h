@@ -24,9 +24,10 @@ struct engine_env {
     void (*random)(void *ctx, void *p, size_t n);
     /* Begin effect @fx for @r (a copy, valid during the call). It ends with engine_done() - not
      * from within run() unless it was instant - after the event that it produced, if any, was
-     * handed to engine_event(). Effects of one machine run one after the other, except SHIP and
-     * RETENTION: the engine goes on at once after these, they only report by event (RETENTION by
-     * none), and engine_done() is not called for them. CANCEL_FLOW and CANCEL_RX are instant and
+     * handed to engine_event(). Effects of one machine run one after the other, except SHIP,
+     * RETENTION, PROBE and PUSH_SETTINGS: the engine goes on at once after these, they only report
+     * by event (RETENTION by none, PUSH_SETTINGS by engine_settings_told()), and engine_done() is
+     * not called for them. CANCEL_FLOW and CANCEL_RX are instant and
      * come out of turn. */
     void (*run)(void *ctx, const struct rel *r, enum rel_fx_bit fx);
     /* Write a job down or (NULL text) forget it; best effort, in order. */
@@ -85,6 +86,13 @@ void engine_port_moved(struct engine *e, const char *peer, uint16_t from, uint16
 int engine_set_floor(struct engine *e, const struct vr_uuid *machine, const struct rel_keep *floor,
                      struct vr_err *err);
 
+/* engine_settings_told() - PUSH_SETTINGS is over.
+ * @rev:  the number of the settings sent; @held: of those that the peer holds now, 0 when it does
+ * not say (an older version)
+ * @err:  NULL: acknowledged; else it is told again after a while
+ * Call it once for each PUSH_SETTINGS. */
+void engine_settings_told(struct engine *e, const struct vr_uuid *machine, uint64_t rev,
+                          uint64_t held, const struct vr_err *err);
 /* engine_rename() - the machine has another name now. */
 void engine_rename(struct engine *e, const struct vr_uuid *machine, const char *name);
 

@@ -6,7 +6,24 @@
 #include "replication/engine.h"
 
 /* Between the engine's files. */
-struct item; /* a relationship and what is to be done for it: engine.c's */
+struct fx_item; /* engine.c */
+struct waiter;  /* engine.c */
+
+/* A relationship and what is to be done for it. */
+struct item {
+    struct rel r;
+    struct fx_item *head, **tail;
+    bool running; /* the head's predecessor is being run by the environment */
+    bool draining;
+    struct vr_uuid job; /* exclusive job, zero if none */
+    struct waiter *waiters;
+    struct { /* the settings: engine_tell.c */
+        bool running;
+        unsigned failures;
+        struct mono_ms due; /* of the next attempt; 0: none is wanted */
+    } tell;
+};
+
 struct engine {
     struct engine_env env;
     struct item **items;
@@ -24,6 +41,10 @@ struct rel *engine_rel(struct engine *e, const struct vr_uuid *machine);
 /* engine_write_down() - the relationship was changed: have it written; @before, or NULL: tell the
  * environment, too. */
 void engine_write_down(struct engine *e, const struct vr_uuid *machine, const struct rel *before);
+/* engine_item() - NULL if there is none. engine_order() - an effect of the relationship as it is
+ * now, behind those that are ordered already. */
+struct item *engine_item(struct engine *e, const struct vr_uuid *machine);
+void engine_order(struct engine *e, struct item *it, enum rel_fx_bit fx);
 /* engine_now() - the environment's wall clock. */
 struct wall_us engine_now(const struct engine *e);
 
@@ -47,5 +68,12 @@ bool engine_has_cycles(enum rel_state st);
 /* engine_tell_way_back() - the first point of a new direction is there: the jobs that led to it
  * tell what it cost, also the one that is over since the direction was changed. */
 void engine_tell_way_back(struct engine *e, const struct rel *r);
+
+/* ---- engine_tell.c: the replica is told the settings until it acknowledges them ----
+ * engine_tell_follow() - after every event. engine_tell_begin() - PUSH_SETTINGS has its turn, with
+ * settings that are written down. engine_tell_tick() - it may be time for another attempt. */
+void engine_tell_follow(struct item *it, const struct rel_event *ev);
+void engine_tell_begin(struct engine *e, struct item *it, const struct rel *written);
+void engine_tell_tick(struct engine *e, struct item *it, struct mono_ms now);
 
 #endif

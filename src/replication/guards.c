@@ -243,6 +243,19 @@ GUARD(from_peer)
                    ev->peer, r->name, r->peer);
 }
 
+/* They were overtaken by newer ones on their way, or by the end of the relationship that they are
+ * of. Versions that do not number them send 0. */
+GUARD(outdated)
+{
+    if (rel_g_from_peer(r, ev, err) < 0)
+        return -1;
+    if (!vr_uuid_is_zero(&ev->lineage) && !vr_uuid_eq(&ev->lineage, &r->lineage))
+        return vr_fail(err, VR_E_SUPERSEDED, 0,
+                       "the settings sent for machine %s are of another lineage than the one here",
+                       r->name);
+    return ev->set.rev && ev->set.rev < r->set.rev;
+}
+
 GUARD(superseded)
 {
     (void)ev;

@@ -236,6 +236,12 @@ WHY(peer_away)
            !rel_why_old_primary_away(f);
 }
 
+/* Between two attempts that go well nobody need know. */
+WHY(untold)
+{
+    return f->r->untold && rel_owes_settings(f->r);
+}
+
 WHY(resync_scheduled)
 {
     return is_primary(f) && (in(f, 9) || in(f, 11)) && f->r->start_at.us;

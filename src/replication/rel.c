@@ -150,6 +150,14 @@ bool rel_since_failover(const struct rel *r)
            vr_uuid_eq(&r->acked.lineage, &r->lineage);
 }
 
+/* Who becomes the replica gets the settings with that; who was failed over to takes none. */
+bool rel_owes_settings(const struct rel *r)
+{
+    return states[r->st].mode == REL_MODE_PRIMARY && r->st != ST_P_CREATING &&
+           r->st != ST_P_YIELDING && r->st != ST_P_SUPERSEDED && r->st != ST_P_REMOVING &&
+           r->set.rev > r->told_rev;
+}
+
 uint16_t rel_app_hours(const struct rel_settings *s)
 {
     return (uint16_t)(((uint64_t)s->app_interval_s + 3599) / 3600);
@@ -228,12 +236,14 @@ struct field {
         FIELD(prefix "interval_s", F_U32, member.interval_s),             \
         FIELD(prefix "resync_start_s", F_U32, member.resync_start_s),     \
         FIELD(prefix "resync_end_s", F_U32, member.resync_end_s),         \
-        FIELD(prefix "on_superseded", F_U16, member.on_superseded)
+        FIELD(prefix "on_superseded", F_U16, member.on_superseded),       \
+        FIELD(prefix "settings_rev", F_U64, member.rev)
 static const struct field fields[] = {
     FIELD("machine", F_UUID, machine),
     FIELD("name", F_STR, name),
     FIELD("peer", F_STR, peer),
     SETTINGS_FIELDS("", set),
+    FIELD("told_rev", F_U64, told_rev),
     FIELD("lineage", F_UUID, lineage),
     FIELD("epoch", F_U64, epoch),
     FIELD("acked_lineage", F_UUID, acked.lineage),
@@ -527,7 +537,10 @@ int rel_decode(const char *text, struct rel *ret, struct vr_err *err)
     struct rel r = { .st = ST_NONE };
     struct rel_settings dflt;
     rel_settings_default(&dflt);
-    r.set.keep = r.old_set.keep = dflt.keep; /* what an older version wrote says nothing of it */
+    /* What an older version wrote says nothing of these. Whether its replica knows the settings is
+     * not known either: it is told. */
+    r.set.keep = r.old_set.keep = dflt.keep;
+    r.set.rev = r.old_set.rev = 1;
     vr_autofree char *copy = vr_strdup(text);
     char *save = NULL;
     for (char *line = strtok_r(copy, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {

@@ -64,6 +64,9 @@ struct rel_settings {
     uint32_t interval_s;  /* 5..3600; the contract's ReplicationInterval shows it */
     uint32_t resync_start_s, resync_end_s; /* seconds of the local day */
     uint16_t on_superseded;                /* enum rel_on_superseded */
+    /* Which of the primary's settings these are: each change has the next number. 0: of a version
+     * that does not number them. Nobody sets it. */
+    uint64_t rev;
 };
 
 /* A replicated disk. */
@@ -110,6 +113,8 @@ struct rel {
     enum rel_state st;
     char peer[VR_NAME_MAX]; /* name of the paired host at the other end */
     struct rel_settings set;
+    uint64_t told_rev; /* P: the peer has acknowledged settings up to this number, */
+    bool untold;       /* volatile: and could not be told those that followed */
     uint32_t n_disks;
     struct rel_disk disks[VR_DISKS_MAX];
     uint32_t n_leaving; /* P: behind those: in the acknowledged point, and not to be in the next */
@@ -211,6 +216,9 @@ enum vr_point_kind rel_flow_kind(const struct rel *r);
  * changed since the acknowledged point is all that was written here since the failover. Pure. */
 bool rel_ships_changes(const struct rel *r);
 bool rel_since_failover(const struct rel *r);
+/* rel_owes_settings() - a primary whose replica has not acknowledged the settings and is to be told
+ * them. Pure. */
+bool rel_owes_settings(const struct rel *r);
 /* rel_app_hours() - app_interval_s as ApplicationConsistentSnapshotInterval. Pure. */
 uint16_t rel_app_hours(const struct rel_settings *s);
 /* rel_keep_check() - VR_E_INVAL with a message that names the number. rel_keep_most() - of each

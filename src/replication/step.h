@@ -14,7 +14,7 @@
     FX(PERSIST, "write the relationship down")                                                \
     FX(CREATE_AT_PEER, "ask the peer to make a replica -> CREATED | CREATE_FAILED")           \
     FX(MAKE_REPLICA, "make the chain and define the machine here -> CREATED | CREATE_FAILED") \
-    FX(PUSH_SETTINGS, "tell the peer the settings (best effort)")                             \
+    FX(PUSH_SETTINGS, "tell the peer the settings, until it acknowledges them")               \
     FX(CAPTURE, "capture flow.epoch -> CAPTURED | CAPTURE_FAILED")                            \
     FX(SHIP, "ship the capture -> SHIPPED | SHIP_FAILED")                                     \
     FX(RETIRE, "end the capture, keep its checkpoint -> ENDED")                               \

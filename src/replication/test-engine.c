@@ -8,12 +8,16 @@ struct env {
     uint32_t ran; /* effects */
     int64_t wall; /* beyond 9 s */
     uint32_t ids; /* given out */
+    int64_t now;  /* ms; 0: 5000 */
+    int pushes;
+    uint64_t pushed; /* number of the settings in the last one */
+    char *written;
 };
 
 static struct mono_ms env_mono(void *ctx)
 {
-    (void)ctx;
-    return (struct mono_ms){ 5000 };
+    const struct env *x = ctx;
+    return (struct mono_ms){ x->now ? x->now : 5000 };
 }
 
 static struct wall_us env_wall(void *ctx)
@@ -30,8 +34,16 @@ static void env_random(void *ctx, void *p, size_t n)
 
 static void env_run(void *ctx, const struct rel *r, enum rel_fx_bit fx)
 {
-    (void)r;
-    ((struct env *)ctx)->ran |= 1u << fx;
+    struct env *x = ctx;
+    x->ran |= 1u << fx;
+    if (fx == FX_BIT_PUSH_SETTINGS) {
+        x->pushes++;
+        x->pushed = r->set.rev;
+    }
+    if (fx == FX_BIT_PERSIST) {
+        free(x->written);
+        x->written = rel_encode(r);
+    }
 }
 
 static void env_write_job(void *ctx, const struct vr_uuid *id, const char *text)
@@ -81,18 +93,24 @@ static struct engine *new_engine(struct env *x)
     return engine_new(&env);
 }
 
+static struct engine *engine_with(struct env *x, const char *text)
+{
+    struct engine *e = new_engine(x);
+    struct vr_err err = VR_ERR_INIT;
+    assert_int_equal(engine_load(e, text, &err), 0);
+    return e;
+}
+
 /* The old primary may read its disks for hours before it is the replica: a peer that asks again
  * meanwhile takes the place of its earlier question, so that one connection waits and not many. */
 static void test_who_asks_again_takes_the_place(void **state)
 {
     (void)state;
     struct env x = { 0 };
-    struct engine *e = new_engine(&x);
     struct rel r = in_state(ST_P_PREPARED);
     struct asker a[5] = { { 0 } };
-    struct vr_err err = VR_ERR_INIT;
     vr_autofree char *text = rel_encode(&r);
-    assert_int_equal(engine_load(e, text, &err), 0);
+    struct engine *e = engine_with(&x, text);
     ask(e, &a[0]);
     while (!(x.ran & FX_YIELD)) {
         x.ran = 0;
@@ -115,6 +133,196 @@ static void test_who_asks_again_takes_the_place(void **state)
     for (int i = 0; i < 4; i++)
         assert_int_equal(a[i].answers, 1);
     engine_free(e);
+    free(x.written);
+}
+
+/* ---- the settings at the replica ---- */
+static void settle(struct engine *e)
+{
+    for (int i = 0; i < 10; i++)
+        engine_done(e, &machine);
+}
+
+static void modify(struct engine *e, uint32_t interval_s)
+{
+    struct rel_event ev = event(EV_U_MODIFY);
+    struct vr_uuid job;
+    struct vr_err err = VR_ERR_INIT;
+    ev.set = engine_find(e, &machine)->set;
+    ev.set.interval_s = interval_s;
+    assert_int_equal(engine_request(e, &machine, &ev, JOB_MODIFY, "me", &job, &err), 0);
+    settle(e);
+}
+
+static void answer(struct engine *e, uint64_t rev, uint64_t held, bool failed)
+{
+    struct vr_err err = VR_ERR_INIT;
+    vr_fail(&err, VR_E_PEER, 0, "nobody is there");
+    engine_settings_told(e, &machine, rev, held, failed ? &err : NULL);
+    settle(e);
+}
+
+/* Time passes until the engine has pushed once more; false: it does not. */
+static bool pushes_again(struct env *x, struct engine *e)
+{
+    int before = x->pushes;
+    for (int64_t end = x->now + 300000; x->now < end && x->pushes == before; x->now += 1000) {
+        engine_tick(e);
+        settle(e);
+    }
+    return x->pushes > before;
+}
+
+static struct engine *told(struct env *x)
+{
+    struct rel r = in_state(ST_P_SUSP); /* no cycle brings the two together */
+    r.set.rev = r.told_rev = 4;
+    vr_autofree char *text = rel_encode(&r);
+    x->now = 5000;
+    struct engine *e = engine_with(x, text);
+    engine_restart(e);
+    settle(e);
+    assert_false(pushes_again(x, e));
+    return e;
+}
+
+static void test_settings_are_told_until_they_are_known(void **state)
+{
+    (void)state;
+    struct env x = { 0 };
+    struct engine *e = told(&x);
+    modify(e, 77);
+    assert_int_equal(x.pushes, 1);
+    assert_int_equal(x.pushed, 5);
+    for (int i = 0; i < 20; i++) {
+        answer(e, 5, 0, true);
+        assert_true(engine_find(e, &machine)->untold);
+        assert_true(pushes_again(&x, e));
+    }
+    /* The debt outlives the daemon. */
+    engine_free(e);
+    vr_autofree char *text = x.written;
+    x.written = NULL;
+    e = engine_with(&x, text);
+    engine_restart(e);
+    settle(e);
+    assert_true(pushes_again(&x, e));
+    assert_int_equal(x.pushed, 5);
+    answer(e, 5, 5, false);
+    assert_false(engine_find(e, &machine)->untold);
+    assert_false(rel_owes_settings(engine_find(e, &machine)));
+    assert_false(pushes_again(&x, e));
+    engine_free(e);
+    free(x.written);
+}
+
+/* One at a time, so that none overtakes another; the newest one is the last. */
+static void test_settings_are_told_in_order(void **state)
+{
+    (void)state;
+    struct env x = { 0 };
+    struct engine *e = told(&x);
+    modify(e, 77);
+    modify(e, 78);
+    modify(e, 79);
+    assert_int_equal(x.pushes, 1);
+    answer(e, 5, 5, false);
+    assert_int_equal(x.pushes, 2);
+    assert_int_equal(x.pushed, 7);
+    answer(e, 7, 7, false);
+    assert_false(pushes_again(&x, e));
+    engine_free(e);
+    free(x.written);
+}
+
+/* Who hears from the replica again does not wait for the next attempt. */
+static void test_settings_are_told_who_is_back(void **state)
+{
+    (void)state;
+    struct env x = { 0 };
+    struct engine *e = told(&x);
+    modify(e, 77);
+    answer(e, 5, 0, true);
+    struct rel_event ev = event(EV_PEER_TOLD);
+    engine_event(e, &machine, &ev);
+    engine_tick(e);
+    settle(e);
+    assert_int_equal(x.pushes, 2);
+    answer(e, 5, 0, false); /* of a version that does not number them */
+    assert_false(pushes_again(&x, e));
+    engine_free(e);
+    free(x.written);
+}
+
+/* A host that was restored counts anew; the replica would drop what has an old number. */
+static void test_settings_of_a_restored_host(void **state)
+{
+    (void)state;
+    struct env x = { 0 };
+    struct engine *e = told(&x);
+    modify(e, 77);
+    answer(e, 5, 9, false);
+    assert_int_equal(x.pushes, 2);
+    assert_int_equal(x.pushed, 10);
+    answer(e, 10, 10, false);
+    assert_false(pushes_again(&x, e));
+    engine_free(e);
+    free(x.written);
+}
+
+/* What a version wrote that did not count them: whether the replica knows them is not known. */
+static void test_settings_of_an_older_version(void **state)
+{
+    (void)state;
+    struct env x = { 0 };
+    struct rel r = in_state(ST_P_SUSP);
+    vr_autofree char *text = rel_encode(&r);
+    for (char *at; (at = strstr(text, "settings_rev=")) || (at = strstr(text, "told_rev="));) {
+        while (at > text && at[-1] != '\n')
+            at--;
+        memmove(at, strchr(at, '\n') + 1, strlen(strchr(at, '\n') + 1) + 1);
+    }
+    x.now = 5000;
+    struct engine *e = engine_with(&x, text);
+    engine_restart(e);
+    settle(e);
+    assert_true(pushes_again(&x, e));
+    answer(e, x.pushed, 0, false);
+    assert_false(pushes_again(&x, e));
+    engine_free(e);
+    free(x.written);
+}
+
+/* The replica: what was overtaken is dropped, what says no number is taken as before. */
+static void test_older_settings_are_dropped(void **state)
+{
+    (void)state;
+    static const enum rel_state states[] = { ST_R_WAIT, ST_R_REPL, ST_R_SUSP, ST_R_RESYNC_SUSP };
+    for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
+        struct rel r = in_state(states[i]);
+        struct vr_err err = VR_ERR_INIT;
+        uint32_t fx;
+        struct rel_event ev = event(EV_PEER_SETTINGS);
+        ev.lineage = line;
+        ev.set.rev = 5;
+        ev.set.interval_s = 55;
+        assert_int_equal(feed(&r, ev, &fx, &err), 0);
+        assert_int_equal(r.set.interval_s, 55);
+        ev.set.rev = 4;
+        ev.set.interval_s = 44;
+        assert_int_equal(feed(&r, ev, &fx, &err), 0);
+        assert_int_equal(fx, FX_REPLY);
+        assert_int_equal(r.set.interval_s, 55);
+        ev.set.rev = 0;
+        ev.lineage = (struct vr_uuid){ { 0 } };
+        assert_int_equal(feed(&r, ev, &fx, &err), 0);
+        assert_int_equal(r.set.interval_s, 44);
+        ev.set.rev = 9;
+        ev.lineage = fresh; /* of a relationship that was ended */
+        ev.set.interval_s = 99;
+        assert_int_equal(feed(&r, ev, &fx, &err), -1);
+        assert_int_equal(r.set.interval_s, 44);
+    }
 }
 
 /* Above the limit the oldest of the finished jobs go and no others: what became of a failover is
@@ -170,6 +378,12 @@ int main(void)
         cmocka_unit_test(test_who_asks_again_takes_the_place),
         cmocka_unit_test(test_only_the_oldest_jobs_are_forgotten),
         cmocka_unit_test(test_unfinished_jobs_are_counted_for_each_owner),
+        cmocka_unit_test(test_settings_are_told_until_they_are_known),
+        cmocka_unit_test(test_settings_are_told_in_order),
+        cmocka_unit_test(test_settings_are_told_who_is_back),
+        cmocka_unit_test(test_settings_of_a_restored_host),
+        cmocka_unit_test(test_settings_of_an_older_version),
+        cmocka_unit_test(test_older_settings_are_dropped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -197,10 +197,27 @@ static void check_told(struct host *h)
         violated(h->s, "%s waits to reverse and %s is there", h->name, o->name);
 }
 
+/* What a user has set on the primary holds on the replica, however long that was away and in
+ * whatever order it was told. */
+static void check_settings(struct host *p)
+{
+    const struct rel *a = rel_of(p), *b = rel_of(other(p));
+    if (rel_mode(a) != REL_MODE_PRIMARY || !is_replica(b->st) || strcmp(b->peer, p->name) != 0 ||
+        !vr_uuid_eq(&a->lineage, &b->lineage))
+        return;
+    if (a->set.interval_s != b->set.interval_s ||
+        a->set.recovery_history != b->set.recovery_history)
+        violated(p->s, "%s keeps %u points every %u s and %s was told %u every %u s", p->name,
+                 a->set.recovery_history, a->set.interval_s, other(p)->name,
+                 b->set.recovery_history, b->set.interval_s);
+}
+
 void check_settled(struct sim *s, const uint64_t acked_before[HOSTS])
 {
-    for (int i = 0; i < HOSTS; i++)
+    for (int i = 0; i < HOSTS; i++) {
         check_told(&s->h[i]);
+        check_settings(&s->h[i]);
+    }
     for (int i = 0; i < HOSTS; i++) {
         struct host *p = &s->h[i], *q = other(p);
         const struct rel *a = rel_of(p), *b = rel_of(q);

@@ -499,6 +499,7 @@ static void env_run(void *ctx, const struct rel *r, enum rel_fx_bit fx)
         net_ship(h, r);
         return;
     case FX_BIT_PROBE:
+    case FX_BIT_PUSH_SETTINGS:
         net_call(h, r, fx);
         return;
     case FX_BIT_CREATE_AT_PEER:
@@ -506,11 +507,6 @@ static void env_run(void *ctx, const struct rel *r, enum rel_fx_bit fx)
         h->effects++;
         h->running_fx = fx;
         net_call(h, r, fx);
-        return;
-    case FX_BIT_PUSH_SETTINGS:
-        net_call(h, r, fx);
-        h->effects++;
-        later(s, 1, h->no, nothing);
         return;
     case FX_BIT_RETENTION:
         break;

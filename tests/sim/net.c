@@ -49,8 +49,11 @@ static void call_end(struct sim *s, struct call *c, const struct vr_err *err)
         probe_end(s, c, err);
         return;
     }
-    if (c->fx == FX_BIT_PUSH_SETTINGS)
+    if (c->fx == FX_BIT_PUSH_SETTINGS) {
+        engine_settings_told(h->e, &s->machine, c->r.set.rev, c->held,
+                             err->kind == VR_OK ? NULL : err);
         return;
+    }
     bool create = c->fx == FX_BIT_CREATE_AT_PEER;
     struct rel_event ev = { .type = create ? EV_CREATED : EV_REVERSED, .seeded = c->seeded };
     if (!create && c->diverged && err->kind == VR_OK)
@@ -86,7 +89,7 @@ static void call_replied(void *ctx, const struct rel *r, const struct vr_err *er
     if (err)
         c->err = *err;
     else
-        c->seeded = r->seed;
+        c->seeded = r->seed, c->held = r->set.rev;
     if (!err && c->fx == FX_BIT_REVERSE_CALL && c->seeded && r->diverged && to->d.wrote.known) {
         c->diverged = true;
         c->wrote = to->d.wrote;
@@ -150,6 +153,7 @@ static void call_arrive(struct sim *s, struct task *t)
         break;
     default:
         ev.type = EV_PEER_SETTINGS;
+        ev.lineage = c->r.lineage;
     }
     engine_peer_request(to->e, &s->machine, &ev, call_replied, c);
 }

@@ -171,6 +171,7 @@ struct call {
     struct rel r;
     bool over; /* the caller has given up or got its answer */
     bool seeded, diverged;
+    uint64_t held; /* SETTINGS: the number of those that the peer has */
     struct rel_story story; /* PROBE: the answer */
     struct divergence wrote;
     struct vr_err err;
