@@ -66,6 +66,15 @@ void fault_point(const char *name, int after)
     pthread_mutex_unlock(&lock);
 }
 
+void fault_hold(const char *name)
+{
+    char key[64];
+    snprintf(key, sizeof key, "VMREPLICA_HOLD_%s", name);
+    const char *file = getenv(key);
+    while (file && access(file, F_OK) == 0)
+        usleep(50000);
+}
+
 uint16_t fault_call(uint16_t type)
 {
     const char *env = getenv("VMREPLICA_UNKNOWN_CALL");

@@ -9,18 +9,21 @@
  * NAME is an effect of the engine (rel_fx_name()), RX_COMMIT, the commit of a received point, or
  * YIELD_DEFINE, when a yielding host has made its disks a chain and its machine has them still.
  * Any thread. In vmreplicad itself these are nothing.
+ * fault_hold() - waits while the file VMREPLICA_HOLD_NAME=/path is there: what takes hours elsewhere.
  * fault_call() - the type of a call from a peer; 0, which is none, for the one whose number is in
  * VMREPLICA_UNKNOWN_CALL: as a version that does not have it yet. */
 #ifdef VR_FAULT
 #include <stdint.h>
 uint16_t fault_call(uint16_t type);
 void fault_point(const char *name, int after);
+void fault_hold(const char *name);
 #define fault_before(name) fault_point(name, 0)
 #define fault_after(name) fault_point(name, 1)
 #else
 #define fault_before(name) ((void)(name))
 #define fault_after(name) ((void)(name))
 #define fault_call(type) (type)
+#define fault_hold(name) ((void)(name))
 #endif
 
 #endif

@@ -260,8 +260,7 @@ static int start(struct daemon *d, struct vr_err *err)
 static void stop_captures(struct daemon *d)
 {
     for (struct machine_rt *rt = d->rts; rt; rt = rt->next) {
-        if (rt->sending)
-            atomic_store(&rt->sending->cancel, true);
+        ship_cancel(rt);
         rx_cancel(rt);
         proof_stop(rt);
     }

@@ -486,6 +486,7 @@ static void rx_run(struct rx *x, struct vr_stream *s)
     if (x->other_disks &&
         definitions_learn(x->d, &x->machine, x->ev.disks, x->ev.n_disks, x->xml, &x->err) < 0)
         return;
+    fault_hold("RX_INDEX");
     if (x->compare && rx_index(x) < 0)
         return;
     store_call(x->d, rx_stage, x);

@@ -108,12 +108,19 @@ static void capture_given_up(void *arg)
     free(c);
 }
 
+void ship_cancel(struct machine_rt *rt)
+{
+    if (rt->sending)
+        atomic_store(&rt->sending->cancel, true);
+    if (rt->opening)
+        rt->opening->shutdown(rt->opening);
+}
+
 void fx_cancel_flow(struct daemon *d, const struct rel *r)
 {
     struct machine_rt *rt = rt_get(d, &r->machine);
     struct capture_task *c = slots_give_up(d->slots, &r->machine);
-    if (rt->sending)
-        atomic_store(&rt->sending->cancel, true);
+    ship_cancel(rt);
     if (c) /* not from within the effect that cancels it */
         vr_mailbox_post(d->mail, capture_given_up, c);
 }
@@ -260,6 +267,32 @@ static char *definition_to_send(const struct ship_task *s)
     return xml;
 }
 
+/* The peer may read its disks for hours before it accepts: who cancels must be able to end that. */
+struct opening {
+    struct ship_task *s;
+    struct vr_stream *stream;
+    bool go;
+};
+
+static void opening_note(void *arg)
+{
+    struct opening *o = arg;
+    rt_get(o->s->t.d, &o->s->t.r.machine)->opening = o->stream;
+    o->go = !atomic_load(&o->s->progress.cancel);
+}
+
+static bool opening_watch(void *ctx, struct vr_stream *stream)
+{
+    struct opening o = { .s = ctx, .stream = stream };
+    ctl_call(o.s->t.d, opening_note, &o);
+    if (!o.go && stream) {
+        o.stream = NULL;
+        ctl_call(o.s->t.d, opening_note, &o);
+        return false;
+    }
+    return true;
+}
+
 static int open_transfer(struct ship_task *s, struct vr_stream **ret, struct vr_err *err)
 {
     const struct rel *r = &s->t.r;
@@ -289,7 +322,14 @@ static int open_transfer(struct ship_task *s, struct vr_stream **ret, struct vr_
     vr_autobuf struct vr_buf b = VR_BUF_INIT;
     if (msg_transfer_encode(&m, &b, err) < 0)
         return -1;
-    return xport_transfer_open(s->t.d->xport, &s->peer, b.data, b.len, ret, err);
+    if (xport_transfer_open_watched(s->t.d->xport, &s->peer, b.data, b.len, opening_watch, s, ret,
+                                    err) == 0)
+        return 0;
+    if (err->kind == VR_E_PEER && atomic_load(&s->progress.cancel)) {
+        vr_err_clear(err);
+        vr_fail(err, VR_E_CANCELLED, 0, "cancelled while the peer prepared for the transfer");
+    }
+    return -1;
 }
 
 /* The disks that keep no bitmap were read as a whole just now: remember what they held. Without it

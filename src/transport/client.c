@@ -276,35 +276,59 @@ int xport_call(struct xport *x, const struct xport_peer *peer, uint16_t type, co
 
 /* Transfers ------------------------------------------------------------------------------- */
 
-static int open_transfer(struct xport *x, const struct xport_peer *peer, const void *body, size_t n,
-                         struct vr_stream **ret, struct vr_err *err)
+static bool unwatched(void *ctx, struct vr_stream *s)
 {
-    stream_auto struct vr_stream *s = NULL;
+    (void)ctx;
+    (void)s;
+    return true;
+}
+
+static int ask_transfer(struct xport *x, struct vr_stream *s, const void *body, size_t n,
+                        struct vr_err *err)
+{
     vr_autobuf struct vr_buf b = VR_BUF_INIT;
     struct vr_err send_err = VR_ERR_INIT;
     enum frame_type type;
-    if (connect_peer(x, peer, net_after(XPORT_CONNECT_MS), &s, err) < 0)
-        return vr_err_wrap(err, "%s", peer->name);
     /* from here on only silence ends it: preparing may take the peer as long as it likes */
     tls_set_deadline(tls_of(s), (struct mono_ms){ 0 });
     int sent = tframe_send(s, FRAME_TRANSFER, NULL, 0, body, n, &send_err);
     session_keepalive(x, tls_of(s));
     if (answer(s, sent, &send_err, FRAME_ST_OPENING, &type, &b, err) < 0)
         return -1;
-    if (type == FRAME_REFUSED)
-        return take_refused(&b, err);
-    *ret = vr_take(s);
-    return 0;
+    return type == FRAME_REFUSED ? take_refused(&b, err) : 0;
+}
+
+static int open_transfer(struct xport *x, const struct xport_peer *peer, const void *body, size_t n,
+                         xport_watch_fn watch, void *ctx, struct vr_stream **ret,
+                         struct vr_err *err)
+{
+    stream_auto struct vr_stream *s = NULL;
+    if (connect_peer(x, peer, net_after(XPORT_CONNECT_MS), &s, err) < 0)
+        return vr_err_wrap(err, "%s", peer->name);
+    if (!watch(ctx, s))
+        return vr_fail(err, VR_E_CANCELLED, 0, "cancelled before the transfer began");
+    int rc = ask_transfer(x, s, body, n, err);
+    watch(ctx, NULL);
+    if (rc == 0)
+        *ret = vr_take(s);
+    return rc;
+}
+
+int xport_transfer_open_watched(struct xport *x, const struct xport_peer *peer, const void *body,
+                                size_t n, xport_watch_fn watch, void *ctx, struct vr_stream **ret,
+                                struct vr_err *err)
+{
+    if (enter(x, err) < 0)
+        return -1;
+    int rc = open_transfer(x, peer, body, n, watch, ctx, ret, err);
+    leave(x);
+    return rc;
 }
 
 int xport_transfer_open(struct xport *x, const struct xport_peer *peer, const void *body, size_t n,
                         struct vr_stream **ret, struct vr_err *err)
 {
-    if (enter(x, err) < 0)
-        return -1;
-    int rc = open_transfer(x, peer, body, n, ret, err);
-    leave(x);
-    return rc;
+    return xport_transfer_open_watched(x, peer, body, n, unwatched, NULL, ret, err);
 }
 
 /* Pairing --------------------------------------------------------------------------------- */

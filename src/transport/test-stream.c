@@ -194,6 +194,71 @@ static void test_refused(void **state)
     assert_int_equal(err.kind, VR_E_PEER);
 }
 
+/* The peer prepares for hours: who asked can be stopped all the same. */
+struct watched {
+    struct vr_stream *s;
+    int calls;
+    bool no;
+    struct vr_err err;
+    int rc;
+    pthread_mutex_t lock;
+};
+
+static bool on_watch(void *ctx, struct vr_stream *s)
+{
+    struct watched *w = ctx;
+    pthread_mutex_lock(&w->lock);
+    w->s = s;
+    w->calls++;
+    pthread_mutex_unlock(&w->lock);
+    return !w->no;
+}
+
+static void *open_slow(void *arg)
+{
+    struct watched *w = arg;
+    struct vr_stream *s = NULL;
+    w->rc = xport_transfer_open_watched(A.x, &at_b, "slow", 4, on_watch, w, &s, &w->err);
+    vr_stream_free(s);
+    return NULL;
+}
+
+static void gate(bool closed)
+{
+    pthread_mutex_lock(&B.lock);
+    B.gate_closed = closed;
+    pthread_mutex_unlock(&B.lock);
+}
+
+static void test_stopped_while_the_peer_prepares(void **state)
+{
+    (void)state;
+    struct watched w = { .lock = PTHREAD_MUTEX_INITIALIZER };
+    pthread_t th;
+    gate(true);
+    assert_int_equal(pthread_create(&th, NULL, open_slow, &w), 0);
+    for (bool stopped = false; !stopped;
+         nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL)) {
+        pthread_mutex_lock(&w.lock);
+        if (w.s) {
+            w.s->shutdown(w.s);
+            stopped = true;
+        }
+        pthread_mutex_unlock(&w.lock);
+    }
+    pthread_join(th, NULL); /* the gate is still closed */
+    assert_int_equal(w.rc, -1);
+    assert_int_equal(w.err.kind, VR_E_PEER);
+    assert_int_equal(w.calls, 2);
+    assert_null(w.s);
+    gate(false);
+    assert_true(host_wait(&B, &B.transfers_done, 1));
+    w = (struct watched){ .no = true, .lock = PTHREAD_MUTEX_INITIALIZER };
+    open_slow(&w);
+    assert_int_equal(w.rc, -1);
+    assert_int_equal(w.err.kind, VR_E_CANCELLED);
+}
+
 /* Break a stream that is busy both ways, from a third thread; all four ends come back. */
 static void break_busy(void (*how)(struct vr_stream *s))
 {
@@ -342,6 +407,7 @@ int main(void)
         T(test_both_directions),
         T(test_many_at_once),
         T(test_refused),
+        T(test_stopped_while_the_peer_prepares),
         T(test_shutdown_in_the_middle),
         T(test_free_in_the_middle),
         T(test_unlisten_in_the_middle),

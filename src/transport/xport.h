@@ -135,6 +135,15 @@ int xport_call(struct xport *x, const struct xport_peer *peer, uint16_t type, co
  * reading: the peer's reason may still be on its way. Errors as xport_call(). */
 int xport_transfer_open(struct xport *x, const struct xport_peer *peer, const void *body, size_t n,
                         struct vr_stream **ret, struct vr_err *err);
+/* xport_transfer_open_watched() - the same, for somebody who may have to stop it while the peer
+ * takes its time.
+ * @watch: called with the stream before it is waited on, and with NULL before it goes away or is
+ *         handed out; in between shutdown() may be called on it, by any thread. False: do not
+ * begin. Errors also: VR_E_CANCELLED when @watch said so, VR_E_PEER after shutdown(). */
+typedef bool (*xport_watch_fn)(void *ctx, struct vr_stream *s);
+int xport_transfer_open_watched(struct xport *x, const struct xport_peer *peer, const void *body,
+                                size_t n, xport_watch_fn watch, void *ctx, struct vr_stream **ret,
+                                struct vr_err *err);
 /* xport_transfer_accept() - receiver's side: say yes; from then on the stream belongs to transfer/.
  * xport_send_result() / xport_recv_result() - a final word on a transfer stream, after the
  * pipelines are done: success, or an error object that travels whole. */

@@ -1,0 +1,48 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# The replica's host takes its time before it accepts a transfer, as it reads its disks for a comparison: who
+# suspends, cancels or ends replication on the primary does not wait for that.
+. "$(dirname "$0")/lib.sh"
+system_begin
+mortal=$build/src/daemon/vmreplicad-fault
+[ -x "$mortal" ] || fail "vmreplicad-fault is not built in $build"
+hosts_up
+"$daemon" stop "$dir" B
+hold=$dir/hold
+# shellcheck disable=SC2016 # expanded by the shell inside; "$1" is the ordinary program
+"$daemon" start "$dir" B env VMREPLICA_HOLD_RX_INDEX="$hold" sh -c 'shift; exec "$0" "$@"' "$mortal"
+pair_hosts
+"$guest" create "$dir" A g1 --fill 4
+protect g1
+wait_points B g1 1
+
+now() { # CMD...: is over while the replica's host still prepares
+    timeout 30 "$lab" exec "$dir" A "$build/src/cli/vmreplica" --quiet "$@" ||
+        fail "vmreplica $* does not end while hostb prepares"
+    [ -e "$hold" ] || fail "the hold is gone"
+}
+held() { # the transfer of a comparison waits for hostb
+    [ "$(status A g1 State)" = resynchronising ] && [ "$(status B g1 State)" = resynchronising ]
+}
+
+: >"$hold"
+vr A --quiet --no-wait resync g1 >/dev/null
+wait_for 60 "hostb prepares for the comparison" held
+now suspend g1
+is_state A g1 "resynchronisation suspended" || fail "hosta is $(status A g1 State)"
+rm "$hold"
+vr A --quiet resume g1
+wait_state A g1 replicating
+wait_points B g1 2
+check_points B g1
+ok "suspended while the replica prepared, and resumed"
+
+: >"$hold"
+vr A --quiet --no-wait resync g1 >/dev/null
+wait_for 60 "hostb prepares for the comparison" held
+now disable g1
+wait_for 30 "hosta replicates no more" eval '[ "$(status A g1 State)" = "not replicated" ]'
+[ -e "$hold" ] || fail "the hold is gone"
+rm "$hold"
+ok "replication ended while the replica prepared"
