@@ -207,6 +207,15 @@ ACTION(prepare)
         rel_due_now(r, ev);
 }
 
+/* Cycles go on as before; what is on its way is given up, so that the machine can start at once. */
+ACTION(stop_prepare)
+{
+    if (r->flow.phase == FLOW_IDLE)
+        rel_due_now(r, ev);
+    else
+        r->flow.cancelled = r->flow.again = true;
+}
+
 ACTION(revert_prepare)
 {
     rel_due_now(r, ev);

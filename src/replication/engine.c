@@ -347,6 +347,8 @@ static bool restarts(const struct job *old, enum rel_event_type t)
         return old->type == JOB_RESYNC;
     if (t == EV_U_REVERSE)
         return old->type == JOB_REVERSE;
+    if (t == EV_U_REVERT)
+        return old->type == JOB_PREPARE;
     return t == EV_U_START_IR && (old->type == JOB_START_IR || old->type == JOB_START_SEEDED);
 }
 
@@ -429,12 +431,13 @@ int engine_job_cancel(struct engine *e, const struct vr_uuid *id, struct vr_err 
         return vr_fail(err, VR_E_STATE, 0, "job \"%s\" cannot be cancelled%s", job_caption(j->type),
                        job_over(j) ? ": it is over" : "");
     bool start = j->type == JOB_START_IR || j->type == JOB_START_SEEDED;
-    if (!start && j->type != JOB_RESYNC && j->type != JOB_UPDATE_DISKS &&
-        j->type != JOB_REVERSE) /* not the engine's: whoever made it must end it */
+    if (!start && j->type != JOB_RESYNC && j->type != JOB_UPDATE_DISKS && j->type != JOB_REVERSE &&
+        j->type != JOB_PREPARE) /* not the engine's: whoever made it must end it */
         return vr_fail(err, VR_E_UNSUPPORTED, 0, "job \"%s\" is cancelled elsewhere",
                        job_caption(j->type));
     struct rel_event ev = { .type = start                         ? EV_U_CANCEL_IR
                                     : j->type == JOB_REVERSE      ? EV_U_WITHDRAW
+                                    : j->type == JOB_PREPARE      ? EV_U_REVERT
                                     : j->type == JOB_UPDATE_DISKS ? EV_U_RESUME
                                                                   : EV_U_CANCEL_RESYNC };
     struct vr_uuid other;

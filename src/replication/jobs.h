@@ -36,7 +36,7 @@ enum job_state {
     JT(FAILOVER, 97, "Initiating failover", false)                          \
     JT(REVERT, 98, "Reverting failover", false)                             \
     JT(COMMIT, 99, "Committing failover", false)                            \
-    JT(PREPARE, 100, "Initiating synced replication", false)                \
+    JT(PREPARE, 100, "Initiating synced replication", true)                 \
     JT(TEST_REPLICA, 102, "Initiating test replica", false)                 \
     JT(DESTROY_TEST, 103, "Destroying virtual machine", false)              \
     JT(REVERSE, 104, "Reversing replication relationship", true)            \

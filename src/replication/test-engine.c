@@ -372,6 +372,69 @@ static void test_unfinished_jobs_are_counted_for_each_owner(void **state)
     engine_free(e);
 }
 
+/* ---- a planned failover that is being prepared ---- */
+static struct vr_uuid request(struct engine *e, enum rel_event_type t, enum job_type type)
+{
+    struct rel_event ev = event(t);
+    struct vr_uuid job = { { 0 } };
+    struct vr_err err = VR_ERR_INIT;
+    if (engine_request(e, &machine, &ev, type, "me", &job, &err) < 0)
+        fail_msg("%s", err.msg);
+    settle(e);
+    return job;
+}
+
+static void test_preparing_can_be_called_off(void **state)
+{
+    (void)state;
+    for (int by_job = 0; by_job < 2; by_job++) {
+        struct env x = { .now = 5000 };
+        struct rel r = in_state(ST_P_REPL);
+        r.set.rev = r.told_rev = 1;
+        vr_autofree char *text = rel_encode(&r);
+        struct engine *e = engine_with(&x, text);
+        struct vr_uuid prepare = request(e, EV_U_PREPARE, JOB_PREPARE);
+        engine_tick(e);
+        settle(e);
+        struct rel_event ev = event(EV_CAPTURED);
+        engine_event(e, &machine, &ev);
+        settle(e);
+        assert_true(x.ran & FX_SHIP); /* the last delta is on its way */
+        assert_int_equal(engine_find(e, &machine)->st, ST_P_PREPARING);
+        assert_int_equal(engine_find(e, &machine)->flow.kind, FLOW_FINAL);
+        x.ran = 0;
+        if (by_job) {
+            struct vr_err err = VR_ERR_INIT;
+            assert_true(job_cancellable(engine_job(e, &prepare)));
+            assert_int_equal(engine_job_cancel(e, &prepare, &err), 0);
+            settle(e);
+        } else {
+            struct vr_uuid revert = request(e, EV_U_REVERT, JOB_REVERT);
+            assert_int_equal(engine_job(e, &revert)->state, JOB_COMPLETED);
+        }
+        assert_int_equal(engine_job(e, &prepare)->state, JOB_TERMINATED);
+        assert_int_equal(engine_find(e, &machine)->st, ST_P_REPL);
+        assert_int_equal(x.ran & (FX_CANCEL_FLOW | FX_UNGUARD), FX_CANCEL_FLOW | FX_UNGUARD);
+        assert_null(engine_running_job(e, &machine));
+        /* What was on its way is given up, and cycles follow. */
+        struct rel_event gone = event(EV_SHIP_FAILED);
+        vr_fail(&gone.err, VR_E_CANCELLED, 0, "cancelled");
+        engine_event(e, &machine, &gone);
+        settle(e);
+        assert_true(x.ran & FX_DROP);
+        struct rel_event ended = event(EV_ENDED);
+        engine_event(e, &machine, &ended);
+        x.ran = 0;
+        engine_tick(e);
+        settle(e);
+        assert_true(x.ran & FX_CAPTURE);
+        assert_int_equal(engine_find(e, &machine)->flow.kind, FLOW_CYCLE);
+        assert_int_equal(engine_find(e, &machine)->last_err.kind, VR_OK);
+        engine_free(e);
+        free(x.written);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -384,6 +447,7 @@ int main(void)
         cmocka_unit_test(test_settings_of_a_restored_host),
         cmocka_unit_test(test_settings_of_an_older_version),
         cmocka_unit_test(test_older_settings_are_dropped),
+        cmocka_unit_test(test_preparing_can_be_called_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

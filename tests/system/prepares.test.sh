@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # The replica's host takes its time before it accepts a transfer, as it reads its disks for a comparison: who
-# suspends, cancels or ends replication on the primary does not wait for that.
+# suspends, cancels or ends replication on the primary does not wait for that. Nor does who calls a planned failover
+# off whose last changes are still being sent.
 . "$(dirname "$0")/lib.sh"
 system_begin
 mortal=$build/src/daemon/vmreplicad-fault
@@ -14,6 +15,7 @@ hold=$dir/hold
 "$daemon" start "$dir" B env VMREPLICA_HOLD_RX_INDEX="$hold" sh -c 'shift; exec "$0" "$@"' "$mortal"
 pair_hosts
 "$guest" create "$dir" A g1 --fill 4
+"$guest" start "$dir" A g1 >/dev/null
 protect g1
 wait_points B g1 1
 
@@ -37,6 +39,29 @@ wait_state A g1 replicating
 wait_points B g1 2
 check_points B g1
 ok "suspended while the replica prepared, and resumed"
+
+preparing() {
+    [ "$(status A g1 State)" = "preparing planned failover" ]
+}
+for how in cancel jobs; do
+    "$guest" shutdown "$dir" A g1
+    : >"$hold"
+    vr A --quiet --no-wait failover g1 --planned --no-start >/dev/null
+    wait_for 60 "the last changes are being sent" preparing
+    virsh_on A start g1 >/dev/null 2>&1 && fail "hosta started the machine while its failover is prepared"
+    job=$(vr A --json jobs | jq -r '[.[] | select(.JobType == 100)] | last | .InstanceID')
+    case $how in
+    cancel) now cancel g1 ;;
+    jobs) now jobs "$job" --cancel ;;
+    esac
+    is_state A g1 replicating || fail "hosta is $(status A g1 State)"
+    [ "$(vr A --json jobs "$job" | jq '.[0].JobState')" = 8 ] || fail "the job is $(vr A --json jobs "$job")"
+    "$guest" start "$dir" A g1 >/dev/null # while hostb still prepares
+    rm "$hold"
+    wait_points B g1 2
+    check_points B g1
+    ok "preparing a planned failover was called off ($how)"
+done
 
 : >"$hold"
 vr A --quiet --no-wait resync g1 >/dev/null
