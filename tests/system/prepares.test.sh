@@ -46,7 +46,8 @@ preparing() {
 for how in cancel jobs; do
     "$guest" shutdown "$dir" A g1
     : >"$hold"
-    vr A --quiet --no-wait failover g1 --planned --no-start >/dev/null
+    timeout 120 "$lab" exec "$dir" A "$build/src/cli/vmreplica" failover g1 --planned --no-start >"$dir/said" 2>&1 &
+    asked=$!
     wait_for 60 "the last changes are being sent" preparing
     virsh_on A start g1 >/dev/null 2>&1 && fail "hosta started the machine while its failover is prepared"
     job=$(vr A --json jobs | jq -r '[.[] | select(.JobType == 100)] | last | .InstanceID')
@@ -55,12 +56,14 @@ for how in cancel jobs; do
     jobs) now jobs "$job" --cancel ;;
     esac
     is_state A g1 replicating || fail "hosta is $(status A g1 State)"
+    ! wait $asked || fail "the failover went on: $(cat "$dir/said")"
+    is_state B g1 replicating || fail "hostb is $(status B g1 State)"
     [ "$(vr A --json jobs "$job" | jq '.[0].JobState')" = 8 ] || fail "the job is $(vr A --json jobs "$job")"
     "$guest" start "$dir" A g1 >/dev/null # while hostb still prepares
     rm "$hold"
     wait_points B g1 2
     check_points B g1
-    ok "preparing a planned failover was called off ($how)"
+    ok "preparing a planned failover was called off ($how): $(tail -n 1 "$dir/said")"
 done
 
 : >"$hold"
