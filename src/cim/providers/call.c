@@ -254,6 +254,12 @@ static bool is_long(enum job_type t)
     return t == JOB_START_IR || t == JOB_START_SEEDED || t == JOB_RESYNC || t == JOB_UPDATE_DISKS;
 }
 
+/* What this event ends by being asked for. */
+static bool gives_way(enum job_type t, enum rel_event_type to)
+{
+    return is_long(t) || (t == JOB_PREPARE && to == EV_U_REVERT);
+}
+
 static bool needs_power(const struct vm *vm, enum rel_event_type t)
 {
     return t == EV_U_PREPARE || t == EV_U_FAILOVER || t == EV_U_BECOME_REPLICA ||
@@ -266,7 +272,7 @@ int call_admit(struct call *c, const struct vm *vm, struct rel_event *ev, struct
     struct rel next;
     uint32_t fx;
 
-    if (j && !is_long(j->type) && vm->rel->st != ST_R_REVERSE_WAIT)
+    if (j && !gives_way(j->type, ev->type) && vm->rel->st != ST_R_REVERSE_WAIT)
         return vr_fail(err, VR_E_BUSY, 0,
                        "another operation of machine %s is still running (%s); wait for it: "
                        "vmreplica jobs",

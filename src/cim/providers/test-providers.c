@@ -502,6 +502,15 @@ static void prepare_and_revert(void **st)
     w->fail[FX_BIT_SHIP] = VR_E_PEER;
     assert_int_equal(job_error(w, RQ(w, WEB, "4")), 32777);
     assert_int_equal(state(w, WEB), 3);
+    /* The last changes take long. */
+    w->hold = FX_SHIP;
+    assert_int_equal(RQ(w, WEB, "4"), 4096);
+    pump(w);
+    assert_int_equal(CALL(w, VM(WEB), "RequestStateChange", { "RequestedState", "2" }), 32775);
+    done(w, SVC(w, WEB, "RevertFailover"));
+    assert_int_equal(state(w, WEB), 3);
+    done(w, CALL(w, VM(WEB), "RequestStateChange", { "RequestedState", "2" }));
+    w->hold = 0;
 }
 
 static void become_a_seed(void **st)

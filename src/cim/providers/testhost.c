@@ -119,6 +119,11 @@ static void answer(struct world *w, const struct pending *q)
             ev.kind = w->points[i].kind;
     if (ev.type != EV_COUNT)
         engine_event(w->engine, &q->r.machine, &ev);
+    if (q->fx == FX_BIT_PUSH_SETTINGS) {
+        engine_settings_told(w->engine, &q->r.machine, q->r.set.rev, q->r.set.rev,
+                             fail ? &ev.err : NULL);
+        return;
+    }
     if (q->fx != FX_BIT_SHIP && q->fx != FX_BIT_PROBE && q->fx != FX_BIT_CANCEL_RX)
         engine_done(w->engine, &q->r.machine);
 }
