@@ -28,7 +28,7 @@ MAY = {
 # foreign header -> the files that may include it
 FOREIGN = {
     r'libvirt/': {'hypervisor/hv_libvirt_priv.h'},
-    r'libxml/': {'hypervisor/domxml.c'},
+    r'libxml/': {'hypervisor/domxml_priv.h'},
     r'libnbd\.h': {'transfer/nbd_libnbd.c'},
     r'zstd\.h': {'transfer/zstd.c', 'transfer/codec_zstd.c', 'transfer/compress_zstd.c'},
     r'xxhash\.h': {'transfer/digest_xxhash.c'},

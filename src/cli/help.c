@@ -99,8 +99,8 @@ static const struct {
       "Makes \"MACHINE - Test\" of a recovery point on the replica and starts it, while\n"
       "replication goes on. It writes to overlays of its own.\n"
       "  --point POINT   this recovery point instead of the one that a failover would take\n"
-      "  --network NET   network cards on this libvirt network; without it they are\n"
-      "                  not connected (or as TestReplicaSwitchName says)\n"
+      "  --network NET   all network cards on this libvirt network; without it they are\n"
+      "                  connected to nothing (or each as its TestReplicaSwitchName says)\n"
       "  --another       also when there is a test machine already\n"
       "  --no-start      do not start it\n"
       "  --end           turn the test machines off and remove them; stands alone\n" },

@@ -48,7 +48,8 @@ struct test_task {
     struct host_test test;
     struct vr_uuid job; /* to end; zero: none */
     struct wall_us when;
-    char network[VR_NAME_MAX];
+    struct hv_nic_net *nets;
+    size_t n_nets;
     bool latest; /* no point was named */
     char *folder;
     char *path[VR_DISKS_MAX];
@@ -264,8 +265,8 @@ static void create_work(struct task *t)
     fault_before("TEST_DEFINE");
     if (t->err.kind == VR_OK &&
         definitions_xml(t->d, &x->test.machine, x->disks, x->n_disks, &xml, &t->err) == 0)
-        hv_define_test(t->d->hv, xml, x->test.name, &x->test.uuid,
-                       x->network[0] ? x->network : NULL, x->paths, x->n_disks, &t->err);
+        hv_define_test(t->d->hv, xml, x->test.name, &x->test.uuid, x->nets, x->n_nets, x->paths,
+                       x->n_disks, &t->err);
     fault_after("TEST_DEFINE");
     if (t->err.kind == VR_OK)
         store_call(t->d, st_made, x);
@@ -378,6 +379,7 @@ static void task_clean(struct test_task *x)
     for (size_t i = 0; i < VR_DISKS_MAX; i++)
         free(x->path[i]);
     free(x->folder);
+    free(x->nets);
 }
 
 static void settle_work(struct task *t)
@@ -478,8 +480,8 @@ static void choose_name(struct daemon *d, const char *of, char out[VR_NAME_MAX])
 }
 
 static int h_test_create(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point,
-                         const char *network, const char *owner, struct vr_uuid *ret_job,
-                         struct vr_err *err)
+                         const struct hv_nic_net *nets, size_t n_nets, const char *owner,
+                         struct vr_uuid *ret_job, struct vr_err *err)
 {
     struct daemon *d = ctx;
     struct testvms *l = tests_of(d);
@@ -488,8 +490,6 @@ static int h_test_create(void *ctx, const struct vr_uuid *machine, const struct 
         return vr_fail(err, VR_E_STATE, 0, "there is no recovery point to test");
     if (l->n == TESTS_MAX)
         return vr_fail(err, VR_E_LIMIT, 0, "there are %d test machines on this host", TESTS_MAX);
-    if (network && strlen(network) >= VR_NAME_MAX)
-        return vr_fail(err, VR_E_INVAL, 0, "\"%.60s\" is no name of a network", network);
     struct test_task *x = vr_new(struct test_task);
     char m[VR_UUID_STR], id[VR_UUID_STR];
     x->t.work = create_work;
@@ -500,7 +500,9 @@ static int h_test_create(void *ctx, const struct vr_uuid *machine, const struct 
     x->test.point = point ? *point : r->newest;
     x->latest = !point;
     choose_name(d, r->name, x->test.name);
-    snprintf(x->network, sizeof x->network, "%s", network ? network : "");
+    x->nets = vr_new0(n_nets ? n_nets : 1, sizeof *nets);
+    for (x->n_nets = 0; x->n_nets < n_nets; x->n_nets++)
+        x->nets[x->n_nets] = nets[x->n_nets];
     x->folder = vr_printf("%s/%s/test-%s", d->cfg.storage, vr_uuid_fmt(machine, m),
                           vr_uuid_fmt(&x->test.uuid, id));
     x->job = x->test.job = engine_job_new(d->engine, JOB_TEST_REPLICA, machine, owner);

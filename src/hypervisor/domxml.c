@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Domain documents of libvirt: what a machine has, and the definition of its replica.
  *
- * The only user of libxml2. Keeps whatever it does not know as it is. Nothing is fetched, entities
+ * Keeps whatever it does not know as it is. Nothing is fetched, entities
  * are not expanded, a document type is refused. Thread: any. */
 #include "domxml.h"
 
 #include <errno.h>
-#include <libxml/parser.h>
-#include <libxml/tree.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -16,16 +14,8 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/log.h"
+#include "domxml_priv.h"
 #include "hostfile.h"
-
-VR_DEFINE_CLEANUP(xmlDoc, xmlFreeDoc)
-
-static inline void xstr_freep(xmlChar **s)
-{
-    if (*s)
-        xmlFree(*s);
-}
-#define xstr __attribute__((cleanup(xstr_freep))) xmlChar *
 
 static void quiet(void *ctx, const char *fmt, ...)
 {
@@ -57,63 +47,6 @@ static xmlDocPtr parse(const char *xml, const char *root, struct vr_err *err)
         return NULL;
     }
     return vr_take(doc);
-}
-
-static bool is(const xmlNode *n, const char *name)
-{
-    return n->type == XML_ELEMENT_NODE && !n->ns && strcmp((const char *)n->name, name) == 0;
-}
-
-static xmlNodePtr child(const xmlNode *of, const char *name)
-{
-    for (xmlNodePtr n = of ? of->children : NULL; n; n = n->next)
-        if (is(n, name))
-            return n;
-    return NULL;
-}
-
-static xmlNodePtr again(const xmlNode *n)
-{
-    for (xmlNodePtr x = n->next; x; x = x->next)
-        if (is(x, (const char *)n->name))
-            return x;
-    return NULL;
-}
-
-static xmlChar *attr(const xmlNode *n, const char *name)
-{
-    return n ? xmlGetNoNsProp(n, (const xmlChar *)name) : NULL;
-}
-
-static bool attr_is(const xmlNode *n, const char *name, const char *value)
-{
-    xstr v = attr(n, name);
-    return v && strcmp((const char *)v, value) == 0;
-}
-
-static void set_attr(xmlNodePtr n, const char *name, const char *value)
-{
-    xmlSetProp(n, (const xmlChar *)name, (const xmlChar *)value);
-}
-
-static void set_text(xmlNodePtr n, const char *text)
-{
-    xmlNodeSetContent(n, NULL);
-    xmlNodeAddContent(n, (const xmlChar *)text);
-}
-
-static void drop(xmlNodePtr n)
-{
-    if (n) {
-        xmlUnlinkNode(n);
-        xmlFreeNode(n);
-    }
-}
-
-static void drop_children(xmlNodePtr of, const char *name)
-{
-    for (xmlNodePtr n; (n = child(of, name));)
-        drop(n);
 }
 
 /* Copy the text of @from into @to of @n bytes, cut nowhere: VR_E_LIMIT. */
@@ -309,33 +242,6 @@ int domxml_backing(const char *xml, const char *target, int depth, char **ret, s
 }
 
 /* ---- the definition of a replica ---- */
-
-static void random_mac(char out[18])
-{
-    uint8_t r[3];
-    vr_random(r, sizeof r);
-    snprintf(out, 18, "52:54:00:%02x:%02x:%02x", r[0], r[1], r[2]);
-}
-
-static void edit_nics(xmlNodePtr devices, bool new_macs, bool disconnect)
-{
-    for (xmlNodePtr n = child(devices, "interface"); n; n = again(n)) {
-        xmlNodePtr mac = child(n, "mac");
-        if (new_macs) {
-            char text[18];
-            random_mac(text);
-            if (!mac)
-                mac = xmlNewChild(n, NULL, (const xmlChar *)"mac", NULL);
-            set_attr(mac, "address", text);
-        }
-        if (disconnect) {
-            xmlNodePtr link = child(n, "link");
-            if (!link)
-                link = xmlNewChild(n, NULL, (const xmlChar *)"link", NULL);
-            set_attr(link, "state", "down");
-        }
-    }
-}
 
 static const struct hv_disk_path *find_path(const struct hv_disk_path *paths, size_t n,
                                             const char *target)
@@ -653,17 +559,6 @@ static void edit_logs(xmlNodePtr devices, const char *old, const char *name)
         }
 }
 
-static void use_network(xmlNodePtr devices, const char *network)
-{
-    static const char *const gone[] = { "source", "virtualport", "target", "link", "vlan", "port" };
-    for (xmlNodePtr n = child(devices, "interface"); n; n = again(n)) {
-        for (size_t i = 0; i < VR_ARRAY_LEN(gone); i++)
-            drop_children(n, gone[i]);
-        set_attr(n, "type", "network");
-        set_attr(xmlNewChild(n, NULL, (const xmlChar *)"source", NULL), "network", network);
-    }
-}
-
 static int check_complete(xmlNodePtr root, struct vr_err *err)
 {
     if (!child(root, "devices") || !child(root, "name") || !child(root, "uuid"))
@@ -711,7 +606,7 @@ int domxml_replica(const char *xml, const char *name, const struct vr_uuid *uuid
         edit_copy(root, name, uuid);
     if (name)
         set_text(need_child(root, "name"), name);
-    edit_nics(devices, uuid != NULL, disconnect);
+    domxml_edit_nics(devices, uuid != NULL, disconnect);
     return print(doc, ret, err);
 }
 
@@ -726,13 +621,14 @@ int domxml_own(const char *xml, const struct hv_disk_path *paths, size_t n_paths
     return print(doc, ret, err);
 }
 
-int domxml_on_network(const char *xml, const char *network, char **ret, struct vr_err *err)
+int domxml_on_networks(const char *xml, const struct hv_nic_net *nets, size_t n_nets, char **ret,
+                       struct vr_err *err)
 {
     vr_auto(xmlFreeDoc) xmlDocPtr doc = parse(xml, "domain", err);
     xmlNodePtr root = doc ? xmlDocGetRootElement(doc) : NULL;
     if (!doc || check_complete(root, err) < 0)
         return -1;
-    use_network(child(root, "devices"), network);
+    domxml_nics_on(child(root, "devices"), nets, n_nets);
     return print(doc, ret, err);
 }
 

@@ -47,11 +47,13 @@ int domxml_replica(const char *xml, const char *name, const struct vr_uuid *uuid
                    struct vr_err *err);
 
 /* domxml_own() - only the disks are edited: for a definition that was made on this host.
- * domxml_on_network() - all network cards on the libvirt network @network, connected.
+ * domxml_on_networks() - network cards connected as @nets says: each on the libvirt network that is
+ * named for its MAC address (or for all), the others on none, their links down.
  * Errors, ownership and thread as domxml_replica(). */
 int domxml_own(const char *xml, const struct hv_disk_path *paths, size_t n_paths, char **ret,
                struct vr_err *err);
-int domxml_on_network(const char *xml, const char *network, char **ret, struct vr_err *err);
+int domxml_on_networks(const char *xml, const struct hv_nic_net *nets, size_t n_nets, char **ret,
+                       struct vr_err *err);
 
 /* A disk as the backup and checkpoint documents name it. */
 struct domxml_capture_disk {

@@ -153,11 +153,16 @@ int hv_define_replica(struct hv *hv, const char *xml, const char *name, const st
  * was made on this host: nothing is left out of it but disks. */
 int hv_define_own(struct hv *hv, const char *xml, const struct hv_disk_path *paths, size_t n_paths,
                   struct vr_err *err);
-/* hv_define_test() - a copy of @xml under @name and @uuid, as hv_define_replica(). @network NULL:
- * network links down; else all cards on this libvirt network. */
+/* Which libvirt network a card of a copy is on. */
+struct hv_nic_net {
+    char mac[18]; /* of the card in the original; "": every card */
+    char network[VR_NAME_MAX];
+};
+/* hv_define_test() - a copy of @xml under @name and @uuid, as hv_define_replica(). A network card
+ * that @nets does not name is connected to nothing. VR_E_INVAL: a network is not there. */
 int hv_define_test(struct hv *hv, const char *xml, const char *name, const struct vr_uuid *uuid,
-                   const char *network, const struct hv_disk_path *paths, size_t n_paths,
-                   struct vr_err *err);
+                   const struct hv_nic_net *nets, size_t n_nets, const struct hv_disk_path *paths,
+                   size_t n_paths, struct vr_err *err);
 /* hv_undefine_test() - forget a copy made by hv_define_test() with all that is its own (NVRAM);
  * disks stay. A machine that is not there is success. */
 int hv_undefine_test(struct hv *hv, const struct vr_uuid *uuid, struct vr_err *err);

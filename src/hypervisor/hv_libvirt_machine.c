@@ -287,23 +287,32 @@ int hv_define_own(struct hv *hv, const char *xml, const struct hv_disk_path *pat
     return domxml_own(xml, paths, n_paths, &text, err) < 0 ? -1 : define(hv, text, err);
 }
 
-int hv_define_test(struct hv *hv, const char *xml, const char *name, const struct vr_uuid *uuid,
-                   const char *network, const struct hv_disk_path *paths, size_t n_paths,
-                   struct vr_err *err)
+static int check_networks(struct hv *hv, const struct hv_nic_net *nets, size_t n,
+                          struct vr_err *err)
 {
-    vr_autofree char *text = NULL, *connected = NULL;
-    if (domxml_replica(xml, name, uuid, !network, paths, n_paths, &text, err) < 0)
-        return -1;
-    if (!network)
-        return define(hv, text, err);
     lv_conn_auto conn = lv_conn(hv, 0, err);
     if (!conn)
         return -1;
-    virNetworkPtr net = virNetworkLookupByName(conn, network);
-    if (!net)
-        return vr_fail(err, VR_E_INVAL, 0, "this host has no network '%.60s'", network);
-    virNetworkFree(net);
-    return domxml_on_network(text, network, &connected, err) < 0 ? -1 : define(hv, connected, err);
+    for (size_t i = 0; i < n; i++) {
+        virNetworkPtr net = virNetworkLookupByName(conn, nets[i].network);
+        if (!net)
+            return vr_fail(err, VR_E_INVAL, 0, "this host has no network '%.60s'", nets[i].network);
+        virNetworkFree(net);
+    }
+    return 0;
+}
+
+int hv_define_test(struct hv *hv, const char *xml, const char *name, const struct vr_uuid *uuid,
+                   const struct hv_nic_net *nets, size_t n_nets, const struct hv_disk_path *paths,
+                   size_t n_paths, struct vr_err *err)
+{
+    vr_autofree char *copy = NULL, *connected = NULL;
+    /* By the addresses that the cards of the original have: before the copy gets its own. */
+    if (check_networks(hv, nets, n_nets, err) < 0 ||
+        domxml_on_networks(xml, nets, n_nets, &connected, err) < 0 ||
+        domxml_replica(connected, name, uuid, false, paths, n_paths, &copy, err) < 0)
+        return -1;
+    return define(hv, copy, err);
 }
 
 static const unsigned forget_all = VIR_DOMAIN_UNDEFINE_MANAGED_SAVE |

@@ -348,6 +348,14 @@ static void test_strip(void **state)
     assert_int_equal(abused, VR_ARRAY_LEN(abuses) - HARMLESS);
 }
 
+static size_t times(const char *text, const char *what)
+{
+    size_t n = 0;
+    for (const char *at = text; (at = strstr(at, what)); at++)
+        n++;
+    return n;
+}
+
 static void test_test_copy(void **state)
 {
     struct vr_uuid uuid = vr_uuid_new();
@@ -356,16 +364,43 @@ static void test_test_copy(void **state)
         HEAD OS "<devices>"
                 "<interface type='bridge'><mac address='52:54:00:00:00:01'/>"
                 "<source bridge='br0'/><target dev='tap0'/><model type='virtio'/></interface>"
+                "<interface type='network'><mac address='52:54:00:00:00:0A'/>"
+                "<source network='prod'/><model type='e1000'/><filterref filter='f'/></interface>"
                 "</devices></domain>";
+    static const struct hv_nic_net all = { "", "lab" }, one = { "52:54:00:00:00:0a", "lab" },
+                                   two[] = { { "52:54:00:00:00:01", "other" }, one };
+    static const char *const never[] = { "tap0", "br0", "prod" };
+    vr_autofree char *every = NULL, *each = NULL, *none = NULL;
     ok(domxml_replica(sent, "evil - Test", &uuid, true, NULL, 0, &out, err));
     assert_non_null(strstr(out, "<name>evil - Test</name>"));
     assert_non_null(strstr(out, "<link state=\"down\"/>"));
     assert_null(strstr(out, "52:54:00:00:00:01"));
-    ok(domxml_on_network(out, "lab", &net, err));
-    assert_non_null(strstr(net, "<source network=\"lab\"/>"));
-    assert_null(strstr(net, "<link"));
-    assert_null(strstr(net, "tap0"));
-    assert_null(strstr(net, "br0"));
+    ok(domxml_on_networks(sent, &all, 1, &every, err));
+    assert_int_equal(times(every, "<source network=\"lab\"/>"), 2);
+    assert_null(strstr(every, "<link"));
+    /* A card that no network is named for stays off whatever the others are on. */
+    ok(domxml_on_networks(sent, &one, 1, &net, err));
+    assert_int_equal(times(net, "<source"), 1);
+    assert_int_equal(times(net, "<interface type=\"user\">"), 1);
+    assert_int_equal(times(net, "<link state=\"down\"/>"), 1);
+    assert_true(strstr(net, "52:54:00:00:00:01") < strstr(net, "<link"));
+    assert_true(strstr(net, "<link") < strstr(net, "52:54:00:00:00:0A"));
+    assert_true(strstr(net, "52:54:00:00:00:0A") < strstr(net, "<source network=\"lab\"/>"));
+    assert_non_null(strstr(net, "<model type=\"virtio\"/>"));
+    ok(domxml_on_networks(sent, two, 2, &each, err));
+    assert_int_equal(times(each, "<source network=\"lab\"/>"), 1);
+    assert_int_equal(times(each, "<source network=\"other\"/>"), 1);
+    assert_null(strstr(each, "<link"));
+    ok(domxml_on_networks(sent, NULL, 0, &none, err));
+    assert_int_equal(times(none, "<interface type=\"user\">"), 2);
+    assert_int_equal(times(none, "<link state=\"down\"/>"), 2);
+    assert_null(strstr(none, "filter"));
+    for (size_t i = 0; i < VR_ARRAY_LEN(never); i++) {
+        assert_null(strstr(every, never[i]));
+        assert_null(strstr(net, never[i]));
+        assert_null(strstr(each, never[i]));
+        assert_null(strstr(none, never[i]));
+    }
 }
 
 static void test_backup(void **state)

@@ -357,6 +357,32 @@ differing() {
     echo "$total"
 }
 
+# ---- methods as any client calls them ----
+
+# envelope URI METHOD SELECTORS BODY
+envelope() {
+    cat <<XML
+<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope" xmlns:a="http://schemas.xmlsoap.org/ws/2004/08/addressing"
+ xmlns:w="http://schemas.dmtf.org/wbem/wsman/1/wsman.xsd"><s:Header><a:To>http://localhost/wsman</a:To>
+<w:ResourceURI s:mustUnderstand="true">$1</w:ResourceURI><a:Action s:mustUnderstand="true">$1/$2</a:Action>
+<a:ReplyTo><a:Address>http://schemas.xmlsoap.org/ws/2004/08/addressing/role/anonymous</a:Address></a:ReplyTo>
+<a:MessageID>uuid:00000000-0000-0000-0000-000000000001</a:MessageID>$3</s:Header>
+<s:Body><p:$2_INPUT xmlns:p="$1">$4</p:$2_INPUT></s:Body></s:Envelope>
+XML
+}
+
+# send HOST: an envelope to the local socket there
+send() {
+    on "$1" curl -s --unix-socket /run/vmreplica/wsman.sock -H 'Content-Type: application/soap+xml;charset=UTF-8' \
+        --data-binary @- http://localhost/wsman
+}
+
+# invoke HOST METHOD BODY [SERVICE]: a method of the replication service, or of another one
+invoke() {
+    envelope http://schemas.microsoft.com/wbem/wsman/1/wmi/root/virtualization/v2/${4:-Msvm_ReplicationService} "$2" '' "$3" |
+        send "$1"
+}
+
 # ---- guests ----
 
 # guest_boot_counter HOST NAME: what the guest said it found when it booted last: it checks all that

@@ -10,7 +10,7 @@ hosts_up
 pair_hosts
 "$guest" create "$dir" A g1 --fill 4
 for host in A B; do
-    for net in prod lab; do
+    for net in prod lab other; do
         on $host ip link add br-$net type bridge
         on $host ip link set br-$net up
         echo "<network><name>$net</name><forward mode='bridge'/><bridge name='br-$net'/></network>" >"$dir/$host/run/net.xml"
@@ -19,6 +19,7 @@ for host in A B; do
     done
 done
 virsh_on A attach-interface g1 network prod --mac 52:54:00:00:00:07 --model virtio --config >/dev/null
+virsh_on A attach-interface g1 network prod --mac 52:54:00:00:00:08 --model virtio --config >/dev/null
 "$guest" start "$dir" A g1 >/dev/null
 protect g1
 wait_points B g1 2
@@ -34,10 +35,9 @@ is_power() {
 has_booted() {
     "$guest" wait-line "$dir" "$1" g1 60 "^VMR boot counter=$(guest_last_words "$2" g1)\$" >/dev/null
 }
-# nic HOST MACHINE: network, link state and MAC address of its card
+# nic HOST MACHINE: network, link state and MAC address of its cards
 nic() {
-    virsh_on "$1" dumpxml --inactive "$2" | tr -d '\n' |
-        sed -nE "s/.*<interface(.*)<\/interface>.*/\1/p"
+    virsh_on "$1" dumpxml --inactive "$2" | sed -n "/<interface/,/<\/interface>/p"
 }
 # old_disk: what A's disk holds now is the orphan point to come
 old_disk() {
@@ -54,23 +54,44 @@ is_orphan() {
 }
 
 step test-network
-vr B --quiet test g1 --no-start
-nic B "g1 - Test" | seen "state='down'" || fail "without a network the card is connected: $(nic B "g1 - Test")"
-nic B "g1 - Test" | seen '52:54:00:00:00:07' && fail "the test machine has the address of the other"
-vr B --quiet test g1 --end
-refused B 1 'network|nonsense' test g1 --network nonsense
+# test_network_of MAC NETWORK: what test machines have this card of g1 on ("": none)
+test_network_of() {
+    local id="Microsoft:${uuid^^}\\564D5245-504C-4943-8000-${1//:/}\\C"
+    invoke B ModifyResourceSettings "<p:ResourceSettings>&lt;INSTANCE CLASSNAME=&quot;Msvm_EthernetPortAllocationSettingData&quot;&gt;&lt;PROPERTY NAME=&quot;InstanceID&quot; TYPE=&quot;string&quot;&gt;&lt;VALUE&gt;$id&lt;/VALUE&gt;&lt;/PROPERTY&gt;&lt;PROPERTY NAME=&quot;TestReplicaSwitchName&quot; TYPE=&quot;string&quot;&gt;&lt;VALUE&gt;$2&lt;/VALUE&gt;&lt;/PROPERTY&gt;&lt;/INSTANCE&gt;</p:ResourceSettings>" \
+        Msvm_VirtualSystemManagementService | seen '<p:ReturnValue>4096<' || fail "the network of test failovers cannot be set"
+}
+# cards_on NETWORK: how many cards of machines on B are on it
+cards_on() {
+    on B ip -o link show master "br-$1" | wc -l
+}
+# test_is TEXT LAB OTHER DOWN: starts one, looks at its cards, ends it
+test_is() {
+    local text=$1 test="g1 - Test"
+    shift
+    [ "$(virsh_on B domstate "$test")" = running ] || virsh_on B start "$test" >/dev/null
+    [ "$(cards_on lab) $(cards_on other) $(cards_on prod)" = "$1 $2 0" ] ||
+        fail "$text: $(cards_on lab) on lab, $(cards_on other) on other, $(cards_on prod) on the production network: $(nic B "$test")"
+    [ "$(virsh_on B dumpxml "$test" | grep -c "<link state='down'/>" || :)" = "$3" ] || fail "$text: $(nic B "$test")"
+    nic B "$test" | seen '52:54:00:00:00:0[78]' && fail "the test machine has the address of the other"
+    vr B --quiet test g1 --end
+    wait_for 60 "nothing is left of it" gone
+}
 gone() {
     ! virsh_on B list --all --name | seen Test
 }
+vr B --quiet test g1 --no-start
+test_is "without a network" 0 0 2
+refused B 1 'network|nonsense' test g1 --network nonsense
 wait_for 60 "nothing is left of it" gone
 vr B --quiet test g1 --network lab
-nic B "g1 - Test" | seen "network='lab'" || fail "the card is not on the test network: $(nic B "g1 - Test")"
-nic B "g1 - Test" | seen "state='down'" && fail "the card is not connected: $(nic B "g1 - Test")"
-[ "$(on B ip -o link show master br-lab | wc -l)" = 1 ] || fail "no card is on the test network"
-[ "$(on B ip -o link show master br-prod | wc -l)" = 0 ] || fail "a card is on the production network"
-vr B --quiet test g1 --end
-wait_for 60 "nothing is left of it" gone
-ok "a test machine is on the test network only"
+test_is "on the test network" 2 0 0
+test_network_of 52:54:00:00:00:08 lab
+vr B --quiet test g1 --no-start
+test_is "the card that has a test network, and not the other" 1 0 1
+test_network_of 52:54:00:00:00:07 other
+vr B --quiet test g1 --no-start
+test_is "each on its own" 1 1 0
+ok "the cards of a test machine are on the test networks only, each on its own or on none"
 
 step paused-when-superseded
 vr A --quiet set g1 --on-superseded pause

@@ -167,12 +167,12 @@ struct host {
     size_t (*tests)(void *ctx, const struct host_test **ret);
     /* When the last one of a replica was made; 0 never. */
     struct wall_us (*last_test)(void *ctx, const struct vr_uuid *machine);
-    /* Make one of @point (NULL: the newest that is neither quarantined nor an orphan): off, network
-     * cards not connected or on the libvirt network @network. Its machine is defined when the job
-     * is over. */
+    /* Make one of @point (NULL: the newest that is neither quarantined nor an orphan): off, each
+     * network card on the libvirt network that @nets names for it, or on none. Its machine is
+     * defined when the job is over. @nets is copied. */
     int (*test_create)(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point,
-                       const char *network, const char *owner, struct vr_uuid *ret_job,
-                       struct vr_err *err);
+                       const struct hv_nic_net *nets, size_t n_nets, const char *owner,
+                       struct vr_uuid *ret_job, struct vr_err *err);
     /* Turn off, undefine, delete what it wrote. */
     int (*test_destroy)(void *ctx, const struct vr_uuid *test, const char *owner,
                         struct vr_uuid *ret_job, struct vr_err *err);

@@ -158,18 +158,24 @@ static bool emit_failover(const struct host_providers *p, const struct vm *vm,
     return true;
 }
 
-const char *vm_test_network(const struct host_providers *p, const struct vm *vm)
+size_t vm_test_networks(const struct host_providers *p, const struct vm *vm,
+                        struct hv_nic_net **ret)
 {
+    struct hv_nic_net *nets = vr_new0(vm_n_nics(vm) + 1, sizeof *nets);
     char id[PROV_ID_MAX];
+    size_t n = 0;
 
     for (size_t i = 0; i < vm_n_nics(vm); i++) {
         const struct cim_inst *kept =
             hostset_inst(p->h->set, HOSTSET_CONNECTION, nic_id(id, vm, i, NIC_CONNECTION));
         const char *name = kept ? cim_inst_str(kept, C(TESTREPLICASWITCHNAME)) : NULL;
-        if (name && *name)
-            return name;
+        if (!name || !*name)
+            continue;
+        snprintf(nets[n].mac, sizeof nets[n].mac, "%s", vm->hv->nics[i].mac);
+        snprintf(nets[n++].network, VR_NAME_MAX, "%s", name);
     }
-    return NULL;
+    *ret = nets;
+    return n;
 }
 
 /* ---- SetFailoverNetworkAdapterSettings ---- */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Settings of the service, authorization entries and what they mean for peers; network adapters. */
-#include "cim/providers/testhost.h"
+#include "cim/providers/testways.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -525,6 +525,11 @@ static void network_of_test_failovers(void **st)
 {
     struct world *w = *st;
     static const char vsms[] = "Msvm_VirtualSystemManagementService=@";
+    make_replica(w);
+    with_tests(w);
+    done(w, SVC(w, WEB, "TestReplicaSystem"));
+    assert_int_equal(w->n_nets, 0); /* none is named: no card is connected */
+    done(w, CALL(w, vsms, "DestroySystem", { "AffectedSystem", VM(TEST_VM) }));
     vr_auto(cim_inst_free) struct cim_inst *in = get(w, CONNECTION);
     vr_autofree char *xml = NULL, *disk = NULL;
 
@@ -534,6 +539,11 @@ static void network_of_test_failovers(void **st)
     done(w, CALL(w, vsms, "ModifyResourceSettings", { "ResourceSettings", xml }));
     assert_int_equal(cim_args_at(w->args, "ResultingResourceSettings")->n, 1);
     assert_string_equal(txt(w, CONNECTION, "TestReplicaSwitchName"), "isolated");
+    /* This card, and not the other, on whose network nothing of a test may be. */
+    done(w, SVC(w, WEB, "TestReplicaSystem"));
+    assert_int_equal(w->n_nets, 1);
+    assert_string_equal(w->nets[0].mac, "52:54:00:aa:bb:01");
+    assert_string_equal(w->nets[0].network, "isolated");
     vr_auto(cim_inst_free) struct cim_inst *d = get(w, DISK(WEB, "vda"));
     assert_int_equal(cim_xml_text(d, "hosta", &disk, NULL), 0);
     assert_int_equal(CALL(w, vsms, "ModifyResourceSettings", { "ResourceSettings", disk }), 32770);

@@ -144,20 +144,26 @@ static int may_test(struct call *c, const struct vm *vm, bool strict, bool anoth
 }
 
 /* ---- methods ---- */
-/* @network NULL: that of the adapters' settings, if they have one. src:[contract.md A.14] */
+/* @network: for all adapters; NULL: what is set for each. src:[contract.md A.14] */
 static int begin(struct call *c, const struct vm *vm, const char *point, const char *network,
                  struct vr_err *err)
 {
     const struct store_point *pt = point ? vm_point(c->p, vm, point) : NULL;
     const struct host *h = c->p->h;
+    vr_autofree struct hv_nic_net *nets = NULL;
     struct vr_uuid job;
+    size_t n = network ? 0 : vm_test_networks(c->p, vm, &nets);
 
-    if (!network)
-        network = vm_test_network(c->p, vm);
     if (point && !pt)
         return vr_fail(err, VR_E_INVAL, 0, "\"%.80s\" is no recovery point of machine %s", point,
                        vm->name);
-    if (h->test_create(h->ctx, &vm->uuid, pt ? &pt->id : NULL, network, c->who->name, &job, err) <
+    if (network) {
+        nets = vr_new0(1, sizeof *nets);
+        if (strlen(network) >= VR_NAME_MAX)
+            return vr_fail(err, VR_E_INVAL, 0, "\"%.60s\" is no name of a network", network);
+        snprintf(nets[n++].network, VR_NAME_MAX, "%s", network);
+    }
+    if (h->test_create(h->ctx, &vm->uuid, pt ? &pt->id : NULL, nets, n, c->who->name, &job, err) <
         0)
         return -1;
     call_job(c, &job);

@@ -59,6 +59,8 @@ struct world {
     size_t n_opened;
     struct host_test made; /* testways.h */
     size_t n_made;
+    struct hv_nic_net nets[2]; /* where its cards are */
+    size_t n_nets;
     struct host_transfer transfer;
     struct host_proof proof;
     bool transferring;

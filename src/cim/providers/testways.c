@@ -23,11 +23,13 @@ static struct wall_us last_test(void *ctx, const struct vr_uuid *machine)
 }
 
 static int create(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point,
-                  const char *network, const char *owner, struct vr_uuid *ret_job,
-                  struct vr_err *err)
+                  const struct hv_nic_net *nets, size_t n_nets, const char *owner,
+                  struct vr_uuid *ret_job, struct vr_err *err)
 {
     struct world *w = ctx;
 
+    w->n_nets = n_nets;
+    memcpy(w->nets, nets, n_nets * sizeof *nets);
     *ret_job = engine_job_new(w->engine, JOB_TEST_REPLICA, machine, owner);
     engine_job_end(w->engine, ret_job, NULL);
     w->made = (struct host_test){ .machine = *machine, .job = *ret_job, .ready = true };
