@@ -20,11 +20,12 @@ static const struct {
 static const struct reason {
     const char *name;
     uint16_t level;
+    unsigned id; /* of health */
     const char *health, *why, *todo, *command;
     bool (*holds)(const struct rel_facts *f);
 } reasons[] = {
-#define R(name, level, health, why, todo, command) \
-    { #name, level, health, why, todo, command, rel_why_##name },
+#define R(name, level, id, health, why, todo, command) \
+    { #name, level, id, health, why, todo, command, rel_why_##name },
 #include "replication/explain.def"
 };
 
@@ -305,6 +306,14 @@ size_t rel_reasons(const struct rel_facts *f, struct rel_reason out[REL_REASONS_
             if (reasons[i].level == level && reasons[i].holds(f))
                 fill(f, &reasons[i], &out[n++]);
     return n;
+}
+
+unsigned rel_health_id(const char *why)
+{
+    for (size_t i = 0; i < VR_ARRAY_LEN(reasons); i++)
+        if (reasons[i].health && !strcmp(reasons[i].health, why))
+            return reasons[i].id;
+    return 0;
 }
 
 uint16_t rel_health(const struct rel *r, struct wall_us now, const char *why[8], size_t *ret_n)

@@ -71,5 +71,7 @@ char *rel_hint(const struct rel *r, enum rel_event_type ev, char *out, size_t ma
 /* rel_health() - ReplicationHealth, 0..3; the health texts of the reasons go to @why, at most 8.
  * src:[contract.md D.1] */
 uint16_t rel_health(const struct rel *r, struct wall_us now, const char *why[8], size_t *ret_n);
+/* rel_health_id() - the number of such a text; 0 when it is none. */
+unsigned rel_health_id(const char *why);
 
 #endif

@@ -8,7 +8,7 @@
 #define WHY(name) bool rel_why_##name(const struct rel_facts *f)
 #define LOSS(name) bool rel_loss_##name(const struct rel_facts *f)
 
-#define R(name, level, health, why, todo, command) WHY(name);
+#define R(name, level, id, health, why, todo, command) WHY(name);
 #include "replication/explain.def"
 #define Z(name, text) LOSS(name);
 #include "replication/explain.def"

@@ -127,6 +127,33 @@ static void health_by_the_contract(void **state)
     }
 }
 
+/* A text of health has one number, wherever it stands, and no other text has it. */
+static void every_issue_has_its_number(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned id, level;
+        const char *text;
+    } all[] = {
+#define R(name, level, id, health, why, todo, command) { id, level, health },
+#include "replication/explain.def"
+    };
+    for (size_t i = 0; i < VR_ARRAY_LEN(all); i++) {
+        bool told = all[i].text && all[i].level >= 2;
+        if (told != (all[i].id != 0) || (told && all[i].id / 100 != 334))
+            fail_msg("row %zu: number %u, level %u, '%s'", i, all[i].id, all[i].level,
+                     all[i].text ? all[i].text : "");
+        if (!told)
+            continue;
+        assert_int_equal(rel_health_id(all[i].text), all[i].id);
+        for (size_t k = 0; k < i; k++)
+            if (all[k].text && (all[k].id == all[i].id) != !strcmp(all[k].text, all[i].text))
+                fail_msg("%u: '%s' and %u: '%s'", all[k].id, all[k].text, all[i].id, all[i].text);
+    }
+    assert_int_equal(rel_health_id(BEHIND), 33414); /* src:[contract.md D.1] */
+    assert_int_equal(rel_health_id("nonsense"), 0);
+}
+
 /* ---- A.7: counters ---- */
 static struct rel_event at(enum rel_event_type t, int64_t mono_s)
 {
@@ -414,6 +441,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(health_by_the_contract),
+        cmocka_unit_test(every_issue_has_its_number),
         cmocka_unit_test(counters),
         cmocka_unit_test(an_outage_is_missed_cycles),
         cmocka_unit_test(what_nobody_wants_is_not_missed),

@@ -101,12 +101,6 @@ static struct cim_inst *make_statistics(const struct host_providers *p, const st
     return in;
 }
 
-/* src:[contract.md D.1] the one message id that clients are known to look for */
-static const char *issue_id(const char *why)
-{
-    return strstr(why, "behind the primary") ? "33414" : NULL;
-}
-
 static int put_issues(struct call *c, const struct vm *vm, struct vr_err *err)
 {
     const char *why[8];
@@ -117,7 +111,9 @@ static int put_issues(struct call *c, const struct vm *vm, struct vr_err *err)
     cim_value_empty(cim_args_at(c->args, "ReplicationHealthIssues"));
     for (size_t i = 0; i < n; i++) {
         vr_auto(cim_inst_free) struct cim_inst *in = error_inst(VR_OK, why[i], level < 3, source);
-        cim_inst_set_str(in, E(MESSAGEID), issue_id(why[i]));
+        char id[12];
+        snprintf(id, sizeof id, "%u", rel_health_id(why[i])); /* src:[contract.md A.13, D.1] */
+        cim_inst_set_str(in, E(MESSAGEID), id);
         if (put_inst(c, "ReplicationHealthIssues", in, err) < 0)
             return -1;
     }

@@ -328,6 +328,38 @@ static void health_issues_say_why(void **st)
     assert_int_equal(cim_inst_uint(e, CIM_P_MSVM_ERROR_PERCEIVEDSEVERITY, 0), 3);
 }
 
+/* Monitoring looks for numbers, not for words. src:[contract.md A.13, D.1] */
+static void health_issues_have_numbers(void **st)
+{
+    struct world *w = *st;
+    static void (*const ways[])(struct world *) = { make_replica, make_failed_over, make_ready };
+    static const char *const want[] = { "33414", "33417", "33410" };
+
+    for (size_t i = 0; i < VR_ARRAY_LEN(ways); i++) {
+        bool found = false;
+        if (i) {
+            world_free(st);
+            world_new(st);
+            w = *st;
+        }
+        ways[i](w);
+        if (!i) /* an hour of silence */
+            ((struct rel *)engine_at(w->engine, 0))->last_time.us -= 3601ll * 1000000;
+        assert_int_equal(SVC(w, WEB, "GetReplicationStatisticsEx"), 0);
+        size_t n = cim_args_at(w->args, "ReplicationHealthIssues")->n;
+        for (size_t k = 0; k < n; k++) {
+            vr_auto(cim_inst_free) struct cim_inst *e =
+                embedded(w, "ReplicationHealthIssues", k, "Msvm_Error");
+            const char *id = cim_inst_str(e, CIM_P_MSVM_ERROR_MESSAGEID);
+            assert_non_null(id);
+            assert_in_range(strtoul(id, NULL, 10), 32768, 40000);
+            found |= !strcmp(id, want[i]);
+        }
+        if (!found)
+            fail_msg("no issue %s", want[i]);
+    }
+}
+
 /* ---- jobs ---- */
 static void failed_job_tells_why(void **st)
 {
@@ -608,6 +640,7 @@ int main(void)
         T(disks_of_recovery_points),
         T(statistics_at_once),
         T(health_issues_say_why),
+        T(health_issues_have_numbers),
         T(failed_job_tells_why),
         T(good_job_has_no_error),
         T(job_is_cancelled),
