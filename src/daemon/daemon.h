@@ -41,10 +41,8 @@ struct machine_rt {
     struct rx *rx;                   /* likewise; receive.c */
     char *xml;                       /* definition sent by the primary, for MAKE_REPLICA */
     struct proof proof;
-    bool merging; /* RETENTION runs */
+    struct merge_task *merge; /* RETENTION runs, or waits for a worker; retention.c */
     bool merge_again;
-    void (*after_merge)(void *arg); /* an effect that waits for the merge to end */
-    void *after_merge_arg;
     struct store_point *points; /* snapshot for the providers */
     size_t n_points;
     const char *effect;     /* being run, for fault_after() */
@@ -169,8 +167,8 @@ void remove_host(struct daemon *d);
 /* clean_checkpoints() - delete our checkpoints of the task's machine except @but (may be NULL); the
  * error is t->err. Worker. */
 int clean_checkpoints(struct task *t, const char *but);
-/* after_merge() - run @t (task of an effect that needs the chain alone) when no merge is running.
- */
+/* run_without_merge() - run @t, task of an effect that needs the chain alone: a merge of the
+ * machine that has not begun does not, and one that has is stopped by the store. Control thread. */
 void run_without_merge(struct daemon *d, struct vr_exec *x, struct task *t);
 
 /* finish_effect() - common end of an effect: its event (NULL: none) and engine_done(). Control. */

@@ -14,6 +14,7 @@
 struct merge_task {
     struct task t;
     struct store_merge *m;
+    atomic_bool off; /* an effect needs the chain: it does not begin any more */
     bool did;
 };
 
@@ -34,6 +35,8 @@ static void st_merge_prepare(void *arg)
 {
     struct merge_task *m = arg;
     struct store_retention keep = retention_of(m->t.d, &m->t.r);
+    if (atomic_load(&m->off))
+        return;
     store_merge_prepare(m->t.d->store, &m->t.r.machine, &keep, &m->m, &m->t.err);
 }
 
@@ -61,6 +64,8 @@ static void refresh(void *arg)
 static void merge_work(struct task *t)
 {
     struct merge_task *m = (struct merge_task *)t;
+    if (atomic_load(&m->off))
+        return;
     if (proof_repair(t)) { /* first what is wrong, then what is too much */
         m->did = true;
         return;
@@ -85,26 +90,23 @@ static void merge_done(struct task *t)
 {
     struct merge_task *m = (struct merge_task *)t;
     struct machine_rt *rt = rt_get(t->d, &t->r.machine);
-    rt->merging = false;
+    bool off = atomic_load(&m->off);
+    rt->merge = NULL;
     fault_after("RETENTION");
-    if (t->err.kind != VR_OK)
+    if (t->err.kind != VR_OK && !(off && t->err.kind == VR_E_NOTFOUND))
         vr_log_err(VR_LOG_WARN, "merging expired points (tried again after the next point)",
                    &t->err);
-    if (rt->after_merge) {
-        void (*fn)(void *) = rt->after_merge;
-        rt->after_merge = NULL;
-        fn(rt->after_merge_arg);
-        return;
-    }
-    if ((m->did || rt->merge_again) && !t->d->stopping)
-        merge_start(t->d, &t->r);
+    const struct rel *r = engine_find(t->d->engine, &t->r.machine);
+    bool again = (m->did && !off) || rt->merge_again;
+    if (again && r && rel_mode(r) == REL_MODE_REPLICA && !t->d->stopping)
+        merge_start(t->d, r);
 }
 
 static void merge_start(struct daemon *d, const struct rel *r)
 {
     struct machine_rt *rt = rt_get(d, &r->machine);
     struct merge_task *m = vr_new(struct merge_task);
-    rt->merging = true;
+    rt->merge = m;
     rt->merge_again = false;
     m->t.work = merge_work;
     m->t.done = merge_done;
@@ -115,36 +117,21 @@ static void merge_start(struct daemon *d, const struct rel *r)
 void fx_retention(struct daemon *d, const struct rel *r)
 {
     struct machine_rt *rt = rt_get(d, &r->machine);
-    if (rt->merging)
+    if (rt->merge)
         rt->merge_again = true;
     else if (!d->stopping)
         merge_start(d, r);
 }
 
-struct delayed {
-    struct daemon *d;
-    struct vr_exec *x;
-    struct task *t;
-};
-
-static void delayed_run(void *arg)
-{
-    struct delayed *w = arg;
-    task_run(w->d, w->x, w->t);
-    free(w);
-}
-
+/* What has begun is stopped by the store when it changes the chain, as for a failover: nobody waits
+ * for a merge, nor for those of other machines that it stands behind. */
 void run_without_merge(struct daemon *d, struct vr_exec *x, struct task *t)
 {
     struct machine_rt *rt = rt_get(d, &t->r.machine);
-    if (!rt->merging) {
-        task_run(d, x, t);
-        return;
-    }
-    struct delayed *w = vr_new(struct delayed);
-    *w = (struct delayed){ d, x, t };
-    rt->after_merge = delayed_run;
-    rt->after_merge_arg = w;
+    rt->merge_again = false;
+    if (rt->merge)
+        atomic_store(&rt->merge->off, true);
+    task_run(d, x, t);
 }
 
 /* ---- pins ---- */

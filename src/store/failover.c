@@ -160,9 +160,10 @@ int store_failover_prepare(struct store *st, const struct vr_uuid *machine,
     if (rc == 0)
         return vr_fail(err, VR_E_NOTFOUND, 0, "%s has no recovery point %s/%llu", name,
                        vr_uuid_fmt(&point->lineage, id), (unsigned long long)point->epoch);
-    if (merges_settle(st, machine, err) < 0)
-        return -1;
     if (c.state == CHAIN_PREPARING && drop_overlays(st, machine, err) < 0)
+        return -1;
+    /* A merge of other layers that cannot be finished is no reason not to fail over. */
+    if (merges_leave(st, machine, err) < 0)
         return -1;
     if (make_folder(st, &c, err) < 0 || store_begin(st, "failover-making", err) < 0 ||
         store_end(st, "failover-making", insert_overlays(st, &c, seq, bitmap, err), err) < 0 ||

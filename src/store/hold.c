@@ -122,12 +122,19 @@ void store_interrupt(struct store *st)
 
 int hold_merges_stop(struct store *st, const struct vr_uuid *machine, struct vr_err *err)
 {
+    char name[64];
     for (struct hold *h = st->holds; h; h = h->next) {
         if (h->kind != HOLD_MERGE || !vr_uuid_eq(&h->machine, machine))
             continue;
         atomic_store(&h->cancel, true);
-        while (atomic_load(&h->running))
+        struct mono_ms begin = vr_mono_now();
+        while (atomic_load(&h->running)) {
+            if (vr_mono_now().ms - begin.ms > st->stop_ms)
+                return vr_fail(err, VR_E_BUSY, 0,
+                               "a merge of %s does not stop: its storage does not answer",
+                               machine_name(machine, name));
             poll(NULL, 0, 2);
+        }
     }
     /* A merge whose copy is done is finished, one that was not is as if it had never begun. */
     return db_run(st->db, err, "DELETE FROM merge WHERE machine = ? AND state = ?", "ui", machine,

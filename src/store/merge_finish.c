@@ -2,7 +2,12 @@
 /* The short end of a merge, also run by recovery. Its record says that the lower layer holds all of
  * the upper one; every step here may be done twice.
  *
- *   record COPIED -> header of the layer above names the lower one, synced -> rows -> upper deleted
+ *   record COPIED -> headers of what stands on upper name the lower one, synced -> rows -> upper
+ *   deleted
+ *
+ * A record can wait: a failover goes on with one whose end fails, and while a machine may be
+ * running on the chain nothing is finished. Rows and headers are whole until then, and something
+ * else than the layer above may stand on upper afterwards (the overlay of the failover, returned).
  *
  * Store thread. */
 #include <string.h>
@@ -13,7 +18,7 @@
 #include "store/merge.h"
 
 struct record {
-    struct layer_row lower, upper, above;
+    struct layer_row lower, upper;
     char *digests;
     enum known known;
 };
@@ -22,7 +27,6 @@ static void record_done(struct record *r)
 {
     layer_row_done(&r->lower);
     layer_row_done(&r->upper);
-    layer_row_done(&r->above);
     free(r->digests);
 }
 
@@ -31,19 +35,42 @@ static int load(struct store *st, const struct vr_uuid *machine, struct record *
 {
     vr_auto(db_rows_free) struct db_rows *r =
         db_select(st->db, err,
-                  "SELECT lower, upper, above, digests, known FROM merge"
+                  "SELECT lower, upper, digests, known FROM merge"
                   " WHERE machine = ? AND state = ?",
                   "ui", machine, (int64_t)MERGE_COPIED);
     int rc = r ? db_step(r, err) : -1;
     if (rc <= 0)
         return rc;
-    m->digests = vr_strdup(db_text(r, 3));
-    m->known = (enum known)db_int(r, 4);
+    m->digests = vr_strdup(db_text(r, 2));
+    m->known = (enum known)db_int(r, 3);
     if (layer_load(st->db, db_int(r, 0), &m->lower, err) < 0 ||
-        layer_load(st->db, db_int(r, 1), &m->upper, err) < 0 ||
-        layer_load(st->db, db_int(r, 2), &m->above, err) < 0)
+        layer_load(st->db, db_int(r, 1), &m->upper, err) < 0)
         return -1;
     return 1;
+}
+
+int chain_rests(struct store *st, const struct vr_uuid *machine, struct vr_err *err)
+{
+    int64_t state = 0;
+    int rc =
+        db_one_int(st->db, &state, err, "SELECT state FROM chain WHERE machine = ?", "u", machine);
+    return rc <= 0 ? rc : state == CHAIN_REPLICA;
+}
+
+/* What stands on upper: its header names lower now. */
+static int rebase_all(struct store *st, const struct vr_uuid *machine, const struct record *m,
+                      struct vr_err *err)
+{
+    struct img im = { .fs = st->fs, .lock_fd = st->lock_fd };
+    struct img_ref lower = { m->lower.path, m->lower.format };
+    vr_autolayers struct layers l = { 0 };
+    if (layers_role(st->db, machine, ROLE_CHAIN, &l, err) < 0)
+        return -1;
+    for (size_t i = 0; i < l.n; i++)
+        if (l.v[i].below == m->upper.id && (img_rebase(&im, l.v[i].path, &lower, err) < 0 ||
+                                            st->fs->sync_file(st->fs, l.v[i].path, err) < 0))
+            return -1;
+    return 0;
 }
 
 static bool same(const char *a, const char *b)
@@ -82,16 +109,12 @@ static int change_rows(struct store *st, const struct vr_uuid *machine, const st
 int merge_complete(struct store *st, const struct vr_uuid *machine, struct vr_err *err)
 {
     __attribute__((cleanup(record_done))) struct record m = { .digests = NULL };
-    int rc = load(st, machine, &m, err);
+    int rc = chain_rests(st, machine, err);
+    if (rc > 0)
+        rc = load(st, machine, &m, err);
     if (rc <= 0)
         return rc;
-    if (m.above.role != ROLE_CHAIN) /* a machine may be running on it */
-        return 0;
-    struct img im = { .fs = st->fs, .lock_fd = st->lock_fd };
-    struct img_ref lower = { m.lower.path, m.lower.format };
-    if (img_rebase(&im, m.above.path, &lower, err) < 0 ||
-        st->fs->sync_file(st->fs, m.above.path, err) < 0 ||
-        store_begin(st, "merge-done", err) < 0 ||
+    if (rebase_all(st, machine, &m, err) < 0 || store_begin(st, "merge-done", err) < 0 ||
         store_end(st, "merge-done", change_rows(st, machine, &m, err), err) < 0)
         return vr_err_wrap(err, "finishing the merge of %s", m.upper.path);
     /* A receiver may be opening the chain at this moment by the names it had: the upper file stays
@@ -105,6 +128,16 @@ int merges_settle(struct store *st, const struct vr_uuid *machine, struct vr_err
     if (hold_merges_stop(st, machine, err) < 0 || repair_complete(st, machine, err) < 0)
         return -1;
     return merge_complete(st, machine, err);
+}
+
+int merges_leave(struct store *st, const struct vr_uuid *machine, struct vr_err *err)
+{
+    struct vr_err later = VR_ERR_INIT;
+    if (hold_merges_stop(st, machine, err) < 0)
+        return -1;
+    if (repair_complete(st, machine, &later) < 0 || merge_complete(st, machine, &later) < 0)
+        vr_log_err(VR_LOG_WARN, "store: finished when the machine is a replica again", &later);
+    return 0;
 }
 
 int merge_yield(struct store *st, const struct vr_uuid *machine, struct vr_err *err)

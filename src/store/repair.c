@@ -466,9 +466,12 @@ int store_repair_finish(struct store *st, struct store_repair *take, size_t *ret
 int repair_complete(struct store *st, const struct vr_uuid *machine, struct vr_err *err)
 {
     vr_autolayer struct layer_row fresh = { 0 }, above = { 0 };
+    int rc = chain_rests(st, machine, err);
+    if (rc <= 0)
+        return rc;
     vr_auto(db_rows_free) struct db_rows *r =
         db_select(st->db, err, "SELECT layer, above FROM repair WHERE machine = ?", "u", machine);
-    int rc = r ? db_step(r, err) : -1;
+    rc = r ? db_step(r, err) : -1;
     if (rc <= 0)
         return rc;
     if (layer_load(st->db, db_int(r, 0), &fresh, err) < 0 ||
@@ -477,8 +480,6 @@ int repair_complete(struct store *st, const struct vr_uuid *machine, struct vr_e
     db_rows_free(vr_take(r));
     struct img im = { .fs = st->fs, .lock_fd = st->lock_fd };
     struct img_ref ref = { fresh.path, fresh.format };
-    if (above.role != ROLE_CHAIN) /* a machine may be running on it */
-        return 0;
     if (img_rebase(&im, above.path, &ref, err) < 0 ||
         st->fs->sync_file(st->fs, above.path, err) < 0 || store_begin(st, "repair-done", err) < 0)
         return vr_err_wrap(err, "putting %s in its place", fresh.path);

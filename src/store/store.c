@@ -59,6 +59,7 @@ int store_open_fs(const char *dir, const struct fsops *fs, struct store **ret, s
     vr_auto(store_close) struct store *st = vr_new(struct store);
     st->opened_wall = vr_wall_now();
     st->opened_mono = vr_mono_now();
+    st->stop_ms = 10000;
     st->lock_fd = -1;
     st->fs = fs;
     st->dir = vr_strdup(dir);

@@ -45,6 +45,7 @@ struct store {
     struct db *db;
     const struct fsops *fs;
     struct hold *holds;
+    int64_t stop_ms;            /* how long a merge may take to stop */
     bool trash_stuck;           /* a file could not be deleted, and that was said */
     struct wall_us opened_wall; /* when it was opened */
     struct mono_ms opened_mono;
@@ -166,7 +167,7 @@ int point_add_disk(struct store *st, int64_t seq, const char *target, int64_t la
  * hold_readers_stop() - layers may be written to from now on: readers end, and what they read does
  * not count.
  * hold_merges_stop() - cancel merges of a machine and wait until they touch no file any more; their
- * records are dropped. */
+ * records are dropped. VR_E_BUSY when one does not stop within st->stop_ms: ask again later. */
 struct hold *hold_new(struct store *st, enum hold_kind kind, const struct vr_uuid *machine,
                       int64_t point);
 void hold_release(struct hold *h);
@@ -183,6 +184,12 @@ int hold_merges_stop(struct store *st, const struct vr_uuid *machine, struct vr_
 /* merges_settle() - hold_merges_stop(), and what was copied already is finished: afterwards no file
  * of the chain changes any more until the next store_merge_prepare(). */
 int merges_settle(struct store *st, const struct vr_uuid *machine, struct vr_err *err);
+/* chain_rests() - whether nobody but us touches the files of the chain: 1, 0, -1 error. Headers of
+ * layers are changed only then.
+ * merges_leave() - like merges_settle(), but what cannot be finished now is left until it can:
+ * before a failover. */
+int chain_rests(struct store *st, const struct vr_uuid *machine, struct vr_err *err);
+int merges_leave(struct store *st, const struct vr_uuid *machine, struct vr_err *err);
 /* merge_yield() - a stage is about to be opened: stop a merge that must not run beside it
  * (docs/store.md, "Merging under readers"). */
 int merge_yield(struct store *st, const struct vr_uuid *machine, struct vr_err *err);

@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/proc.h"
 #include "base/testing.h"
+#include "store/store_int.h"
 #include "store/testdisk.h"
 
 #define MIB ((uint64_t)1 << 20)
@@ -432,6 +433,141 @@ static void test_left_chain_is_kept(void **state)
     assert_int_equal(access(path, F_OK), 0);
 }
 
+/* ---- merges that cannot be finished, or do not stop ---- */
+
+static struct vr_point_id id_of(const struct fixture *f, uint64_t epoch)
+{
+    struct vr_point_id p = f->newest;
+    p.epoch = epoch;
+    return p;
+}
+
+/* A merge of the second layer into the first is copied, and its end fails: the one above is away.
+ * Its path; the caller frees. */
+static char *leave_copied_merge(struct fixture *f)
+{
+    struct store_retention keep = { .least = 1 };
+    struct store_merge *m = NULL;
+    struct vr_err e = VR_ERR_INIT;
+    for (uint64_t i = 2; i <= f->newest.epoch; i++) {
+        struct vr_point_id p = id_of(f, i);
+        ok(store_point_pin(f->st, &f->m, &p, STORE_PIN_USER, true, err));
+    }
+    ok(store_merge_prepare(f->st, &f->m, &keep, &m, err));
+    assert_non_null(m);
+    ok(store_merge_run(m, err));
+    struct vr_point_id third = id_of(f, 3);
+    char *path = NULL;
+    ok(store_point_image(f->st, &f->m, &third, "vda", &path, NULL, err));
+    vr_autofree char *away = vr_printf("%s.away", path);
+    assert_int_equal(rename(path, away), 0);
+    assert_int_equal(store_merge_finish(f->st, m, &e), -1);
+    return path;
+}
+
+static size_t merges(struct fixture *f)
+{
+    int64_t n = 0;
+    ok(db_one_int(f->st->db, &n, err, "SELECT count(*) FROM merge", ""));
+    return (size_t)n;
+}
+
+/* The failover is to the very layer that is to go: when the machine has come back, its disk stands
+ * on the layer that holds the bytes then, and so does the branch that was failed over from. */
+static void test_failover_beside_a_merge_that_cannot_end(void **state)
+{
+    struct fixture *f = *state;
+    chain_create(f, "a");
+    several(f, "a", 4);
+    vr_autofree char *path = leave_copied_merge(f);
+    vr_autofree char *away = vr_printf("%s.away", path);
+    struct vr_point_id on = id_of(f, 2), back = { .lineage = { { 9 } }, .epoch = 20 };
+    ok(store_failover_prepare(f->st, &f->m, &on, "vmr.x", err));
+    assert_int_equal(rename(away, path), 0);
+    ok(store_failover_become_base(f->st, &f->m, err));
+    /* The machine runs, and the store is opened again: no file of the chain changes. */
+    reopen(f);
+    assert_int_equal(merges(f), 1);
+    vr_autofree char *disk = NULL;
+    ok(store_failover_path(f->st, &f->m, "vda", &disk, err));
+    f->at[20] = f->at[2];
+    f->at[20].d[0].byte[5] = 99;
+    td_write(disk, NULL, &f->at[2].d[0], &f->at[20].d[0]);
+    ok(store_failover_forget_newer(f->st, &f->m, err)); /* pinned ones stay */
+    ok(store_failover_return(f->st, &f->m, &back, (struct wall_us){ 40000000 }, VR_POINT_PLANNED,
+                             err));
+    merge_all(f, 1);
+    assert_int_equal(merges(f), 0);
+    vr_autofree struct store_point *p = NULL;
+    size_t n = 0;
+    ok(store_points(f->st, &f->m, &p, &n, err));
+    assert_int_equal(n, 4);
+    for (size_t i = 0; i < n; i++)
+        assert_true(td_point_same(f->st, &f->m, &p[i].id, f->at[p[i].id.epoch].d, 1));
+    assert_true(td_same(disk, "qcow2", &f->at[20].d[0]));
+}
+
+/* The layers of the merge go with the points after the one that was failed over to. */
+static void test_a_merge_whose_layers_go(void **state)
+{
+    struct fixture *f = *state;
+    struct vr_point_id back = { .lineage = { { 9 } }, .epoch = 20 };
+    chain_create(f, "a");
+    several(f, "a", 4);
+    for (uint64_t i = 1; i <= 3; i += 2) {
+        struct vr_point_id p = id_of(f, i);
+        ok(store_point_pin(f->st, &f->m, &p, STORE_PIN_USER, true, err));
+    }
+    struct store_retention keep = { .least = 1 };
+    struct store_merge *m = NULL;
+    ok(store_merge_prepare(f->st, &f->m, &keep, &m, err));
+    assert_non_null(m); /* the third layer into the second */
+    ok(store_merge_run(m, err));
+    struct vr_point_id first = id_of(f, 1), third = id_of(f, 3);
+    vr_autofree char *path = NULL;
+    ok(store_point_image(f->st, &f->m, &f->newest, "vda", &path, NULL, err));
+    vr_autofree char *away = vr_printf("%s.away", path);
+    assert_int_equal(rename(path, away), 0);
+    struct vr_err e = VR_ERR_INIT;
+    assert_int_equal(store_merge_finish(f->st, m, &e), -1);
+    assert_int_equal(merges(f), 1);
+    ok(store_failover_prepare(f->st, &f->m, &first, "vmr.x", err));
+    assert_int_equal(rename(away, path), 0);
+    ok(store_failover_become_base(f->st, &f->m, err));
+    ok(db_run(f->st->db, err, "UPDATE point SET pinned = 0 WHERE epoch = ?", "i",
+              (int64_t)third.epoch));
+    ok(store_failover_forget_newer(f->st, &f->m, err));
+    assert_int_equal(merges(f), 0);
+    f->at[20] = f->at[1];
+    ok(store_failover_return(f->st, &f->m, &back, (struct wall_us){ 40000000 }, VR_POINT_PLANNED,
+                             err));
+    reopen(f);
+    merge_all(f, 1);
+    assert_true(td_point_same(f->st, &f->m, &back, f->at[1].d, 1));
+}
+
+/* Storage that hangs: whoever needs the chain is told, and the store goes on. */
+static void test_a_merge_that_does_not_stop(void **state)
+{
+    struct fixture *f = *state;
+    struct vr_uuid other = vr_uuid_new();
+    chain_create(f, "a");
+    several(f, "a", 2);
+    f->st->stop_ms = 50;
+    struct hold *h = hold_new(f->st, HOLD_MERGE, &f->m, 0);
+    struct hold *elsewhere = hold_new(f->st, HOLD_MERGE, &other, 0);
+    atomic_store(&h->running, true);
+    atomic_store(&elsewhere->running, true);
+    fails(VR_E_BUSY, store_failover_prepare(f->st, &f->m, &f->newest, "vmr.x", err));
+    fails(VR_E_BUSY, store_chain_drop(f->st, &f->m, false, err));
+    assert_true(atomic_load(&h->cancel));
+    assert_false(atomic_load(&elsewhere->cancel));
+    atomic_store(&h->running, false);
+    hold_release(h);
+    ok(store_failover_prepare(f->st, &f->m, &f->newest, "vmr.x", err));
+    hold_release(elsewhere);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -445,6 +581,9 @@ int main(void)
         T(test_roles_change),
         T(test_adopted_disk_stays),
         T(test_left_chain_is_kept),
+        T(test_failover_beside_a_merge_that_cannot_end),
+        T(test_a_merge_whose_layers_go),
+        T(test_a_merge_that_does_not_stop),
 #undef T
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -123,3 +123,16 @@ cancelled
 vr A --quiet sync g1
 check_points B g1
 ok "failed over in the middle of a cycle that will never go on"
+
+# Replication is ended while a merge is held: it is not waited for, either.
+step ended-while-merging
+rm -f "$dir/B$slow/merging"
+: >"$dir/B$slow/on"
+for i in 266 268 270 272; do cycle $i; done
+wait_for 60 "a merge is held" [ -e "$dir/B$slow/merging" ]
+newest=$(newest_point B g1)
+vr B --quiet disable g1
+[ "$(machine B g1 ReplicationState)" = 0 ] || fail "hostb still replicates"
+on B qemu-img compare -U -q -f raw -F qcow2 "$(oracle_of "$(uuid_of A g1)" "${newest/:/-}")/vda.raw" \
+    "$(virsh_on B domblklist g1 | awk '$1 == "vda" { print $2 }')" || fail "the machine on hostb has something else than the newest point"
+ok "ended while a merge was held"
