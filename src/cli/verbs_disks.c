@@ -10,14 +10,6 @@
 
 enum { AGAIN_MS = 300, STATE_UPDATE = 15, STATE_UPDATE_CRITICAL = 16 };
 
-bool cli_same_disk(const struct wsmc_inst *d, const char *name)
-{
-    const char *path = wsmc_str(d, "HostResource"), *target = wsmc_str(d, "AddressOnParent");
-    const char *id = wsmc_str(d, "InstanceID");
-    return (path && !strcmp(path, name)) || (target && !strcmp(target, name)) ||
-           (id && !strcasecmp(id, name));
-}
-
 /* The target in "...Microsoft:GUID\vda\L", also where backslashes are doubled; "" if there is none.
  */
 static void target_of(const char *included, char out[32])
@@ -36,6 +28,22 @@ static void target_of(const char *included, char out[32])
     char *start = strrchr(text, '\\');
     if (start)
         snprintf(out, 32, "%s", start + 1);
+}
+
+bool cli_same_disk(const struct wsmc_inst *d, const char *name)
+{
+    const char *path = wsmc_str(d, "HostResource"), *id = wsmc_str(d, "InstanceID");
+    char target[32];
+    target_of(id ? id : "", target);
+    return (path && !strcmp(path, name)) || !strcmp(target, name) || (id && !strcasecmp(id, name));
+}
+
+/* Is it the disk with this target? */
+static bool has_target(const struct wsmc_inst *d, const char *target)
+{
+    char own[32];
+    target_of(cli_text_or(d, "InstanceID", ""), own);
+    return !strcmp(own, target);
 }
 
 static bool is_of(const struct wsmc_inst *d, const struct cli_vm *vm)
@@ -60,7 +68,7 @@ static bool is_named(const struct wsmc_list *l, const struct cli_vm *vm, const c
                      const char *name)
 {
     const struct wsmc_inst *d = find(l, vm, name);
-    return !strcmp(target, name) || (d && !strcmp(cli_text_or(d, "AddressOnParent", ""), target));
+    return !strcmp(target, name) || (d && has_target(d, target));
 }
 
 static int add(struct cli_disks *s, const struct cli_vm *vm, const char *name, struct vr_err *err)
@@ -71,7 +79,7 @@ static int add(struct cli_disks *s, const struct cli_vm *vm, const char *name, s
         return vr_fail(err, VR_E_INVAL, 0, "machine %s has no disk '%s'", vm->name, name);
     for (size_t i = 0; i < s->n; i++) {
         target_of(s->ids[i], target);
-        if (!strcmp(target, cli_text_or(d, "AddressOnParent", "")))
+        if (has_target(d, target))
             return vr_fail(err, VR_E_INVAL, 0, "disk %s of machine %s is replicated already", name,
                            vm->name);
     }

@@ -182,35 +182,51 @@ static bool emit_current(const struct host_providers *p, const struct vm *vm, st
 }
 
 /* ---- disks ---- */
-/* Recovery points hold the replicated disks. */
-static bool emit_point_components(const struct host_providers *p, const struct vm *vm,
-                                  struct cim_sink *sink)
+/* Controllers, drives and disks of the settings in force (@pt NULL) or of a recovery point, which
+ * holds the replicated ones. */
+static bool emit_disk_components(const struct vm *vm, const struct store_point *pt,
+                                 struct cim_sink *sink)
 {
-    const struct store_point *v;
-    size_t n = vm_points(p, vm, &v);
     char target[VR_TARGET_MAX];
-    uint64_t size;
+    struct disk_slot slot;
 
-    for (size_t i = 0; i < n; i++)
-        for (size_t k = 0; vm_point_disk(vm, &v[i], k / 2, target, &size); k++)
+    for (size_t k = 0; vm_kth_disk(vm, pt, k, target, NULL); k++) {
+        disk_slot(target, &slot);
+        const char *const parts[] = { slot.controller, target, target };
+        static const char kinds[] = { 'C', 'D', 'L' };
+        for (size_t i = !vm_first_on(vm, pt, k, &slot); i < sizeof kinds; i++)
             if (!PAIR(sink, MSVM_VIRTUALSYSTEMSETTINGDATACOMPONENT, GROUPCOMPONENT,
-                      path_point(&v[i].id), PARTCOMPONENT,
-                      path_point_disk(&v[i].id, target, k % 2 ? 'L' : 'D')))
+                      pt ? path_point(&pt->id) : path_vssd(vm), PARTCOMPONENT,
+                      path_of_disk(vm, pt, parts[i], kinds[i])))
                 return false;
+    }
     return true;
 }
 
 static bool emit_components(const struct host_providers *p, const struct vm *vm,
                             struct cim_sink *sink)
 {
-    static const char kinds[] = { 'D', 'L' };
+    const struct store_point *v;
+    size_t n = vm_points(p, vm, &v);
 
-    for (size_t i = 0; vm->hv && i < vm->hv->n_disks; i++)
-        for (size_t k = 0; k < sizeof kinds; k++)
-            if (!PAIR(sink, MSVM_VIRTUALSYSTEMSETTINGDATACOMPONENT, GROUPCOMPONENT, path_vssd(vm),
-                      PARTCOMPONENT, path_disk(vm, vm->hv->disks[i].target, kinds[k])))
-                return false;
-    return emit_nic_components(p, vm, sink) && emit_point_components(p, vm, sink);
+    if (!emit_disk_components(vm, NULL, sink) || !emit_nic_components(p, vm, sink))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (!emit_disk_components(vm, &v[i], sink))
+            return false;
+    return true;
+}
+
+static bool emit_disks_in_drives(const struct vm *vm, const struct store_point *pt,
+                                 struct cim_sink *sink)
+{
+    char target[VR_TARGET_MAX];
+
+    for (size_t k = 0; vm_kth_disk(vm, pt, k, target, NULL); k++)
+        if (!PAIR(sink, MSVM_RESOURCEDEPENDENTONRESOURCE, ANTECEDENT,
+                  path_of_disk(vm, pt, target, 'D'), DEPENDENT, path_of_disk(vm, pt, target, 'L')))
+            return false;
+    return true;
 }
 
 static bool emit_in_drive(const struct host_providers *p, const struct vm *vm,
@@ -218,21 +234,12 @@ static bool emit_in_drive(const struct host_providers *p, const struct vm *vm,
 {
     const struct store_point *v;
     size_t n = vm_points(p, vm, &v);
-    char target[VR_TARGET_MAX];
-    uint64_t size;
 
-    for (size_t i = 0; vm->hv && i < vm->hv->n_disks; i++) {
-        const char *own = vm->hv->disks[i].target;
-        if (!PAIR(sink, MSVM_RESOURCEDEPENDENTONRESOURCE, ANTECEDENT, path_disk(vm, own, 'D'),
-                  DEPENDENT, path_disk(vm, own, 'L')))
-            return false;
-    }
+    if (!emit_disks_in_drives(vm, NULL, sink))
+        return false;
     for (size_t i = 0; i < n; i++)
-        for (size_t k = 0; vm_point_disk(vm, &v[i], k, target, &size); k++)
-            if (!PAIR(sink, MSVM_RESOURCEDEPENDENTONRESOURCE, ANTECEDENT,
-                      path_point_disk(&v[i].id, target, 'D'), DEPENDENT,
-                      path_point_disk(&v[i].id, target, 'L')))
-                return false;
+        if (!emit_disks_in_drives(vm, &v[i], sink))
+            return false;
     return true;
 }
 

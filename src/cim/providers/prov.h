@@ -95,7 +95,7 @@ void explain_set(const struct host_providers *p, const struct vm *vm, struct cim
 /* id_hvr() - Microsoft:<GUID>\HVR\<n>. id_hvr_parse() - its parts; false if it is none. */
 char *id_hvr(char out[PROV_ID_MAX], const char *guid, int n);
 bool id_hvr_parse(const char *text, struct vr_uuid *ret, int *ret_n);
-/* id_disk() - Microsoft:<GUID>\<target>\<L disk, D drive>. */
+/* id_disk() - Microsoft:<GUID>\<target>\<L disk, D drive>, or \<controller>\C. */
 char *id_disk(char out[PROV_ID_MAX], const char *guid, const char *target, char kind);
 bool id_disk_parse(const char *text, struct vr_uuid *ret, char target[VR_TARGET_MAX]);
 /* id_point() - Microsoft:<GUID of the point>; id_point_text() - lineage:epoch. */
@@ -104,6 +104,27 @@ char *id_point_disk(char out[PROV_ID_MAX], const struct vr_point_id *pt, const c
                     char kind);
 char *id_point_text(char out[PROV_ID_MAX], const struct vr_point_id *pt);
 bool id_point_parse(const char *text, struct vr_point_id *ret);
+
+/* ---- storage.c ---- */
+/* Where a disk is. Clients make numbers of places. */
+enum disk_bus { DISK_BUS_IDE, DISK_BUS_SCSI, DISK_BUS_FLOPPY };
+struct disk_slot {
+    enum disk_bus bus;
+    unsigned number, place;         /* of the controller among those of its bus; on it */
+    char controller[VR_TARGET_MAX]; /* its name: "vd0", "hd1" */
+};
+/* disk_slot() - that of a target such as "vda". */
+void disk_slot(const char *target, struct disk_slot *ret);
+/* vm_kth_disk() - the @k-th disk that the machine has now (@pt NULL) or that a recovery point
+ * holds: its target; false behind the last. @ret_size: its virtual bytes; may be NULL. */
+bool vm_kth_disk(const struct vm *vm, const struct store_point *pt, size_t k,
+                 char target[VR_TARGET_MAX], uint64_t *ret_size);
+/* vm_first_on() - is the @k-th disk the first one on its controller? */
+bool vm_first_on(const struct vm *vm, const struct store_point *pt, size_t k,
+                 const struct disk_slot *slot);
+/* path_of_disk() - disk, drive or controller of the machine (@pt NULL) or of a recovery point. */
+struct cim_path *path_of_disk(const struct vm *vm, const struct store_point *pt, const char *name,
+                              char kind);
 
 /* ---- object paths; the caller frees ---- */
 struct cim_path *path_system(const char *name);
@@ -146,9 +167,10 @@ void prov_log_refusal(const struct cim_caller *who, const char *method, uint32_t
 /* prov_refused() - remember why @who was refused; prov_last_refusal() - "" if never. */
 void prov_refused(struct host_providers *p, const struct cim_caller *who, const char *msg);
 const char *prov_last_refusal(const struct host_providers *p, const struct cim_caller *who);
-/* paired.c: a caller that is a paired host acts on what is replicated with it; all return 0 for other
- * callers, and VR_E_DENIED for what it may not. paired_may_call() - on what the call is about.
- * paired_may_act() - on @machine, or the one that it is a test machine of. paired_may_use() - on
+/* paired.c: a caller that is a paired host acts on what is replicated with it; all return 0 for
+ * other callers, and VR_E_DENIED for what it may not. paired_may_call() - on what the call is
+ * about. paired_may_act() - on @machine, or the one that it is a test machine of. paired_may_use()
+ * - on
  * @what, which is replicated with @peer ("": with nobody). */
 int paired_may_call(const struct call *c, struct vr_err *err);
 int paired_may_act(const struct host_providers *p, const struct cim_caller *who,

@@ -4,6 +4,7 @@
 #include "cim/providers/testhost.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
@@ -11,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "cim/cimxml.h"
+#include "cim/providers/prov.h"
 
 static size_t count(struct world *w, const char *cls)
 {
@@ -240,7 +242,74 @@ static void disks(void **st)
     assert_int_equal(num(w, DISK(WEB, "vda"), "VirtualQuantity"), (1 << 30) / 512);
     assert_string_not_equal(txt(w, DISK(WEB, "sda"), "ResourceSubType"),
                             "Microsoft:Hyper-V:Virtual Hard Disk");
-    assert_int_equal(count(w, "Msvm_ResourceAllocationSettingData"), 4);
+    /* a drive each, and a controller of each bus */
+    assert_int_equal(count(w, "Msvm_ResourceAllocationSettingData"), 4 + 3);
+}
+
+/* Clients make numbers of places, and go up from the disk to its controller. */
+static void place_of(struct world *w, const char *disk, unsigned long place, unsigned type)
+{
+    static const char *const names[] = { "Address", "AddressOnParent" };
+    vr_autofree char *drive = vr_strdup(txt(w, disk, "Parent"));
+    vr_autofree char *controller = vr_strdup(txt(w, drive, "Parent"));
+    char *rest;
+
+    assert_int_equal(strtoul(txt(w, disk, "AddressOnParent"), &rest, 10), 0);
+    assert_string_equal(rest, "");
+    for (size_t i = 0; i < VR_ARRAY_LEN(names); i++) {
+        assert_int_equal(strtoul(txt(w, drive, names[i]), &rest, 10), place);
+        assert_string_equal(rest, "");
+    }
+    assert_int_equal(num(w, drive, "ResourceType"), 17);
+    assert_int_equal(num(w, controller, "ResourceType"), type);
+    strtoul(txt(w, controller, "Address"), &rest, 10);
+    assert_string_equal(rest, "");
+    struct cim_list of = walk(w, controller, "Msvm_VirtualSystemSettingDataComponent", NULL);
+    assert_int_equal(of.n, 1);
+    cim_list_done(&of);
+}
+
+static void disks_have_places(void **st)
+{
+    struct world *w = *st;
+
+    place_of(w, DISK(WEB, "vda"), 0, 6);
+    place_of(w, DISK(WEB, "vdb"), 1, 6);
+    place_of(w, DISK(WEB, "sda"), 0, 6);
+    make_replica(w);
+    struct cim_list points = walk(w, VM(WEB), "Msvm_SnapshotOfVirtualSystem", NULL);
+    vr_autofree char *path = path_of(points.v[0]);
+    struct cim_list disks = walk(w, path, "Msvm_VirtualSystemSettingDataComponent",
+                                 "Msvm_StorageAllocationSettingData");
+    assert_int_equal(disks.n, 2);
+    vr_autofree char *second = path_of(disks.v[1]);
+    place_of(w, second, 1, 6);
+    cim_list_done(&points);
+    cim_list_done(&disks);
+}
+
+static void targets_have_places(void **st)
+{
+    static const struct {
+        const char *target, *controller;
+        enum disk_bus bus;
+        unsigned number, place;
+    } all[] = {
+        { "vda", "vd0", DISK_BUS_SCSI, 0, 0 },   { "vdab", "vd0", DISK_BUS_SCSI, 0, 27 },
+        { "sdz", "sd0", DISK_BUS_SCSI, 1, 25 },  { "hdd", "hd1", DISK_BUS_IDE, 1, 1 },
+        { "hda", "hd0", DISK_BUS_IDE, 0, 0 },    { "fdb", "fd0", DISK_BUS_FLOPPY, 0, 1 },
+        { "xvdc", "xvd0", DISK_BUS_SCSI, 2, 2 }, { "disk", "disk0", DISK_BUS_SCSI, 4, 0 },
+        { "", "0", DISK_BUS_SCSI, 4, 0 },
+    };
+
+    for (size_t i = 0; i < VR_ARRAY_LEN(all); i++) {
+        struct disk_slot s;
+        disk_slot(all[i].target, &s);
+        assert_string_equal(s.controller, all[i].controller);
+        assert_int_equal(s.bus, all[i].bus);
+        assert_int_equal(s.number, all[i].number);
+        assert_int_equal(s.place, all[i].place);
+    }
 }
 
 /* A recovery point has the disks that are replicated, and they lead back to it. */
@@ -637,6 +706,8 @@ int main(void)
         T(associations_lead_back),
         T(recovery_points),
         T(disks),
+        T(disks_have_places),
+        T(targets_have_places),
         T(disks_of_recovery_points),
         T(statistics_at_once),
         T(health_issues_say_why),
