@@ -127,6 +127,20 @@ static int seal(const struct wsm_envelope *e, struct wsm_reply *out)
     return 0;
 }
 
+/* The ways in that this host offers. */
+static unsigned profiles(const struct wsm_http *h)
+{
+    unsigned all = 0;
+    for (const struct listener *l = h->listeners; l; l = l->next) {
+        if (l->kind == LISTENER_SEALED)
+            all |= WSM_PROFILE_HTTP_KERBEROS;
+        if (l->kind == LISTENER_TLS)
+            all |=
+                WSM_PROFILE_HTTPS_MUTUAL | (h->auth.check_password ? WSM_PROFILE_HTTPS_BASIC : 0);
+    }
+    return all;
+}
+
 static enum MHD_Result answer(struct req *rq, const struct wsm_envelope *e)
 {
     struct wsm_http *h = rq->c->l->h;
@@ -139,6 +153,7 @@ static enum MHD_Result answer(struct req *rq, const struct wsm_envelope *e)
                                     .content_type = e->type,
                                     .user_agent = header(rq, "User-Agent"),
                                     .caller = e->who ? &caller : NULL,
+                                    .profiles = profiles(h),
                                     .now = vr_mono_now(),
                                     .token = rq,
                                     .arrived = wsm_wait_since(rq) };

@@ -3,9 +3,9 @@
  * names, and the reply must equal NAME.rep.xml. Random ids are blanked; "@CONTEXT@" in a request is
  * the last enumeration context that a reply had. The first line of a request may be a comment with
  * "agent=TEXT", "caller=none|nobody|reader|other", "utf16", "at=MS" (the clock; else 1000),
- * "since=MS" (it waits since then), "again" (it waits since then, but another one has taken its
- * place) and "job=STATE..." (states that the fake job goes through before, 0: gone). test-golden
- * DIR [--update] */
+ * "profiles=BITS", "since=MS" (it waits since then), "again" (it waits since then, but another one
+ * has taken its place) and "job=STATE..." (states that the fake job goes through before, 0: gone).
+ * test-golden DIR [--update] */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -137,6 +137,7 @@ static char *answer(struct wsm *w, struct cim_server *svc, const char *request)
                                                       ? "Microsoft WinRM Client"
                                                       : "curl",
                                     .caller = strstr(line, "caller=none") ? NULL : &who,
+                                    .profiles = (unsigned)number(line, "profiles=", 0),
                                     .token = strstr(line, "again") ? "other" : "token",
                                     .arrived = { number(line, "since=", 0) },
                                     .now = { number(line, " at=", 1000) } };

@@ -245,7 +245,8 @@ static void test_identify_and_get(void **s)
     struct vr_err e = VR_ERR_INIT;
     must(wsmc_identify(c, &id, &e), &e);
     assert_string_equal(wsmc_str(id, "ProductVendor"), "vmreplica");
-    assert_string_equal(wsmc_str(id, "ProductVersion"), VR_VERSION);
+    assert_string_equal(wsmc_str(id, "ProductVersion"),
+                        "OS: 0.0.0 SP: 0.0 Stack: 3.0 vmreplica " VR_VERSION);
     const struct wsmc_key key = { "Name", "00000000-0000-0000-0000-000000000002" };
     const struct wsmc_ref ref = { .cls = "Msvm_ComputerSystem", .keys = &key, .n_keys = 1 };
     must(wsmc_get(c, &ref, &vm, &e), &e);
@@ -446,7 +447,8 @@ static void test_identify_needs_no_name_but_tells_no_version(void **s)
     struct vr_err e = VR_ERR_INIT;
     must(wsmc_new(&t, &c, &e), &e);
     must(wsmc_identify(c, &id, &e), &e);
-    assert_string_equal(wsmc_str(id, "ProductVersion"), "");
+    assert_string_equal(wsmc_str(id, "ProductVersion"), "OS: 0.0.0 SP: 0.0 Stack: 3.0");
+    assert_null(wsmc_prop(id, "SecurityProfiles"));
 }
 
 /* ---- curl ---------------------------------------------------------------------------------------

@@ -136,7 +136,8 @@ static void test_our_client_gets_all_sealed(void **s)
     wsmc_autolist struct wsmc_list all = { 0 };
     struct vr_err e = VR_ERR_INIT;
     raw_must(wsmc_identify(c, &id, &e), &e);
-    assert_string_equal(wsmc_str(id, "ProductVersion"), VR_VERSION);
+    assert_string_equal(wsmc_str(id, "ProductVersion"),
+                        "OS: 0.0.0 SP: 0.0 Stack: 3.0 vmreplica " VR_VERSION);
     raw_must(wsmc_enumerate(c, NULL, "Msvm_ComputerSystem", &all, &e), &e);
     assert_int_equal(all.n, MACHINES);
     const struct wsmc_ref svc = { .cls = "Msvm_ReplicationService" };

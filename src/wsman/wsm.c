@@ -36,12 +36,20 @@ static const struct {
     { ACT_UNSUBSCRIBE, wsm_op_unsubscribe },
 };
 
-/* Security profiles of DSP0226 annex C that a listener of ours may offer. */
-static const char *const profiles[] = {
-    "http://schemas.dmtf.org/wbem/wsman/1/wsman/secprofile/https/basic",
-    "http://schemas.dmtf.org/wbem/wsman/1/wsman/secprofile/https/mutual",
-    "http://schemas.dmtf.org/wbem/wsman/1/wsman/secprofile/http/spnego-kerberos",
+static const struct {
+    enum wsm_profile is;
+    const char *uri;
+} profiles[] = {
+    { WSM_PROFILE_HTTPS_BASIC,
+      "http://schemas.dmtf.org/wbem/wsman/1/wsman/secprofile/https/basic" },
+    { WSM_PROFILE_HTTPS_MUTUAL,
+      "http://schemas.dmtf.org/wbem/wsman/1/wsman/secprofile/https/mutual" },
+    { WSM_PROFILE_HTTP_KERBEROS,
+      "http://schemas.dmtf.org/wbem/wsman/1/wsman/secprofile/http/spnego-kerberos" },
 };
+
+/* Tools look for this form; it is what Windows tells a stranger, and so do we. */
+#define PRODUCT "OS: 0.0.0 SP: 0.0 Stack: 3.0"
 
 struct wsm *wsm_new(struct cim_server *svc, const struct wsm_limits *lim)
 {
@@ -251,6 +259,7 @@ static int answer(struct wsm_call *c, bool utf16, struct wsm_reply *ret)
     return 0;
 }
 
+/* A stranger learns neither our version nor how one gets in. src:[MS-WSMV 3.1.4.1.23] */
 static void identify(struct wsm_call *c, struct wsm_reply *ret)
 {
     struct vr_xmlw w;
@@ -263,11 +272,16 @@ static void identify(struct wsm_call *c, struct wsm_reply *ret)
     vr_xmlw_start(&w, "i", "IdentifyResponse");
     vr_xmlw_elem(&w, "i", "ProtocolVersion", NS_WSMAN);
     vr_xmlw_elem(&w, "i", "ProductVendor", "vmreplica");
-    vr_xmlw_elem(&w, "i", "ProductVersion", c->rq->caller ? VR_VERSION : "");
-    vr_xmlw_start(&w, "i", "SecurityProfiles");
-    for (size_t i = 0; i < VR_ARRAY_LEN(profiles); i++)
-        vr_xmlw_elem(&w, "i", "SecurityProfileName", profiles[i]);
-    for (int i = 0; i < 4; i++)
+    vr_xmlw_elem(&w, "i", "ProductVersion",
+                 c->rq->caller ? PRODUCT " vmreplica " VR_VERSION : PRODUCT);
+    if (c->rq->caller && c->rq->profiles) {
+        vr_xmlw_start(&w, "i", "SecurityProfiles");
+        for (size_t i = 0; i < VR_ARRAY_LEN(profiles); i++)
+            if (c->rq->profiles & profiles[i].is)
+                vr_xmlw_elem(&w, "i", "SecurityProfileName", profiles[i].uri);
+        vr_xmlw_end(&w);
+    }
+    for (int i = 0; i < 3; i++)
         vr_xmlw_end(&w);
     if (vr_xmlw_finish(&w, NULL))
         send_status(ret, 500);

@@ -37,12 +37,20 @@ struct wsm_limits {
     unsigned pull_max_s;         /* how long any Pull waits at most; default 300 */
 };
 
+/* Ways in that a host may offer. src:[DSP0226 annex C] */
+enum wsm_profile {
+    WSM_PROFILE_HTTPS_BASIC = 1,
+    WSM_PROFILE_HTTPS_MUTUAL = 2,
+    WSM_PROFILE_HTTP_KERBEROS = 4,
+};
+
 struct wsm_request {
     const void *body;
     size_t len;
     const char *content_type;        /* value of the header, may be NULL */
     const char *user_agent;          /* value of the header, may be NULL */
     const struct cim_caller *caller; /* NULL: not known yet; only Identify is answered */
+    unsigned profiles;               /* enum wsm_profile: what the host offers, for Identify */
     struct mono_ms now;
     /* A Pull of a subscription may have to wait for an event, a long enumeration is done in slices;
      * see struct wsm_reply. */
