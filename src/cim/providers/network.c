@@ -98,6 +98,20 @@ static bool emit_ports(const struct host_providers *p, const struct vm *vm, stru
     return true;
 }
 
+/* Clients take the name out of the path; there are no instances of that class here. The caller
+ * frees. src:[contract.md A.14] */
+static char *switch_path(const struct host_providers *p, const char *network)
+{
+    struct cim_path *path = cim_path_new(CIM_NS_VIRT, "Msvm_VirtualEthernetSwitch");
+
+    if (cim_path_add(path, "CreationClassName", "Msvm_VirtualEthernetSwitch", NULL) < 0 ||
+        cim_path_add(path, "Name", network, NULL) < 0) {
+        cim_path_free(path);
+        return NULL;
+    }
+    return path_text(p, path);
+}
+
 static struct cim_inst *make_connection(const struct host_providers *p, const struct vm *vm,
                                         size_t i)
 {
@@ -113,8 +127,9 @@ static struct cim_inst *make_connection(const struct host_providers *p, const st
     cim_inst_set_str(in, C(RESOURCESUBTYPE), "Microsoft:Hyper-V:Ethernet Connection");
     cim_inst_set_str(in, C(PARENT), parent);
     cim_inst_set_uint(in, C(ENABLEDSTATE), source ? 2 : 3);
-    if (source)
-        cim_inst_add_str(in, C(HOSTRESOURCE), source);
+    vr_autofree char *on = source ? switch_path(p, source) : NULL;
+    if (on)
+        cim_inst_add_str(in, C(HOSTRESOURCE), on);
     cim_inst_set_str(in, C(LASTKNOWNSWITCHNAME), source);
     if (kept) {
         cim_inst_set_str(in, C(TESTREPLICASWITCHNAME),

@@ -385,7 +385,11 @@ static void adapters_and_their_parts(void **st)
 
     assert_string_equal(txt(w, PORT, "Address"), "525400AABB01");
     assert_int_equal(num(w, PORT, "ResourceType"), 10);
-    assert_string_equal(txt(w, CONNECTION, "HostResource"), "default");
+    vr_auto(cim_path_free) struct cim_path *on = NULL;
+    assert_int_equal(cim_path_parse(txt(w, CONNECTION, "HostResource"), &on, NULL), 0);
+    assert_string_equal(on->cls, "Msvm_VirtualEthernetSwitch");
+    assert_string_equal(cim_path_key(on, "Name"), "default");
+    assert_string_equal(txt(w, CONNECTION, "LastKnownSwitchName"), "default");
     assert_int_equal(num(w, AFTER, "ProtocolIFType"), 0);
     assert_int_equal(num(w, AFTER, "DHCPEnabled"), 1);
     struct cim_list l = walk(w, PORT, "Msvm_EthernetPortFailoverSettingDataComponent",
