@@ -10,7 +10,7 @@
 #include "cells.def"
 
 enum hold { FREE, HELD };
-enum { COLUMNS_MAX = 16 };
+enum { COLUMNS_MAX = 24 };
 
 struct column {
     const char *name;
@@ -99,20 +99,61 @@ static uint32_t power_on(struct world *w)
     return CALL(w, VM(WEB), "RequestStateChange", { "RequestedState", "2" });
 }
 
+/* ---- what is to be seen of success where the state stays ---- */
+static bool modified(struct world *w)
+{
+    return num(w, FRSD_PATH(WEB, "0"), "RecoveryHistory") == 3;
+}
+
+static bool bound(struct world *w)
+{
+    cim_autolist struct cim_list l =
+        walk(w, VM(WEB), "Msvm_ElementSettingData", "Msvm_ReplicationAuthorizationSettingData");
+    return l.n == 1;
+}
+
+static bool started(struct world *w)
+{
+    return w->action == HV_START;
+}
+
+static bool counted(struct world *w)
+{
+    return cim_args_at(w->args, "ReplicationStatistics")->n == 1 &&
+           !cim_args_at(w->args, "ReplicationHealthIssues")->is_null;
+}
+
+static bool began_anew(struct world *w)
+{
+    const struct rel *r = engine_find(w->engine, &w->vm[0].uuid);
+    return r->stat_ok == 0 && vr_wall_now().us - r->stat_start.us < 60000000;
+}
+
+static bool tested(struct world *w)
+{
+    return w->n_made == 1;
+}
+
 static const struct {
     const char *name;
-    uint32_t (*fn)(struct world *w);
+    uint32_t (*fn)(struct world *w); /* NULL: nothing but the machine is needed */
+    bool (*seen)(struct world *w);
+    bool at_once;       /* 0, without a job */
+    unsigned job_state; /* 0: it succeeds, or runs where something is held */
 } operations[] = {
     { "CreateReplicationRelationship", create },
-    { "ModifyReplicationSettings", modify },
+    { "ModifyReplicationSettings", modify, modified },
+    { "GetReplicationStatisticsEx", NULL, counted, true },
+    { "ResetReplicationStatisticsEx", NULL, began_anew, true },
+    { "TestReplicaSystem", NULL, tested },
     { "StartReplication", start },
     { "StartReplication export", start_export },
-    { "Resynchronize later", resync_later },
+    { "Resynchronize later", resync_later, .job_state = 2 },
     { "ImportInitialReplica", import },
     { "ReverseReplicationRelationship", reverse },
-    { "SetAuthorizationEntry", set_entry },
+    { "SetAuthorizationEntry", set_entry, bound },
     { "ChangeReplicationModeToPrimary", change_mode },
-    { "Start VM", power_on },
+    { "Start VM", power_on, started },
 };
 
 static uint32_t operate(struct world *w, const char *name)
@@ -120,9 +161,9 @@ static uint32_t operate(struct world *w, const char *name)
     if (!strncmp(name, "Rq ", 3))
         return rq(w, name + 3);
     for (size_t i = 0; i < VR_ARRAY_LEN(operations); i++)
-        if (!strcmp(operations[i].name, name))
+        if (!strcmp(operations[i].name, name) && operations[i].fn)
             return operations[i].fn(w);
-    return SVC(w, WEB, name); /* nothing but the machine is needed */
+    return SVC(w, WEB, name);
 }
 
 /* ---- a cell ---- */
@@ -156,6 +197,42 @@ static void check_after(struct world *w, const struct cell *c, unsigned was_stat
                  mode(w, WEB), state_then, mode_then);
 }
 
+static bool is_running(struct world *w)
+{
+    vr_auto(cim_inst_free) struct cim_inst *j = last_job(w);
+    return cim_inst_uint(j, CIM_P_MSVM_CONCRETEJOB_JOBSTATE, 0) == 4;
+}
+
+/* The code that goes with success, the job's end, and what it did. */
+static void check_success(struct world *w, const struct cell *c, uint32_t code)
+{
+    bool at_once = false;
+    bool (*seen)(struct world *) = NULL;
+    unsigned want = 0;
+
+    for (size_t i = 0; i < VR_ARRAY_LEN(operations); i++)
+        if (!strcmp(operations[i].name, c->row->operation)) {
+            at_once = operations[i].at_once;
+            seen = operations[i].seen;
+            want = operations[i].job_state;
+        }
+    if (code != (at_once ? 0 : 4096))
+        fail_msg("%s: returns %u (%s)", c->name, code, refusal(w));
+    if (!strcmp(c->want, "=") && (!seen || !seen(w)))
+        fail_msg("%s: nothing is seen of it", c->name);
+    if (at_once)
+        return;
+    if (c->row->hold == FREE && is_running(w)) { /* what is under way ends first */
+        w->hold = 0;
+        pump(w);
+    }
+    vr_auto(cim_inst_free) struct cim_inst *j = last_job(w);
+    uint64_t s = cim_inst_uint(j, CIM_P_MSVM_CONCRETEJOB_JOBSTATE, 0);
+    if (want ? s != want : s != 7 && (c->row->hold == FREE || s != 4))
+        fail_msg("%s: the job is in state %u: %s", c->name, (unsigned)s,
+                 cim_inst_str(j, CIM_P_MSVM_CONCRETEJOB_ERRORDESCRIPTION));
+}
+
 static void one_cell(void **st)
 {
     struct world *w = *st;
@@ -168,9 +245,11 @@ static void one_cell(void **st)
     if (c->row->hold == HELD)
         w->hold |= FX_SHIP;
     uint32_t code = operate(w, c->row->operation), refused = refusal_of(c->want);
-    if (refused ? code != refused : code && code != 4096)
+    if (refused && code != refused)
         fail_msg("%s: returns %u (%s)", c->name, code, refusal(w));
     pump(w);
+    if (!refused)
+        check_success(w, c, code);
     check_after(w, c, was_state, was_mode);
 }
 

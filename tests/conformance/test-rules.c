@@ -224,9 +224,13 @@ static void rule_5_job_exactly_with_4096(void **st)
 
 static void rule_6_statistics_at_once(void **st)
 {
-    static void (*const ways[])(
-        struct world *) = { make_ready,   make_copying, make_replicating, make_critical,
-                            make_waiting, make_replica, make_failed_over, make_committed };
+    static void (*const ways[])(struct world *) = {
+        make_ready,         make_copying,        make_replicating,     make_prepared,
+        make_paused,        make_critical,       make_needing_resync,  make_resynchronizing,
+        make_resync_paused, make_updating,       make_update_critical, make_waiting,
+        make_replica,       make_replica_paused, make_replica_resync,  make_replica_updating,
+        make_failing_over,  make_failed_over,    make_committed
+    };
     struct world *w = *st;
 
     for (size_t i = 0; i < VR_ARRAY_LEN(ways); i++) {
@@ -249,9 +253,10 @@ static void rule_7_plain_methods_choose_the_relationship(void **st)
     assert_int_equal(ASK(w, "CreateReplicationRelationship", "ReplicationSettingData",
                          "+" FRSD_PATH(WEB, "1") TO_HOSTB),
                      32770);
-    assert_int_equal(SVC(w, WEB, "StartReplication", { "InitialReplicationType", "1" }), 32775);
+    assert_int_equal(SVC(w, WEB, "StartReplication", { "InitialReplicationType", "1" }), 32770);
     assert_non_null(strstr(refusal(w), "not replicated any further"));
-    assert_int_equal(SVC(w, WEB, "Resynchronize"), 32775);
+    assert_int_equal(SVC(w, WEB, "Resynchronize"), 32770);
+    assert_non_null(strstr(refusal(w), "not replicated any further"));
     assert_int_equal(
         ASK(w, "ModifyReplicationSettings", "ReplicationSettingData", FRSD0 "|RecoveryHistory=1"),
         32775);
@@ -276,6 +281,7 @@ static void rule_8_requested_states(void **st)
         { make_resynchronizing, "9", 9, false },  { make_copying, "1", 1, false },
         { make_replicating, "4", 4, false },      { make_nothing, "2", 2, false },
         { make_resynchronizing, "7", 11, false }, { make_resync_paused, "3", 10, true },
+        { make_update_critical, "15", 15, true }, { make_update_critical, "15", 3, false },
     };
     struct world *w = *st;
 
@@ -339,13 +345,22 @@ static void rule_10_power_on_is_refused(void **st)
 static void g_1_get_in_every_state(void **st)
 {
     static void (*const ways[])(struct world *) = {
-        make_nothing,        make_ready,         make_scheduled,      make_copying,
-        make_copy_paused,    make_replicating,   make_prepared,       make_paused,
-        make_critical,       make_copy_critical, make_needing_resync, make_resynchronizing,
-        make_resync_paused,  make_waiting,       make_replica,        make_replica_paused,
-        make_waiting_paused, make_failing_over,  make_failed_over,    make_committed,
-        make_reversing,      make_tested,
+        make_nothing,          make_ready,
+        make_scheduled,        make_copying,
+        make_copy_paused,      make_replicating,
+        make_prepared,         make_paused,
+        make_critical,         make_copy_critical,
+        make_needing_resync,   make_resynchronizing,
+        make_resync_paused,    make_waiting,
+        make_replica,          make_replica_paused,
+        make_waiting_paused,   make_failing_over,
+        make_failed_over,      make_committed,
+        make_reversing,        make_tested,
+        make_updating,         make_update_critical,
+        make_replica_updating, make_replica_critical,
+        make_replica_resync,   make_replica_resync_paused,
     };
+    bool seen[17] = { false };
     struct world *w = *st;
 
     for (size_t i = 0; i < VR_ARRAY_LEN(ways); i++) {
@@ -362,11 +377,14 @@ static void g_1_get_in_every_state(void **st)
         }
         cim_list_done(&l);
         uint64_t s = num(w, REL_PATH(WEB, "0"), "ReplicationState");
-        assert_in_range(s, 0, 12);
+        assert_in_range(s, 0, 16);
+        seen[s] = true;
         assert_int_equal(num(w, VM(WEB), "ReplicationState"), s);
         assert_int_equal(num(w, REL_PATH(WEB, "0"), "ReplicationHealth") == 0, s == 0);
         w = again(st);
     }
+    for (size_t s = 0; s < VR_ARRAY_LEN(seen); s++) /* 13 and 14 are of external providers */
+        assert_int_equal(seen[s], s != 13 && s != 14);
 }
 
 static void g_2_enable_start_measure_suspend_resume_remove(void **st)
@@ -533,12 +551,16 @@ static void g_10_extended_replication_is_refused(void **st)
         ASK(w, "GetReplicationStatisticsEx", "ReplicationRelationship", "+" REL_PATH(WEB, "1")),
         32775);
     vr_autofree char *rel1 = arg_text(w, "+" REL_PATH(WEB, "1"));
-    static const char *const requests[] = { "1", "3", "4", "7", "9" };
+    static const char *const requests[] = { "1", "2", "3", "4", "7", "9", "15" };
     for (size_t i = 0; i < VR_ARRAY_LEN(requests); i++)
         assert_int_equal(CALL(w, VM(WEB), "RequestReplicationStateChangeEx",
                               { "ReplicationRelationship", rel1 },
                               { "RequestedState", requests[i] }),
-                         32775);
+                         32770);
+    assert_non_null(strstr(refusal(w), "not replicated any further"));
+    assert_int_equal(CALL(w, VM(WEB), "RequestReplicationStateChangeEx",
+                          { "ReplicationRelationship", rel1 }, { "RequestedState", "5" }),
+                     32773);
     assert_int_equal(state(w, WEB), 3);
 }
 
@@ -667,6 +689,8 @@ static void g_14_restart_in_transient_states(void **st)
         { make_resynchronizing, 3, 1 },
         { make_failing_over, 5, 2 },
         { make_reversing, 3, 1 },
+        { make_updating, 3, 1 },
+        { make_replica_updating, 15, 2 }, /* until the primary sends again */
     };
     struct world *w = *st;
 

@@ -35,7 +35,6 @@ static void make_bound(struct world *w);
 static void make_replica_with_orphan(struct world *w);
 static void make_waiting_to_reverse(struct world *w);
 static void make_superseded(struct world *w);
-static void make_preparing(struct world *w);
 static void make_left_over(struct world *w);
 
 /* clang-format off */
@@ -230,14 +229,6 @@ static void make_superseded(struct world *w)
 }
 
 /* Another operation is under way. */
-static void make_preparing(struct world *w)
-{
-    make_replicating(w);
-    w->hold = FX_CAPTURE;
-    assert_int_equal(rq(w, "4"), 4096);
-    pump(w);
-}
-
 /* Replication could not be ended: there was no room. */
 static void make_left_over(struct world *w)
 {

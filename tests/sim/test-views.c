@@ -208,6 +208,25 @@ static bool prepared(void)
     return rel_of(P)->st == ST_P_PREPARED && at_rest();
 }
 
+/* Disk vdb is taken into the set. */
+static bool updating(void)
+{
+    return rel_of(P)->st == ST_P_UPDATE && rel_of(R)->st == ST_R_UPDATE;
+}
+
+static void change_disks(void)
+{
+    struct rel_event ev = request_of(P, EV_U_MODIFY);
+    struct vr_err err = VR_ERR_INIT;
+    struct vr_uuid id;
+    ev.n_disks = 2;
+    snprintf(ev.disks[1].target, sizeof ev.disks[1].target, "vdb");
+    ev.disks[1].size = VR_BLOCK_SIZE;
+    if (engine_request(P->e, &sim.machine, &ev, JOB_MODIFY, "user", &id, &err) < 0)
+        fail_msg("changing the disks: %s", err.msg);
+    UNTIL(updating);
+}
+
 static void prepare(void)
 {
     vm_stop(P, true);

@@ -195,10 +195,20 @@ int call_vm(struct call *c, struct vm *ret, struct vr_err *err)
     return 0;
 }
 
+static int rel1(const struct vm *vm, enum vr_kind kind, struct vr_err *err)
+{
+    return vr_fail(err, kind, 0, "the replica of machine %s is not replicated any further",
+                   vm->name);
+}
+
 int call_rel1(const struct vm *vm, struct vr_err *err)
 {
-    return vr_fail(err, VR_E_STATE, 0, "the replica of machine %s is not replicated any further",
-                   vm->name);
+    return rel1(vm, VR_E_STATE, err);
+}
+
+int call_rel1_begin(const struct vm *vm, struct vr_err *err)
+{
+    return rel1(vm, VR_E_UNSUPPORTED, err);
 }
 
 int call_relationship(struct call *c, const struct vm *vm, int *ret_n, struct vr_err *err)

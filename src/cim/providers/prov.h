@@ -195,9 +195,13 @@ int call_admit_tests(struct call *c, const struct vm *vm, enum rel_event_type ev
 /* call_admit_exports() - likewise, what points that are open for reading forbid. */
 int call_admit_exports(struct call *c, const struct vm *vm, enum rel_event_type ev,
                        struct vr_err *err);
-/* call_vm() - machine of parameter ComputerSystem. call_no() - not supported, with a reason. */
+/* call_vm() - machine of parameter ComputerSystem. call_rel1() - refusal of what is legal in other
+ * states than 0, in which the second relationship of a replica always is: VR_E_STATE;
+ * call_rel1_begin() - of what would make it do something, which is not carried: VR_E_UNSUPPORTED.
+ */
 int call_vm(struct call *c, struct vm *ret, struct vr_err *err);
 int call_rel1(const struct vm *vm, struct vr_err *err);
+int call_rel1_begin(const struct vm *vm, struct vr_err *err);
 /* call_relationship() - which relationship of @vm a parameter with an embedded instance means:
  * *ret_n 0 or 1; NULL means 0. */
 int call_relationship(struct call *c, const struct vm *vm, int *ret_n, struct vr_err *err);

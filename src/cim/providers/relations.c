@@ -104,7 +104,7 @@ int svc_start(struct call *c, struct vr_err *err)
     if (call_start_time(c, &ev.start_at, err) < 0)
         return -1;
     if (rel_mode(vm.rel) == REL_MODE_REPLICA)
-        return call_rel1(&vm, err);
+        return call_rel1_begin(&vm, err);
     ev.seeded = type == 3;
     return call_admit_request(c, &vm, &ev, ev.seeded ? JOB_START_SEEDED : JOB_START_IR, err);
 }
@@ -117,6 +117,6 @@ int svc_resync(struct call *c, struct vr_err *err)
     if (call_vm(c, &vm, err) < 0 || call_start_time(c, &ev.start_at, err) < 0)
         return -1;
     if (rel_mode(vm.rel) == REL_MODE_REPLICA)
-        return call_rel1(&vm, err);
+        return call_rel1_begin(&vm, err);
     return call_admit_request(c, &vm, &ev, JOB_RESYNC, err);
 }

@@ -303,7 +303,7 @@ static int request_replication_state(struct call *c, struct vr_err *err)
         return vr_fail(err, VR_E_INVAL, 0, "RequestedState %u is not one that can be asked for",
                        (unsigned)wanted);
     if (n)
-        return call_rel1(&vm, err);
+        return call_rel1_begin(&vm, err);
     if (wanted == 2 && may_act(c, &vm, err) < 0)
         return -1;
     if (call_admit(c, &vm, &ev, err) < 0 || (wanted == 2 && become_replica(&vm, &ev, err) < 0))

@@ -678,7 +678,7 @@ static void on_reply(void *ctx, const struct rel *r, const struct vr_err *err)
     assert_null(err);
 }
 
-void make_waiting(struct world *w)
+static void peer_creates(struct world *w)
 {
     struct rel_event ev = { .type = EV_PEER_CREATE, .peer = "hostb", .name = "web", .n_disks = 2 };
 
@@ -692,6 +692,18 @@ void make_waiting(struct world *w)
     ev.lineage = vr_uuid_new();
     engine_peer_request(w->engine, &w->vm[0].uuid, &ev, on_reply, w);
     pump(w);
+}
+
+void make_being_made(struct world *w)
+{
+    w->hold = FX_MAKE_REPLICA;
+    peer_creates(w);
+    assert_int_equal(state(w, WEB), 0);
+}
+
+void make_waiting(struct world *w)
+{
+    peer_creates(w);
     assert_int_equal(state(w, WEB), 2);
 }
 

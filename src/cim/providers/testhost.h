@@ -138,6 +138,7 @@ struct cim_list walk(struct world *w, const char *object, const char *assoc, con
 /* Ways to a situation of machine web. */
 void make_ready(struct world *w);       /* P 1 */
 void make_replicating(struct world *w); /* P 3 */
+void make_being_made(struct world *w);  /* R 0, the peer has it made */
 void make_waiting(struct world *w);     /* R 2 */
 void make_replica(struct world *w);     /* R 3, two points */
 void make_failed_over(struct world *w); /* R 5 */

@@ -240,6 +240,42 @@ void make_paused(struct world *w)
     assert_int_equal(state(w, WEB), 7);
 }
 
+void make_creating(struct world *w)
+{
+    vr_autofree char *set = arg_text(w, FRSD0 TO_HOSTB);
+
+    w->hold = FX_CREATE_AT_PEER;
+    begun(w, SVC(w, WEB, "CreateReplicationRelationship", { "ReplicationSettingData", set }), 0);
+}
+
+void make_preparing(struct world *w)
+{
+    make_replicating(w);
+    w->hold = FX_CAPTURE;
+    begun(w, rq(w, "4"), 3);
+}
+
+void make_yielding(struct world *w)
+{
+    make_replicating(w);
+    w->hold = FX_YIELD;
+    begun(w, rq(w, "2"), 4);
+}
+
+void make_removing(struct world *w)
+{
+    make_replicating(w);
+    w->hold = FX_REMOVE;
+    begun(w, SVC(w, WEB, "RemoveReplicationRelationship"), 0);
+}
+
+void make_replica_removing(struct world *w)
+{
+    make_replica(w);
+    w->hold = FX_REMOVE;
+    begun(w, SVC(w, WEB, "RemoveReplicationRelationship"), 0);
+}
+
 void make_prepared(struct world *w)
 {
     make_replicating(w);

@@ -56,6 +56,10 @@ void make_copy_critical(struct world *w);         /* P 8, the initial copy is no
 void make_needing_resync(struct world *w);        /* P 9 */
 void make_resynchronizing(struct world *w);       /* P 10, the comparison is under way */
 void make_resync_paused(struct world *w);         /* P 11 */
+void make_creating(struct world *w);              /* P 0, the peer makes the replica */
+void make_preparing(struct world *w);             /* P 3, the last changes are being sent */
+void make_yielding(struct world *w);              /* P 4, it becomes a replica */
+void make_removing(struct world *w);              /* P 0, replication is being ended */
 void make_updating(struct world *w);              /* P 15, disk vdb is taken out */
 void make_update_critical(struct world *w);       /* P 16 */
 void make_replica_updating(struct world *w);      /* R 15 */
@@ -63,6 +67,7 @@ void make_replica_paused(struct world *w);        /* R 7 */
 void make_replica_critical(struct world *w);      /* R 8, no room for what came in */
 void make_replica_resync(struct world *w);        /* R 10, the comparison is received */
 void make_replica_resync_paused(struct world *w); /* R 11 */
+void make_replica_removing(struct world *w);      /* R 0, it becomes an ordinary machine */
 void make_waiting_paused(struct world *w);        /* R 7, nothing was received yet */
 void make_failing_over(struct world *w);          /* R 12, the failover is under way */
 void make_committed(struct world *w);             /* R 6 */
