@@ -18,6 +18,7 @@ from lxml import etree
 
 ADDR = 'http://schemas.xmlsoap.org/ws/2004/08/addressing'
 ANONYMOUS = ADDR + '/role/anonymous'
+EVENTING = 'http://schemas.xmlsoap.org/ws/2004/08/eventing'
 ENUM = 'http://schemas.xmlsoap.org/ws/2004/09/enumeration'
 TRANSFER = 'http://schemas.xmlsoap.org/ws/2004/09/transfer'
 WSMAN = 'http://schemas.dmtf.org/wbem/wsman/1/wsman.xsd'
@@ -179,6 +180,25 @@ class Session:
         tree = self.ask(uri, uri + '/' + method, of.namespace, of.keys, body)
         return read(Instance(method, of.namespace, {}), tree.find('.//{*}Body')[0])
 
+    def subscribe(self, namespace, query):
+        tree = self.ask(ALL, EVENTING + '/Subscribe', namespace, {}, (
+            '<e:Subscribe xmlns:e="%s"><e:Delivery Mode="http://schemas.dmtf.org/wbem/wsman/1/wsman/Pull">'
+            '<w:Heartbeats>PT60.000S</w:Heartbeats><w:Locale xml:lang="en-US" s:mustUnderstand="false"/>'
+            '<p:DataLocale xml:lang="en-US" s:mustUnderstand="false"/><w:ContentEncoding>UTF-16</w:ContentEncoding></e:Delivery>'
+            '<e:Expires>PT600.000S</e:Expires><w:Filter Dialect="%s">%s</w:Filter></e:Subscribe>' % (EVENTING, WQL, escape(query))))
+        return tree.find('.//{%s}EnumerationContext' % ENUM).text
+
+    def pull(self, namespace, context):
+        """what was told: pairs of instances, before and after"""
+        tree = self.ask(ALL, ENUM + '/Pull', namespace, {}, '<n:Pull><n:EnumerationContext>%s</n:EnumerationContext>'
+                        '<n:MaxElements>20</n:MaxElements></n:Pull>' % context)
+        if tree.find('.//{%s}EndOfSequence' % ENUM) is not None:
+            fail('the subscription has ended')
+        for event in tree.find('.//{%s}Items' % ENUM):
+            pair = [event.find('{*}' + n) for n in ('PreviousInstance', 'TargetInstance')]
+            if None not in pair:
+                yield [read(Instance('', namespace, {}), e) for e in pair]
+
     def job(self, of, method, arguments):
         """Invoke-Job"""
         r = self.invoke(of, method, arguments)
@@ -271,6 +291,24 @@ class Page:
         if 'Msvm_ReplicationService' not in names or len(names) < 5:
             fail('Get-CimClass finds', names)
 
+    def register(self, m):
+        session, namespace = self.at[m[1]]
+        self.names['event ' + m[2]] = (session, namespace, session.subscribe(namespace, m[3]))
+
+    def events(self, m):
+        """the machine's relationship went 3, 7, 3, whatever else of it has changed"""
+        session, namespace, context = self.names['event ' + m[1]]
+        steps, end = [], time.monotonic() + JOB_S
+        while len(steps) < 2 and time.monotonic() < end:
+            for before, after in session.pull(namespace, context):
+                states = before.values[m[2]], after.values[m[2]]
+                if after.values['InstanceID'] != self.names['rel'].values['InstanceID']:
+                    fail('an event of', after.values)
+                if states[0] != states[1]:
+                    steps.append(states)
+        if steps != [('3', '7'), ('7', '3')]:
+            fail('the states that were told:', steps)
+
     def show(self, m):
         texts = self.names[m[1]].values[m[2]]
         for text in texts if isinstance(texts, list) else [texts]:
@@ -284,6 +322,8 @@ class Page:
              r"(?: -ResultClassName (\w+))?" + self.FILTER, self.walk),
             (r"\$(\w+)\.CimInstanceProperties\['(\w+)'\]\.Value = " + self.EXPRESSION, self.set),
             (r"(?:\$(\w+) = )?Invoke-Job \$(\w+) \$(\w+) (\w+)(?: @\{ (.*) \})?", self.call),
+            (r"Register-CimIndicationEvent @(\w+) -SourceIdentifier (\w+) -Query \"([^\"]*)\"", self.register),
+            (r"Get-Event -SourceIdentifier (\w+) \| % \{ \$_\.SourceEventArgs\.NewEvent\.TargetInstance\.(\w+) \}", self.events),
             (r"Get-CimClass @(\w+) (\S+)", self.classes),
             (r"\$(\w+)\.(\w+) \| % \{ \(\[xml\]\$_\)\.INSTANCE\.PROPERTY \} \| ft NAME, VALUE", self.show),
         ]
