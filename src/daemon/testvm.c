@@ -50,8 +50,8 @@ struct test_task {
     struct wall_us when;
     struct hv_nic_net *nets;
     size_t n_nets;
-    bool latest; /* no point was named */
-    char *folder;
+    bool latest;  /* no point was named */
+    char *folder; /* NULL: not known yet */
     char *path[VR_DISKS_MAX];
     struct hv_disk_path paths[VR_DISKS_MAX];
     struct rel_disk disks[VR_DISKS_MAX]; /* of the point */
@@ -198,11 +198,22 @@ static int choose_point(struct test_task *x, struct vr_err *err)
     return 0;
 }
 
+/* Beside the points, wherever these are: there is the room that was meant for the machine. */
+static int name_folder(struct test_task *x, struct vr_err *err)
+{
+    char id[VR_UUID_STR];
+    vr_autofree char *chain = NULL;
+    if (store_chain_folder(x->t.d->store, &x->test.machine, &chain, err) < 0)
+        return -1;
+    x->folder = vr_printf("%s/test-%s", chain, vr_uuid_fmt(&x->test.uuid, id));
+    return 0;
+}
+
 static void st_begin(void *arg)
 {
     struct test_task *x = arg;
     struct vr_err *err = &x->t.err;
-    if (choose_point(x, err) == 0 &&
+    if (name_folder(x, err) == 0 && choose_point(x, err) == 0 &&
         point_disks(x->t.d, &x->test.machine, &x->test.point, x->disks, &x->n_disks, err) == 0 &&
         put(x, "making", err) == 0)
         store_point_pin(x->t.d->store, &x->test.machine, &x->test.point, STORE_PIN_USE, true, err);
@@ -353,7 +364,7 @@ static void remove_all(struct test_task *x, struct vr_err *err)
     if (hv_undefine_test(hv, &x->test.uuid, err) < 0)
         return;
     fault_before("TEST_DELETE");
-    if (delete_folder(x->folder, err) < 0)
+    if (x->folder && delete_folder(x->folder, err) < 0)
         return;
     fault_before("TEST_UNPIN");
     store_call(x->t.d, st_end, &end);
@@ -491,7 +502,6 @@ static int h_test_create(void *ctx, const struct vr_uuid *machine, const struct 
     if (l->n == TESTS_MAX)
         return vr_fail(err, VR_E_LIMIT, 0, "there are %d test machines on this host", TESTS_MAX);
     struct test_task *x = vr_new(struct test_task);
-    char m[VR_UUID_STR], id[VR_UUID_STR];
     x->t.work = create_work;
     x->t.done = create_done;
     x->t.r = *r;
@@ -503,8 +513,6 @@ static int h_test_create(void *ctx, const struct vr_uuid *machine, const struct 
     x->nets = vr_new0(n_nets ? n_nets : 1, sizeof *nets);
     for (x->n_nets = 0; x->n_nets < n_nets; x->n_nets++)
         x->nets[x->n_nets] = nets[x->n_nets];
-    x->folder = vr_printf("%s/%s/test-%s", d->cfg.storage, vr_uuid_fmt(machine, m),
-                          vr_uuid_fmt(&x->test.uuid, id));
     x->job = x->test.job = engine_job_new(d->engine, JOB_TEST_REPLICA, machine, owner);
     *ret_job = x->job;
     x->test.busy = true;

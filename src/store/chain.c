@@ -197,6 +197,16 @@ bool store_chain_exists(struct store *st, const struct vr_uuid *machine)
     return db_one_int(st->db, &one, &e, "SELECT 1 FROM chain WHERE machine = ?", "u", machine) > 0;
 }
 
+int store_chain_folder(struct store *st, const struct vr_uuid *machine, char **ret,
+                       struct vr_err *err)
+{
+    vr_autochain struct chain_row c = { 0 };
+    if (chain_load(st, machine, &c, err) < 0)
+        return -1;
+    *ret = vr_take(c.folder);
+    return 0;
+}
+
 /* Rows go in the order in which they refer to each other. */
 static int drop_rows(struct store *st, const struct vr_uuid *machine, bool delete_files,
                      struct vr_err *err)

@@ -61,6 +61,9 @@ int store_chain_create(struct store *st, const struct vr_uuid *machine, const ch
                        const struct vr_point_id *first, struct wall_us instant,
                        enum vr_point_kind kind, struct vr_err *err);
 bool store_chain_exists(struct store *st, const struct vr_uuid *machine);
+/* store_chain_folder() - where its files are made; the caller frees. Errors: VR_E_NOTFOUND. */
+int store_chain_folder(struct store *st, const struct vr_uuid *machine, char **ret,
+                       struct vr_err *err);
 /* store_chain_drop() - forget the chain; its files stay. @delete_files, only for a chain without
  * points (VR_E_STATE otherwise): layers that we made are deleted (never a base that was adopted).
  */
