@@ -12,7 +12,7 @@
 #include "base/clock.h"
 #include "cim/server_int.h"
 
-enum kind { SCAN_CLASS, SCAN_QUERY, SCAN_LINKS, SCAN_OBJECTS };
+enum kind { SCAN_GET, SCAN_CLASS, SCAN_QUERY, SCAN_LINKS, SCAN_OBJECTS };
 
 /* Objects that were found already, by the text of their paths. */
 struct path_set {
@@ -27,9 +27,10 @@ struct cim_scan {
     enum kind kind;
     const struct cim_class *cls;
     bool deep;
-    struct cim_path *keys; /* CLASS: or NULL; LINKS, OBJECTS: the object, later with all its keys */
-    bool any;              /* CLASS: @keys names properties of any kind */
-    char **cols;           /* the only properties that are shown; NULL: all */
+    struct cim_path
+        *keys;   /* GET; CLASS: or NULL; LINKS, OBJECTS: the object, later with all its keys */
+    bool any;    /* CLASS: @keys names properties of any kind */
+    char **cols; /* the only properties that are shown; NULL: all */
     size_t n_cols;
     struct cim_query *q;
     char *assoc_class, *result_class, *role, *result_role;
@@ -40,6 +41,7 @@ struct cim_scan {
     size_t id;  /* class that is looked at */
     size_t pos; /* where its provider goes on */
     const struct cim_class *only, *result, *object_cls;
+    struct cim_scan *object; /* LINKS, OBJECTS: until it is found */
     struct cim_list found, pairs;
     size_t pair; /* OBJECTS: the next one to follow */
     struct path_set seen;
@@ -67,6 +69,16 @@ struct cim_scan *cim_scan_class(struct cim_server *s, const struct cim_caller *w
     sc->cls = c;
     sc->deep = deep;
     sc->keys = cim_path_dup(keys);
+    return sc;
+}
+
+struct cim_scan *cim_scan_get(struct cim_server *s, const struct cim_caller *who,
+                              const struct cim_path *path)
+{
+    struct cim_scan *sc = scan_new(s, who, SCAN_GET);
+
+    sc->deep = true;
+    sc->keys = cim_path_dup(path);
     return sc;
 }
 
@@ -144,6 +156,7 @@ void cim_scan_free(struct cim_scan *sc)
 {
     if (!sc)
         return;
+    cim_scan_free(sc->object);
     cim_list_done(&sc->found);
     cim_list_done(&sc->pairs);
     forget_seen(sc);
@@ -183,6 +196,8 @@ static bool accept(void *ctx, const struct cim_inst *in)
     const struct cim_scan *sc = ctx;
 
     switch (sc->kind) {
+    case SCAN_GET:
+        return cim_inst_matches(in, sc->keys);
     case SCAN_CLASS:
         return !sc->keys || (sc->any ? cim_inst_has(in, sc->keys) : cim_inst_matches(in, sc->keys));
     case SCAN_QUERY:
@@ -207,6 +222,7 @@ static bool may_refer(const struct cim_scan *sc, const struct cim_class *assoc)
 static bool is_wanted(const struct cim_scan *sc, const struct cim_class *c)
 {
     switch (sc->kind) {
+    case SCAN_GET:
     case SCAN_CLASS:
         return c == sc->cls || (sc->deep && cim_class_is_a(c, sc->cls));
     case SCAN_QUERY:
@@ -225,10 +241,8 @@ static enum cim_status named_class(const char *name, const struct cim_class **re
     return name && *name ? cim_lookup_class(NULL, name, ret, err) : CIM_S_OK;
 }
 
-/* The object must exist; its own class and all its keys decide. */
-static enum cim_status find_object(struct cim_scan *sc, struct vr_err *err)
+static enum cim_status look_for_object(struct cim_scan *sc, struct vr_err *err)
 {
-    vr_auto(cim_inst_free) struct cim_inst *in = NULL;
     bool links = sc->kind == SCAN_LINKS;
     const char *assoc = links && sc->result_class ? sc->result_class : sc->assoc_class;
 
@@ -236,12 +250,24 @@ static enum cim_status find_object(struct cim_scan *sc, struct vr_err *err)
     if (st == CIM_S_OK && !links)
         st = named_class(sc->result_class, &sc->result, err);
     if (st == CIM_S_OK)
-        st = cim_get(sc->s, &sc->who, sc->keys, &in, err);
-    if (st != CIM_S_OK)
+        sc->object = cim_scan_get(sc->s, &sc->who, sc->keys);
+    return st;
+}
+
+/* The object must exist; its own class and all its keys decide. */
+static enum cim_status find_object(struct cim_scan *sc, unsigned slice_ms, bool *ret_over,
+                                   struct vr_err *err)
+{
+    enum cim_status st = cim_scan_run(sc->object, slice_ms, ret_over, err);
+
+    if (st != CIM_S_OK || !*ret_over)
         return st;
+    const struct cim_inst *in = sc->object->found.v[0];
     cim_path_free(sc->keys);
     sc->keys = cim_inst_path(in);
     sc->object_cls = in->cls;
+    cim_scan_free(sc->object);
+    sc->object = NULL;
     return CIM_S_OK;
 }
 
@@ -251,11 +277,13 @@ static enum cim_status begin(struct cim_scan *sc, struct vr_err *err)
 
     sc->begun = true;
     sc->generation = sc->s->generation;
-    if (st == CIM_S_OK && sc->kind == SCAN_CLASS && sc->keys)
+    if (st == CIM_S_OK && sc->kind == SCAN_GET)
+        st = cim_lookup_class(sc->keys->ns, sc->keys->cls, &sc->cls, err);
+    if (st == CIM_S_OK && (sc->kind == SCAN_CLASS || sc->kind == SCAN_GET) && sc->keys)
         st = sc->any ? cim_check_props(sc->s, sc->cls, sc->keys, err)
                      : cim_check_keys(sc->s, sc->cls, sc->keys, err);
     if (st == CIM_S_OK && (sc->kind == SCAN_LINKS || sc->kind == SCAN_OBJECTS))
-        st = find_object(sc, err);
+        st = look_for_object(sc, err);
     return st;
 }
 
@@ -274,17 +302,49 @@ static bool is_late(int64_t deadline_us)
     return deadline_us && vr_mono_us() >= deadline_us;
 }
 
+/* GET: two are one too many already. */
+enum { GET_ENOUGH = 2 };
+static bool is_decided(const struct cim_scan *sc)
+{
+    return sc->kind == SCAN_GET && sc->found.n >= GET_ENOUGH;
+}
+
+/* GET of an association that names one of its ends: it is among those of that object. */
+static const struct cim_path *ref_in_path(const struct cim_scan *sc)
+{
+    for (size_t i = 0; sc->kind == SCAN_GET && i < sc->keys->n_keys; i++)
+        if (sc->keys->keys[i].ref)
+            return sc->keys->keys[i].ref;
+    return NULL;
+}
+
+static enum cim_status judge_found(const struct cim_scan *sc, struct vr_err *err)
+{
+    const struct cim_path *path = sc->keys;
+
+    if (sc->found.n == 1)
+        return CIM_S_OK;
+    if (sc->found.n)
+        return cim_fault(path->n_keys && path->n_keys >= sc->cls->n_keys ? CIM_S_KEYS_AMBIGUOUS
+                                                                         : CIM_S_KEYS_MISSING,
+                         err, "the keys given fit several instances of class %s", sc->cls->name);
+    vr_autofree char *text = cim_path_fmt(path, NULL);
+    return cim_fault(CIM_S_NOT_FOUND, err, "there is no %s", text);
+}
+
 /* The classes, one after the other. False in *ret_over when the slice ended before. */
 static enum cim_status collect(struct cim_scan *sc, int64_t deadline_us, bool *ret_over,
                                struct vr_err *err)
 {
     bool assoc = sc->kind == SCAN_LINKS || sc->kind == SCAN_OBJECTS;
 
-    for (; sc->id < CIM_CLASS_COUNT; sc->id++, sc->pos = 0) {
+    for (; sc->id < CIM_CLASS_COUNT && !is_decided(sc); sc->id++, sc->pos = 0) {
         const struct cim_provider *p = sc->s->by_class[sc->id];
+        enum cim_status st = CIM_S_OK;
         struct cim_sink sink = { .list = sc->kind == SCAN_OBJECTS ? &sc->pairs : &sc->found,
                                  .accept = accept,
                                  .ctx = sc,
+                                 .most = sc->kind == SCAN_GET ? GET_ENOUGH : 0,
                                  .deadline_us = deadline_us,
                                  .pos = sc->pos };
         if (!p || !is_wanted(sc, &cim_classes[sc->id]))
@@ -292,9 +352,15 @@ static enum cim_status collect(struct cim_scan *sc, int64_t deadline_us, bool *r
         *ret_over = false;
         if (is_late(deadline_us))
             return CIM_S_OK;
-        enum cim_status st = assoc && p->references
-                                 ? p->references(p->ctx, &sc->who, sc->keys, &sink, err)
-                                 : p->enumerate(p->ctx, &sc->who, &sink, err);
+        if (sc->kind == SCAN_GET && cim_find_direct(sc->s, &sc->who, (enum cim_class_id)sc->id,
+                                                    sc->keys, &sc->found, &st, err)) {
+            if (st != CIM_S_OK)
+                return st;
+            continue;
+        }
+        const struct cim_path *object = assoc ? sc->keys : ref_in_path(sc);
+        st = object && p->references ? p->references(p->ctx, &sc->who, object, &sink, err)
+                                     : p->enumerate(p->ctx, &sc->who, &sink, err);
         if (st != CIM_S_OK)
             return st;
         if (sink.is_full)
@@ -416,7 +482,11 @@ enum cim_status cim_scan_run(struct cim_scan *sc, unsigned slice_ms, bool *ret_o
     *ret_over = true;
     if (!sc->begun)
         st = begin(sc, err);
-    else if (sc->generation != sc->s->generation)
+    if (st == CIM_S_OK && sc->object)
+        st = find_object(sc, slice_ms, ret_over, err);
+    if (st != CIM_S_OK || !*ret_over)
+        return st;
+    if (sc->generation != sc->s->generation)
         begin_anew(sc);
     if (sc->restarts > RESTARTS_MAX)
         deadline = 0; /* else it might never end */
@@ -424,6 +494,8 @@ enum cim_status cim_scan_run(struct cim_scan *sc, unsigned slice_ms, bool *ret_o
         st = collect(sc, deadline, ret_over, err);
     if (st == CIM_S_OK && *ret_over && sc->kind == SCAN_OBJECTS)
         st = follow(sc, deadline, ret_over, err);
+    if (st == CIM_S_OK && *ret_over && sc->kind == SCAN_GET)
+        st = judge_found(sc, err);
     if (st != CIM_S_OK)
         *ret_over = true;
     else if (*ret_over)
@@ -460,6 +532,17 @@ static enum cim_status run_all(struct cim_scan *take_sc, struct cim_list *ret, s
     if (st == CIM_S_OK)
         cim_scan_take(take_sc, ret);
     cim_scan_free(take_sc);
+    return st;
+}
+
+enum cim_status cim_get(struct cim_server *s, const struct cim_caller *who,
+                        const struct cim_path *path, struct cim_inst **ret, struct vr_err *err)
+{
+    cim_autolist struct cim_list found = CIM_LIST_INIT;
+    enum cim_status st = run_all(cim_scan_get(s, who, path), &found, err);
+
+    if (st == CIM_S_OK)
+        *ret = vr_take(found.v[0]);
     return st;
 }
 

@@ -29,6 +29,9 @@ struct cim_scan *cim_scan_references(struct cim_server *s, const struct cim_call
 struct cim_scan *cim_scan_select(struct cim_server *s, const struct cim_caller *who,
                                  const struct cim_class *c, bool deep,
                                  const struct cim_path *props);
+/* cim_scan_get() - as cim_get(): its end finds exactly one instance, or is a fault. */
+struct cim_scan *cim_scan_get(struct cim_server *s, const struct cim_caller *who,
+                              const struct cim_path *path);
 /* cim_scan_show() - hide all properties but these @n (cim_inst_is_hidden()), at most once, and not
  * after a SELECT with columns, which does it by itself. Names nobody has are ignored. */
 void cim_scan_show(struct cim_scan *sc, const char *const *names, size_t n);
@@ -40,7 +43,8 @@ VR_DEFINE_CLEANUP(struct cim_scan, cim_scan_free)
  * @ret_over: whether there is nothing more to do; then the status is that of the whole scan */
 enum cim_status cim_scan_run(struct cim_scan *sc, unsigned slice_ms, bool *ret_over,
                              struct vr_err *err);
-/* cim_scan_found() - how many instances it holds, embedded ones too. cim_scan_take() - append them to @ret. */
+/* cim_scan_found() - how many instances it holds, embedded ones too. cim_scan_take() - append them
+ * to @ret. */
 size_t cim_scan_found(const struct cim_scan *sc);
 void cim_scan_take(struct cim_scan *sc, struct cim_list *ret);
 

@@ -118,6 +118,10 @@ void cim_list_done(struct cim_list *l)
 
 bool cim_emit(struct cim_sink *sink, struct cim_inst *take_inst)
 {
+    if (sink->most && sink->list->n >= sink->most) {
+        cim_inst_free(take_inst);
+        return false;
+    }
     if (sink->accept && !sink->accept(sink->ctx, take_inst)) {
         cim_inst_free(take_inst);
         return true;
@@ -199,22 +203,6 @@ enum cim_status cim_lookup_class(const char *ns, const char *name, const struct 
 }
 
 /* ---- instances ---- */
-
-static enum cim_status full(struct vr_err *err)
-{
-    return cim_fault(CIM_S_LIMIT, err, "more than %d instances", CIM_LIST_MAX);
-}
-
-enum cim_status cim_collect(struct cim_server *s, const struct cim_caller *who,
-                            enum cim_class_id id, cim_accept_fn accept, void *ctx,
-                            struct cim_list *ret, struct vr_err *err)
-{
-    const struct cim_provider *p = s->by_class[id];
-    struct cim_sink sink = { .list = ret, .accept = accept, .ctx = ctx };
-
-    enum cim_status st = p ? p->enumerate(p->ctx, who, &sink, err) : CIM_S_OK;
-    return st == CIM_S_OK && sink.is_full ? full(err) : st;
-}
 
 static bool accept_keys(void *ctx, const struct cim_inst *in)
 {
@@ -332,10 +320,9 @@ static struct cim_path *telling_path(const struct cim_provider *p, const struct 
     return text && !cim_path_add(one, name, text, NULL) ? vr_take(one) : NULL;
 }
 
-/* What one provider has under @path, at most a few instances. */
-static enum cim_status find_in(struct cim_server *s, const struct cim_caller *who,
-                               enum cim_class_id id, const struct cim_path *path,
-                               struct cim_list *ret, struct vr_err *err)
+bool cim_find_direct(struct cim_server *s, const struct cim_caller *who, enum cim_class_id id,
+                     const struct cim_path *path, struct cim_list *ret, enum cim_status *ret_status,
+                     struct vr_err *err)
 {
     const struct cim_provider *p = s->by_class[id];
     vr_auto(cim_path_free) struct cim_path *all =
@@ -345,47 +332,20 @@ static enum cim_status find_in(struct cim_server *s, const struct cim_caller *wh
     if (partial)
         all = telling_path(p, cim_class_get(id), path);
     if (!all)
-        return cim_collect(s, who, id, accept_keys, (void *)path, ret, err);
+        return false;
     struct cim_inst *in = NULL;
     struct vr_err none = VR_ERR_INIT;
     enum cim_status st = p->get(p->ctx, who, all, &in, &none);
+    *ret_status = CIM_S_OK;
     if (st == CIM_S_NOT_FOUND)
-        return CIM_S_OK;
+        return true;
     vr_err_move(err, &none);
+    *ret_status = st;
     if (st == CIM_S_OK && (!partial || cim_inst_matches(in, path)))
         cim_list_add(ret, in);
     else if (st == CIM_S_OK)
         cim_inst_free(in);
-    return st;
-}
-
-enum cim_status cim_get(struct cim_server *s, const struct cim_caller *who,
-                        const struct cim_path *path, struct cim_inst **ret, struct vr_err *err)
-{
-    const struct cim_class *c = NULL;
-    cim_autolist struct cim_list found = CIM_LIST_INIT;
-    enum cim_status st = cim_check_reader(who, err);
-
-    if (st == CIM_S_OK)
-        st = cim_lookup_class(path->ns, path->cls, &c, err);
-    if (st == CIM_S_OK)
-        st = cim_check_keys(s, c, path, err);
-    for (size_t i = 0; st == CIM_S_OK && i < CIM_CLASS_COUNT; i++)
-        if (s->by_class[i] && cim_class_is_a(&cim_classes[i], c))
-            st = find_in(s, who, i, path, &found, err);
-    if (st != CIM_S_OK)
-        return st;
-    if (found.n == 0) {
-        vr_autofree char *text = cim_path_fmt(path, NULL);
-        return cim_fault(CIM_S_NOT_FOUND, err, "there is no %s", text);
-    }
-    if (found.n > 1)
-        return cim_fault(path->n_keys && path->n_keys >= c->n_keys ? CIM_S_KEYS_AMBIGUOUS
-                                                                   : CIM_S_KEYS_MISSING,
-                         err, "the keys given fit %zu instances of class %s", found.n, c->name);
-    *ret = vr_take(found.v[0]);
-    found.n = 0;
-    return CIM_S_OK;
+    return true;
 }
 
 /* ---- methods and changes ---- */

@@ -29,6 +29,7 @@ struct cim_sink {
     cim_accept_fn accept; /* NULL: everything */
     void *ctx;
     bool is_full;
+    size_t most;         /* no more are wanted than so many; 0: all */
     int64_t deadline_us; /* of this slice; 0: none */
     size_t pos;          /* where to go on */
     bool is_paused;
@@ -36,11 +37,11 @@ struct cim_sink {
 
 /* cim_list_add() - append; returns false (and frees) when the list is full. */
 bool cim_list_add(struct cim_list *l, struct cim_inst *take_inst);
-/* cim_collect() - append what the provider of exactly class @id has and @accept takes; nothing when
- * there is no provider. */
-enum cim_status cim_collect(struct cim_server *s, const struct cim_caller *who,
-                            enum cim_class_id id, cim_accept_fn accept, void *ctx,
-                            struct cim_list *ret, struct vr_err *err);
+/* cim_find_direct() - what the provider of exactly class @id, which there is, has under @path,
+ * found without looking at all it has; false when that cannot be done. */
+bool cim_find_direct(struct cim_server *s, const struct cim_caller *who, enum cim_class_id id,
+                     const struct cim_path *path, struct cim_list *ret, enum cim_status *ret_status,
+                     struct vr_err *err);
 /* cim_check_keys() - every key must be one of the class, or of a class below it that somebody
  * answers for, with a value of its type. */
 enum cim_status cim_check_keys(struct cim_server *s, const struct cim_class *c,

@@ -139,6 +139,43 @@ static void test_others_have_their_turn(void **st)
     free(r.text);
 }
 
+/* Whoever names less than all keys makes us look at everything; others do not wait for that. */
+static void test_looking_for_one_gives_others_their_turn(void **st)
+{
+    const struct wsm_limits lim = { .slice_ms = 1, .invocations_each = 2 };
+    vr_auto(wsm_free) struct wsm *w = new_wsm(&lim);
+    static const char *const keys[][2] = { { "000000003000", "m2999" }, { "000000009999", NULL } };
+    for (size_t i = 0; i < VR_ARRAY_LEN(keys); i++) {
+        vr_autofree char *sel = vr_printf("<w:SelectorSet><w:Selector Name='Name'>00000000-0000-"
+                                          "0000-0000-%s</w:Selector></w:SelectorSet>",
+                                          keys[i][0]);
+        vr_autofree char *slow = envelope(ACT_GET, "CIM_ManagedElement", sel, "");
+        vr_autofree char *get = envelope(ACT_GET, "Msvm_ReplicationService", "", "");
+        size_t slices = 1;
+        struct reply r = send_raw(w, slow, "one", 0);
+        for (; !r.status; slices++) {
+            assert_true(slices < 100000);
+            free(expect(w, get, 200, "Msvm_ReplicationService"));
+            free(r.text);
+            r = send_raw(w, slow, "one", 1000);
+        }
+        assert_true(slices > 1);
+        assert_int_equal(r.status, keys[i][1] ? 200 : 400);
+        if (keys[i][1] && !strstr(r.text, keys[i][1]))
+            fail_msg("%.2000s", r.text);
+        free(r.text);
+        for (int k = 0; k < 3; k++) { /* and only so many of one caller are looked for */
+            r = send_raw(w, slow, &keys[k % 2][k / 2], 0);
+            assert_int_equal(r.status, k < 2 ? 0 : 400);
+            free(r.text);
+        }
+        wsm_forget(w, &keys[0][0]);
+        wsm_forget(w, &keys[1][0]);
+    }
+    vr_autofree char *any = envelope(ACT_GET, "Msvm_ComputerSystem", "", "");
+    free(expect(w, any, 400, "fit several instances"));
+}
+
 static void test_a_caller_who_goes_away_leaves_nothing(void **st)
 {
     const struct wsm_limits lim = { .slice_ms = 1, .contexts_each = 2 };
@@ -349,6 +386,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_what_is_too_much_is_refused),
         T(test_others_have_their_turn),
+        T(test_looking_for_one_gives_others_their_turn),
         T(test_a_caller_who_goes_away_leaves_nothing),
         T(test_what_is_held_in_all_is_limited),
         T(test_one_caller_leaves_room_for_others),
