@@ -51,6 +51,26 @@ static void test_tree_namespaces_text_and_attributes(void **s)
     assert_ptr_equal(b->parent, r);
 }
 
+static void test_namespaces_are_short_and_attributes_in_them_few(void **s)
+{
+    (void)s;
+    const struct vr_xml_limits few = { .elements = 4 };
+    char uri[258];
+    memset(uri, 'u', sizeof uri - 1);
+    uri[sizeof uri - 1] = 0;
+    vr_autofree char *longer = vr_printf("<r xmlns='%s'/>", uri);
+    refuse(longer, strlen(longer), NULL, VR_E_LIMIT);
+    uri[256] = 0;
+    vr_autofree char *fits = vr_printf("<r xmlns='%s'/>", uri);
+    vr_xml_doc_free(parse_ok(fits));
+    static const char three[] = "<r xmlns:n='u:n' n:a='' n:b='' n:c='' a='' b=''/>";
+    static const char four[] = "<r xmlns:n='u:n' n:a='' n:b='' n:c='' n:d=''/>";
+    struct vr_xml_doc *d = NULL;
+    assert_int_equal(vr_xml_parse(three, strlen(three), &few, &d, NULL), 0);
+    vr_xml_doc_free(d);
+    refuse(four, strlen(four), &few, VR_E_LIMIT);
+}
+
 static void test_encodings(void **s)
 {
     /* a wrong name of the encoding does not matter, the mark does */
@@ -168,10 +188,43 @@ static void test_tree_is_written_back_the_same(void **s)
     assert_string_equal(vr_xml_child(r, "urn:1", "d")->text, " ");
 }
 
+/* Long URIs that differ in one place only are told apart, and only so many are taken. */
+static void test_many_namespaces(void **s)
+{
+    (void)s;
+    char pad[120];
+    memset(pad, 'u', sizeof pad - 1);
+    pad[sizeof pad - 1] = 0;
+    for (int n = 64; n <= 65; n++) {
+        vr_autobuf struct vr_buf b = VR_BUF_INIT;
+        vr_auto(vr_xml_doc_free) struct vr_xml_doc *doc = NULL;
+        struct vr_err err = VR_ERR_INIT;
+        vr_buf_printf(&b, NULL, "<r");
+        for (int i = 0; i < n; i++)
+            vr_buf_printf(&b, NULL, " xmlns:n%d='%s%02d%s'", i, pad, i, pad);
+        vr_buf_printf(&b, NULL, ">");
+        for (int i = 0; i < n; i++)
+            vr_buf_printf(&b, NULL, "<n%d:e/>", i);
+        vr_buf_printf(&b, NULL, "</r>");
+        int rc = vr_xml_parse(b.data, b.len, NULL, &doc, &err);
+        assert_int_equal(rc, n == 64 ? 0 : -1);
+        if (rc < 0) {
+            assert_int_equal(err.kind, VR_E_LIMIT);
+            continue;
+        }
+        int i = 0;
+        for (const struct vr_xml *e = vr_xml_root(doc)->first; e; e = e->next, i++)
+            assert_int_equal(strtol(e->ns + strlen(pad), NULL, 10), i);
+        assert_int_equal(i, n);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tree_namespaces_text_and_attributes),
+        cmocka_unit_test(test_many_namespaces),
+        cmocka_unit_test(test_namespaces_are_short_and_attributes_in_them_few),
         cmocka_unit_test(test_encodings),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_limits),

@@ -16,8 +16,8 @@
 
 enum {
     ARENA_BLOCK = 16384,
-    NS_LEN_MAX = 1024,
-    NS_COUNT_MAX = 256,
+    NS_LEN_MAX = 256, /* expat copies and hashes it for each name that has it */
+    NS_COUNT_MAX = 64,
     DEPTH_HARD = 256, /* recursive users of the tree rely on it */
 };
 static const struct vr_xml_limits defaults = {
@@ -34,7 +34,11 @@ struct block {
 struct vr_xml_doc {
     struct block *blocks;
     struct vr_xml *root;
-    const char *ns[NS_COUNT_MAX];
+    struct {
+        const char *uri;
+        size_t len;
+        uint64_t hash;
+    } ns[NS_COUNT_MAX];
     size_t n_ns;
 };
 
@@ -80,6 +84,22 @@ static void stop(struct parse *p, enum vr_kind kind, const char *what)
     XML_StopParser(p->xp, XML_FALSE);
 }
 
+/* Whoever writes the document chooses the URIs: long ones that differ somewhere only must not cost
+ * a comparison with each other one at every attribute. */
+static uint64_t hash_of(const char *s, size_t n)
+{
+    uint64_t h = n;
+    for (; n >= sizeof h; s += sizeof h, n -= sizeof h) {
+        uint64_t word;
+        memcpy(&word, s, sizeof word);
+        h = (h ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+        h ^= h >> 29;
+    }
+    while (n--)
+        h = (h ^ (unsigned char)*s++) * UINT64_C(0x9e3779b97f4a7c15);
+    return h;
+}
+
 /* Split expat's "uri SEP local" and intern the URI. */
 static int split(struct parse *p, const char *qname, const char **ns, const char **name)
 {
@@ -92,9 +112,10 @@ static int split(struct parse *p, const char *qname, const char **ns, const char
     }
     size_t n = (size_t)(sep - qname);
     *name = arena_str(d, sep + 1, strlen(sep + 1));
+    uint64_t hash = hash_of(qname, n);
     for (size_t i = d->n_ns; i-- > 0;) {
-        if (!strncmp(d->ns[i], qname, n) && !d->ns[i][n]) {
-            *ns = d->ns[i];
+        if (d->ns[i].hash == hash && d->ns[i].len == n && !memcmp(d->ns[i].uri, qname, n)) {
+            *ns = d->ns[i].uri;
             return 0;
         }
     }
@@ -102,7 +123,10 @@ static int split(struct parse *p, const char *qname, const char **ns, const char
         stop(p, VR_E_LIMIT, "too many namespaces");
         return -1;
     }
-    *ns = d->ns[d->n_ns++] = arena_str(d, qname, n);
+    *ns = arena_str(d, qname, n);
+    d->ns[d->n_ns].uri = *ns;
+    d->ns[d->n_ns].len = n;
+    d->ns[d->n_ns++].hash = hash;
     return 0;
 }
 
@@ -126,6 +150,10 @@ static int add_attrs(struct parse *p, struct vr_xml *el, const XML_Char **atts)
     for (size_t i = 0; i < n; i++) {
         if (split(p, atts[2 * i], &a[i].ns, &a[i].name))
             return -1;
+        if (*a[i].ns && ++p->elements > p->lim.elements) { /* it costs as much */
+            stop(p, VR_E_LIMIT, "too many elements and attributes in namespaces");
+            return -1;
+        }
         a[i].value = arena_str(p->doc, atts[2 * i + 1], strlen(atts[2 * i + 1]));
     }
     el->attrs = a;

@@ -67,6 +67,7 @@ void wsm_contexts_drop(struct wsm *w)
     }
     wsm_subs_drop(w);
     wsm_invocations_forget(w, NULL);
+    wsm_kept_forget(w, NULL);
 }
 
 /* The unfinished one that this request began; NULL if it did not. */

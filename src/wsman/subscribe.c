@@ -101,6 +101,7 @@ void wsm_forget(struct wsm *w, const void *token)
             s->waiter = NULL;
     wsm_contexts_forget(w, token);
     wsm_invocations_forget(w, token);
+    wsm_kept_forget(w, token);
     struct wsm_sub *begun = take_unfinished(w, token);
     if (begun)
         sub_free(begun);

@@ -176,6 +176,27 @@ static void test_looking_for_one_gives_others_their_turn(void **st)
     free(expect(w, any, 400, "fit several instances"));
 }
 
+/* What is parsed is kept for the next slice; another request with that token is read anew. */
+static void test_a_request_is_parsed_once(void **st)
+{
+    const struct wsm_limits lim = { .slice_ms = 1 };
+    vr_auto(wsm_free) struct wsm *w = new_wsm(&lim);
+    vr_autofree char *all = envelope(ACT_ENUMERATE, "Msvm_ComputerSystem", "", ALL);
+    struct reply r = send_raw(w, all, "one", 0);
+    for (size_t slices = 1; !r.status && slices < 100000; slices++) {
+        free(r.text);
+        r = send_raw(w, "not read again", "one", 1000);
+    }
+    assert_int_equal(r.status, 200);
+    free(r.text);
+    r = send_raw(w, all, "one", 0);
+    assert_int_equal(r.status, 0);
+    free(r.text);
+    r = send_raw(w, "read", "one", 0);
+    assert_int_equal(r.status, 400);
+    free(r.text);
+}
+
 static void test_a_caller_who_goes_away_leaves_nothing(void **st)
 {
     const struct wsm_limits lim = { .slice_ms = 1, .contexts_each = 2 };
@@ -387,6 +408,7 @@ int main(void)
         T(test_what_is_too_much_is_refused),
         T(test_others_have_their_turn),
         T(test_looking_for_one_gives_others_their_turn),
+        T(test_a_request_is_parsed_once),
         T(test_a_caller_who_goes_away_leaves_nothing),
         T(test_what_is_held_in_all_is_limited),
         T(test_one_caller_leaves_room_for_others),

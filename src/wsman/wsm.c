@@ -312,6 +312,68 @@ static void process(struct wsm_call *c, const struct vr_xml *root, bool utf16,
         send_fault(c, ret);
 }
 
+/* ---- requests that go on in the next slice -------------------------------------------------- */
+
+enum { KEPT_BYTES_MAX = 2 << 20 }; /* of envelopes; those above are parsed for each slice */
+
+struct wsm_kept {
+    struct wsm_kept *next;
+    const void *token;
+    struct vr_xml_doc *doc;
+    size_t bytes;
+};
+
+static struct vr_xml_doc *take_kept(struct wsm *w, const void *token)
+{
+    for (struct wsm_kept **at = &w->kept; token && *at; at = &(*at)->next)
+        if ((*at)->token == token) {
+            struct wsm_kept *k = *at;
+            struct vr_xml_doc *doc = k->doc;
+            *at = k->next;
+            w->kept_bytes -= k->bytes;
+            free(k);
+            return doc;
+        }
+    return NULL;
+}
+
+void wsm_kept_forget(struct wsm *w, const void *token)
+{
+    struct vr_xml_doc *doc;
+    while ((doc = take_kept(w, token ? token : w->kept ? w->kept->token : NULL)))
+        vr_xml_doc_free(doc);
+}
+
+static void keep(struct wsm *w, const struct wsm_request *rq, struct vr_xml_doc *take_doc)
+{
+    if (rq->len > KEPT_BYTES_MAX - w->kept_bytes) {
+        vr_xml_doc_free(take_doc);
+        return;
+    }
+    struct wsm_kept *k = vr_new(struct wsm_kept);
+    *k = (struct wsm_kept){ w->kept, rq->token, take_doc, rq->len };
+    w->kept = k;
+    w->kept_bytes += k->bytes;
+}
+
+/* Parsed for its first slice, or now. */
+static struct vr_xml_doc *document(struct wsm_call *c)
+{
+    const struct wsm_request *rq = c->rq;
+    const struct vr_xml_limits lim = { .bytes = c->w->lim.envelope_bytes,
+                                       .elements = ELEMENTS_MAX,
+                                       .text = c->w->lim.envelope_bytes };
+    struct vr_xml_doc *doc = take_kept(c->w, rq->token);
+    struct vr_err e = VR_ERR_INIT;
+    if (doc && rq->arrived.ms)
+        return doc;
+    vr_xml_doc_free(doc);
+    doc = NULL;
+    if (vr_xml_parse(rq->body, rq->len, &lim, &doc, &e))
+        wsm_fail(&c->fault, e.kind == VR_E_LIMIT ? WSM_F_QUOTA : WSM_F_MALFORMED, "%s", e.msg);
+    return doc;
+}
+
 void wsm_process(struct wsm *w, const struct wsm_request *rq, struct wsm_reply *ret)
 {
     *ret = (struct wsm_reply){ .status = 500 };
@@ -319,15 +381,11 @@ void wsm_process(struct wsm *w, const struct wsm_request *rq, struct wsm_reply *
     struct wsm_call c = { .w = w, .rq = rq };
     bool utf16 = wsm_is_utf16(rq->body, rq->len);
     ret->content_type = "application/soap+xml;charset=UTF-8";
-    const struct vr_xml_limits lim = { .bytes = w->lim.envelope_bytes,
-                                       .elements = ELEMENTS_MAX,
-                                       .text = w->lim.envelope_bytes };
-    vr_auto(vr_xml_doc_free) struct vr_xml_doc *doc = NULL;
-    struct vr_err e = VR_ERR_INIT;
-    if (vr_xml_parse(rq->body, rq->len, &lim, &doc, &e))
-        wsm_fail(&c.fault, e.kind == VR_E_LIMIT ? WSM_F_QUOTA : WSM_F_MALFORMED, "%s", e.msg);
+    vr_auto(vr_xml_doc_free) struct vr_xml_doc *doc = document(&c);
     process(&c, doc ? vr_xml_root(doc) : NULL, utf16, ret);
     cim_path_free(c.epr);
+    if (!ret->status && ret->until.ms <= rq->now.ms && rq->token)
+        keep(w, rq, vr_take(doc));
     if (utf16 && ret->content_type) {
         if (wsm_to_utf16(&ret->body, NULL))
             send_status(ret, 500);

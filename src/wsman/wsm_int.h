@@ -24,6 +24,8 @@ struct wsm {
     struct wsm_sub *begun; /* whose Subscribe is not answered yet */
     void (*wake)(void *ctx, const void *token);
     void *wake_ctx;
+    struct wsm_kept *kept; /* wsm.c */
+    size_t kept_bytes;
     struct wsm_throttle throttle; /* of log lines about refusals */
 };
 
@@ -73,6 +75,8 @@ int wsm_sub_release(struct wsm_call *c, const char *id);
 void wsm_subs_expire(struct wsm *w, struct mono_ms now);
 void wsm_subs_drop(struct wsm *w);
 
+/* wsm_kept_forget() - the parsed request with this token; NULL: all. */
+void wsm_kept_forget(struct wsm *w, const void *token);
 /* wsm_invocations_forget() - the one that the request with this token began; NULL: all. */
 void wsm_invocations_forget(struct wsm *w, const void *token);
 
