@@ -12,6 +12,7 @@
 #include "cim/cimxml.h"
 
 #define JOB_STARTED 4096
+enum { REFUSAL_LOG_MS = 1000 };
 
 struct host_providers *host_providers_register(struct cim_server *s, const struct host *h)
 {
@@ -37,40 +38,62 @@ static const char *caller_name(const struct cim_caller *who)
     return who->name ? who->name : "";
 }
 
-void prov_refused(struct host_providers *p, const struct cim_caller *who, const char *msg)
+static bool is_of(const struct refusal *r, const struct cim_caller *who)
+{
+    return r->seq && !strncmp(r->who, caller_name(who), sizeof r->who - 1);
+}
+
+static struct refusal *refusal_of(struct host_providers *p, const struct cim_caller *who)
 {
     struct refusal *r = &p->refusals[0];
 
     for (size_t i = 0; i < PROV_REFUSALS_MAX; i++) {
         struct refusal *x = &p->refusals[i];
-        if (x->seq && !strncmp(x->who, caller_name(who), sizeof x->who - 1)) {
-            r = x;
-            break;
-        }
+        if (is_of(x, who))
+            return x;
         if (x->seq < r->seq)
             r = x;
     }
+    *r = (struct refusal){ .seq = ++p->seq };
     snprintf(r->who, sizeof r->who, "%s", caller_name(who));
+    return r;
+}
+
+void prov_refused(struct host_providers *p, const struct cim_caller *who, const char *msg)
+{
+    struct refusal *r = refusal_of(p, who);
+
     snprintf(r->msg, sizeof r->msg, "%s", msg);
     r->seq = ++p->seq;
 }
 
 const char *prov_last_refusal(const struct host_providers *p, const struct cim_caller *who)
 {
-    for (size_t i = 0; i < PROV_REFUSALS_MAX; i++) {
-        const struct refusal *x = &p->refusals[i];
-        if (x->seq && !strncmp(x->who, caller_name(who), sizeof x->who - 1))
-            return x->msg;
-    }
+    for (size_t i = 0; i < PROV_REFUSALS_MAX; i++)
+        if (is_of(&p->refusals[i], who))
+            return p->refusals[i].msg;
     return "";
 }
 
-void prov_log_refusal(const struct cim_caller *who, const char *method, uint32_t code,
-                      const struct vr_err *why)
+bool prov_log_refusal(struct host_providers *p, const struct cim_caller *who, const char *method,
+                      uint32_t code, const struct vr_err *why)
 {
+    struct refusal *r = refusal_of(p, who);
+    struct mono_ms now = vr_mono_now();
+    char more[64] = "";
+
+    if (r->logged.ms && now.ms - r->logged.ms < REFUSAL_LOG_MS) {
+        r->held_back++;
+        return false;
+    }
+    if (r->held_back)
+        snprintf(more, sizeof more, " (and %u more refusals of the same before)", r->held_back);
     vr_log(why->kind == VR_E_DENIED ? VR_LOG_WARN : VR_LOG_INFO,
-           "management: %s by %s from %s refused with %u: %s", method, caller_name(who),
-           who->address ? who->address : "?", code, why->msg);
+           "management: %s by %s from %s refused with %u: %s%s", method, caller_name(who),
+           who->address ? who->address : "?", code, why->msg, more);
+    r->logged = now;
+    r->held_back = 0;
+    return true;
 }
 
 /* ---- dispatch ---- */
@@ -118,7 +141,7 @@ enum cim_status prov_dispatch(struct host_providers *p, const struct cim_caller 
         }
         *ret = vr_kind_code(why.kind);
         prov_refused(p, who, why.msg);
-        prov_log_refusal(who, m->name, *ret, &why);
+        prov_log_refusal(p, who, m->name, *ret, &why);
         return CIM_S_OK;
     }
     vr_fail(err, VR_E_UNSUPPORTED, 0, "method %s of class %s is not offered here", m->name,

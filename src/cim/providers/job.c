@@ -259,7 +259,7 @@ static int kill_job(struct call *c, struct vr_err *err)
     }
     if (c->code) {
         prov_refused(c->p, c->who, why.msg);
-        prov_log_refusal(c->who, "KillJob", c->code, &why);
+        prov_log_refusal(c->p, c->who, "KillJob", c->code, &why);
     }
     return 0;
 }

@@ -22,6 +22,8 @@ struct refusal {
     char who[64];
     char msg[512];
     uint64_t seq;
+    struct mono_ms logged; /* a line about it was written last; 0 never */
+    unsigned held_back;    /* lines since */
 };
 
 struct host_providers {
@@ -160,10 +162,11 @@ enum cim_status prov_dispatch(struct host_providers *p, const struct cim_caller 
                               const struct cim_inst *target, const struct cim_method *m,
                               struct cim_args *args, const struct method *table, size_t n,
                               uint32_t *ret, struct vr_err *err);
-/* prov_log_refusal() - the log's line about it: what, who, from where, why. A warning when the role
- * was too low. */
-void prov_log_refusal(const struct cim_caller *who, const char *method, uint32_t code,
-                      const struct vr_err *why);
+/* prov_log_refusal() - after prov_refused(): the log's line about it: what, who, from where, why. A
+ * warning when the role was too low. At most one for each caller and second; the next says how many
+ * were left out. Returns whether it was written. */
+bool prov_log_refusal(struct host_providers *p, const struct cim_caller *who, const char *method,
+                      uint32_t code, const struct vr_err *why);
 /* prov_refused() - remember why @who was refused; prov_last_refusal() - "" if never. */
 void prov_refused(struct host_providers *p, const struct cim_caller *who, const char *msg);
 const char *prov_last_refusal(const struct host_providers *p, const struct cim_caller *who);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "cim/providers/prov.h"
 
 static void run_jobs(struct world *w, enum job_type type, const char *owner, size_t n)
 {
@@ -43,6 +44,27 @@ static void who_has_too_many_jobs_waits(void **st)
     assert_int_equal(SVC(w, WEB, "GetReplicationStatistics"), 0);
     w->who.name = "somebody else";
     done(w, SVC(w, WEB, "StartReplication", { "InitialReplicationType", "1" }));
+}
+
+/* Whoever is refused again and again fills no log. */
+static void refusals_are_logged_once_a_second(void **st)
+{
+    struct world *w = *st;
+    const struct cim_caller other = { .name = "other", .role = CIM_ROLE_READER };
+    struct vr_err why = VR_ERR_INIT;
+    unsigned lines = 0;
+
+    vr_fail(&why, VR_E_DENIED, 0, "the test says so");
+    int64_t began = vr_mono_now().ms;
+    for (int i = 0; i < 1000; i++) {
+        prov_refused(w->prov, &w->who, "the test says so");
+        lines += prov_log_refusal(w->prov, &w->who, "Method", 32769, &why);
+    }
+    assert_in_range(lines, 1, 1 + (vr_mono_now().ms - began) / 1000 + 1);
+    prov_refused(w->prov, &other, "something else");
+    assert_true(prov_log_refusal(w->prov, &other, "Method", 32769, &why));
+    assert_string_equal(prov_last_refusal(w->prov, &w->who), "the test says so");
+    assert_string_equal(prov_last_refusal(w->prov, &other), "something else");
 }
 
 #define WEB_SETTINGS "Msvm_VirtualSystemSettingData.InstanceID=\"Microsoft:" WEB "\""
@@ -102,6 +124,7 @@ int main(void)
 {
     const struct CMUnitTest all[] = {
         cmocka_unit_test_setup_teardown(few_connection_tests_at_a_time, world_new, world_free),
+        cmocka_unit_test_setup_teardown(refusals_are_logged_once_a_second, world_new, world_free),
         cmocka_unit_test_setup_teardown(repeated_machines, world_new, world_free),
         cmocka_unit_test_setup_teardown(more_than_the_reply_holds, world_new, world_free),
         cmocka_unit_test_setup_teardown(who_has_too_many_jobs_waits, world_new, world_free),
