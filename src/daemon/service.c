@@ -128,10 +128,8 @@ int service_init(struct daemon *d, struct vr_err *err)
 
 /* ---- peers ---- */
 /* A replica that is received under an entry stays with it. */
-static void bind(struct daemon *d, const struct vr_uuid *machine, const struct cim_inst *entry)
+static void bind(struct daemon *d, const struct vr_uuid *machine, const char *name)
 {
-    const char *name = cim_inst_str(
-        entry, CIM_P_MSVM_REPLICATIONAUTHORIZATIONSETTINGDATA_ALLOWEDPRIMARYHOSTSYSTEM);
     struct vr_err err = VR_ERR_INIT;
     char id[VR_UUID_STR];
     const char *old = hostset_text(d->host.set, HOSTSET_BINDING, vr_uuid_fmt(machine, id));
@@ -152,13 +150,21 @@ int service_admit(struct daemon *d, const char *peer, const struct vr_uuid *mach
     for (size_t i = 0; i < d->n_peers; i++)
         if (d->peers[i].thumb[0] && !strcmp(d->peers[i].name, peer))
             address = d->peers[i].address;
-    const struct hostset_sender from = { .name = peer, .address = address, .paired = address };
+    bool own = r && rel_mode(r) == REL_MODE_PRIMARY && !strcasecmp(r->peer, peer);
+    const struct hostset_sender from = {
+        .name = peer, .address = address, .paired = address, .reverses = own
+    };
     bool is_new = !r || rel_mode(r) != REL_MODE_REPLICA;
     if (hostset_admit(d->host.set, host_n_paired(&d->host), &from, machine, is_new, &entry, err) <
         0)
         return vr_err_wrap(err, "host %s", d->cfg.host_name);
+    vr_autofree char *back = vr_printf(HOSTSET_REVERSED "%s", peer);
     if (entry && machine)
-        bind(d, machine, entry);
+        bind(d, machine,
+             cim_inst_str(entry,
+                          CIM_P_MSVM_REPLICATIONAUTHORIZATIONSETTINGDATA_ALLOWEDPRIMARYHOSTSYSTEM));
+    else if (own)
+        bind(d, machine, back);
     return 0;
 }
 

@@ -172,6 +172,23 @@ wait_points B g1 1
 check_points B g1
 ok "closed over a restart, open again: replication went on by itself"
 
+# ---- there and back: an entry of somebody else on the old primary keeps nobody from reversing ----
+vr A --quiet allow other.example --storage /srv/other --group red
+vr B --quiet failover g1 --planned --no-start
+vr B --quiet reverse g1
+wait_state B g1 replicating
+wait_points A g1 1
+check_points A g1
+refused B 1 'no authorization entry.*hostb' check hosta
+"$daemon" stop "$dir" A
+"$daemon" start "$dir" A
+vr B --quiet sync g1
+vr B --quiet failover g1 --planned --no-start
+vr A --quiet reverse g1
+wait_state A g1 replicating
+vr A --quiet deny other.example
+ok "reversed without an entry, and home again; the entries count for all else"
+
 # ---- another certificate ----
 "$daemon" stop "$dir" B
 rm -f "$dir"/B/var/lib/vmreplica/host.crt "$dir"/B/var/lib/vmreplica/host.key

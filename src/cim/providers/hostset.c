@@ -278,22 +278,36 @@ const struct cim_inst *hostset_entry_of(const struct hostset *hs, const struct v
     return entry ? hostset_inst(hs, HOSTSET_ENTRY, entry) : NULL;
 }
 
+/* Bound to the host that reversed: true for that host, and no binding at all for others. */
+static bool is_sent_back(const char **bound, const char *name)
+{
+    size_t n = strlen(HOSTSET_REVERSED);
+
+    if (!*bound || strncmp(*bound, HOSTSET_REVERSED, n) != 0)
+        return false;
+    bool own = !strcasecmp(*bound + n, name);
+    *bound = NULL;
+    return own;
+}
+
 int hostset_admit(const struct hostset *hs, size_t n_peers, const struct hostset_sender *from,
                   const struct vr_uuid *machine, bool is_new, const struct cim_inst **ret_entry,
                   struct vr_err *err)
 {
     const char *bound = is_new ? NULL : bound_to(hs, machine);
+    bool own = is_sent_back(&bound, from->name) || from->reverses;
     const struct cim_inst *of = bound ? hostset_inst(hs, HOSTSET_ENTRY, bound) : NULL;
     const struct cim_inst *sender = hostset_match(hs, from->name, from->address);
 
     if (!hostset_enabled(hs, n_peers))
         return vr_fail(err, VR_E_UNAVAIL, 0,
                        "this host is not enabled as a replica server (RecoveryServerEnabled)");
-    if (!sender && (bound || !from->paired || count(hs, HOSTSET_ENTRY)))
+    if (!sender && !own && (bound || !from->paired || count(hs, HOSTSET_ENTRY)))
         return vr_fail(
             err, VR_E_AUTH, 0, "no authorization entry of this host lets %s replicate to it%s%s",
             from->name, bound ? "; the machine was bound to the entry " : "", bound ? bound : "");
-    if (of && strcasecmp(cim_inst_str(of, A(TRUSTGROUP)), cim_inst_str(sender, A(TRUSTGROUP))) != 0)
+    if (of && sender &&
+        strcasecmp(cim_inst_str(of, A(TRUSTGROUP)), cim_inst_str(sender, A(TRUSTGROUP))) != 0)
         return vr_fail(err, VR_E_AUTH, 0, "the machine belongs to trust group %s, host %s to %s",
                        cim_inst_str(of, A(TRUSTGROUP)), from->name,
                        cim_inst_str(sender, A(TRUSTGROUP)));

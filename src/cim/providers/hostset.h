@@ -92,14 +92,21 @@ struct hostset_sender {
     const char *name;
     const char *address; /* NULL: only the name counts */
     bool paired;         /* by certificate; else known by Kerberos only */
+    bool reverses;       /* this host replicates the machine to it, and it was failed over there */
 };
+
+/* What a replica is bound to that was received from nobody: this host was its primary, and the
+ * replica's host reversed the direction. The rest of the text is that host's name. */
+#define HOSTSET_REVERSED "reversed:"
 
 /* hostset_admit() - may @from send machine @machine (NULL: any) here? Without any entry every
  * paired host may, except for machines whose entry was taken away; one that is not paired needs an
- * entry.
+ * entry. The host that the machine was replicated to needs none for this machine, then and later:
+ * whoever chose it as the replica let it send the machine back.
  * @n_peers:   number of paired hosts
  * @is_new:    the machine is no replica here yet: what it was bound to does not count
- * @ret_entry: the entry to bind the machine to, NULL: none; may be NULL
+ * @ret_entry: the entry to bind the machine to, NULL: none, for one that reverses the text
+ *             HOSTSET_REVERSED and its name; may be NULL
  * Errors: VR_E_UNAVAIL receiving is turned off, VR_E_AUTH. src:[contract.md A.4, B.1] */
 int hostset_admit(const struct hostset *hs, size_t n_peers, const struct hostset_sender *from,
                   const struct vr_uuid *machine, bool is_new, const struct cim_inst **ret_entry,

@@ -187,6 +187,34 @@ static int admit(struct world *w, const char *peer, const struct vr_uuid *machin
     return (int)err.kind;
 }
 
+/* Entries of others keep nobody from sending back what was replicated to it, and only that. */
+static void the_replica_sends_back_without_an_entry(void **st)
+{
+    struct world *w = *st;
+    struct vr_err err = VR_ERR_INIT;
+    struct vr_uuid machine = { .b = { 1 } }, another = { .b = { 2 } };
+    char id[VR_UUID_STR];
+    const struct hostset_sender back = {
+        .name = "hostb", .address = "192.0.2.2", .paired = true, .reverses = true
+    };
+
+    done(w, CALL(w, SERVICE, "AddAuthorizationEntry",
+                 { "AuthorizationEntry",
+                   "<INSTANCE CLASSNAME=\"Msvm_ReplicationAuthorizationSettingData\">"
+                   "<PROPERTY NAME=\"AllowedPrimaryHostSystem\" TYPE=\"string\"><VALUE>"
+                   "other.example</VALUE></PROPERTY><PROPERTY NAME=\"TrustGroup\" TYPE=\"string\">"
+                   "<VALUE>red</VALUE></PROPERTY><PROPERTY NAME=\"ReplicaStorageLocation\" "
+                   "TYPE=\"string\"><VALUE>/srv/k</VALUE></PROPERTY></INSTANCE>" }));
+    assert_int_equal(admit(w, "hostb", &machine), VR_E_AUTH);
+    assert_int_equal(hostset_admit(w->host.set, 1, &back, &machine, true, NULL, &err), 0);
+    assert_int_equal(hostset_put(w->host.set, HOSTSET_BINDING, vr_uuid_fmt(&machine, id),
+                                 HOSTSET_REVERSED "hostb", &err),
+                     0);
+    assert_int_equal(admit(w, "hostb", &machine), VR_OK); /* what it ships afterwards */
+    assert_int_equal(admit(w, "hostb", &another), VR_E_AUTH);
+    assert_int_equal(admit(w, "hostc", &machine), VR_E_AUTH);
+}
+
 static void disabled_host_receives_nothing(void **st)
 {
     struct world *w = *st;
@@ -593,6 +621,7 @@ int main(void)
         T(entries_are_checked),
         T(entries_decide_who_may_come),
         T(replica_is_bound_to_its_entry),
+        T(the_replica_sends_back_without_an_entry),
         T(adapters_and_their_parts),
         T(addresses_after_a_failover),
         T(addresses_of_several_adapters),
