@@ -169,12 +169,19 @@ ACTION(resume_refused)
     rel_a_peer_told(r, ev);
     r->resuming = false;
     vr_err_clear(&r->last_err);
-    vr_fail(
-        &r->last_err, VR_E_SUPERSEDED, 0,
-        "machine %s is failed over to host %s. To go on with what runs there: vmreplica reverse "
-        "%s on %s. To go on with what is here: vmreplica "
-        "cancel %s --discard on %s; replication goes on by itself then",
-        r->name, r->peer, r->name, r->peer, r->name, r->peer);
+    if (r->peer_state_known && r->peer_state == 6)
+        vr_fail(
+            &r->last_err, VR_E_SUPERSEDED, 0,
+            "machine %s is failed over to host %s, and that is committed: it cannot be taken "
+            "back. To go on with what runs there: vmreplica reverse %s on %s. How to go on with "
+            "what is here all the same: vmreplica explain %s",
+            r->name, r->peer, r->name, r->peer, r->name);
+    else
+        vr_fail(&r->last_err, VR_E_SUPERSEDED, 0,
+                "machine %s is failed over to host %s. To go on with what runs there: vmreplica "
+                "reverse %s on %s. To go on with what is here: vmreplica cancel %s --discard on "
+                "%s; replication goes on by itself then",
+                r->name, r->peer, r->name, r->peer, r->name, r->peer);
     r->last_err_time = ev->wall;
 }
 

@@ -39,9 +39,20 @@ WHY(cannot_receive)
     return is_replica(f) && in(f, 8) && f->r->st != ST_R_REMOVE_CRIT;
 }
 
+/* The failover there is committed: no way leads back from it. */
+static bool committed_there(const struct rel *r)
+{
+    return r->peer_state_known && r->peer_state == 6;
+}
+
 WHY(superseded)
 {
-    return f->r->st == ST_P_SUPERSEDED;
+    return f->r->st == ST_P_SUPERSEDED && !committed_there(f->r);
+}
+
+WHY(superseded_committed)
+{
+    return f->r->st == ST_P_SUPERSEDED && committed_there(f->r);
 }
 
 WHY(both_run)
@@ -63,8 +74,12 @@ WHY(reverse_waits)
  */
 WHY(not_done)
 {
-    return (f->r->st == ST_R_RECOVERED || f->r->st == ST_R_COMMITTED) &&
-           f->r->last_err.kind != VR_OK;
+    return f->r->st == ST_R_RECOVERED && f->r->last_err.kind != VR_OK;
+}
+
+WHY(not_done_committed)
+{
+    return f->r->st == ST_R_COMMITTED && f->r->last_err.kind != VR_OK;
 }
 
 WHY(resync_required)

@@ -106,12 +106,13 @@ static void refused_reversal_is_told(void **state)
         if (rel_decode(text, &back, &err) < 0)
             fail_msg("%s", err.msg);
         struct rel_facts f = { .r = &back, .now = now };
-        const struct rel_reason *why = has(&f, "not_done");
+        const char *name = rows[i].committed ? "not_done_committed" : "not_done";
+        const struct rel_reason *why = has(&f, name);
         assert_non_null(why);
         assert_non_null(strstr(why->why, "host beta has another machine of that name"));
         assert_non_null(strstr(why->todo, "vmreplica reverse web"));
         vr_err_clear(&back.last_err);
-        assert_null(has(&f, "not_done"));
+        assert_null(has(&f, name));
     }
 }
 
@@ -300,6 +301,28 @@ static void waiting_to_reverse(void **state)
     assert_null(strstr(has(&f, "both_run_committed")->todo, "vmreplica cancel"));
 }
 
+/* The old primary, too, names no way that is closed. */
+static void committed_there(void **state)
+{
+    (void)state;
+    struct rel r = in_state(ST_P_SUPERSEDED);
+    struct rel_facts f = { .r = &r, .now = now };
+    struct rel_reason why[REL_REASONS_MAX];
+    assert_non_null(strstr(has(&f, "superseded")->todo, "cancel web --discard"));
+    r.peer_state_known = true;
+    r.peer_state = 6;
+    assert_null(has(&f, "superseded"));
+    size_t n = rel_reasons(&f, why);
+    for (size_t i = 0; i < n; i++)
+        assert_null(strstr(why[i].todo, "cancel"));
+    assert_non_null(strstr(has(&f, "superseded_committed")->todo, "seed web"));
+    assert_int_equal(has(&f, "superseded_committed")->level, 3);
+    r = in_state(ST_R_COMMITTED);
+    r.last_err.kind = VR_E_PEER;
+    assert_null(has(&f, "not_done"));
+    assert_null(strstr(has(&f, "not_done_committed")->todo, "vmreplica cancel"));
+}
+
 static void hints(void **state)
 {
     (void)state;
@@ -352,6 +375,7 @@ int main(void)
         cmocka_unit_test(every_refusal_says_what_helps),
         cmocka_unit_test(hints),
         cmocka_unit_test(waiting_to_reverse),
+        cmocka_unit_test(committed_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
