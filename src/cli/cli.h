@@ -24,8 +24,9 @@ struct cli {
     bool asks;           /* somebody sits at a terminal and can be asked */
     bool queued_is_done; /* a job that waits for another host is not waited for, but told: */
     bool queued;
-    bool uncompared; /* verify: the primary could not be asked */
-    char **argv;     /* arguments of the verb */
+    bool uncompared;      /* verify: the primary could not be asked */
+    unsigned patience_ms; /* a job that is not over by then goes on alone: VR_E_TIMEOUT; 0: none */
+    char **argv;          /* arguments of the verb */
     int argc;
 };
 
@@ -74,6 +75,13 @@ int cli_power(struct cli *c, struct wsmc *w, const struct cli_vm *vm, unsigned r
 /* cli_own() - a method without parameters of our own class Vmr_ReplicationStatus; waits for its job
  * without showing progress. */
 int cli_own(struct cli *c, const struct cli_vm *vm, const char *method, struct vr_err *err);
+/* cli_ask_peer() - have the daemon ask the other host and get Vmr_ReplicationStatus after it,
+ * within 3 s also when nobody answers; @ret_told: the host has answered, or is known not to (else
+ * what the status says of it is old). The caller frees @ret. cli_peer_machine() - PeerMachine then.
+ */
+int cli_ask_peer(struct cli *c, const struct cli_vm *vm, struct wsmc_inst **ret, bool *ret_told,
+                 struct vr_err *err);
+const char *cli_peer_machine(const struct wsmc_inst *st, bool told);
 /* cli_dry_run() - tell what a failover to @point (NULL: the newest) would mean now; changes
  * nothing. */
 int cli_dry_run(struct cli *c, const struct cli_vm *vm, const char *point, struct vr_err *err);
@@ -120,8 +128,10 @@ char *cli_local_time(const char *cim, char *out);
 /* cli_table() - rows of equal length, first is the header; columns aligned. */
 void cli_table(const char *const *cells, unsigned columns, unsigned rows);
 /* cli_json() - an array of objects: property names and values of instances. Their types are those
- * of the schema (schema/ by class and property); what it does not know is text. */
+ * of the schema (schema/ by class and property); what it does not know is text. Arrays of the class
+ * that are not there are empty. cli_json_line() - the same on one line, for a series of values. */
 void cli_json(const struct wsmc_list *l);
+void cli_json_line(const struct wsmc_list *l);
 
 /* What a text becomes in JSON. */
 enum cli_type {
@@ -153,6 +163,7 @@ void cli_json_object(const struct cli_field *f, size_t n);
     V(start, "start MACHINE [--seeded]", "make the initial copy")                                 \
     V(status, "status [MACHINE] [--watch]", "how replication is doing")                           \
     V(explain, "explain MACHINE", "what is so and why, what would be lost now, what to do")       \
+    V(stats, "stats MACHINE [--reset]", "cycles, failures, sizes and times of this window")       \
     V(sync, "sync MACHINE [--application]", "run a cycle now")                                    \
     V(set, "set MACHINE [options]", "change settings of a relationship")                          \
     V(points, "points MACHINE", "list recovery points (on the replica)")                          \
@@ -173,7 +184,7 @@ void cli_json_object(const struct cli_field *f, size_t n);
       "read a recovery point's disks (by NBD, on the replica)")                                   \
     V(cancel, "cancel MACHINE [--discard]",                                                       \
       "take back a failover, its preparation, a waiting reversal, a copy or a comparison")        \
-    V(commit, "commit MACHINE", "complete a failover: no way back to other points")               \
+    V(commit, "commit MACHINE [--force]", "complete a failover: no way back to other points")     \
     V(reverse, "reverse MACHINE [--to HOST] [--stop-old]",                                        \
       "replicate back, from the host failed over to; waits for a host that is away")              \
     V(seed, "seed MACHINE", "offer a machine that is off as a replica with content")              \

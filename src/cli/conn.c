@@ -218,6 +218,7 @@ int cli_wait_job(struct cli *c, struct wsmc *w, const char *id, const char *what
     struct wsmc_key key = { "InstanceID", id };
     struct wsmc_ref ref = { .cls = "Msvm_ConcreteJob", .keys = &key, .n_keys = 1 };
     unsigned shown = 0, wait = 20;
+    const int64_t end = vr_mono_now().ms + c->patience_ms;
     for (;;) {
         vr_auto(wsmc_inst_free) struct wsmc_inst *j = NULL;
         if (wsmc_get(w, &ref, &j, err) < 0)
@@ -241,6 +242,8 @@ int cli_wait_job(struct cli *c, struct wsmc *w, const char *id, const char *what
             c->queued = true;
             return 0;
         }
+        if (c->patience_ms && vr_mono_now().ms > end)
+            return vr_fail(err, VR_E_TIMEOUT, 0, "job %s is not over yet (it goes on)", id);
         if (cli_interrupted()) {
             fprintf(stderr,
                     "\nThe job goes on. To follow it: vmreplica jobs %s\n"

@@ -51,6 +51,7 @@ static const struct {
       "  --seeded   the replica has content already (vmreplica seed there, or the old disks after\n"
       "             a reversal to another host): compare, and send only what differs\n" },
     { "status", "  --watch   again every second, until Ctrl-C\n" },
+    { "stats", "  --reset   begin the window anew: all is counted from now on\n" },
     { "sync",
       "  --application   hold the guest's file systems for the instant (needs its guest agent);\n"
       "                  exit status 1 when the point did not become application-consistent\n" },
@@ -112,6 +113,7 @@ static const struct {
       "  --close         end it, with --point that one only\n"
       "  --list          which recovery points are open, and where their disks are read\n"
       "Example: vmreplica export web01; nbdcopy URI vda.raw; vmreplica export web01 --close\n" },
+    { "commit", "  --force   also while the machine runs on the old primary, too\n" },
     { "reverse",
       "  --to HOST              replicate to this host instead of the old primary\n"
       "  --stop-old             shut the machine down on the old primary if it still runs there\n"

@@ -161,15 +161,24 @@ static json_t *value_of_prop(const struct wsmc_inst *in, const struct wsmc_prop 
     return a;
 }
 
-static void print_json(json_t *what)
+static void print_json(json_t *what, bool line)
 {
-    json_dumpf(what, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    json_dumpf(what, stdout, JSON_PRESERVE_ORDER | (line ? JSON_COMPACT : JSON_INDENT(2)));
     putchar('\n');
     fflush(stdout);
     json_decref(what);
 }
 
-void cli_json(const struct wsmc_list *l)
+/* An array without values does not travel either: programs get it all the same. */
+static void add_empty_arrays(const struct wsmc_inst *in, json_t *o)
+{
+    for (size_t i = 0; in->cls && i < VR_ARRAY_LEN(types); i++)
+        if (types[i].array && !strcasecmp(types[i].cls, in->cls) &&
+            !json_object_get(o, types[i].name))
+            json_object_set_new(o, types[i].name, json_array());
+}
+
+static json_t *json_of(const struct wsmc_list *l)
 {
     json_t *all = json_array();
     for (size_t i = 0; i < l->n; i++) {
@@ -177,9 +186,20 @@ void cli_json(const struct wsmc_list *l)
         json_t *o = json_object();
         for (size_t k = 0; k < in->n; k++)
             json_object_set_new(o, in->props[k].name, value_of_prop(in, &in->props[k]));
+        add_empty_arrays(in, o);
         json_array_append_new(all, o);
     }
-    print_json(all);
+    return all;
+}
+
+void cli_json(const struct wsmc_list *l)
+{
+    print_json(json_of(l), false);
+}
+
+void cli_json_line(const struct wsmc_list *l)
+{
+    print_json(json_of(l), true);
 }
 
 void cli_json_object(const struct cli_field *f, size_t n)
@@ -189,5 +209,5 @@ void cli_json_object(const struct cli_field *f, size_t n)
         json_object_set_new(o, f[i].name,
                             f[i].value && *f[i].value ? value_of(f[i].value, f[i].type)
                                                       : json_null());
-    print_json(o);
+    print_json(o, false);
 }

@@ -49,10 +49,19 @@ int __wrap_wsmc_enumerate(struct wsmc *c, const char *ns, const char *cls, struc
     return 0;
 }
 
-int cli_own(struct cli *c, const struct cli_vm *vm, const char *method, struct vr_err *err)
+int cli_ask_peer(struct cli *c, const struct cli_vm *vm, struct wsmc_inst **ret, bool *ret_told,
+                 struct vr_err *err)
 {
-    note(method);
-    return d.primary ? 0 : vr_fail(err, VR_E_AUTH, 0, "not trusted any more");
+    note("AskPeer");
+    if (!d.primary)
+        return vr_fail(err, VR_E_AUTH, 0, "not trusted any more");
+    *ret_told = true;
+    return 0;
+}
+
+const char *cli_peer_machine(const struct wsmc_inst *st, bool told)
+{
+    return d.primary;
 }
 
 int cli_invoke(struct cli *c, struct wsmc *w, const struct wsmc_ref *ref, const char *method,
@@ -86,6 +95,35 @@ const char *cli_text_or(const struct wsmc_inst *in, const char *name, const char
 bool cli_interrupted(void)
 {
     return false;
+}
+
+int cli_parse(struct cli *c, const char *verb, const struct cli_option *o, size_t n,
+              const char **args, unsigned least, unsigned max)
+{
+    args[0] = "web";
+    for (size_t i = 0; i < n; i++)
+        if (c->argc && !strcmp(o[i].name, "force"))
+            *o[i].flag = true;
+    return 0;
+}
+
+int cli_usage(const char *verb)
+{
+    return EXIT_USAGE;
+}
+
+static char failed[512];
+
+int cli_fail(const struct vr_err *err)
+{
+    snprintf(failed, sizeof failed, "%s", err->msg);
+    return EXIT_FAILED;
+}
+
+int cli_find_vm(struct wsmc *w, const char *name, struct cli_vm *ret, struct vr_err *err)
+{
+    *ret = (struct cli_vm){ .name = "web", .mode = 2, .state = 5, .peer = "hosta" };
+    return 0;
 }
 
 void cli_say(const struct cli *c, const char *fmt, ...)
@@ -132,7 +170,7 @@ static void a_running_primary_needs_a_word(void **st)
     assert_int_equal(fail_over("running", "x:3", false, &err), -1);
     assert_string_equal(d.asked, "AskPeer");
     assert_int_equal(fail_over("running", NULL, true, &err), 0);
-    assert_string_equal(d.asked, "AskPeer InitiateFailover on");
+    assert_string_equal(d.asked, "InitiateFailover on"); /* who is sure waits for nobody */
 }
 
 /* What is not known stands in nobody's way on such a day. */
@@ -152,16 +190,36 @@ static void a_quarantine_is_lifted_with_force(void **st)
     struct vr_err err = VR_ERR_INIT;
     d.quarantine = "quarantined";
     assert_int_equal(fail_over("off", "x:3", true, &err), 0);
-    assert_string_equal(d.asked, "AskPeer Release InitiateFailover on");
+    assert_string_equal(d.asked, "Release InitiateFailover on");
     /* without it the daemon refuses, and says why, before anything else is asked or told */
     fail_over("running", "x:3", false, &err);
     assert_string_equal(d.asked, "InitiateFailover on");
     d.quarantine = "none";
     assert_int_equal(fail_over("running", "x:3", true, &err), 0);
-    assert_string_equal(d.asked, "AskPeer InitiateFailover on");
+    assert_string_equal(d.asked, "InitiateFailover on");
     assert_int_equal(fail_over("off", "x:4", true, &err), -1);
     assert_string_equal(d.asked, "");
     assert_non_null(strstr(err.msg, "no recovery point 'x:4'"));
+}
+
+/* Whoever wants the other copy has no way back afterwards. */
+static void a_commit_in_a_split_brain_needs_a_word(void **st)
+{
+    struct cli c = { .quiet = true };
+    d.primary = "running";
+    d.asked[0] = 0;
+    assert_int_equal(verb_commit(&c), EXIT_FAILED);
+    assert_string_equal(d.asked, "AskPeer");
+    assert_non_null(strstr(failed, "--force"));
+    d.asked[0] = 0;
+    c.argc = 1;
+    assert_int_equal(verb_commit(&c), EXIT_OK);
+    assert_string_equal(d.asked, "CommitFailover");
+    c.argc = 0;
+    d.primary = "off";
+    assert_int_equal(verb_commit(&c), EXIT_OK);
+    d.primary = NULL;
+    assert_int_equal(verb_commit(&c), EXIT_OK);
 }
 
 int main(void)
@@ -170,6 +228,7 @@ int main(void)
                                       cmocka_unit_test(
                                           a_running_primary_needs_a_word_in_every_state),
                                       cmocka_unit_test(a_lost_primary_needs_none),
+                                      cmocka_unit_test(a_commit_in_a_split_brain_needs_a_word),
                                       cmocka_unit_test(a_quarantine_is_lifted_with_force) };
     return cmocka_run_group_tests(all, NULL, NULL);
 }

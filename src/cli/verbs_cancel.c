@@ -96,9 +96,15 @@ static int cancel(struct cli *c, const struct cli_vm *vm, bool discard, struct v
         rc = cli_rq(c, c->local, vm, 3, NULL, err);
     else /* a planned failover's preparation, or the daemon says why not */
         rc = cli_service(c, c->local, vm, "RevertFailover", NULL, 0, "Cancel", err);
-    if (rc == 0)
+    if (rc < 0)
+        return -1;
+    /* It was shut down for the failover: nobody starts it by itself. */
+    if (vm->mode == 1 && vm->state == 4 && vm->power == 3)
+        cli_say(c, "Cancelled for %s. The machine is OFF here; start it: vmreplica boot %s",
+                vm->name, vm->name);
+    else
         cli_say(c, "Cancelled for %s.", vm->name);
-    return rc;
+    return 0;
 }
 
 int verb_cancel(struct cli *c)

@@ -12,6 +12,7 @@
 
 struct facts {
     struct wsmc_inst *status;
+    bool told; /* what it says of the primary is so now */
     struct wsmc_list points;
     const struct wsmc_inst *chosen, *consistent, *booted; /* the newest of each; NULL: none */
 };
@@ -63,10 +64,6 @@ static int choose(struct facts *f, const struct cli_vm *vm, const char *point, s
 static int gather(struct cli *c, const struct cli_vm *vm, const char *point, struct facts *f,
                   struct vr_err *err)
 {
-    struct wsmc_key key = { "InstanceID", vm->rel_id };
-    struct wsmc_ref ref = {
-        .ns = WSMC_NS_OURS, .cls = "Vmr_ReplicationStatus", .keys = &key, .n_keys = 1
-    };
     vr_autofree char *q =
         vr_printf("SELECT * FROM Vmr_RecoveryPoint WHERE MachineIdentifier = '%s'", vm->guid);
     if (vm->mode != 2)
@@ -75,7 +72,7 @@ static int gather(struct cli *c, const struct cli_vm *vm, const char *point, str
                        "(vmreplica --host %s failover %s --dry-run)",
                        vm->name, vm->peer[0] ? vm->peer : "HOST", vm->name);
     /* Ask the primary first; that it does not answer is part of the answer. */
-    if (cli_own(c, vm, "AskPeer", err) < 0 || wsmc_get(c->local, &ref, &f->status, err) < 0 ||
+    if (cli_ask_peer(c, vm, &f->status, &f->told, err) < 0 ||
         wsmc_query(c->local, WSMC_NS_OURS, q, &f->points, err) < 0)
         return -1;
     return choose(f, vm, point, err);
@@ -120,7 +117,7 @@ static void print_json(const struct cli_vm *vm, const struct facts *f)
         { "BytesAhead", wsmc_str(s, "BytesAhead"), CLI_NUMBER },
         { "EstimatedBytesAhead", guess ? guess_text : NULL, CLI_NUMBER },
         { "PeerName", wsmc_str(s, "PeerName"), CLI_TEXT },
-        { "PeerMachine", wsmc_str(s, "PeerMachine"), CLI_TEXT },
+        { "PeerMachine", cli_peer_machine(s, f->told), CLI_TEXT },
         { "PeerMachineTime", wsmc_str(s, "PeerMachineTime"), CLI_TEXT },
         { "NewestConsistent", f->consistent ? wsmc_str(f->consistent, "InstanceID") : NULL,
           CLI_TEXT },
@@ -185,9 +182,10 @@ static void print_proof(const struct wsmc_inst *p)
                    : " (released)");
 }
 
-static void print_primary(const struct wsmc_inst *s)
+static void print_primary(const struct facts *f)
 {
-    const char *how = cli_text_or(s, "PeerMachine", "unknown");
+    const struct wsmc_inst *s = f->status;
+    const char *how = cli_peer_machine(s, f->told);
     const char *host = cli_text_or(s, "PeerName", "?");
     char when[32];
     if (!strcmp(how, "unreachable"))
@@ -206,7 +204,7 @@ static void print_loss(const struct facts *f)
     uint64_t per_second = 0, age = 0;
     char a[32];
     bool known = wsmc_str(f->status, "BytesAhead") != NULL;
-    bool now = known && strcmp(cli_text_or(f->status, "PeerMachine", ""), "unreachable") != 0;
+    bool now = known && strcmp(cli_peer_machine(f->status, f->told), "unreachable") != 0;
     if (known)
         printf("%-14s %s%s that the primary has written since the newest point%s\n",
                "would be lost:", now ? "about " : "at least ",
@@ -232,7 +230,7 @@ int cli_dry_run(struct cli *c, const struct cli_vm *vm, const char *point, struc
     print_disks(&f);
     print_loss(&f);
     print_proof(f.chosen);
-    print_primary(f.status);
+    print_primary(&f);
     print_point("consistent:", f.consistent);
     print_point("test-booted:", f.booted);
     if (vm->state == 5) /* recovered */

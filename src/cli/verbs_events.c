@@ -124,7 +124,7 @@ static void print_json(const char *when, const struct line *l)
     }
     struct wsmc_inst in = { .cls = NULL, .props = props, .n = VR_ARRAY_LEN(pairs) };
     struct wsmc_inst *one = &in;
-    cli_json(&(struct wsmc_list){ &one, 1 });
+    cli_json_line(&(struct wsmc_list){ &one, 1 });
 }
 
 static void print_event(const struct cli *c, const struct wsmc_inst *ev)

@@ -110,34 +110,89 @@ static int settled(struct ends *e, struct vr_err *err)
                    e->r_host);
 }
 
+/* The machine was shut down for a failover that did not come: whoever reads only one line must not
+ * believe that it runs. It is started again, unless it is not known whether that is over. */
+static int up_again(struct cli *c, struct ends *e, struct vr_err *err)
+{
+    struct vr_err why = VR_ERR_INIT;
+    vr_autofree char *where = c->local == e->p ? vr_strdup("") : vr_printf("--host %s ", e->p_host);
+    bool stopped = cli_interrupted();
+    if (!stopped) {
+        cli_say(c, "Starting %s on %s again ...", e->pvm.name, e->p_host);
+        if (cli_power(c, e->p, &e->pvm, 2, NULL, &why) == 0)
+            return vr_err_wrap(err,
+                               "the failover failed, nothing was changed; machine %s had been shut "
+                               "down for it and is started again on %s",
+                               e->pvm.name, e->p_host);
+    }
+    fprintf(stderr,
+            "vmreplica: machine %s was shut down for the failover and is OFF on %s%s%s. Repeat the "
+            "failover, or start it there: vmreplica %sboot %s\n",
+            e->pvm.name, e->p_host, stopped ? "" : ": it cannot be started: ", why.msg, where,
+            e->pvm.name);
+    return -1;
+}
+
+/* Shut down, ship what came last: the primary is prepared. */
+static int prepare(struct cli *c, struct ends *e, unsigned wait_s, struct vr_err *err)
+{
+    bool was_off = e->pvm.power == 3;
+    if (shut_down(c, e, wait_s, err) < 0)
+        return -1;
+    cli_say(c, "Shipping the last changes to %s ...", e->r_host);
+    if (cli_rq(c, e->p, &e->pvm, 4, "Last changes", err) < 0)
+        return was_off ? -1 : up_again(c, e, err);
+    return 0;
+}
+
+/* A host that is gone is told at once, and what there is for that. */
+static int both_are_there(struct cli *c, const struct cli_vm *vm, struct vr_err *err)
+{
+    vr_auto(wsmc_inst_free) struct wsmc_inst *st = NULL;
+    bool told = false;
+    if (!vm->rel_id[0] || cli_ask_peer(c, vm, &st, &told, err) < 0)
+        return err->kind == VR_OK ? 0 : -1;
+    if (strcmp(cli_peer_machine(st, told), "unreachable") != 0)
+        return 0;
+    if (vm->mode == 2)
+        return vr_fail(err, VR_E_STATE, 0,
+                       "host %s does not answer, and a planned failover needs both hosts; nothing "
+                       "was changed. If it is lost: vmreplica failover %s --dry-run tells what a "
+                       "failover without it would mean, vmreplica failover %s does it",
+                       vm->peer, vm->name, vm->name);
+    return vr_fail(err, VR_E_STATE, 0,
+                   "host %s does not answer, and a planned failover needs both hosts; nothing was "
+                   "changed",
+                   vm->peer);
+}
+
 static int planned(struct cli *c, const struct cli_vm *vm, unsigned wait_s, bool start,
                    struct vr_err *err)
 {
     __attribute__((cleanup(ends_done))) struct ends e = { 0 };
     c->no_wait = false; /* each step needs the one before */
-    if (find_ends(c, vm, &e, err) < 0)
+    if (both_are_there(c, vm, err) < 0 || find_ends(c, vm, &e, err) < 0)
         return -1;
     if (e.pvm.state != 3 && e.pvm.state != 4)
         return vr_fail(err, VR_E_STATE, 0,
-                       "machine %s is not replicating now (state %u on %s); see "
-                       "vmreplica status",
-                       vm->name, e.pvm.state, e.p_host);
-    if (e.pvm.state == 3) {
-        if (shut_down(c, &e, wait_s, err) < 0)
-            return -1;
-        cli_say(c, "Shipping the last changes to %s ...", e.r_host);
-        if (cli_rq(c, e.p, &e.pvm, 4, "Last changes", err) < 0)
-            return -1;
-    }
+                       "machine %s is not replicating now: on %s it is \"%s\"; see vmreplica "
+                       "explain %s there",
+                       vm->name, e.p_host, e.pvm.phase, vm->name);
+    if (start && e.pvm.state == 3 && e.pvm.power == 3)
+        cli_say(c, "Machine %s is off on %s; it will be started on %s (--no-start leaves it off).",
+                vm->name, e.p_host, e.r_host);
+    if (e.pvm.state == 3 && prepare(c, &e, wait_s, err) < 0)
+        return -1;
     cli_say(c, "Failing over to %s ...", e.r_host);
     if (settled(&e, err) < 0)
         return -1;
     bool over = e.rvm.state == 5 || e.rvm.state == 6; /* by an earlier call */
     if (!over && cli_service(c, e.r, &e.rvm, "InitiateFailover", NULL, 0, NULL, err) < 0)
         return vr_err_wrap(err,
-                           "the last changes are at %s, but it did not take over; "
-                           "'vmreplica cancel %s' on %s goes back",
-                           e.r_host, vm->name, e.p_host);
+                           "the last changes are at %s, but it did not take over; the machine is "
+                           "OFF on %s. Repeat the failover; or go back there: 'vmreplica cancel "
+                           "%s', then 'vmreplica boot %s'",
+                           e.r_host, e.p_host, vm->name, vm->name);
     if (start && cli_power(c, e.r, &e.rvm, 2, NULL, err) < 0)
         return vr_err_wrap(err, "machine %s was failed over to %s, but did not start", vm->name,
                            e.r_host);
@@ -185,20 +240,6 @@ int verb_failover(struct cli *c)
     return rc < 0 ? cli_fail(&err) : EXIT_OK;
 }
 
-int verb_commit(struct cli *c)
-{
-    const char *args[2];
-    struct cli_vm vm;
-    struct vr_err err = VR_ERR_INIT;
-    if (cli_parse(c, "commit", NULL, 0, args, 1, 1) < 0)
-        return cli_usage("commit");
-    if (cli_find_vm(c->local, args[0], &vm, &err) < 0 ||
-        cli_service(c, c->local, &vm, "CommitFailover", NULL, 0, "Commit", &err) < 0)
-        return cli_fail(&err);
-    cli_say(c, "The failover of %s is complete.", vm.name);
-    return EXIT_OK;
-}
-
 /* The relationship's settings as they are, with the receiver exchanged. src:[contract.md C.4] */
 static char *reverse_settings(struct wsmc *w, const struct cli_vm *vm, const char *to,
                               struct vr_err *err)
@@ -222,6 +263,21 @@ static char *reverse_settings(struct wsmc *w, const struct cli_vm *vm, const cha
     return wsmc_make_cim_xml("Msvm_ReplicationSettingData", p, VR_ARRAY_LEN(p));
 }
 
+/* What would refuse the reversal anyhow is found before anything is stopped for it. That the old
+ * primary has authorization entries refuses nothing: it chose this host as the replica. */
+static int receives(struct wsmc *w, const char *host, struct vr_err *err)
+{
+    wsmc_autolist struct wsmc_list l = { 0 };
+    if (wsmc_enumerate(w, NULL, "Msvm_ReplicationServiceSettingData", &l, err) < 0)
+        return -1;
+    if (l.n && wsmc_bool(l.v[0], "RecoveryServerEnabled"))
+        return 0;
+    return vr_fail(err, VR_E_STATE, 0,
+                   "host %s receives no replicas, so it cannot become one; nothing was stopped. "
+                   "Change that first: vmreplica --host %s server --receive yes",
+                   host, host);
+}
+
 /* --stop-old: the machine that still runs on the old primary is shut down, at the operator's word.
  * Not reached is no error: then nothing is known to run there, and the reversal waits. */
 static int stop_old(struct cli *c, const struct cli_vm *vm, unsigned seconds, bool force,
@@ -240,6 +296,8 @@ static int stop_old(struct cli *c, const struct cli_vm *vm, unsigned seconds, bo
     *ret_off = true;
     if (e.pvm.power == 3)
         return 0;
+    if (receives(e.p, e.p_host, err) < 0)
+        return -1;
     if (!force)
         return shut_down(c, &e, seconds, err);
     cli_say(c, "Turning %s off on %s ...", vm->name, vm->peer);
@@ -330,6 +388,7 @@ static int reverse(struct cli *c, struct wsmc *w, const struct cli_vm *vm, const
     vr_autofree char *xml = reverse_settings(w, vm, to, err);
     struct wsmc_arg a = { .name = "ReplicationSettingData", .value = xml };
     struct cli_vm now;
+    bool waited = !strcmp(vm->phase, "failed over, waiting to reverse");
     if (!xml || cli_service(c, w, vm, "ReverseReplicationRelationship", &a, 1, "Reverse", err) < 0)
         return -1;
     if (c->no_wait)
@@ -349,6 +408,11 @@ static int reverse(struct cli *c, struct wsmc *w, const struct cli_vm *vm, const
                 vm->name, vm->name);
     else
         cli_say(c, "Direction of %s is reversed; only what changed is shipped.", vm->name);
+    if (now.state != 1 && waited) /* it goes on by itself: what was written apart is shipped */
+        cli_say(c,
+                "What host %s had written and this host never received, if anything, is kept there "
+                "as an orphan point:\nvmreplica --host %s points %s",
+                now.peer, now.peer, now.name);
     return 0;
 }
 

@@ -173,6 +173,32 @@ static const char *job_state_text(uint64_t st)
     }
 }
 
+struct job_text {
+    char percent[8], since[32];
+};
+
+/* What it waits for or does; its error; what it has to say beyond that it is over. */
+static const char *job_news(const struct wsmc_inst *j, uint64_t state)
+{
+    const char *status = cli_text_or(j, "JobStatus", ""), *more = strchr(status, ':');
+    if (state < 7)
+        return status;
+    return cli_text_or(j, "ErrorDescription", more ? more + 2 : "");
+}
+
+static void job_row(const struct wsmc_inst *j, struct job_text *t, const char **r)
+{
+    uint64_t state = wsmc_uint(j, "JobState", 0);
+    snprintf(t->percent, sizeof t->percent, "%u",
+             (unsigned)wsmc_uint(j, "PercentComplete", 0) % 1000);
+    r[0] = cli_text_or(j, "InstanceID", "-");
+    r[1] = cli_local_time(wsmc_str(j, "TimeSubmitted"), t->since);
+    r[2] = cli_text_or(j, "Caption", cli_text_or(j, "Name", "-"));
+    r[3] = job_state_text(state);
+    r[4] = t->percent;
+    r[5] = job_news(j, state);
+}
+
 static int one_job(struct cli *c, const char *id, bool cancel)
 {
     struct wsmc_key key = { "InstanceID", id };
@@ -230,21 +256,13 @@ int verb_jobs(struct cli *c)
         cli_say(c, "No jobs in the last five minutes.");
         return EXIT_OK;
     }
-    vr_autofree const char **cells = vr_new0((l.n + 1) * 5, sizeof *cells);
-    vr_autofree char *text = vr_new0(l.n, 8);
-    static const char *const head[] = { "JOB", "WHAT", "STATE", "%", "ERROR OR RESULT" };
+    vr_autofree const char **cells = vr_new0((l.n + 1) * 6, sizeof *cells);
+    vr_autofree struct job_text *texts = vr_new0(l.n, sizeof *texts);
+    static const char *const head[] = { "JOB", "SINCE", "WHAT", "STATE", "%", "STATUS" };
     memcpy(cells, head, sizeof head);
-    for (size_t i = 0; i < l.n; i++) {
-        const char **r = &cells[(i + 1) * 5];
-        snprintf(text + i * 8, 8, "%u", (unsigned)wsmc_uint(l.v[i], "PercentComplete", 0) % 1000);
-        r[0] = cli_text_or(l.v[i], "InstanceID", "-");
-        r[1] = cli_text_or(l.v[i], "Caption", cli_text_or(l.v[i], "Name", "-"));
-        r[2] = job_state_text(wsmc_uint(l.v[i], "JobState", 0));
-        r[3] = text + i * 8;
-        const char *more = strchr(cli_text_or(l.v[i], "JobStatus", ""), ':');
-        r[4] = cli_text_or(l.v[i], "ErrorDescription", more ? more + 2 : "");
-    }
-    cli_table(cells, 5, (unsigned)l.n + 1);
+    for (size_t i = 0; i < l.n; i++)
+        job_row(l.v[i], &texts[i], &cells[(i + 1) * 6]);
+    cli_table(cells, 6, (unsigned)l.n + 1);
     return EXIT_OK;
 }
 

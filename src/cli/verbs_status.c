@@ -94,7 +94,7 @@ static void explain(const struct wsmc_list *l)
     }
 }
 
-static int show_status(struct cli *c, const char *name, struct vr_err *err)
+static int show_status(struct cli *c, const char *name, bool watch, struct vr_err *err)
 {
     wsmc_autolist struct wsmc_list l = { 0 };
     wsmc_autolist struct wsmc_list rels = { 0 };
@@ -105,7 +105,7 @@ static int show_status(struct cli *c, const char *name, struct vr_err *err)
     if (name && !l.n)
         return vr_fail(err, VR_E_NOTFOUND, 0, "there is no machine '%s' on this host", name);
     if (c->json) {
-        cli_json(&l);
+        (watch ? cli_json_line : cli_json)(&l);
         return 0;
     }
     if (!l.n) {
@@ -135,7 +135,7 @@ int verb_status(struct cli *c)
         struct vr_err err = VR_ERR_INIT;
         if (watch && !c->json && isatty(STDOUT_FILENO))
             fputs("\033[H\033[2J", stdout);
-        if (show_status(c, args[0], &err) < 0) {
+        if (show_status(c, args[0], watch, &err) < 0) {
             bool away = err.kind == VR_E_PEER || err.kind == VR_E_TIMEOUT;
             int status = cli_fail(&err);
             if (!watch || !away) /* whoever watches wants to see it come back */

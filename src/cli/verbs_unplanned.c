@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The failover without the primary: to the newest recovery point or the one that was named. While
- * the machine runs at the primary it would make two, so that takes the operator's word. */
+/* The failover without the primary, and its commit: to the newest recovery point or the one that
+ * was named. While the machine runs at the primary it would make two, so that takes the operator's
+ * word. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,10 +12,10 @@
 #include "cli/cli.h"
 
 /* ---- does the machine run at the primary? ---- */
-static bool answers_yes(const struct cli_vm *vm)
+static bool answers_yes(const char *question)
 {
     char line[16] = "";
-    fprintf(stderr, "Fail over all the same? Type \"yes\" to make two copies of %s: ", vm->name);
+    fprintf(stderr, "%s", question);
     if (!fgets(line, sizeof line, stdin))
         return false;
     line[strcspn(line, "\r\n")] = 0;
@@ -22,23 +23,18 @@ static bool answers_yes(const struct cli_vm *vm)
 }
 
 /* Whoever sits at a terminal is asked; a program gets an error that says what to give. */
-static int confirm(struct cli *c, const struct cli_vm *vm, bool force, struct vr_err *err)
+static int confirm(struct cli *c, const struct cli_vm *vm, struct vr_err *err)
 {
     const char *host = vm->peer[0] ? vm->peer : "the primary";
-    if (force) {
-        fprintf(stderr,
-                "vmreplica: machine %s runs on host %s, too: from now on each copy writes what the "
-                "other does not have\n",
-                vm->name, host);
-        return 0;
-    }
     if (c->asks && !c->json && !c->quiet) {
         fprintf(stderr,
                 "Host %s answers, and machine %s RUNS there. A failover now makes two copies that "
                 "write\napart from each other, and one of them has to be given up later. To move "
                 "it without loss:\nvmreplica failover %s --planned\n",
                 host, vm->name, vm->name);
-        if (answers_yes(vm))
+        vr_autofree char *question =
+            vr_printf("Fail over all the same? Type \"yes\" to make two copies of %s: ", vm->name);
+        if (answers_yes(question))
             return 0;
         return vr_fail(err, VR_E_STATE, 0, "nothing was changed");
     }
@@ -50,24 +46,21 @@ static int confirm(struct cli *c, const struct cli_vm *vm, bool force, struct vr
 }
 
 /* A host that cannot be asked is what failovers are for: only what is known stands in the way. */
-static int only_one_runs(struct cli *c, const struct cli_vm *vm, bool force, struct vr_err *err)
+static int only_one_runs(struct cli *c, const struct cli_vm *vm, struct vr_err *err)
 {
-    struct wsmc_key key = { "InstanceID", vm->rel_id };
-    struct wsmc_ref ref = {
-        .ns = WSMC_NS_OURS, .cls = "Vmr_ReplicationStatus", .keys = &key, .n_keys = 1
-    };
     vr_auto(wsmc_inst_free) struct wsmc_inst *st = NULL;
     struct vr_err unknown = VR_ERR_INIT;
-    if (cli_own(c, vm, "AskPeer", &unknown) < 0 || wsmc_get(c->local, &ref, &st, &unknown) < 0) {
+    bool told = false;
+    if (cli_ask_peer(c, vm, &st, &told, &unknown) < 0) {
         if (cli_interrupted())
             return vr_fail(err, VR_E_CANCELLED, 0, "interrupted");
         fprintf(stderr, "vmreplica: whether the machine runs at its primary is not known: %s\n",
                 unknown.msg);
         return 0;
     }
-    if (strcmp(cli_text_or(st, "PeerMachine", ""), "running") != 0)
-        return 0;
-    return confirm(c, vm, force, err);
+    if (!strcmp(cli_peer_machine(st, told), "unreachable"))
+        cli_say(c, "Host %s does not answer.", vm->peer[0] ? vm->peer : "of the primary");
+    return strcmp(cli_peer_machine(st, told), "running") != 0 ? 0 : confirm(c, vm, err);
 }
 
 /* ---- the point ---- */
@@ -127,7 +120,7 @@ int cli_unplanned(struct cli *c, const struct cli_vm *vm, const char *point, boo
         return -1;
     /* The daemon refuses a quarantined point; that is told first: one --force is for all that was
      * told. */
-    if (may && (force || !quarantined) && only_one_runs(c, vm, force, err) < 0)
+    if (may && !force && !quarantined && only_one_runs(c, vm, err) < 0)
         return -1;
     if (start)
         c->no_wait = false; /* what is not failed over yet cannot be started */
@@ -148,7 +141,51 @@ int cli_unplanned(struct cli *c, const struct cli_vm *vm, const char *point, boo
                            "machine %s was failed over, but did not start; to try again: vmreplica "
                            "boot %s",
                            vm->name, vm->name);
-    cli_say(c, "Machine %s was failed over%s. Next: vmreplica commit, cancel or reverse.", vm->name,
-            start ? " and is started" : "; it is off (vmreplica boot starts it)");
+    cli_say(c,
+            "Machine %s was failed over%s. Next: vmreplica reverse %s; or commit %s, or cancel %s.",
+            vm->name, start ? " and is started" : "; it is off (vmreplica boot starts it)",
+            vm->name, vm->name, vm->name);
     return 0;
+}
+
+/* ---- commit ---- */
+/* While both copies run somebody may want the other one still: a commit closes that way. */
+static int may_commit(struct cli *c, const struct cli_vm *vm, struct vr_err *err)
+{
+    vr_auto(wsmc_inst_free) struct wsmc_inst *st = NULL;
+    struct vr_err unknown = VR_ERR_INIT;
+    bool told = false;
+    if (vm->mode != 2 || vm->state != 5 || cli_ask_peer(c, vm, &st, &told, &unknown) < 0 ||
+        strcmp(cli_peer_machine(st, told), "running") != 0)
+        return 0;
+    if (c->asks && !c->json && !c->quiet) {
+        vr_autofree char *question = vr_printf(
+            "Machine %s RUNS on host %s, too. After a commit that copy cannot be gone on with by "
+            "taking\nthe failover back. Type \"yes\" to give it up: ",
+            vm->name, vm->peer);
+        return answers_yes(question) ? 0 : vr_fail(err, VR_E_STATE, 0, "nothing was changed");
+    }
+    return vr_fail(
+        err, VR_E_STATE, 0,
+        "machine %s runs on host %s, too: after a commit that copy cannot be gone on "
+        "with by taking the failover back. Nothing was changed. To give that copy up: "
+        "vmreplica reverse %s --stop-old, or add --force. To give up this one: vmreplica "
+        "cancel %s --discard",
+        vm->name, vm->peer, vm->name, vm->name);
+}
+
+int verb_commit(struct cli *c)
+{
+    const char *args[2];
+    bool force = false;
+    const struct cli_option o[] = { { .name = "force", .flag = &force } };
+    struct cli_vm vm;
+    struct vr_err err = VR_ERR_INIT;
+    if (cli_parse(c, "commit", o, VR_ARRAY_LEN(o), args, 1, 1) < 0)
+        return cli_usage("commit");
+    if (cli_find_vm(c->local, args[0], &vm, &err) < 0 || (!force && may_commit(c, &vm, &err) < 0) ||
+        cli_service(c, c->local, &vm, "CommitFailover", NULL, 0, "Commit", &err) < 0)
+        return cli_fail(&err);
+    cli_say(c, "The failover of %s is complete. Next: vmreplica reverse %s", vm.name, vm.name);
+    return EXIT_OK;
 }

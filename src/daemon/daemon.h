@@ -57,6 +57,7 @@ struct machine_rt {
     struct wall_us story_at; /* 0: nothing since the start */
     bool peer_away;          /* it did not answer since */
     struct vr_uuid asked;    /* the job that asked it last at a user's wish */
+    bool asks_ahead;         /* and what would be lost is being asked */
 };
 
 struct daemon {
@@ -68,6 +69,7 @@ struct daemon {
     struct vr_exec *look_exec; /* hypervisor calls that nobody waits for: ahead.c */
     struct vr_exec *yield_exec;
     struct vr_exec *net_exec;
+    struct vr_exec *ask_exec;   /* asking a peer for somebody who waits: never behind probes */
     struct vr_exec *auth_exec;  /* logins: nobody waits for a peer to log in */
     struct vr_exec *xfer_exec;  /* a thread for each slot */
     struct vr_exec *proof_exec; /* slices: a held capture waits for them, so nothing else does */
@@ -99,8 +101,8 @@ struct daemon {
     bool machines_wanted, machines_busy;
     uint64_t lists; /* of machines, begun so far */
     struct power_end *power_ends;
-    struct turns probes; /* probe.c */
-    bool machines_known; /* the hypervisor answered when it was last asked */
+    struct turns probes, asks; /* probe.c: of the engine, of users */
+    bool machines_known;       /* the hypervisor answered when it was last asked */
     struct host_peer *peers;
     size_t n_peers;
     uint16_t peer_port; /* where peers are awaited, or would be when `listening` is false */

@@ -232,6 +232,7 @@ static int start(struct daemon *d, struct vr_err *err)
     d->look_exec = vr_exec_new("look", 2);
     d->yield_exec = vr_exec_new("yield", 2);
     d->net_exec = vr_exec_new("net", 4);
+    d->ask_exec = vr_exec_new("ask", 4);
     d->auth_exec = vr_exec_new("auth", 2);
     d->xfer_exec = vr_exec_new("transfer", (int)d->cfg.transfers);
     d->disk_exec = vr_exec_new("disk", 4);

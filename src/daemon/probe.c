@@ -16,7 +16,13 @@
 
 #define POLICY_PAUSED "paused-by-policy" /* kind of document */
 
-enum { PROBE_TIMEOUT_MS = 8000, NOT_AGAIN_MS = 2500 };
+/* Who asks at a user's wish decides upon a failover, often of a host that is gone: soon. */
+enum {
+    PROBE_TIMEOUT_MS = 8000,
+    NOT_AGAIN_MS = 2500,
+    ASKED_TIMEOUT_MS = 1500,
+    AHEAD_TIMEOUT_MS = 4000
+};
 
 /* Keep what the peer tells. What it said before something that is known already must not undo it: a
  * message may have waited for the network to come back. Then @s becomes what was told last. */
@@ -61,22 +67,22 @@ struct probe_task {
     struct turn turn;
     struct xport_peer peer;
     struct rel_story mine, theirs;
-    bool want_ahead;
+    bool asked;         /* by a user, who waits */
     bool tried;         /* it was really asked */
     struct vr_uuid job; /* that ends with it; zero: the engine asked */
 };
 
-static void ask(struct probe_task *p, struct vr_err *err)
+static void ask(struct probe_task *p, bool want_ahead, uint32_t timeout_ms, struct vr_err *err)
 {
     struct msg_story mine = msg_from_story(&p->mine);
     struct msg_status m = {
-        .machine = p->t.r.machine, .story = &mine, .n_story = 1, .want_ahead = p->want_ahead
+        .machine = p->t.r.machine, .story = &mine, .n_story = 1, .want_ahead = want_ahead
     };
     vr_autobuf struct vr_buf b = VR_BUF_INIT;
     vr_autobuf struct vr_buf reply = VR_BUF_INIT;
     if (msg_status_encode(&m, &b, err) < 0 ||
-        xport_call(p->t.d->xport, &p->peer, CALL_STATUS, b.data, b.len, &reply, PROBE_TIMEOUT_MS,
-                   err) < 0)
+        xport_call(p->t.d->xport, &p->peer, CALL_STATUS, b.data, b.len, &reply, timeout_ms, err) <
+            0)
         return;
     __attribute__((cleanup(msg_status_reply_done))) struct msg_status_reply r = { 0 };
     if (msg_status_reply_decode(reply.data, reply.len, &r, err) < 0)
@@ -95,7 +101,7 @@ static void probe_work(struct task *t)
     struct probe_task *p = (struct probe_task *)t;
     p->tried = t->err.kind == VR_OK;
     if (p->tried)
-        ask(p, &t->err);
+        ask(p, false, p->asked ? ASKED_TIMEOUT_MS : PROBE_TIMEOUT_MS, &t->err);
     if (t->err.kind != VR_OK)
         vr_err_wrap(&t->err, "host %s", p->peer.name[0] ? p->peer.name : t->r.peer);
 }
@@ -108,9 +114,16 @@ static struct host_peer *peer_entry(struct daemon *d, const char *name)
     return NULL;
 }
 
+/* Users wait for no probe of the engine: each of those may take a host that is gone 8 s. */
+static struct turns *queue_of(struct daemon *d, const struct probe_task *p)
+{
+    return p->asked ? &d->asks : &d->probes;
+}
+
 static void begin(struct daemon *d, struct probe_task *p)
 {
-    task_run(d, p->t.err.kind == VR_OK ? d->net_exec : d->hv_exec, &p->t);
+    struct vr_exec *to = p->asked ? d->ask_exec : d->net_exec;
+    task_run(d, p->t.err.kind == VR_OK ? to : d->hv_exec, &p->t);
 }
 
 static struct probe_task *of_turn(struct turn *t)
@@ -120,16 +133,50 @@ static struct probe_task *of_turn(struct turn *t)
 
 /* Those that wait for the same host: it is their turn; or none of them asks one that just did not
  * answer. */
-static void next_turn(struct daemon *d, const char *host, bool away)
+static void next_turn(struct daemon *d, struct turns *q, const char *host, bool away)
 {
     struct probe_task *p;
-    while (away && (p = of_turn(turns_give_up(&d->probes, host)))) {
+    while (away && (p = of_turn(turns_give_up(q, host)))) {
         if (p->t.err.kind == VR_OK)
             vr_fail(&p->t.err, VR_E_PEER, 0, "did not answer a moment ago");
         begin(d, p);
     }
-    while ((p = of_turn(turns_next(&d->probes, host))))
+    while ((p = of_turn(turns_next(q, host))))
         begin(d, p);
+}
+
+/* That it answers, and that the machine runs, is known by now; what would be lost takes the other
+ * host longer to find out. Not to know it is no failure. */
+static void ahead_work(struct task *t)
+{
+    struct probe_task *p = (struct probe_task *)t;
+    ask(p, true, AHEAD_TIMEOUT_MS, &t->err);
+}
+
+static void ahead_done(struct task *t)
+{
+    struct probe_task *p = (struct probe_task *)t;
+    struct machine_rt *rt = rt_get(t->d, &t->r.machine);
+    rt->asks_ahead = false;
+    if (t->err.kind == VR_OK)
+        take_story(rt, &p->theirs);
+    else
+        vr_log_err(VR_LOG_DEBUG, "what the primary has written since the last point", &t->err);
+    engine_job_end(t->d->engine, &p->job, NULL);
+}
+
+static void ask_ahead(const struct probe_task *after)
+{
+    struct probe_task *p = vr_new(struct probe_task);
+    struct daemon *d = after->t.d;
+    p->t.work = ahead_work;
+    p->t.done = ahead_done;
+    p->t.r = after->t.r;
+    p->peer = after->peer;
+    p->mine = after->mine;
+    p->job = after->job;
+    rt_get(d, &p->t.r.machine)->asks_ahead = true;
+    task_run(d, d->net_exec, &p->t);
 }
 
 static void probe_done(struct task *t)
@@ -139,12 +186,13 @@ static void probe_done(struct task *t)
     struct machine_rt *rt = rt_get(d, &t->r.machine);
     struct rel_event ev = { .type = EV_PEER_TOLD, .story = p->theirs };
     bool away = vr_kind_scope(t->err.kind) == VR_SCOPE_XFER;
-    turns_end(&d->probes, &p->turn);
+    turns_end(queue_of(d, p), &p->turn);
     host_peer_contact(d, t->r.peer, !away);
     struct host_peer *e = peer_entry(d, t->r.peer);
     if (e && away && p->tried)
         e->failed = vr_mono_now();
-    next_turn(d, t->r.peer, away);
+    next_turn(d, &d->asks, t->r.peer, away);
+    next_turn(d, &d->probes, t->r.peer, away);
     if (t->err.kind != VR_OK) {
         ev.type = EV_PEER_AWAY;
         ev.err = t->err;
@@ -155,7 +203,11 @@ static void probe_done(struct task *t)
     }
     snprintf(ev.peer, sizeof ev.peer, "%s", t->r.peer);
     engine_event(d->engine, &t->r.machine, &ev);
-    if (!vr_uuid_is_zero(&p->job)) /* that nobody answers is an answer */
+    if (p->asked && t->err.kind == VR_OK)
+        rt->asked = (struct vr_uuid){ 0 }; /* who asks from here on has not heard this answer */
+    if (p->asked && t->err.kind == VR_OK && p->theirs.power == REL_POWER_ON && !rt->asks_ahead)
+        ask_ahead(p);
+    else if (!vr_uuid_is_zero(&p->job)) /* that nobody answers is an answer */
         engine_job_end(d->engine, &p->job, away || t->err.kind == VR_OK ? NULL : &t->err);
 }
 
@@ -166,14 +218,14 @@ static bool failed_now(const struct host_peer *e)
 
 /* A thousand machines may wait for one host: those that ask right after it did not answer are told
  * so without another attempt, and the network workers stay free for others. */
-static void probe(struct daemon *d, const struct rel *r, bool want_ahead, const struct vr_uuid *job)
+static void probe(struct daemon *d, const struct rel *r, const struct vr_uuid *job)
 {
     struct probe_task *p = vr_new(struct probe_task);
     p->t.work = probe_work;
     p->t.done = probe_done;
     p->t.r = *r;
     p->mine = story_here(d, &r->machine);
-    p->want_ahead = want_ahead;
+    p->asked = job != NULL;
     if (job)
         p->job = *job;
     peer_to_ask(d, r, &p->peer, &p->t.err);
@@ -181,13 +233,13 @@ static void probe(struct daemon *d, const struct rel *r, bool want_ahead, const 
         vr_fail(&p->t.err, VR_E_PEER, 0, "did not answer a moment ago");
     p->turn.who = p;
     snprintf(p->turn.host, sizeof p->turn.host, "%s", r->peer);
-    if (turns_wait(&d->probes, &p->turn))
+    if (turns_wait(queue_of(d, p), &p->turn))
         begin(d, p);
 }
 
 void fx_probe(struct daemon *d, const struct rel *r)
 {
-    probe(d, r, false, NULL);
+    probe(d, r, NULL);
 }
 
 /* Whoever asks while somebody else does gets the same answer; when the host did not answer just
@@ -201,7 +253,7 @@ int probe_peer(struct daemon *d, const struct rel *r, const char *owner, struct 
         return 0;
     }
     *ret_job = rt->asked = engine_job_new(d->engine, JOB_TEST_CONNECTION, &r->machine, owner);
-    probe(d, r, true, ret_job);
+    probe(d, r, ret_job);
     return 0;
 }
 

@@ -24,7 +24,7 @@ newest=$(newest_point B g1)
 image=$(point_files B "$uuid" | tail -n 1 | awk '{ print $4 }')
 held=$("$guest" counter "$dir" B "$image")
 
-vr B failover g1
+runs_soon "hosta crashed" B g1 vr B failover g1
 "$guest" wait-line "$dir" B g1 60 '^VMR boot' >/dev/null
 [ "$(guest_boot_counter B g1)" = "$held" ] || fail "hostb began at $(guest_boot_counter B g1), its newest point holds $held"
 ok "hostb runs the machine from its newest point ${newest##*:}: tick $held"

@@ -383,6 +383,35 @@ invoke() {
         send "$1"
 }
 
+# ---- the time of a failover ----
+
+# in_time WHAT LIMIT COMMAND...: it takes less than so many milliseconds.
+in_time() {
+    local what=$1 limit=$2 from ms
+    shift 2
+    from=$(date +%s%N)
+    "$@" || fail "$what: $*"
+    ms=$((($(date +%s%N) - from) / 1000000))
+    [ $ms -lt "$limit" ] || fail "$what: took $ms ms, not less than $limit"
+    ok "$what: $ms ms"
+}
+
+runs_after() {
+    local host=$1 name=$2 end=$((SECONDS + 60))
+    shift 2
+    "$@" || return
+    until [ "$(virsh_on "$host" domstate "$name")" = running ]; do
+        [ $SECONDS -lt $end ] || return
+        sleep 0.05
+    done
+}
+
+# runs_soon WHAT HOST MACHINE COMMAND...: less than 5 s from the command to the machine that runs there.
+# That is promised of a failover, so nothing is added for a busy machine.
+runs_soon() {
+    in_time "failover, $1" 5000 runs_after "${@:2}"
+}
+
 # ---- guests ----
 
 # guest_boot_counter HOST NAME: what the guest said it found when it booted last: it checks all that

@@ -29,6 +29,22 @@ more_points B g1 "$have" || fail "sync came back without a new point"
 ok "sync makes a point at once"
 [ "$(status A g1 DataAgeSeconds)" -le 15 ] || fail "the newest point is $(status A g1 DataAgeSeconds) s old"
 
+# ---- for programs and for people ----
+vr A --json status g1 | jq -e '.[0] | .Health == 1 and .HealthReasons == [] and .TestMachines == [] and (.Reasons | length) == (.ReasonTexts | length)' >/dev/null ||
+    fail "status --json says: $(vr A --json status g1)"
+{ timeout -s INT 4 "$lab" exec "$dir" A "$build/src/cli/vmreplica" --json status g1 --watch || :; } >"$dir/said"
+[ "$(wc -l <"$dir/said")" -ge 2 ] || fail "status --watch --json says: $(cat "$dir/said")"
+while read -r line; do jq -e '.[0].MachineName == "g1"' <<<"$line" >/dev/null || fail "no value on a line of its own: $line"; done <"$dir/said"
+vr A --json stats g1 | jq -e '.[0].ReplicationSuccessCount > 0 and .[0].ReplicationHealth == 1' >/dev/null || fail "stats: $(vr A --json stats g1)"
+vr A stats g1 | seen -E '^bytes, average: ' || fail "stats: $(vr A stats g1)"
+vr A stats g1
+vr A suspend g1
+vr A --quiet stats g1 --reset
+[ "$(vr A --json stats g1 | jq '.[0].ReplicationSuccessCount')" = 0 ] || fail "after a reset: $(vr A --json stats g1)"
+vr A resume g1
+wait_points B g1 1
+ok "statistics are told and begin anew"
+
 vr A failover g1 --planned
 "$guest" wait-line "$dir" B g1 60 '^VMR boot' >/dev/null
 [ "$(guest_boot_counter B g1)" = "$(guest_last_words A g1)" ] || fail "B found $(guest_boot_counter B g1), A stopped at $(guest_last_words A g1)"

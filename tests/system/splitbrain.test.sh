@@ -41,13 +41,17 @@ is_state B g1 replicating || fail "a failover that only shall be looked at, or i
 
 # ---- two copies run; the operator keeps the first ----
 "$lab" net-down "$dir" A
-out=$(vr B --json failover g1 --dry-run)
+dry_run() {
+    out=$(vr B --json failover g1 --dry-run)
+}
+in_time "dry run, hosta cut off" 5000 dry_run
 jq -e '.PeerMachine == "unreachable" and .EstimatedBytesAhead > 0 and .Point != null' <<<"$out" >/dev/null ||
     fail "failover --dry-run says of a host that is away: $out"
 ok "dry run: $(vr B failover g1 --dry-run | grep primary)"
-vr B --quiet failover g1
+runs_soon "hosta cut off" B g1 vr B --quiet failover g1
 "$guest" wait-line "$dir" B g1 60 '^VMR boot' >/dev/null
 refused A 1 'hostb|reach|answer' sync g1 # nothing gets through
+points=$(n_points B g1)
 "$lab" net-up "$dir" A
 wait_state A g1 "superseded by a failover" 60
 wait_for 30 "hostb notices the other copy" has_reason B g1 both_run
@@ -59,7 +63,6 @@ runs A && runs B || fail "a copy was stopped although nobody said so"
 ok "both run, both sides say so: $(vr A explain g1 | grep -m1 'failed over')"
 refused A 1 'failed over to host hostb' resume g1
 refused B 1 'running.*--stop-old' reverse g1
-points=$(n_points B g1)
 [ "$points" = "$(n_points B g1)" ] || fail "a point came in from a superseded primary"
 "$guest" destroy "$dir" A g1 >/dev/null
 out=$(virsh_on A start g1 2>&1) && fail "a superseded machine could be started"
@@ -84,6 +87,7 @@ out=$(vr B reverse g1)
 grep -q 'hosta cannot be reached: the reversal of g1 waits' <<<"$out" || fail "reverse says: $out"
 is_state B g1 "failed over, waiting to reverse" || fail "hostb is $(status B g1 State)"
 job_waits || fail "no job shows it: $(vr B --json jobs)"
+vr B jobs | seen -E 'running .*Waiting for host hosta$' || fail "jobs does not say what it waits for: $(vr B jobs)"
 "$daemon" stop "$dir" B
 "$daemon" start "$dir" B
 is_state B g1 "failed over, waiting to reverse" || fail "after a restart hostb is $(status B g1 State)"
@@ -120,3 +124,37 @@ wait_for 60 "the orphan point can be discarded" vr A --quiet discard g1 "$orphan
 points A g1 | seen -x "$orphan" && fail "the orphan point is still listed"
 check_points A g1
 ok "started by itself with $(human $sent); what hosta wrote alone, tick $last, is the orphan point $orphan"
+
+# ---- two copies the other way round, and the failover is committed ----
+vr B --quiet set g1 --on-superseded leave
+wait_points A g1 1
+"$lab" net-down "$dir" B
+runs_soon "hostb cut off" A g1 vr A --quiet failover g1
+"$lab" net-up "$dir" B
+wait_state B g1 "superseded by a failover" 60
+wait_for 30 "hosta notices the other copy" has_reason A g1 both_run
+vr B explain g1 | seen 'cancel g1 --discard' || fail "hostb does not tell how its copy goes on: $(vr B explain g1)"
+vr B --quiet server --receive no
+refused A 1 'receives no replicas.*server --receive yes' reverse g1 --stop-old
+runs B || fail "a reversal that cannot be has stopped the machine on hostb"
+vr B --quiet server --receive yes
+refused A 1 'runs on host hostb, too.*--force' commit g1
+is_state A g1 "failed over, waiting for completion" || fail "a commit that is refused leaves hosta $(status A g1 State)"
+vr A --quiet commit g1 --force
+wait_for 30 "hostb knows that it is committed" has_reason B g1 superseded_committed
+vr B explain g1 | seen 'cancel' && fail "hostb names a way that is closed: $(vr B explain g1)"
+vr A explain g1 | seen 'vmreplica cancel' && fail "hosta names a way that is closed: $(vr A explain g1)"
+refused B 1 'committed.*vmreplica explain' resume g1
+# what explain says: the old copy goes on
+"$guest" shutdown "$dir" A g1 >/dev/null
+vr A --quiet disable g1
+vr A --quiet seed g1
+runs B || fail "the old copy was stopped"
+vr B --quiet disable g1
+sent=$(sent_by B)
+vr B --quiet enable g1 --to hosta --interval 5
+vr B --quiet start g1 --seeded
+wait_points A g1 1
+sent=$(($(sent_by B) - sent))
+[ $sent -lt $((fill << 20)) ] || fail "beginning anew sent $(human $sent)"
+ok "committed: the old copy goes on as explain says, with $(human $sent)"

@@ -88,7 +88,7 @@ vr B cancel g1
 wait_state B g1 replicating
 wait_state A g1 "prepared for planned failover"
 virsh_on A start g1 >/dev/null 2>&1 && fail "hosta started the machine while it is prepared"
-vr A cancel g1
+vr A cancel g1 | seen 'is OFF here; start it: vmreplica boot g1' || fail "cancel does not tell that the machine is off"
 wait_state A g1 replicating
 "$guest" start "$dir" A g1 >/dev/null
 wait_points B g1 2
@@ -107,3 +107,26 @@ vr A cancel g1
 wait_points B g1 2
 check_points B g1
 ok "planned failover cancelled after the machine had run on hostb"
+
+# It fails half-way, after the machine was shut down: it is not left off without a word.
+virsh_on A domstate g1 | seen running || fail "g1 does not run on hosta"
+vr A --quiet set g1 --interval 3600
+vr A --quiet sync g1
+oracle_hold A
+vr A failover g1 --planned >"$dir/said" 2>&1 &
+failover=$!
+wait_for 120 "the last changes are being captured" oracle_held A
+domain_off A g1 || fail "the machine runs while the last changes are captured"
+"$lab" net-down "$dir" B
+oracle_release A
+got=0
+wait $failover || got=$?
+[ $got = 1 ] || fail "the failover ends with $got: $(cat "$dir/said")"
+grep -q 'the failover failed.*g1 had been shut down for it and is started again on hosta' "$dir/said" ||
+    fail "the failover says: $(cat "$dir/said")"
+virsh_on A domstate g1 | seen running || fail "the machine was left off on hosta"
+ok "$(tail -n 1 "$dir/said")"
+"$lab" net-up "$dir" B
+vr A --quiet set g1 --interval 5
+wait_points B g1 1 180
+check_points B g1

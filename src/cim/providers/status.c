@@ -65,7 +65,7 @@ static bool emit_status(const struct host_providers *p, const struct vm *vm, str
     uint64_t epoch = 0, age = 0;
     size_t n = 0;
 
-    rel_health(r, now, why, &n);
+    cim_inst_set_uint(in, P(HEALTH), rel_health(r, now, why, &n));
     cim_inst_set_str(in, P(INSTANCEID), id_hvr(id, vm->guid, 0));
     cim_inst_set_str(in, P(MACHINENAME), vm->name);
     cim_inst_set_str(in, P(ROLE), roles[vm_mode(p, vm)]);
