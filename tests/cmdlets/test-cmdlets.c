@@ -4,6 +4,7 @@
  * relationship. src:[cmdlets.md, contract.md C.5] */
 #include "cim/providers/testways.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #define VSMS_PATH "Msvm_VirtualSystemManagementService=@"
 #define JOB ARG_JOB
 #define SENDING ARG_SENDING
+#define CANCELLED "(cancelled)" /* the job that was the target of the last call */
 #define POINT ARG_POINT
 #define ENTRY ENTRY_OF
 
@@ -23,6 +25,9 @@ enum kind {
     RUN,  /* call whose job goes on */
     FIND, /* associators: target, association, class, how many */
     IS,   /* property of target has this value */
+    HAS,  /* property of target is not NULL */
+    GOT,  /* an array of the last call has so many elements */
+    IN,   /* property of the first instance embedded in an array of the last call */
 };
 
 /* An argument's text that begins with "+" is an embedded instance: "+path|Prop=Value|..." is the
@@ -37,7 +42,7 @@ struct step {
 struct cmdlet {
     const char *name;
     void (*situation)(struct world *w);
-    struct step steps[8];
+    struct step steps[9];
 };
 
 #define ANY_ENTRY                                            \
@@ -73,6 +78,12 @@ static void reversed_to_a_seed(struct world *w)
     done(w, SVC(w, WEB, "ReverseReplicationRelationship", { "ReplicationSettingData", set }));
 }
 
+static void running_test(struct world *w)
+{
+    make_tested(w);
+    w->vm[2].power = HV_POWER_RUNNING;
+}
+
 /* clang-format off */
 #define REL0 { "ReplicationRelationship", "+" REL_PATH(WEB, "0") }
 #define RQ(n, code) { DO, VM(WEB), "RequestReplicationStateChangeEx", { REL0, { "RequestedState", n } }, code }
@@ -95,6 +106,13 @@ static const struct {
 /* clang-format on */
 
 /* ---- steps ---- */
+static char target_job[256];
+
+static char *target_text(struct world *w, const char *target)
+{
+    return strcmp(target, CANCELLED) ? arg_text(w, target) : vr_strdup(target_job);
+}
+
 static uint32_t make_call(struct world *w, const struct step *s)
 {
     struct arg args[VR_ARRAY_LEN(s->args) + 1] = { { NULL, NULL } };
@@ -104,6 +122,8 @@ static uint32_t make_call(struct world *w, const struct step *s)
         args[i] = (struct arg){ s->args[i].name, arg_text(w, s->args[i].text) };
     if (*s->target == '(')
         job = arg_text(w, s->target);
+    if (job)
+        snprintf(target_job, sizeof target_job, "%s", job);
     uint32_t code = call(w, job ? job : s->target, s->what, args);
     for (size_t i = 0; args[i].name; i++)
         free((char *)args[i].text);
@@ -120,9 +140,31 @@ static void find(struct world *w, const struct cmdlet *c, const struct step *s)
     cim_list_done(&l);
 }
 
+static void got(struct world *w, const struct cmdlet *c, const struct step *s)
+{
+    const struct cim_value *v = cim_args_at(w->args, s->what);
+
+    if (v->is_null || v->n != s->code)
+        fail_msg("%s: %zu of %s%s", c->name, v->n, s->what, v->is_null ? ", NULL" : "");
+}
+
+static void in_first(struct world *w, const struct cmdlet *c, const struct step *s)
+{
+    const struct cim_value *v = cim_args_at(w->args, s->target);
+    vr_auto(cim_inst_free) struct cim_inst *in = NULL;
+    char text[32];
+
+    assert_true(v->n > 0);
+    assert_int_equal(cim_xml_parse(v->many[0].str, NULL, &in, NULL), 0);
+    snprintf(text, sizeof text, "%" PRIu64,
+             cim_inst_uint(in, cim_class_prop(in->cls, s->what), 99));
+    if (strcmp(text, s->args[0].name) != 0)
+        fail_msg("%s: %s is %s, not %s", c->name, s->what, text, s->args[0].name);
+}
+
 static void run(struct world *w, const struct cmdlet *c, const struct step *s)
 {
-    vr_autofree char *target = s->kind == IS ? arg_text(w, s->target) : NULL;
+    vr_autofree char *target = s->kind == IS || s->kind == HAS ? target_text(w, s->target) : NULL;
     uint32_t code;
 
     switch (s->kind) {
@@ -133,6 +175,16 @@ static void run(struct world *w, const struct cmdlet *c, const struct step *s)
         if (strcmp(txt(w, target, s->what), s->args[0].name) != 0)
             fail_msg("%s: %s is %s, not %s", c->name, s->what, txt(w, target, s->what),
                      s->args[0].name);
+        return;
+    case HAS:
+        if (!strcmp(txt(w, target, s->what), "(null)"))
+            fail_msg("%s: %s is NULL", c->name, s->what);
+        return;
+    case GOT:
+        got(w, c, s);
+        return;
+    case IN:
+        in_first(w, c, s);
         return;
     case DO:
     case RUN:
@@ -185,6 +237,18 @@ static bool is_tested(const char *cmdlet_name, const char *option, size_t n)
     return false;
 }
 
+/* A row that ends with a call that succeeds looks at nothing that the call did. */
+static void every_row_looks_afterwards(void **st)
+{
+    for (size_t i = 0; i < VR_ARRAY_LEN(cmdlets); i++) {
+        const struct step *last = NULL, *s = cmdlets[i].steps;
+        for (size_t k = 0; k < VR_ARRAY_LEN(cmdlets[i].steps) && s[k].target; k++)
+            last = &s[k];
+        if (!last || ((last->kind == DO || last->kind == RUN) && last->code <= 4096))
+            fail_msg("%s: nothing is looked at after the call", cmdlets[i].name);
+    }
+}
+
 static void every_option_has_a_test(void **st)
 {
     for (size_t i = 0; i < VR_ARRAY_LEN(options); i++) {
@@ -211,7 +275,7 @@ static int setup(void **st)
 
 int main(void)
 {
-    struct CMUnitTest tests[VR_ARRAY_LEN(cmdlets) + 1];
+    struct CMUnitTest tests[VR_ARRAY_LEN(cmdlets) + 2];
 
     for (size_t i = 0; i < VR_ARRAY_LEN(cmdlets); i++)
         tests[i] = (struct CMUnitTest){ .name = cmdlets[i].name,
@@ -220,5 +284,7 @@ int main(void)
                                         .teardown_func = world_free,
                                         .initial_state = (void *)&cmdlets[i] };
     tests[VR_ARRAY_LEN(cmdlets)] = (struct CMUnitTest)cmocka_unit_test(every_option_has_a_test);
+    tests[VR_ARRAY_LEN(cmdlets) + 1] =
+        (struct CMUnitTest)cmocka_unit_test(every_row_looks_afterwards);
     return _cmocka_run_group_tests("cmdlets", tests, VR_ARRAY_LEN(tests), NULL, NULL);
 }
