@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Inputs for the fuzzing of embedded instances, and of object paths and datetimes: those that stand in
-the recorded exchanges (tests/exchanges/golden, tests/wsman).
+"""Inputs for the fuzzing of embedded instances, of object paths and datetimes, and of calls of the
+providers: those that stand in the recorded exchanges (tests/exchanges/golden, tests/wsman).
 
-usage: seeds.py cimxml|path FOLDER FILE...   each input becomes a file of FOLDER"""
+usage: seeds.py cimxml|path|calls FOLDER FILE...   each input becomes a file of FOLDER"""
 import hashlib
 import html
 import os
@@ -19,7 +19,12 @@ WHAT = {
     'path': [r'>\s*([^<>\s"]*\w\.\w+=%s(?:,\w+=%s)*)\s*<' % (QUOTED, QUOTED),
              r'>\s*([^<>\s"]*\w=@)\s*<',
              r'>\s*(\d{14}\.\d{6}[:+-]\d{3})\s*<',
-             r'(?:Datetime|Interval)>\s*([^<>]+?)\s*<']}
+             r'(?:Datetime|Interval)>\s*([^<>]+?)\s*<'],
+    # what was asked; that nothing else of its lines is changed makes it the same request
+    'calls': [r'==== [^\n]*\n(<s:Envelope .*?</s:Envelope>)']}
+# as tests/exchanges/canonical.c shortens
+SHORT = {'WMI:': 'http://schemas.microsoft.com/wbem/wsman/1/wmi/root/',
+         'ANONYMOUS': 'http://schemas.xmlsoap.org/ws/2004/08/addressing/role/anonymous'}
 
 
 def main():
@@ -33,7 +38,10 @@ def main():
         text = raw.decode('utf-16' if raw[:2] in (b'\xff\xfe', b'\xfe\xff') else 'utf-8', 'replace')
         for mask, value in MASKED.items():
             text = text.replace('>%s<' % mask, '>%s<' % value).replace('&gt;%s&lt;' % mask, '&gt;%s&lt;' % value)
-        for form in (text, html.unescape(text)):
+        if what == 'calls':
+            for short, full in SHORT.items():
+                text = text.replace(short, full)
+        for form in (text,) if what == 'calls' else (text, html.unescape(text)):
             for pattern in WHAT[what]:
                 seeds.update(html.unescape(s) if what == 'path' else s
                              for s in re.findall(pattern, form, re.S))

@@ -217,7 +217,8 @@ static bool id_of_key(const char *text, struct vr_uuid *ret)
         if (uuid_at(text, ret))
             return true;
         text = strchr(text, '\\');
-        text += text != NULL;
+        if (text)
+            text++;
     }
     return false;
 }
