@@ -46,6 +46,7 @@ struct machine_rt {
     struct store_point *points; /* snapshot for the providers */
     size_t n_points;
     const char *effect;     /* being run, for fault_after() */
+    bool runs_on;           /* superseded, and running all the same: that was said */
     bool untold;            /* the last attempt to tell the settings failed */
     bool reversed_seeded;   /* answer of the peer to REVERSE_CALL */
     bool stale_checkpoints; /* RECONCILE or RETIRE failed: the next RETIRE does its work */

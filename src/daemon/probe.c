@@ -320,6 +320,8 @@ int call_status(struct daemon *d, const struct xport_peer *from, const void *bod
 struct policy_task {
     struct task t;
     enum rel_on_superseded policy;
+    bool said;    /* that it goes on running, already */
+    bool goes_on; /* it does */
 };
 
 static enum rel_on_superseded policy_of(const struct daemon *d, const struct rel *r)
@@ -340,16 +342,18 @@ static void policy_work(struct task *t)
         return;
     enum hv_power power = m.power;
     hv_machine_done(&m);
-    if (power == HV_POWER_OFF || power == HV_POWER_AWAY)
+    bool pause = p->policy == ON_SUPERSEDED_PAUSE;
+    if (power == HV_POWER_OFF || power == HV_POWER_AWAY || (pause && power == HV_POWER_PAUSED))
         return;
-    if (p->policy == ON_SUPERSEDED_LEAVE || power != HV_POWER_RUNNING) {
-        vr_log(VR_LOG_WARN,
-               "machine %s goes on running here although it was failed over to host %s: what it "
-               "writes is not replicated",
-               t->r.name, t->r.peer);
+    p->goes_on = p->policy == ON_SUPERSEDED_LEAVE || power != HV_POWER_RUNNING;
+    if (p->goes_on) {
+        if (!p->said)
+            vr_log(VR_LOG_WARN,
+                   "machine %s goes on running here although it was failed over to host %s: what "
+                   "it writes is not replicated",
+                   t->r.name, t->r.peer);
         return;
     }
-    bool pause = p->policy == ON_SUPERSEDED_PAUSE;
     vr_log(VR_LOG_WARN, "machine %s was failed over to host %s: %s here, as on_superseded says",
            t->r.name, t->r.peer, pause ? "pausing it" : "shutting it down");
     /* Written down first: whoever is paused without it would stay so. */
@@ -387,18 +391,30 @@ int policy_forget(struct daemon *d, const struct vr_uuid *machine, struct vr_err
 
 static void policy_done(struct task *t)
 {
+    rt_get(t->d, &t->r.machine)->runs_on = ((struct policy_task *)t)->goes_on;
     if (t->err.kind != VR_OK)
         vr_log_err(VR_LOG_ERROR, "a superseded machine", &t->err);
     host_refresh_machines(t->d);
     finish_effect(t->d, &t->r.machine, NULL);
 }
 
+/* Carried out again and again while the machine may run: most of the time there is nothing to do,
+ * and a hypervisor that hangs is not asked for nothing. */
 void fx_policy(struct daemon *d, const struct rel *r)
 {
+    const struct hv_machine *m = d->machines_known ? host_machine(d, &r->machine) : NULL;
+    struct machine_rt *rt = rt_get(d, &r->machine);
+    bool off = m && (m->power == HV_POWER_OFF || m->power == HV_POWER_AWAY);
+    rt->runs_on &= !off;
+    if (off || (rt->runs_on && policy_of(d, r) == ON_SUPERSEDED_LEAVE)) {
+        engine_done(d->engine, &r->machine);
+        return;
+    }
     struct policy_task *p = vr_new(struct policy_task);
     p->t.work = policy_work;
     p->t.done = policy_done;
     p->t.r = *r;
     p->policy = policy_of(d, r);
+    p->said = rt->runs_on;
     task_run(d, d->hv_exec, &p->t);
 }

@@ -117,7 +117,7 @@ static void test_superseded(void **state)
         assert_int_equal(feed(&r, event(EV_RESTART), &fx, NULL), 0);
         assert_true((fx & FX_GUARD) && (fx & FX_POLICY)); /* it may have died before either */
         assert_int_equal(feed(&r, event(EV_TICK), &fx, NULL), 0);
-        assert_int_equal(fx, FX_PROBE); /* nothing is captured or shipped */
+        assert_int_equal(fx, FX_POLICY | FX_PROBE); /* nothing is captured or shipped */
         assert_int_equal(feed(&r, event(EV_U_SYNC), &fx, NULL), -1);
     }
 }
@@ -181,6 +181,19 @@ static void test_superseded_after_a_lost_answer(void **state)
 }
 
 /* What was prepared is not taken back while this host knows that the peer was failed over. */
+/* A guest may not hear the power button, and somebody may start or resume the machine. */
+static void test_policy_is_carried_out_again(void **state)
+{
+    (void)state;
+    struct rel r = in_state(ST_P_SUPERSEDED);
+    uint32_t fx;
+    assert_int_equal(feed(&r, event(EV_TICK), &fx, NULL), 0);
+    assert_int_equal(fx, FX_POLICY | FX_PROBE);
+    assert_int_equal(feed(&r, event(EV_U_ALLOW_START), &fx, NULL), 0);
+    assert_int_equal(feed(&r, event(EV_TICK), &fx, NULL), 0);
+    assert_int_equal(fx, FX_PROBE);
+}
+
 static void test_prepared_is_failed_over_there(void **state)
 {
     (void)state;
@@ -395,6 +408,7 @@ int main(void)
         cmocka_unit_test(test_superseded),
         cmocka_unit_test(test_superseded_after_a_lost_answer),
         cmocka_unit_test(test_prepared_is_failed_over_there),
+        cmocka_unit_test(test_policy_is_carried_out_again),
         cmocka_unit_test(test_superseded_goes_on),
         cmocka_unit_test(test_superseded_goes_on_as_before),
     };

@@ -176,6 +176,8 @@ static void check_state_rests(struct host *h)
     if (rel_of(h)->st == ST_P_REMOVE_CRIT) /* as it was before */
         return;
     locked &= rel_of(h)->st != ST_R_REMOVE_CRIT || rel_of(h)->failover_kind == VR_POINT_NONE;
+    if (rel_of(h)->st == ST_P_SUPERSEDED && locked && h->hv.running && sim_stops_superseded(h->s))
+        violated(h->s, "%s is superseded and its machine runs on, against the policy", h->name);
     if (h->hv.guarded != locked)
         violated(h->s, "%s in state %s is %s", h->name, rel_state_name(rel_of(h)->st),
                  locked ? "not guarded" : "guarded for ever");

@@ -186,10 +186,17 @@ static void fx_reconcile(struct sim *s, struct task *t)
 }
 
 /* Some hosts leave a superseded machine running, some stop it. */
+bool sim_stops_superseded(const struct sim *s)
+{
+    return s->seed % 3 == 0;
+}
+
 static void fx_policy(struct sim *s, struct task *t)
 {
     struct host *h = &s->h[t->host];
-    if (s->seed % 3 == 0)
+    bool heard =
+        !s->faults || chance(s, 60); /* a guest that boots does not hear the power button */
+    if (sim_stops_superseded(s) && h->away_until <= s->now && heard)
         vm_stop(h, true);
     finish(h, NULL);
 }

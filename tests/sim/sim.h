@@ -257,6 +257,8 @@ void orphan_unmade(struct host *h, const struct vr_point_id *id);
 void check_orphans(struct host *h);
 
 /* effects.c */
+/* sim_stops_superseded() - policy of both hosts. */
+bool sim_stops_superseded(const struct sim *s);
 struct engine_env host_env(struct host *h);
 void finish(struct host *h, struct rel_event *ev);
 
