@@ -67,3 +67,17 @@ int guard_set(const char *dir, const struct vr_uuid *uuid, const char *reason, s
         return vr_fail(err, VR_E_IO, errno, "cannot make %s durable", dir);
     return 0;
 }
+
+int guard_mark(const char *path)
+{
+    vr_autofree char *dir = vr_strdup(path);
+    char *slash = strrchr(dir, '/');
+    if (!slash) {
+        errno = EINVAL;
+        return -1;
+    }
+    *slash = 0;
+    vr_autoclose int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    vr_autoclose int dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 || dirfd < 0 || fsync(fd) < 0 || fsync(dirfd) < 0 ? -1 : 0;
+}

@@ -10,5 +10,8 @@
  * that has one. Durable when it returns 0. Line ends in @reason become blanks.
  * Errors: VR_E_IO, VR_E_NOSPACE. Thread: any; blocks on fsync. Source: design 3 and 6. */
 int guard_set(const char *dir, const struct vr_uuid *uuid, const char *reason, struct vr_err *err);
+/* guard_mark() - make the empty file @path, 0600, in a folder that is there; durable. -1 with
+ * errno. Thread: any; blocks on fsync. */
+int guard_mark(const char *path);
 
 #endif

@@ -486,7 +486,7 @@ int hv_capture_begin_frozen(struct hv *hv, const struct vr_uuid *uuid, const cha
     if (!dom)
         return -1;
     struct begin b = { hv, dom, { .power = HV_POWER_OTHER }, targets, n_targets, parent, whole };
-    if (lv_machine(dom, &b.m, err) < 0)
+    if (lv_machine(hv, dom, &b.m, err) < 0)
         return -1;
     b.name = checkpoint;
     b.limit_s = limit_s;

@@ -136,7 +136,7 @@ int lv_checkpoint_delete(virDomainPtr dom, const char *name, struct vr_err *err)
         struct vr_err e = VR_ERR_INIT;
         struct hv_machine m = { .power = HV_POWER_OTHER };
         int active = lv_active(dom, err);
-        if (active < 0 || lv_machine(dom, &m, err) < 0)
+        if (active < 0 || lv_machine(NULL, dom, &m, err) < 0)
             return -1;
         int rc = active ? delete_running(dom, &m, name, &e) : delete_off(dom, &m, name, &e);
         hv_machine_done(&m);
@@ -298,7 +298,7 @@ int hv_checkpoint_list(struct hv *hv, const struct vr_uuid *uuid, const char *co
     struct listing l = { .active = active > 0 };
     virDomainCheckpointPtr *cps = NULL;
     int n = -1;
-    if (lv_machine(dom, &l.m, err) == 0 && gather_disks(&l, targets, n_targets, err) == 0) {
+    if (lv_machine(hv, dom, &l.m, err) == 0 && gather_disks(&l, targets, n_targets, err) == 0) {
         n = virDomainListAllCheckpoints(dom, &cps, VIR_DOMAIN_CHECKPOINT_LIST_TOPOLOGICAL);
         if (n < 0)
             lv_fail(err, "%s: list of checkpoints", virDomainGetName(dom));
@@ -358,7 +358,7 @@ int hv_checkpoint_adopt(struct hv *hv, const struct vr_uuid *uuid, const char *n
 {
     lv_dom_auto dom = lv_dom(hv, uuid, 0, err);
     struct hv_machine m = { .power = HV_POWER_OTHER };
-    if (!dom || lv_machine(dom, &m, err) < 0)
+    if (!dom || lv_machine(hv, dom, &m, err) < 0)
         return -1;
     int rc = adopt(dom, &m, name, targets, n_targets, err);
     hv_machine_done(&m);

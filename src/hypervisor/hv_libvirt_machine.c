@@ -3,18 +3,44 @@
  * Thread: hypervisor workers; every call blocks on libvirtd. */
 #include "hv_libvirt_priv.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/log.h"
 #include "domxml.h"
+#include "guard.h"
 #include "imginfo.h"
 
 enum { MACHINES_MAX = 4096 };
 
-static enum hv_power power_of(int state, int reason)
+/* libvirtd forgets why a machine is off when it is restarted. That it was migrated away is noted in
+ * guard_dir/<uuid>.away until it runs here again: the disks that it left behind are old. */
+static bool remember_away(const struct hv *hv, const struct vr_uuid *uuid, int state, int reason)
 {
+    char text[VR_UUID_STR];
+    vr_autofree char *mark = vr_printf("%s/%s.away", hv->guard_dir, vr_uuid_fmt(uuid, text));
+    bool off = state == VIR_DOMAIN_SHUTOFF;
+    bool noted = access(mark, F_OK) == 0;
+    if (off && reason == VIR_DOMAIN_SHUTOFF_MIGRATED) {
+        if (!noted && guard_mark(mark) < 0)
+            vr_log(VR_LOG_WARN, "cannot make %s: %s", mark, strerror(errno));
+        return true;
+    }
+    /* One that could not be started has not run. */
+    bool untold =
+        off && (reason == VIR_DOMAIN_SHUTOFF_UNKNOWN || reason == VIR_DOMAIN_SHUTOFF_FAILED);
+    if (noted && !untold && unlink(mark) < 0 && errno != ENOENT)
+        vr_log(VR_LOG_WARN, "cannot remove %s: %s", mark, strerror(errno));
+    return noted && untold;
+}
+
+static enum hv_power power_of(const struct hv *hv, const struct vr_uuid *uuid, int state,
+                              int reason)
+{
+    bool away = hv ? remember_away(hv, uuid, state, reason) : reason == VIR_DOMAIN_SHUTOFF_MIGRATED;
     switch (state) {
     case VIR_DOMAIN_RUNNING:
     case VIR_DOMAIN_BLOCKED:
@@ -24,7 +50,7 @@ static enum hv_power power_of(int state, int reason)
     case VIR_DOMAIN_SHUTDOWN:
         return HV_POWER_SHUTTING_DOWN;
     case VIR_DOMAIN_SHUTOFF:
-        return reason == VIR_DOMAIN_SHUTOFF_MIGRATED ? HV_POWER_AWAY : HV_POWER_OFF;
+        return away ? HV_POWER_AWAY : HV_POWER_OFF;
     case VIR_DOMAIN_CRASHED:
         return HV_POWER_OTHER;
     default:
@@ -61,7 +87,7 @@ static int xml_of(virDomainPtr dom, unsigned flags, char **ret, struct vr_err *e
     return 0;
 }
 
-int lv_machine(virDomainPtr dom, struct hv_machine *ret, struct vr_err *err)
+int lv_machine(const struct hv *hv, virDomainPtr dom, struct hv_machine *ret, struct vr_err *err)
 {
     int state = 0, reason = 0;
     vr_autofree char *xml = NULL;
@@ -70,7 +96,7 @@ int lv_machine(virDomainPtr dom, struct hv_machine *ret, struct vr_err *err)
         return lv_fail(err, "%s: state", virDomainGetName(dom));
     if (xml_of(dom, 0, &xml, err) < 0 || domxml_parse(xml, &m, err) < 0)
         return -1;
-    m.power = power_of(state, reason);
+    m.power = power_of(hv, &m.uuid, state, reason);
     m.saved = m.power == HV_POWER_OFF && virDomainHasManagedSaveImage(dom, 0) == 1;
     lv_process(&m);
     for (size_t i = 0; i < m.n_disks; i++)
@@ -89,7 +115,8 @@ const struct hv_disk *lv_disk(const struct hv_machine *m, const char *target)
 
 /* One odd machine hides no other: it is listed, and that it runs is seen, but it cannot be
  * replicated: hv_get() says why. @why is used up unless -1 is returned. */
-static int odd_machine(virDomainPtr dom, struct hv_machine *ret, struct vr_err *why)
+static int odd_machine(const struct hv *hv, virDomainPtr dom, struct hv_machine *ret,
+                       struct vr_err *why)
 {
     struct hv_machine m = { .power = HV_POWER_OTHER, .numa_nodes = 1 };
     int state = 0, reason = 0;
@@ -99,7 +126,7 @@ static int odd_machine(virDomainPtr dom, struct hv_machine *ret, struct vr_err *
         virDomainGetState(dom, &state, &reason, 0) < 0)
         return -1;
     snprintf(m.name, sizeof m.name, "%s", name);
-    m.power = power_of(state, reason);
+    m.power = power_of(hv, &m.uuid, state, reason);
     m.saved = m.power == HV_POWER_OFF && virDomainHasManagedSaveImage(dom, 0) == 1;
     m.notes = vr_printf("it cannot be replicated: %s", why->msg);
     m.disks = vr_new(struct hv_disk);
@@ -126,7 +153,8 @@ int hv_list(struct hv *hv, struct hv_machine **ret, size_t *ret_n, struct vr_err
     for (int i = 0; i < n; i++) {
         struct vr_err e = VR_ERR_INIT;
         if (rc == 0 && k < MACHINES_MAX &&
-            (lv_machine(doms[i], &all[k], &e) == 0 || odd_machine(doms[i], &all[k], &e) == 0))
+            (lv_machine(hv, doms[i], &all[k], &e) == 0 ||
+             odd_machine(hv, doms[i], &all[k], &e) == 0))
             k++;
         else if (e.kind != VR_OK && e.kind != VR_E_NOTFOUND && rc == 0) {
             vr_err_move(err, &e); /* one that vanished meanwhile is no error */
@@ -147,7 +175,7 @@ int hv_list(struct hv *hv, struct hv_machine **ret, size_t *ret_n, struct vr_err
 int hv_get(struct hv *hv, const struct vr_uuid *uuid, struct hv_machine *ret, struct vr_err *err)
 {
     lv_dom_auto dom = lv_dom(hv, uuid, 0, err);
-    return dom ? lv_machine(dom, ret, err) : -1;
+    return dom ? lv_machine(hv, dom, ret, err) : -1;
 }
 
 int hv_xml(struct hv *hv, const struct vr_uuid *uuid, char **ret_xml, struct vr_err *err)

@@ -65,8 +65,9 @@ struct lv_mark {
 };
 struct lv_mark lv_generation(struct hv *hv, const struct vr_uuid *uuid);
 
-/* lv_machine() - the machine as it is now, with sizes and what its images can do. */
-int lv_machine(virDomainPtr dom, struct hv_machine *ret, struct vr_err *err);
+/* lv_machine() - the machine as it is now, with sizes and what its images can do. @hv NULL:
+ * whether it was migrated away is not asked. */
+int lv_machine(const struct hv *hv, virDomainPtr dom, struct hv_machine *ret, struct vr_err *err);
 /* lv_process() - fill in what the host knows of the machine's process and definition. */
 void lv_process(struct hv_machine *m);
 /* lv_disk() - the disk of @m named @target, NULL if there is none. */

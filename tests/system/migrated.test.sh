@@ -47,6 +47,18 @@ refused A 1 "migrated away" failover g1 --planned
 [ "$(n_points B g1)" = "$have" ] || fail "points were made of a machine that is elsewhere"
 ok "away: critical, no points, no planned failover"
 
+# libvirtd forgets why it is off, and the daemon, too, begins anew.
+"$daemon" stop "$dir" A
+"$lab" stop-libvirtd "$dir" A
+"$lab" start-libvirtd "$dir" A
+[ "$(virsh_on A domstate g1 --reason)" != "shut off (migrated)" ] || fail "libvirtd remembers: this test needs another way"
+"$daemon" start "$dir" A
+wait_for 120 "explain still tells that the machine is away" away
+refused A 1 "migrated away" failover g1 --planned
+"$guest" wait-tick "$dir" C g1 40 >/dev/null
+[ "$(n_points B g1)" = "$have" ] || fail "points were made of the disks that were left behind"
+ok "libvirtd and the daemon were restarted: still away"
+
 migrate C A
 virsh_on C undefine g1
 wait_state A g1 replicating
