@@ -167,8 +167,9 @@ static bool emit_parents(const struct host_providers *p, const struct vm *vm, st
     return true;
 }
 
-/* The point below the current state: only a machine that was failed over has one. */
-static bool emit_current(const struct host_providers *p, const struct vm *vm, struct cim_sink *sink)
+/* The point below the current state, to which it was set back: only a machine that was failed over
+ * has one. NULL: none. */
+static const struct store_point *point_below(const struct host_providers *p, const struct vm *vm)
 {
     const struct store_point *v;
     size_t n = vm_points(p, vm, &v);
@@ -176,9 +177,24 @@ static bool emit_current(const struct host_providers *p, const struct vm *vm, st
 
     for (size_t i = 0; (state == 5 || state == 6) && i < n; i++)
         if (vr_point_eq(&v[i].id, &vm->rel->failover))
-            return PAIR(sink, MSVM_MOSTCURRENTSNAPSHOTINBRANCH, ANTECEDENT, path_system(vm->guid),
-                        DEPENDENT, path_point(&v[i].id));
-    return true;
+            return &v[i];
+    return NULL;
+}
+
+static bool emit_current(const struct host_providers *p, const struct vm *vm, struct cim_sink *sink)
+{
+    const struct store_point *pt = point_below(p, vm);
+
+    return !pt || PAIR(sink, MSVM_MOSTCURRENTSNAPSHOTINBRANCH, ANTECEDENT, path_system(vm->guid),
+                       DEPENDENT, path_point(&pt->id));
+}
+
+static bool emit_applied(const struct host_providers *p, const struct vm *vm, struct cim_sink *sink)
+{
+    const struct store_point *pt = point_below(p, vm);
+
+    return !pt || PAIR(sink, MSVM_LASTAPPLIEDSNAPSHOT, ANTECEDENT, path_point(&pt->id), DEPENDENT,
+                       path_system(vm->guid));
 }
 
 /* ---- disks ---- */
@@ -325,6 +341,7 @@ JOBS(A)
     A(MSVM_SNAPSHOTOFVIRTUALSYSTEM, emit_snapshots)                 \
     A(MSVM_PARENTCHILDSETTINGDATA, emit_parents)                    \
     A(MSVM_MOSTCURRENTSNAPSHOTINBRANCH, emit_current)               \
+    A(MSVM_LASTAPPLIEDSNAPSHOT, emit_applied)                       \
     A(MSVM_VIRTUALSYSTEMSETTINGDATACOMPONENT, emit_components)      \
     A(MSVM_RESOURCEDEPENDENTONRESOURCE, emit_in_drive)
 

@@ -61,12 +61,11 @@ static enum cim_status enum_nothing(void *ctx, const struct cim_caller *who, str
     return CIM_S_OK;
 }
 
-/* Groups of machines, devices (as opposed to their settings) and snapshots that were applied. */
+/* Groups of machines and devices (as opposed to their settings). */
 static const enum cim_class_id empty[] = {
     CIM_C_MSVM_VIRTUALSYSTEMCOLLECTION,
     CIM_C_MSVM_COLLECTEDVIRTUALSYSTEMS,
     CIM_C_MSVM_SYSTEMDEVICE,
-    CIM_C_MSVM_LASTAPPLIEDSNAPSHOT,
     CIM_C_MSVM_EMULATEDETHERNETPORTSETTINGDATA,
 };
 

@@ -161,6 +161,7 @@ static void associations_lead_back(void **st)
         { VM(WEB), "Msvm_SnapshotOfVirtualSystem", "Msvm_VirtualSystemSettingData", 2 },
         { VM(WEB), "Msvm_SettingsDefineState", "Msvm_VirtualSystemSettingData", 1 },
         { VM(WEB), "Msvm_MostCurrentSnapshotInBranch", NULL, 1 },
+        { VM(WEB), "Msvm_LastAppliedSnapshot", "Msvm_VirtualSystemSettingData", 1 },
         { VM(WEB), "Msvm_HostedDependency", "Msvm_ComputerSystem", 1 },
         { VM(WEB), "Msvm_ServiceAffectsElement", "Msvm_ReplicationService", 1 },
         { VM(WEB), "Msvm_AffectedJobElement", "Msvm_ConcreteJob", 1 },
