@@ -125,6 +125,9 @@ char *cli_bytes(uint64_t n, char *out);
 char *cli_age(uint64_t seconds, char *out);
 /* cli_local_time() - a CIM datetime as local time "2026-01-31 12:34:56"; "-" for NULL. */
 char *cli_local_time(const char *cim, char *out);
+/* cli_local_text() - a text of the daemon with its times ("2026-01-31T12:34:56Z") as local ones.
+ * The caller frees. */
+char *cli_local_text(const char *text);
 /* cli_table() - rows of equal length, first is the header; columns aligned. */
 void cli_table(const char *const *cells, unsigned columns, unsigned rows);
 /* cli_json() - an array of objects: property names and values of instances. Their types are those
@@ -153,7 +156,7 @@ void cli_json_object(const struct cli_field *f, size_t n);
       "trust another host; without arguments: show a one-time code")                              \
     V(unpair, "unpair HOST", "forget a paired host")                                              \
     V(peers, "peers", "list paired hosts")                                                        \
-    V(check, "check HOST [--port N]", "can this host replicate to that one?")                     \
+    V(check, "check HOST [--port N] [--auth A]", "can this host replicate to that one?")          \
     V(server, "server [--receive yes|no] [--port N] [...]",                                       \
       "receive replicas here; options: --window-hours N, --window-start HH:MM")                   \
     V(allow, "allow [HOST --storage DIR [--group G]]", "who may replicate here (*, *.domain)")    \
@@ -202,7 +205,7 @@ CLI_VERBS(V)
 /* cli_option_help() - what the options of a verb mean, in lines; "" when there is nothing to say.
  */
 const char *cli_option_help(const char *verb);
-/* cli_usage() - print usage and options of a verb to standard error; returns EXIT_USAGE. */
+/* cli_usage() - print usage of a verb to standard error; returns EXIT_USAGE. */
 int cli_usage(const char *verb);
 /* cli_fail() - print the error; returns the exit status that goes with it. */
 int cli_fail(const struct vr_err *err);

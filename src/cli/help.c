@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the commands' options mean: shown by "vmreplica COMMAND --help" and after wrong usage. */
+/* What the commands' options mean: shown by "vmreplica COMMAND --help". */
 #include <stdio.h>
 #include <string.h>
 

@@ -48,8 +48,17 @@ int cli_usage(const char *verb)
 {
     for (size_t i = 0; i < VR_ARRAY_LEN(verbs); i++)
         if (!strcmp(verbs[i].name, verb))
-            fprintf(stderr, "Usage: vmreplica %s\n%s", verbs[i].usage, cli_option_help(verb));
+            fprintf(stderr, "Usage: vmreplica %s\nvmreplica %s --help tells the options\n",
+                    verbs[i].usage, verb);
     return EXIT_USAGE;
+}
+
+static bool asks_for_help(const struct cli *c)
+{
+    for (int i = 0; i < c->argc && strcmp(c->argv[i], "--") != 0; i++)
+        if (!strcmp(c->argv[i], "--help") || !strcmp(c->argv[i], "-h"))
+            return true;
+    return false;
 }
 
 int cli_fail(const struct vr_err *err)
@@ -157,7 +166,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < VR_ARRAY_LEN(verbs); i++) {
         if (strcmp(verbs[i].name, name) != 0)
             continue;
-        if (c.argc && (!strcmp(c.argv[0], "--help") || !strcmp(c.argv[0], "-h"))) {
+        if (asks_for_help(&c)) {
             printf("Usage: vmreplica %s\n%s\n%s", verbs[i].usage, verbs[i].text,
                    cli_option_help(name));
             return EXIT_OK;

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "base/alloc.h"
+#include "base/buf.h"
 #include "base/cleanup.h"
 
 const char *cli_text_or(const struct wsmc_inst *in, const char *name, const char *otherwise)
@@ -78,6 +79,27 @@ char *cli_local_time(const char *cim, char *out)
 }
 
 /* Names and errors come from elsewhere: nothing in them may move the cursor. */
+char *cli_local_text(const char *text)
+{
+    static const char like[] = "0000-00-00T00:00:00Z";
+    vr_autobuf struct vr_buf b = VR_BUF_INIT;
+    while (*text) {
+        size_t n = 0;
+        struct tm tm = { 0 };
+        while (like[n] && (like[n] == '0' ? text[n] >= '0' && text[n] <= '9' : text[n] == like[n]))
+            n++;
+        time_t t = like[n] || !strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm) ? 0 : timegm(&tm);
+        char local[32];
+        if (t && localtime_r(&t, &tm) && strftime(local, sizeof local, "%Y-%m-%d %H:%M:%S", &tm)) {
+            vr_buf_printf(&b, NULL, "%s", local);
+            text += n;
+        } else {
+            vr_buf_printf(&b, NULL, "%c", *text++);
+        }
+    }
+    return vr_strdup(b.data ? (const char *)b.data : "");
+}
+
 static void print_cell(const char *s, size_t width)
 {
     size_t n = 0; /* characters, not bytes */

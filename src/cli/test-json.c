@@ -8,7 +8,9 @@
 #include <cmocka.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/alloc.h"
 #include "cli/cli.h"
@@ -141,13 +143,22 @@ static void test_instance(void **state)
          "null}]");
 }
 
+static void test_local_text(void **state)
+{
+    (void)state;
+    setenv("TZ", "XXX-2", 1);
+    tzset();
+    vr_autofree char *a =
+        cli_local_text("over at 2026-01-31T12:34:56Z, to point 7; at 2026-01-31T12:34 or 9");
+    assert_string_equal(a, "over at 2026-01-31 14:34:56, to point 7; at 2026-01-31T12:34 or 9");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_object),
-        cmocka_unit_test(test_instance),
-        cmocka_unit_test(test_empty_arrays),
-        cmocka_unit_test(test_line),
+        cmocka_unit_test(test_object),       cmocka_unit_test(test_instance),
+        cmocka_unit_test(test_empty_arrays), cmocka_unit_test(test_line),
+        cmocka_unit_test(test_local_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

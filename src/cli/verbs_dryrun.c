@@ -182,6 +182,16 @@ static void print_proof(const struct wsmc_inst *p)
                    : " (released)");
 }
 
+/* What came in was heard of it, too. */
+static const char *heard_of(const struct facts *f)
+{
+    int64_t told = 0, came = 0;
+    const char *t = wsmc_str(f->status, "PeerMachineTime");
+    const char *n = wsmc_str(f->status, "NewestPointTime");
+    bool has_told = cli_seconds_of(t, &told);
+    return cli_seconds_of(n, &came) && (!has_told || came > told) ? n : t;
+}
+
 static void print_primary(const struct facts *f)
 {
     const struct wsmc_inst *s = f->status;
@@ -190,7 +200,7 @@ static void print_primary(const struct facts *f)
     char when[32];
     if (!strcmp(how, "unreachable"))
         printf("%-14s host %s does not answer (last heard of: %s): it is dead, or the network is\n",
-               "primary:", host, cli_local_time(wsmc_str(s, "PeerMachineTime"), when));
+               "primary:", host, cli_local_time(heard_of(f), when));
     else if (!strcmp(how, "running"))
         printf("%-14s host %s answers, and the machine RUNS there: a failover would make two\n",
                "primary:", host);

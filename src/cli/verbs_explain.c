@@ -10,8 +10,9 @@
 
 static void line(const char *label, const char *text)
 {
-    if (text && *text)
-        printf("%-12s%s\n", label, text);
+    vr_autofree char *local = text && *text ? cli_local_text(text) : NULL;
+    if (local)
+        printf("%-12s%s\n", label, local);
 }
 
 static const char *item(const struct wsmc_prop *p, size_t i)

@@ -220,9 +220,17 @@ int verb_failover(struct cli *c)
         { .name = "dry-run", .flag = &dry },
         { .name = "no-start", .flag = &no_start }
     };
-    if (cli_parse(c, "failover", o, VR_ARRAY_LEN(o), args, 1, 1) < 0 ||
-        (is_planned && (point || force)) || (dry && (is_planned || force)))
+    if (cli_parse(c, "failover", o, VR_ARRAY_LEN(o), args, 1, 1) < 0)
         return cli_usage("failover");
+    const char *clash = is_planned && point   ? "--planned and --point"
+                        : is_planned && force ? "--planned and --force"
+                        : dry && is_planned   ? "--dry-run and --planned"
+                        : dry && force        ? "--dry-run and --force"
+                                              : NULL;
+    if (clash) {
+        fprintf(stderr, "vmreplica: %s do not go together\n", clash);
+        return cli_usage("failover");
+    }
     char *end;
     unsigned long wait_s = strtoul(wait_text, &end, 10);
     if (*end || !wait_s || wait_s > 86400) {
@@ -433,6 +441,11 @@ int verb_reverse(struct cli *c)
     char *end;
     bool bad = cli_parse(c, "reverse", o, VR_ARRAY_LEN(o), args, 1, 1) < 0;
     unsigned long wait_s = strtoul(wait_text, &end, 10);
+    if (!bad && force && !stop)
+        fprintf(stderr, "vmreplica: --force goes with --stop-old only\n");
+    else if (!bad && (*end || !wait_s || wait_s > 86400))
+        fprintf(stderr, "vmreplica: --shutdown-timeout takes 1 to 86400 seconds, not '%s'\n",
+                wait_text);
     if (bad || (force && !stop) || *end || !wait_s || wait_s > 86400)
         return cli_usage("reverse");
     c->queued_is_done = !wait;

@@ -84,7 +84,8 @@ static void explain(const struct wsmc_list *l)
         const struct wsmc_prop *why = wsmc_prop(l->v[i], "HealthReasons");
         const char *err = wsmc_str(l->v[i], "LastError"), *text = wsmc_str(l->v[i], "Explanation");
         if (l->n == 1 && text && *text) {
-            printf("%s\n", text);
+            vr_autofree char *local = cli_local_text(text);
+            printf("%s\n", local);
             continue;
         }
         for (size_t k = 0; why && k < why->n; k++)

@@ -80,16 +80,17 @@ static void put_seconds(struct out *o, uint64_t s)
         put(o, "%" PRIu64 " days", s / 86400);
 }
 
+/* As the command line writes sizes: one word for one number. */
 static void put_bytes(struct out *o, uint64_t n)
 {
-    if (n < 10240)
-        put(o, "%" PRIu64 " bytes", n);
-    else if (n < (uint64_t)10 << 20)
-        put(o, "%" PRIu64 " KiB", n >> 10);
-    else if (n < (uint64_t)10 << 30)
-        put(o, "%" PRIu64 " MiB", n >> 20);
-    else
-        put(o, "%" PRIu64 " GiB", n >> 30);
+    static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB" };
+    double v = (double)n;
+    size_t u = 0;
+    while (v >= 1024 && u + 1 < VR_ARRAY_LEN(units)) {
+        v /= 1024;
+        u++;
+    }
+    put(o, u ? "%.1f %s" : "%.0f %s", v, units[u]);
 }
 
 static void put_progress(struct out *o, const struct rel_facts *f)

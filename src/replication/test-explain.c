@@ -177,8 +177,8 @@ static void loss(void **state)
     } rows[] = {
         { ST_NONE, false, 0, "machine would be lost" },
         { ST_P_REPL, false, 0, "as it was 30 min ago." },
-        { ST_P_REPL, true, 0, "as it was 30 min ago; at least 5 MiB" },
-        { ST_P_CRIT, true, 0, "at least 5 MiB" },
+        { ST_P_REPL, true, 0, "as it was 30 min ago; at least 5.0 MiB" },
+        { ST_P_CRIT, true, 0, "at least 5.0 MiB" },
         { ST_P_PREPARED, true, 0, "Nothing: host hostb has everything" },
         { ST_R_REPL, false, VR_POINT_STANDARD, "set the machine back by 30 min" },
         { ST_R_REPL, false, VR_POINT_PLANNED, "made after the machine was shut down" },
@@ -190,11 +190,10 @@ static void loss(void **state)
         struct rel r = in_state(rows[i].st);
         struct rel_facts f = { .r = &r, .now = now, .has_ahead = rows[i].has_ahead };
         char text[REL_TEXT_MAX];
-        f.ahead = (5 << 20) + (5 << 20); /* 10 MiB: the unit changes there */
         f.ahead = rows[i].has_ahead ? (uint64_t)5 << 20 : 0;
         r.last_kind = rows[i].kind;
         rel_loss(&f, text);
-        if (!strstr(text, rows[i].text) && !(rows[i].has_ahead && strstr(text, "5120 KiB")))
+        if (!strstr(text, rows[i].text))
             fail_msg("%s: '%s' does not say '%s'", rel_state_name(r.st), text, rows[i].text);
     }
     struct rel r = in_state(ST_R_WAIT);
@@ -228,7 +227,7 @@ static void facts_of_the_host(void **state)
     f.moved = 1 << 20;
     f.to_move = 20 << 20;
     char text[REL_TEXT_MAX];
-    assert_non_null(strstr(rel_doing(&f, text), "1024 KiB of 20 MiB done"));
+    assert_non_null(strstr(rel_doing(&f, text), "1.0 MiB of 20.0 MiB done"));
     f.to_move = f.moved = 0;
     assert_null(strstr(rel_doing(&f, text), "done"));
 }

@@ -304,7 +304,7 @@ static void test_comparison_is_announced(void **state)
                 told = why[i].why;
         assert_int_equal(told != NULL, !known);
         if (told)
-            assert_non_null(strstr(told, "3072 MiB"));
+            assert_non_null(strstr(told, "3.0 GiB"));
         free(why);
     }
 }

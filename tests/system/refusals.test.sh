@@ -10,6 +10,10 @@ hosts_up
 # ---- usage ----
 refused A 2 'unknown command' frobnicate
 refused A 2 'usage' enable
+refused A 2 '--dry-run and --force do not go together' failover g1 --force --dry-run
+refused A 2 '--planned and --point do not go together' failover g1 --planned --point x
+refused A 2 '--force goes with --stop-old' reverse g1 --force
+vr A disable g1 --help | seen 'Usage: vmreplica disable' || fail "disable g1 --help: $(vr A disable g1 --help 2>&1)"
 refused A 2 'to HOST is needed' enable g1
 for verb in enable set retention failover test reverse verify; do
     vr A "$verb" --help | seen '^  --' || fail "$verb --help does not tell its options"
