@@ -165,6 +165,8 @@ static void write_method(struct vr_xmlw *w, const struct cim_class *c, const str
     origin_attrs(w, o, m->origin, m->flags);
     if (o->qualifiers) {
         qual_flag(w, "Implemented", m->flags & CIM_F_IMPLEMENTED);
+        /* src:[contract.md B.0] WMI's word for a method that is called without a Get before it */
+        qual_flag(w, "Bypass_GetObject", m->flags & CIM_F_IMPLEMENTED);
         qual_flag(w, "Static", m->flags & CIM_F_STATIC);
         qual_map(w, m->map);
         qual_override(w, c, m->name, m->origin, m->flags);

@@ -98,6 +98,7 @@ def check_method(where, e, m):
     same(where + ' codes', map_of(q), m['codes'])
     same(where + ' Deprecated', 'Deprecated' in q, m['deprecated'])
     same(where + ' Implemented', q.get('Implemented') == 'true', m['implemented'])
+    same(where + ' Bypass_GetObject', q.get('Bypass_GetObject') == 'true', m['implemented'])
     same(where + ' parameters', len(params), len(m['params']))
     for i, (x, p) in enumerate(zip(params, m['params'])):
         check_param('%s %s' % (where, p[2]), x, p, m['maps'], i)
