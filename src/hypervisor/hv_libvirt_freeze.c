@@ -46,7 +46,8 @@ struct entry {
     struct vr_uuid uuid;
     enum held held;
     int64_t began_ms, deadline_ms, said_ms;
-    bool fired; /* the watchdog has begun to release it */
+    bool fired;  /* the watchdog has begun to release it */
+    bool inside; /* the worker's call that holds it is not over: it may yet be carried out */
 };
 
 struct lv_thaw {
@@ -81,10 +82,22 @@ static void add(struct lv_thaw *w, const struct vr_uuid *uuid, enum held held, i
         w->v = vr_grow(w->v, w->n + 1, sizeof *w->v);
         e = &w->v[w->n++];
     }
-    *e = (struct entry){
-        .uuid = *uuid, .held = held, .began_ms = vr_mono_now().ms, .deadline_ms = deadline_ms
-    };
+    *e = (struct entry){ .uuid = *uuid,
+                         .held = held,
+                         .began_ms = vr_mono_now().ms,
+                         .deadline_ms = deadline_ms,
+                         .inside = deadline_ms != 0 };
     pthread_cond_broadcast(&w->cond);
+}
+
+/* The worker's call is over: what it did is done. */
+static void left(struct lv_thaw *w, const struct vr_uuid *uuid, enum held held)
+{
+    pthread_mutex_lock(&w->mu);
+    struct entry *e = find(w, uuid, held);
+    if (e)
+        e->inside = false;
+    pthread_mutex_unlock(&w->mu);
 }
 
 /* It is released: nothing is left to do. */
@@ -260,9 +273,13 @@ static void *watchdog(void *arg)
         struct entry *e = find(w, &uuid, held);
         if (!e || !e->fired) /* the worker was faster; or froze it anew */
             continue;
-        say(e, over, why);
+        /* What was released may be held once more when the worker's call is carried out at last:
+         * then there is nobody else to release it. */
+        bool certain = over && !e->inside;
+        if (certain || !over)
+            say(e, over, why);
         e->deadline_ms = vr_mono_now().ms + AGAIN_MS;
-        if (over)
+        if (certain)
             forget(w, &uuid, held);
     }
     pthread_mutex_unlock(&w->mu);
@@ -352,6 +369,7 @@ bool lv_freeze(struct hv *hv, virDomainPtr dom, const struct vr_uuid *uuid, unsi
     set_patience(dom, (int)limit_s);
     int n = virDomainFSFreeze(dom, NULL, 0, 0);
     bool definite = n < 0 && is_definite();
+    left(w, uuid, HELD_FROZEN);
     if (n > 0)
         return true;
     if (n == 0)
@@ -422,6 +440,7 @@ static int stop_and_go(struct hv *hv, virDomainPtr dom, const struct vr_uuid *uu
         lv_fail(err, "pausing for a moment");
     if (rc == 0 && virDomainResume(dom) < 0)
         rc = lv_fail(err, "resuming after a moment");
+    left(w, uuid, HELD_PAUSED);
     pthread_mutex_lock(&w->mu);
     struct entry *e = find(w, uuid, HELD_PAUSED);
     if (rc == 0 && e && !e->fired)

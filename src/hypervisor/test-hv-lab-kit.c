@@ -118,7 +118,7 @@ void force_off(void)
     until(power() == HV_POWER_OFF);
 }
 
-void kill_qemu(void)
+void signal_qemu(int sig)
 {
     vr_autofree char *path = vr_printf("/run/libvirt/qemu/%s.pid", guest);
     FILE *f = fopen(path, "re");
@@ -127,7 +127,12 @@ void kill_qemu(void)
     assert_int_equal(fscanf(f, "%ld", &pid), 1);
     fclose(f);
     assert_true(pid > 1);
-    kill((pid_t)pid, SIGKILL);
+    kill((pid_t)pid, sig);
+}
+
+void kill_qemu(void)
+{
+    signal_qemu(SIGKILL);
     until(power() == HV_POWER_OFF);
 }
 

@@ -59,6 +59,8 @@ void start(void);
 void stop_clean(void);
 /* force_off() - Cut its power. */
 void force_off(void);
+/* signal_qemu() - send @sig to its QEMU. */
+void signal_qemu(int sig);
 /* kill_qemu() - kill -9 of its QEMU. */
 void kill_qemu(void);
 /* restart_libvirtd() - Stop and start libvirtd and wait until the adapter has seen both. */

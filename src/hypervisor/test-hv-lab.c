@@ -240,6 +240,39 @@ static void test_start_during_off_line_capture(void **state)
     assert_string_equal(looks(b), "liu");
 }
 
+static void *flush_it(void *arg)
+{
+    struct vr_err e = VR_ERR_INIT;
+    *(int *)arg = hv_flush(hv, &uuid, &e);
+    return NULL;
+}
+
+/* QEMU does not answer for so long that the watchdog's own attempt to resume it is over, too: what
+ * may still be paused is not forgotten before the worker's call has ended. */
+static void test_slow_to_pause(void **state)
+{
+    char text[VR_UUID_STR];
+    vr_autofree char *mark =
+        vr_printf("/var/lib/vmreplica/guard/%s.paused", vr_uuid_fmt(&uuid, text));
+    pthread_t th;
+    int rc = 1;
+    start();
+    ok(hv_guard(hv, &uuid, NULL, err)); /* makes the folder */
+    signal_qemu(SIGSTOP);
+    assert_int_equal(pthread_create(&th, NULL, flush_it, &rc), 0);
+    until(access(mark, F_OK) == 0);
+    bool kept = true;
+    for (int64_t end = vr_mono_now().ms + 50000; vr_mono_now().ms < end && kept; poll(NULL, 0, 100))
+        kept = access(mark, F_OK) == 0;
+    signal_qemu(SIGCONT);
+    pthread_join(th, NULL);
+    assert_true(kept);
+    until(access(mark, F_OK) < 0 && power() == HV_POWER_RUNNING);
+    tick(2);
+    ok(hv_flush(hv, &uuid, err));
+    tick(2);
+}
+
 static void test_qemu_killed(void **state)
 {
     char a[64], b[64], c[64];
@@ -580,6 +613,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_off_line_full),
         cmocka_unit_test(test_start_during_off_line_capture),
         cmocka_unit_test(test_qemu_killed),
+        cmocka_unit_test(test_slow_to_pause),
         cmocka_unit_test(test_disagreement),
         cmocka_unit_test(test_libvirtd_restart),
         cmocka_unit_test(test_raw_disk),
