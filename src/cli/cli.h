@@ -191,7 +191,8 @@ void cli_json_object(const struct cli_field *f, size_t n);
     V(reverse, "reverse MACHINE [--to HOST] [--stop-old]",                                        \
       "replicate back, from the host failed over to; waits for a host that is away")              \
     V(seed, "seed MACHINE", "offer a machine that is off as a replica with content")              \
-    V(disable, "disable MACHINE [--abandon]", "stop protecting a machine (each host for itself)") \
+    V(disable, "disable MACHINE [--discard] [--force] [--abandon]",                               \
+      "stop protecting a machine (each host for itself)")                                         \
     V(verify, "verify MACHINE [--point P] [--acknowledge]",                                       \
       "prove that both hosts hold the same, block by block")                                      \
     V(boot, "boot MACHINE [--anyway]",                                                            \

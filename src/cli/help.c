@@ -127,6 +127,10 @@ static const struct {
       "On the replica the machine stays, as of the newest recovery point. When that fails (no "
       "room,\n"
       "say) nothing is given up: make room, and do it again.\n"
+      "  --discard   also when there are orphan points or pinned ones: all points of this host\n"
+      "              are given up\n"
+      "  --force     also when the machine was failed over to this host and the old primary\n"
+      "              cannot be reached: it may start its old copy before it is told\n"
       "  --abandon   on a replica where it failed: give the recovery points up. The machine goes\n"
       "              from this host; the files stay where they are, as nobody's\n" },
     { "verify",

@@ -57,6 +57,7 @@ struct machine_rt {
     struct rel_story story;  /* what the peer told last of this machine */
     struct wall_us story_at; /* 0: nothing since the start */
     bool peer_away;          /* it did not answer since */
+    struct rel_story left;   /* failed_over: what is told when there is no relationship; left.h */
     struct vr_uuid asked;    /* the job that asked it last at a user's wish */
     bool asks_ahead;         /* and what would be lost is being asked */
 };

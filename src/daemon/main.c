@@ -23,6 +23,7 @@
 #include "daemon/proof.h"
 #include "daemon/slots.h"
 #include "daemon/export.h"
+#include "daemon/left.h"
 #include "daemon/listen.h"
 #include "daemon/manage.h"
 #include "daemon/testvm.h"
@@ -193,7 +194,7 @@ static int load_state(struct daemon *d, struct vr_err *err)
     if (store_open(d->cfg.state_dir, &d->store, err) < 0 || host_load_peers(d, err) < 0 ||
         store_doc_each(d->store, "relationship", load_rel, d, err) < 0 ||
         store_doc_each(d->store, "job", load_job, d, err) < 0 || testvm_load(d, err) < 0 ||
-        export_load(d, err) < 0 || proof_load(d, err) < 0)
+        export_load(d, err) < 0 || proof_load(d, err) < 0 || left_load(d, err) < 0)
         return -1;
     return 0;
 }

@@ -36,12 +36,14 @@ static void take_story(struct machine_rt *rt, struct rel_story *s)
     rt->story_at = vr_wall_now();
 }
 
-struct rel_story story_here(const struct daemon *d, const struct vr_uuid *machine)
+struct rel_story story_here(struct daemon *d, const struct vr_uuid *machine)
 {
     static const struct rel none;
     const struct rel *r = engine_find(d->engine, machine);
     const struct hv_machine *m = host_machine(d, machine);
-    struct rel_story s = rel_story(r ? r : &none);
+    const struct machine_rt *rt = rt_get(d, machine);
+    bool ended = (!r || r->st == ST_NONE) && rt->left.failed_over;
+    struct rel_story s = ended ? rt->left : rel_story(r ? r : &none);
     if (m && m->power != HV_POWER_OTHER && m->power != HV_POWER_AWAY)
         s.power = m->power == HV_POWER_OFF ? REL_POWER_OFF : REL_POWER_ON;
     s.told_by = d->run;

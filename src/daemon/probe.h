@@ -9,7 +9,7 @@
 /* story_here() - what this host tells of @machine. Control thread. story_ahead() - a primary's
  * bytes since its last acknowledged point, from its bitmaps; unknown when they cannot be asked.
  * Workers and connection threads; blocks. */
-struct rel_story story_here(const struct daemon *d, const struct vr_uuid *machine);
+struct rel_story story_here(struct daemon *d, const struct vr_uuid *machine);
 void story_ahead(struct daemon *d, const struct rel *r, struct rel_story *s);
 
 /* fx_probe(), fx_policy() - the effects. Control thread. */

@@ -2,6 +2,7 @@
 /* Left-over checkpoints, and the end of a relationship on this host. Hypervisor workers. */
 #include "daemon/swap.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "daemon/definitions.h"
+#include "daemon/left.h"
 
 /* ---- RECONCILE, CLEAN_TRACKING ---- */
 static void reconcile_work(struct task *t)
@@ -48,6 +50,19 @@ void fx_clean_tracking(struct daemon *d, const struct rel *r)
 }
 
 /* ---- REMOVE: this side only; the machine and its disks stay ---- */
+/* A client that is not ours may not ask: what was there is told at least where it is looked for. */
+static void say_given_up(const struct rel *r, const struct store_point *v, size_t n)
+{
+    char lineage[VR_UUID_STR];
+    for (size_t i = 0; i < n; i++)
+        if (v[i].kind == VR_POINT_ORPHAN || v[i].pins & STORE_PIN_USER)
+            vr_log(VR_LOG_WARN,
+                   "machine %s: replication is ended, and with it goes the %s recovery point "
+                   "%s:%" PRIu64,
+                   r->name, v[i].kind == VR_POINT_ORPHAN ? "orphan" : "pinned",
+                   vr_uuid_fmt(&v[i].id.lineage, lineage), v[i].id.epoch);
+}
+
 /* Nothing is taken away before what remains is whole: until the chain is forgotten a removal that
  * fails leaves the recovery points and the guard as they were, and can be asked for again. */
 
@@ -117,6 +132,7 @@ static void st_forget_chain(void *arg)
     if (store_points(st, &r->machine, &pts, &n, &s->t.err) < 0 ||
         store_stage_discard(st, &r->machine, &s->t.err) < 0)
         return;
+    say_given_up(r, pts, n);
     bool never_filled = rel_mode(r) == REL_MODE_REPLICA && !r->has_newest && n == 0;
     store_chain_drop(st, &r->machine, never_filled, &s->t.err);
 }
@@ -169,6 +185,9 @@ static void remove_work(struct task *t)
     if (clean_checkpoints(&probe, NULL) < 0) /* the machine may be gone: nothing to clean then */
         vr_log_err(VR_LOG_INFO, "checkpoints were not removed", &probe.err);
     if (end_chain(s) == 0) {
+        if (left_save(t->d, &t->r, &ignored) < 0)
+            vr_log_err(VR_LOG_WARN, "the old primary will not be told of the failover", &ignored);
+        vr_err_clear(&ignored);
         definitions_forget(t->d, &t->r.machine);
         vr_err_clear(&probe.err);
         clean_checkpoints(&probe, NULL); /* that of the overlays just made */
@@ -179,9 +198,17 @@ static void remove_work(struct task *t)
     vr_err_wrap(&t->err, "ending the replication of %s", t->r.name);
 }
 
+static void remove_done(struct task *t)
+{
+    if (t->err.kind == VR_OK)
+        rt_get(t->d, &t->r.machine)->left = rel_story_left(&t->r);
+    swap_done(t);
+}
+
 void fx_remove(struct daemon *d, const struct rel *r)
 {
     struct swap_task *s = swap_new(r, remove_work, EV_REMOVED, EV_REMOVE_FAILED);
+    s->t.done = remove_done;
     run_without_merge(d, d->hv_exec, &s->t);
 }
 

@@ -16,4 +16,10 @@ struct rel_story msg_to_story(const struct msg_story *m);
  * and counts as it comes. Pure. */
 bool story_is_news(const struct rel_story *last, const struct rel_story *s);
 
+/* story_encode_left() - what was left of a relationship (rel_story_left()) as a document: "of
+ * LINEAGE", "lineage LINEAGE", "point LINEAGE EPOCH", "since MICROSECONDS"; NULL when nothing has
+ * to be told. The caller frees. story_decode_left() - VR_E_CORRUPT when it is none. Pure. */
+char *story_encode_left(const struct rel_story *s);
+int story_decode_left(const char *text, struct rel_story *ret, struct vr_err *err);
+
 #endif

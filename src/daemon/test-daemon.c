@@ -489,6 +489,26 @@ static void test_few_ask_one_host(void **s)
     assert_null(q.all);
 }
 
+/* What is written down of a failover that was ended is told again by the next run. */
+static void test_what_a_failover_leaves(void **s)
+{
+    (void)s;
+    const struct rel_story left = { .state_known = true,
+                                    .failed_over = true,
+                                    .of = vr_uuid_new(),
+                                    .lineage = vr_uuid_new(),
+                                    .point = { vr_uuid_new(), 17 },
+                                    .since.us = 1700000000000000 };
+    struct rel_story got, none = { .failed_over = false };
+    struct vr_err err = VR_ERR_INIT;
+    vr_autofree char *text = story_encode_left(&left);
+    assert_int_equal(story_decode_left(text, &got, &err), 0);
+    assert_memory_equal(&got, &left, sizeof got);
+    assert_null(story_encode_left(&none));
+    assert_int_equal(story_decode_left("of nothing", &got, &err), -1);
+    assert_int_equal(err.kind, VR_E_CORRUPT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -509,6 +529,7 @@ int main(void)
         cmocka_unit_test(test_proof_says_who_is_wrong),
         cmocka_unit_test(test_one_look_at_a_time),
         cmocka_unit_test(test_few_ask_one_host),
+        cmocka_unit_test(test_what_a_failover_leaves),
         cmocka_unit_test(test_stories_overtake_each_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

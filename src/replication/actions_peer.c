@@ -49,6 +49,15 @@ struct rel_story rel_story(const struct rel *r)
     return s;
 }
 
+struct rel_story rel_story_left(const struct rel *r)
+{
+    struct rel_story s = rel_story(r);
+    s.mode = REL_MODE_NONE;
+    s.state_known = true;
+    s.state = 0;
+    return s;
+}
+
 void rel_forget_story(struct rel *r)
 {
     memset(&r->super_lineage, 0, sizeof r->super_lineage);
@@ -169,7 +178,12 @@ ACTION(resume_refused)
     rel_a_peer_told(r, ev);
     r->resuming = false;
     vr_err_clear(&r->last_err);
-    if (r->peer_state_known && r->peer_state == 6)
+    if (r->peer_state_known && !r->peer_state)
+        vr_fail(&r->last_err, VR_E_SUPERSEDED, 0,
+                "machine %s was failed over to host %s, and replication was ended there: there is "
+                "nothing to go on with. What can be done: vmreplica explain %s",
+                r->name, r->peer, r->name);
+    else if (r->peer_state_known && r->peer_state == 6)
         vr_fail(
             &r->last_err, VR_E_SUPERSEDED, 0,
             "machine %s is failed over to host %s, and that is committed: it cannot be taken "

@@ -145,7 +145,8 @@ static void put_failover(struct out *o, const struct rel *r)
     uint64_t epoch = here ? r->failover.epoch : r->super_point.epoch;
     if (at.us)
         put(o, " at %s", vr_wall_iso(at, when));
-    put(o, ", to point %" PRIu64, epoch);
+    if (at.us || epoch)
+        put(o, ", to point %" PRIu64, epoch);
 }
 
 static void put_other_power(struct out *o, const struct rel *r)

@@ -547,6 +547,12 @@ GUARD(over_there)
     (void)ev;
     if (!r->peer_over || r->peer_away)
         return 0;
+    if (r->peer_state_known && !r->peer_state)
+        return vr_fail(err, VR_E_SUPERSEDED, 0,
+                       "machine %s was failed over to host %s, which may run it, and replication "
+                       "was ended there. To go on with what is here: see that it is off there, "
+                       "then vmreplica disable %s and vmreplica boot %s",
+                       r->name, r->peer, r->name, r->name);
     return vr_fail(err, VR_E_SUPERSEDED, 0,
                    "machine %s is failed over to host %s, which may run it. To go on with what is "
                    "there: vmreplica reverse %s on %s. To go on with what is here: first vmreplica "

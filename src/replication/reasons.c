@@ -39,20 +39,38 @@ WHY(cannot_receive)
     return is_replica(f) && in(f, 8) && f->r->st != ST_R_REMOVE_CRIT;
 }
 
-/* The failover there is committed: no way leads back from it. */
-static bool committed_there(const struct rel *r)
+/* What the other end has told of itself. */
+static bool peer_in(const struct rel_facts *f, uint16_t cim)
 {
-    return r->peer_state_known && r->peer_state == 6;
+    return f->r->peer_state_known && f->r->peer_state == cim;
+}
+
+/* The machine lives at the other end, and nothing protects it there any more. */
+static bool ended_over_there(const struct rel_facts *f)
+{
+    const struct rel *r = f->r;
+    return peer_in(f, 0) && (r->st == ST_P_SUPERSEDED || (r->st == ST_P_PREPARED && r->peer_over));
+}
+
+/* The failover there is committed: no way leads back from it. */
+static bool committed_there(const struct rel_facts *f)
+{
+    return peer_in(f, 6);
 }
 
 WHY(superseded)
 {
-    return f->r->st == ST_P_SUPERSEDED && !committed_there(f->r);
+    return f->r->st == ST_P_SUPERSEDED && !committed_there(f) && !ended_over_there(f);
 }
 
 WHY(superseded_committed)
 {
-    return f->r->st == ST_P_SUPERSEDED && committed_there(f->r);
+    return f->r->st == ST_P_SUPERSEDED && committed_there(f);
+}
+
+WHY(superseded_ended)
+{
+    return ended_over_there(f);
 }
 
 WHY(both_run)
@@ -95,11 +113,6 @@ WHY(replica_paused)
 #define FAILURES_TO_TELL 3 /* one or two are no news: the next attempt follows at once */
 
 /* ---- how the relationship stands at the other end, as that told ---- */
-static bool peer_in(const struct rel_facts *f, uint16_t cim)
-{
-    return f->r->peer_state_known && f->r->peer_state == cim;
-}
-
 /* A replica that expects something from its primary. */
 static bool waits_for_primary(const struct rel_facts *f)
 {
@@ -107,9 +120,19 @@ static bool waits_for_primary(const struct rel_facts *f)
            (in(f, 2) || in(f, 3) || f->r->st == ST_R_RESYNC || f->r->st == ST_R_UPDATE);
 }
 
+static bool ended_there(const struct rel_facts *f)
+{
+    return is_primary(f) && peer_in(f, 0) && !ended_over_there(f);
+}
+
+WHY(runs_there)
+{
+    return ended_there(f) && f->r->peer_power == REL_POWER_ON;
+}
+
 WHY(replica_ended)
 {
-    return is_primary(f) && peer_in(f, 0);
+    return ended_there(f) && f->r->peer_power != REL_POWER_ON;
 }
 
 WHY(primary_ended)
@@ -145,8 +168,7 @@ WHY(primary_silent)
 WHY(cannot_send)
 {
     bool tries = in(f, 2) || in(f, 3) || in(f, 10) || in(f, 15);
-    return is_primary(f) && tries && f->r->failures >= FAILURES_TO_TELL &&
-           !rel_why_replica_ended(f);
+    return is_primary(f) && tries && f->r->failures >= FAILURES_TO_TELL && !ended_there(f);
 }
 
 WHY(differs)
@@ -202,7 +224,7 @@ WHY(failed_over)
 
 WHY(failed_over_there)
 {
-    return f->r->st == ST_P_PREPARED && f->r->peer_over;
+    return f->r->st == ST_P_PREPARED && f->r->peer_over && !ended_over_there(f);
 }
 
 WHY(resyncing)
@@ -237,7 +259,7 @@ WHY(failing)
 {
     bool tries = in(f, 2) || in(f, 3) || in(f, 10) || in(f, 15);
     return is_primary(f) && tries && f->r->last_err.kind != VR_OK &&
-           f->r->failures < FAILURES_TO_TELL && !rel_why_replica_ended(f);
+           f->r->failures < FAILURES_TO_TELL && !ended_there(f);
 }
 
 WHY(old_primary_away)
@@ -321,6 +343,11 @@ LOSS(over)
     return in(f, 5) || in(f, 6);
 }
 
+LOSS(runs_there)
+{
+    return rel_why_runs_there(f);
+}
+
 LOSS(replica_ended)
 {
     return rel_why_replica_ended(f);
@@ -328,7 +355,7 @@ LOSS(replica_ended)
 
 LOSS(superseded)
 {
-    return f->r->st == ST_P_SUPERSEDED;
+    return f->r->st == ST_P_SUPERSEDED || ended_over_there(f);
 }
 
 LOSS(nothing_yet)

@@ -73,8 +73,10 @@ struct rel_story {
     uint16_t state;   /* ReplicationState; 0: it is not replicated there (any more) */
 };
 
-/* rel_story() - what @r tells of itself, but for power and ahead. Pure. */
+/* rel_story() - what @r tells of itself, but for power and ahead. rel_story_left() - what is still
+ * told when @r, which is just being removed, is no more. Pure. */
 struct rel_story rel_story(const struct rel *r);
+struct rel_story rel_story_left(const struct rel *r);
 
 /* An event with what it carries. Only the fields named by the event's type count. */
 struct rel_event {

@@ -91,6 +91,70 @@ static struct rel_event failed_over(void)
     return ev;
 }
 
+/* The host that was failed over to ended replication while the old primary was away: that learns of
+ * the failover all the same, and what it is told to do is possible. */
+static void test_superseded_by_what_was_ended(void **state)
+{
+    (void)state;
+    static const enum rel_state over[] = { ST_R_RECOVERED, ST_R_COMMITTED, ST_R_REVERSE_WAIT };
+    for (size_t i = 0; i < VR_ARRAY_LEN(over); i++) {
+        struct rel b = in_state(over[i]), a = in_state(ST_P_REPL);
+        struct rel_reason why[REL_REASONS_MAX];
+        struct rel_facts f = { .r = &a };
+        uint32_t fx;
+        b.failover_kind = VR_POINT_STANDARD;
+        struct rel_story before = rel_story(&b);
+        assert_true(before.failed_over && vr_uuid_eq(&before.of, &a.lineage));
+        assert_int_equal(feed(&b, event(EV_U_REMOVE), &fx, NULL), 0);
+        struct rel_event told = event(EV_PEER_TOLD);
+        told.story = rel_story(&b); /* also while it is being removed */
+        assert_true(told.story.failed_over && vr_uuid_eq(&told.story.of, &before.of));
+        told.story = rel_story_left(&b);
+        told.story.power = REL_POWER_ON;
+        assert_int_equal(told.story.mode, REL_MODE_NONE);
+        assert_true(told.story.state_known && !told.story.state);
+        assert_true(vr_uuid_eq(&told.story.lineage, &before.lineage));
+        assert_int_equal(feed(&a, told, &fx, NULL), 0);
+        assert_int_equal(a.st, ST_P_SUPERSEDED);
+        assert_true(fx & FX_GUARD);
+        assert_true(rel_reasons(&f, why) > 0);
+        assert_string_equal(why[0].name, "superseded_ended");
+        assert_int_equal(why[0].level, 3);
+        assert_non_null(strstr(why[0].why, "it runs there"));
+        assert_null(strstr(why[0].todo, "cancel"));
+        assert_null(strstr(why[0].todo, "reverse"));
+        feed(&a, event(EV_U_RESUME), &fx, NULL);
+        feed(&a, told, &fx, NULL);
+        assert_null(strstr(a.last_err.msg, "cancel"));
+    }
+    /* A replica that never ran leaves nothing to tell. */
+    struct rel r = in_state(ST_R_REPL);
+    uint32_t fx;
+    feed(&r, event(EV_U_REMOVE), &fx, NULL);
+    assert_false(rel_story_left(&r).failed_over);
+}
+
+/* Nor does a replica that ended and was started by hand go unnoticed. */
+static void test_what_was_the_replica_runs(void **state)
+{
+    (void)state;
+    struct rel a = in_state(ST_P_REPL);
+    struct rel_event told = event(EV_PEER_TOLD);
+    struct rel_reason why[REL_REASONS_MAX];
+    struct rel_facts f = { .r = &a };
+    uint32_t fx;
+    told.story = (struct rel_story){ .state_known = true, .power = REL_POWER_ON };
+    assert_int_equal(feed(&a, told, &fx, NULL), 0);
+    assert_int_equal(a.st, ST_P_REPL);
+    assert_true(rel_reasons(&f, why) > 0);
+    assert_string_equal(why[0].name, "runs_there");
+    assert_int_equal(why[0].level, 3);
+    told.story.power = REL_POWER_OFF;
+    assert_int_equal(feed(&a, told, &fx, NULL), 0);
+    assert_true(rel_reasons(&f, why) > 0);
+    assert_string_equal(why[0].name, "replica_ended");
+}
+
 static void test_superseded(void **state)
 {
     (void)state;
@@ -406,6 +470,8 @@ int main(void)
         cmocka_unit_test(test_seed_for_a_peer_that_lost_a_point),
         cmocka_unit_test(test_job_keeps_what_was_moved),
         cmocka_unit_test(test_superseded),
+        cmocka_unit_test(test_superseded_by_what_was_ended),
+        cmocka_unit_test(test_what_was_the_replica_runs),
         cmocka_unit_test(test_superseded_after_a_lost_answer),
         cmocka_unit_test(test_prepared_is_failed_over_there),
         cmocka_unit_test(test_policy_is_carried_out_again),

@@ -404,6 +404,7 @@ static void fx_remove(struct sim *s, struct task *t)
         }
         points_forget(h);
         h->d.chain = h->d.failed_over = false;
+        h->left = rel_story_left(t->r);
         go_on(s, t, rnd(s, 20));
         return;
     }

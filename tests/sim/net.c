@@ -105,6 +105,8 @@ static void call_replied(void *ctx, const struct rel *r, const struct vr_err *er
 static struct rel_story story_of(struct host *h)
 {
     struct rel_story st = rel_story(rel_of(h));
+    if (rel_of(h)->st == ST_NONE && h->left.failed_over)
+        st = h->left;
     st.power = h->hv.running ? REL_POWER_ON : REL_POWER_OFF;
     return st;
 }

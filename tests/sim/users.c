@@ -229,6 +229,8 @@ static enum op sensible(struct host *h)
     case ST_P_SUPERSEDED:
         if (rel_follows(rel_of(other(h))) || chance(s, 5))
             return chance(s, 50) ? OP_RESUME : OP_ALLOW_START;
+        if (there == ST_NONE && chance(s, 20)) /* replication was ended there */
+            return OP_REMOVE;
         return h->hv.running ? OP_VM_STOP : chance(s, 10) ? OP_BECOME_REPLICA : OP_SYNC;
     case ST_R_REVERSE_WAIT:
         return chance(s, 5) ? OP_WITHDRAW : chance(s, 10) ? OP_REVERSE : OP_SYNC;
