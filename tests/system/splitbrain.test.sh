@@ -128,6 +128,8 @@ mkdir -p "$dir/A/var/log/oracle/$(uuid_of A g1)/${orphan/:/-}"
 on A qemu-img convert -U -O raw "$disk" "/var/log/oracle/$(uuid_of A g1)/${orphan/:/-}/vda.raw"
 check_points A g1
 refused A 1 'only orphan' discard g1 "$(newest_point A g1)"
+refused A 1 "the orphan $orphan.*--discard" disable g1
+points A g1 | seen -x "$orphan" || fail "a disable that is refused has lost the orphan point"
 vr A --quiet test g1 --point "$orphan" --no-start
 refused A 1 'pinned or being read' discard g1 "$orphan"
 vr A --quiet test g1 --end
@@ -169,3 +171,24 @@ wait_points A g1 1
 sent=$(($(sent_by B) - sent))
 [ $sent -lt $((fill << 20)) ] || fail "beginning anew sent $(human $sent)"
 ok "committed: the old copy goes on as explain says, with $(human $sent)"
+
+# ---- disabled-after-failover: the half that was failed over to is ended while the other host is away ----
+"$lab" net-down "$dir" B
+vr A --quiet failover g1
+refused A 1 'the orphan .*--discard' disable g1 # what the seed was
+refused A 1 'hostb.*may start its old copy.*--force' disable g1 --discard
+is_state A g1 "failed over, waiting for completion" || fail "a disable that is refused changed something: $(status A g1 State)"
+vr A disable g1 --discard --force | seen 'takes itself for the primary' || fail "disable does not warn of the other copy"
+runs A || fail "disable touched the machine"
+"$daemon" stop "$dir" A # what is left is told by the next run, too
+"$daemon" start "$dir" A
+runs B || fail "the copy on hostb does not run"
+"$lab" net-up "$dir" B
+wait_state B g1 "superseded by a failover" 60
+wait_for 30 "hostb says what there is to do" has_reason B g1 superseded_ended
+[ "$(health B g1)" = 3 ] || fail "hostb is not critical"
+vr B explain g1 | seen 'replication was ended there.*it runs there.*is running, too' || fail "hostb tells: $(vr B explain g1)"
+"$guest" destroy "$dir" B g1 >/dev/null
+out=$(virsh_on B start g1 2>&1) && fail "a superseded machine could be started"
+refused B 1 'anyway' boot g1
+ok "ended on hosta: hostb is told all the same: $out"
