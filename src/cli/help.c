@@ -71,7 +71,8 @@ static const struct {
       "Example: vmreplica set web01 --interval 60\n" },
     { "retention",
       "Without options shows which recovery points are kept; with options changes it.\n"
-      "  --every TIME    every point of the last TIME (30m, 1h, ...)\n"
+      "  --every TIME    every point of the last TIME (30m, 1h, ...); of more than 64 the older half\n"
+      "                  is thinned out\n"
       "  --hourly N      one point of each of N past hours (RecoveryHistory counts, too)\n"
       "  --daily N       one of each of N past days (UTC)\n"
       "  --weekly N      one of each of N past weeks\n"

@@ -259,6 +259,9 @@ static void print_retention(const struct cli_vm *vm, const struct wsmc_inst *in)
         }
     }
     cli_table(cells, COLUMNS, ROWS + 1);
+    printf(
+        "Of many points of every cycle (keep_points in vmreplicad.conf of the replica, 64 unless "
+        "set)\nthe newer half is kept whole, the older half spread evenly over that time.\n");
     uint64_t s = wsmc_uint(in, "ApplicationIntervalSeconds", 0);
     if (s)
         printf("An application-consistent point every %s.\n", span_text(s, app));

@@ -23,6 +23,7 @@ struct store_retention retention_of(const struct daemon *d, const struct rel *r)
     struct rel_keep k = rel_keep_most(rel_keep(r), d->host.floor);
     return (struct store_retention){ .every_s = k.every_s,
                                      .every_max = d->cfg.keep_points,
+                                     .interval_s = r->set.interval_s,
                                      .hourly = k.hourly,
                                      .daily = k.daily,
                                      .weekly = k.weekly,

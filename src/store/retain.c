@@ -45,6 +45,20 @@ static void keep(struct store_point *p, unsigned why, int64_t until)
         p->goes.us = until;
 }
 
+/* When point @i gives way to the one after it, which then is the first of its slot in the older
+ * half; INT64_MAX: not as long as it is young enough, or nobody knows when points come. */
+static int64_t thinned_at(const struct store_point *p, size_t n, size_t i, size_t half,
+                          int64_t slot, int64_t interval)
+{
+    int64_t newest = p[n - 1].moment.us;
+    int64_t next = i + 1 < n ? p[i + 1].moment.us : newest + interval;
+    if (!slot || !interval || whole(next, slot) != whole(p[i].moment.us, slot))
+        return INT64_MAX;
+    int64_t newer = (int64_t)n - 2 - (int64_t)i; /* points newer than that one */
+    int64_t left = (int64_t)half - newer;
+    return newest + (left > 0 ? left : 0) * interval;
+}
+
 /* All that are young enough; of too many of them the older half is thinned out evenly. */
 static void keep_every(struct store_point *p, size_t n, const struct store_retention *r)
 {
@@ -60,7 +74,9 @@ static void keep_every(struct store_point *p, size_t n, const struct store_reten
                 continue;
             last = whole(p[i].moment.us, slot);
         }
-        keep(&p[i], STORE_WHY_EVERY, p[i].moment.us + span);
+        int64_t until = p[i].moment.us + span;
+        int64_t thinned = thinned_at(p, n, i, half, slot, (int64_t)r->interval_s * SECOND);
+        keep(&p[i], STORE_WHY_EVERY, thinned < until ? thinned : until);
     }
 }
 

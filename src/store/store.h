@@ -269,9 +269,10 @@ int store_changed(struct store *st, const struct vr_uuid *machine, const char *t
 
 /* ---- retention ---- */
 struct store_retention {
-    uint32_t every_s;   /* every point that is not older, */
-    uint32_t every_max; /* but of these at most about so many: the newer half whole, the older half
-                           spread evenly; 0: no limit */
+    uint32_t every_s;    /* every point that is not older, */
+    uint32_t every_max;  /* but of these at most about so many: the newer half whole, the older half
+                            spread evenly; 0: no limit */
+    uint32_t interval_s; /* between points: when one is thinned out; 0: not known, not told */
     uint32_t hourly, daily, weekly; /* one of each of so many past hours, days, weeks (UTC; weeks
                                        begin on Monday) that have points */
     uint32_t least;                 /* never fewer points in all (at least 1) */

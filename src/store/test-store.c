@@ -444,14 +444,20 @@ static void live(struct life *l, int from, int seconds, int step, int64_t (*thei
             .instant = monday + (s + (theirs ? theirs(s) : 0)) * 1000000ll,
             .received = monday + (s + 2 + (ours ? ours(s) : 0)) * 1000000ll,
         };
+        int64_t told[LIFE_MAX];
+        for (size_t i = 0; i < l->n; i++)
+            told[i] = l->p[i].goes.us;
         retain_place(s ? &l->last : NULL, &t);
         l->last = t;
         l->p[l->n++] = (struct store_point){ .id.epoch = (uint64_t)s, .moment = { t.moment } };
         store_retention_apply(l->p, l->n, &r);
         size_t kept = 0;
-        for (size_t i = 0; i < l->n; i++)
+        for (size_t i = 0; i < l->n; i++) {
             if (l->p[i].why)
                 l->p[kept++] = l->p[i];
+            else if (r.interval_s) /* none goes before it was said to go */
+                assert_true(told[i] <= t.moment);
+        }
         l->n = kept;
     }
 }
@@ -486,8 +492,18 @@ static void test_retention_life(void **state)
     assert_true(reaches(&l, 10 * DAY + 1800, 113, 32, 120));
     assert_true(reaches(&l, 10 * DAY - 1, 3600, 24, 60));
     assert_true(reaches(&l, 10 * DAY - 1, DAY, 7, 60));
+    /* When each goes is told as it comes: also of those that are thinned out long before. */
+    r.interval_s = 30;
+    l.n = 0;
+    live(&l, 0, DAY, 30, NULL, NULL, r);
+    assert_true(l.p[l.n - 30].goes.us < l.p[l.n - 30].moment.us + 3600 * 1000000ll);
+    r.interval_s = 300; /* slow enough for each to stay as long as is asked for */
+    l.n = 0;
+    live(&l, 0, DAY, 300, NULL, NULL, r);
+    assert_true(l.p[l.n - 2].goes.us >= l.p[l.n - 2].moment.us + 3600 * 1000000ll);
     /* The fastest cycles: no more points than before. */
     l.n = 0;
+    r.interval_s = 5;
     live(&l, 0, DAY, 5, NULL, NULL, r);
     assert_true(l.n <= 64 + 2 + 24 + 7);
     assert_true(reaches(&l, DAY, 113, 32, 120));
