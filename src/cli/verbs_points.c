@@ -120,7 +120,8 @@ static void print_points(const struct wsmc_list *l, const char *name)
         if (!strcmp(cli_text_or(l->v[i], "Kind", ""), "orphan") && ++told)
             printf(
                 "An orphan is what this host had written and the other one never received when "
-                "that took over.\nTry it: vmreplica test %s --point POINT. Give it up: vmreplica "
+                "that took over,\nor what its disks held when they were offered as a seed (at that "
+                "time).\nTry it: vmreplica test %s --point POINT. Give it up: vmreplica "
                 "discard %s POINT.\n",
                 name, name);
     for (size_t i = 0; i < l->n; i++) {

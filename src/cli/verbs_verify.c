@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/cleanup.h"
 #include "cli/cli.h"
 
 static int ask(struct cli *c, struct wsmc *w, const struct cli_vm *vm, const char *point,
@@ -43,9 +44,22 @@ static int whole(struct cli *c, struct wsmc *primary, const struct cli_vm *vm, s
 static int one_point(struct cli *c, struct wsmc *replica, const struct cli_vm *vm,
                      const char *point, struct vr_err *err)
 {
+    struct wsmc_key key = { "InstanceID", point };
+    const struct wsmc_ref ref = {
+        .ns = WSMC_NS_OURS, .cls = "Vmr_RecoveryPoint", .keys = &key, .n_keys = 1
+    };
+    vr_auto(wsmc_inst_free) struct wsmc_inst *pt = NULL;
     if (ask(c, replica, vm, point, "Reading the recovery point", err) < 0)
         return -1;
-    if (!c->no_wait)
+    if (c->no_wait)
+        return 0;
+    if (wsmc_get(replica, &ref, &pt, err) < 0)
+        return -1;
+    /* Nobody sent an orphan, or what was offered as a seed. */
+    if (!strcmp(cli_text_or(pt, "Kind", ""), "orphan"))
+        cli_say(c, "The point was read whole and every block is what was read when its host became "
+                   "the replica. It was written there; no primary has sent it.");
+    else
         cli_say(c, "The point was read whole and every block is what the primary sent.");
     return 0;
 }

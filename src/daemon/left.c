@@ -11,6 +11,14 @@
 
 #define KIND "left"
 
+const struct rel_story *left_find(struct daemon *d, const struct vr_uuid *machine)
+{
+    const struct rel *r = engine_find(d->engine, machine);
+    const struct machine_rt *rt = rt_get(d, machine);
+    bool ended = (!r || r->st == ST_NONE) && rt->left.failed_over;
+    return ended ? &rt->left : NULL;
+}
+
 static int load_one(void *ctx, const char *id, const char *text, struct vr_err *err)
 {
     struct daemon *d = ctx;

@@ -8,6 +8,9 @@
  * old primary may have been away then, and has to learn all the same that it is superseded. Kept
  * until the machine's next relationship ends here. */
 
+/* left_find() - what is told of @machine, which is not replicated here; NULL: nothing, or it is.
+ * Borrowed. Control thread. */
+const struct rel_story *left_find(struct daemon *d, const struct vr_uuid *machine);
 /* left_load() - at start, before the store thread begins. */
 int left_load(struct daemon *d, struct vr_err *err);
 /* left_save() - write down what there is to tell of a relationship that is being removed, or that

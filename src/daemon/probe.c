@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "daemon/left.h"
 #include "daemon/machinedoc.h"
 #include "daemon/messages.h"
 #include "daemon/story.h"
@@ -41,9 +42,8 @@ struct rel_story story_here(struct daemon *d, const struct vr_uuid *machine)
     static const struct rel none;
     const struct rel *r = engine_find(d->engine, machine);
     const struct hv_machine *m = host_machine(d, machine);
-    const struct machine_rt *rt = rt_get(d, machine);
-    bool ended = (!r || r->st == ST_NONE) && rt->left.failed_over;
-    struct rel_story s = ended ? rt->left : rel_story(r ? r : &none);
+    const struct rel_story *left = left_find(d, machine);
+    struct rel_story s = left ? *left : rel_story(r ? r : &none);
     if (m && m->power != HV_POWER_OTHER && m->power != HV_POWER_AWAY)
         s.power = m->power == HV_POWER_OFF ? REL_POWER_OFF : REL_POWER_ON;
     s.told_by = d->run;

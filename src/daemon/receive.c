@@ -16,6 +16,7 @@
 #include "daemon/definitions.h"
 #include "daemon/diverge.h"
 #include "daemon/fault.h"
+#include "daemon/left.h"
 #include "daemon/messages.h"
 #include "daemon/probe.h"
 #include "daemon/proof.h"
@@ -330,6 +331,17 @@ static bool names_disk(const struct rel_event *ev, const char *target)
     return false;
 }
 
+/* An old primary that was cut off goes on sending; refused for good, it asks how things stand. */
+static int refuse_left(struct rx *x)
+{
+    const struct rel_story *left = left_find(x->d, &x->machine);
+    if (!left || !vr_uuid_eq(&left->of, &x->point.lineage))
+        return 0;
+    return vr_fail(&x->err, VR_E_SUPERSEDED, 0,
+                   "the machine was failed over to host %s, and replication was ended there since",
+                   x->d->cfg.host_name);
+}
+
 static void rx_open(void *arg)
 {
     struct rx *x = arg;
@@ -337,7 +349,7 @@ static void rx_open(void *arg)
         vr_fail(&x->err, VR_E_UNAVAIL, 0, "host %s is shutting down", x->d->cfg.host_name);
         return;
     }
-    if (service_admit(x->d, x->ev.peer, &x->machine, &x->err) < 0 ||
+    if (service_admit(x->d, x->ev.peer, &x->machine, &x->err) < 0 || refuse_left(x) < 0 ||
         engine_rx_open(x->d->engine, &x->machine, &x->ev, &x->err) < 0)
         return;
     const struct rel *r = engine_find(x->d->engine, &x->machine);

@@ -63,10 +63,9 @@ static void st_yield(void *arg)
     struct vr_point_id first = rel_seed_point(r);
     if (is_yielded(s, &first))
         return; /* done before a crash */
-    /* What this host wrote and nobody received is not merged away by retention. */
-    enum vr_point_kind kind = r->diverged ? VR_POINT_ORPHAN
-                              : r->seed   ? VR_POINT_STANDARD
-                                          : VR_POINT_PLANNED;
+    /* What this host wrote and nobody received is not merged away by retention, and is no point of
+     * a primary that a failover might take. */
+    enum vr_point_kind kind = rel_yield_kind(r);
     struct wall_us when = r->newest_instant.us ? r->newest_instant : vr_wall_now();
     bool chain = store_chain_exists(st, &r->machine);
     if (chain && on_overlays(s)) {

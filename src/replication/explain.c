@@ -270,6 +270,12 @@ bool rel_age(const struct rel_facts *f, uint64_t *ret_s)
 
 char *rel_doing(const struct rel_facts *f, char out[REL_TEXT_MAX])
 {
+    if (f->r->st == ST_R_WAIT && f->r->seed && !f->r->peer[0])
+        return rel_expand(
+            f,
+            "The disks of $M wait here as the seed of a replica, until replication to "
+            "this host is enabled on a primary.",
+            out, REL_TEXT_MAX);
     return rel_expand(f, states[f->r->st].doing, out, REL_TEXT_MAX);
 }
 

@@ -64,6 +64,11 @@ uint16_t rel_cim_state(const struct rel *r)
     return states[r->st].cim;
 }
 
+enum vr_point_kind rel_yield_kind(const struct rel *r)
+{
+    return r->diverged || r->seed ? VR_POINT_ORPHAN : VR_POINT_PLANNED;
+}
+
 uint16_t rel_failover_type(const struct rel *r)
 {
     return r->failover_kind == VR_POINT_ORPHAN ? VR_POINT_STANDARD : r->failover_kind;

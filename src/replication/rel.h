@@ -246,6 +246,10 @@ enum rel_mode rel_mode(const struct rel *r);
 uint16_t rel_cim_state(const struct rel *r);
 /* rel_failover_type() - FailedOverReplicationType: an orphan point is one like the others there. */
 uint16_t rel_failover_type(const struct rel *r);
+/* rel_yield_kind() - what the disks of a host that becomes the replica are listed as: PLANNED when
+ * they are the very point that the peer failed over to, else ORPHAN: written here, on no other
+ * host, and never what a failover takes by itself. */
+enum vr_point_kind rel_yield_kind(const struct rel *r);
 const char *rel_state_text(enum rel_state st);
 const char *rel_state_name(enum rel_state st);
 const char *rel_event_text(enum rel_event_type t);

@@ -459,6 +459,27 @@ static void test_job_keeps_what_was_moved(void **state)
     assert_string_equal(back.err.msg, "no answer");
 }
 
+/* What lies on disks that somebody offers is no point of any primary. */
+static void test_seed_is_an_orphan(void **state)
+{
+    (void)state;
+    struct rel r = in_state(ST_NONE);
+    struct rel_event ev = event(EV_U_BECOME_REPLICA);
+    struct rel_facts f = { .r = &r };
+    char text[REL_TEXT_MAX];
+    uint32_t fx;
+    ev.vm_off = true;
+    assert_int_equal(feed(&r, ev, &fx, NULL), 0);
+    assert_true(fx & FX_YIELD);
+    assert_int_equal(rel_yield_kind(&r), VR_POINT_ORPHAN);
+    assert_int_equal(feed(&r, event(EV_YIELDED), &fx, NULL), 0);
+    assert_int_equal(r.st, ST_R_WAIT);
+    r.peer[0] = 0;
+    assert_null(strstr(rel_doing(&f, text), "HOST"));
+    r.seed = r.diverged = false; /* what a planned failover leaves is one */
+    assert_int_equal(rel_yield_kind(&r), VR_POINT_PLANNED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -468,6 +489,7 @@ int main(void)
         cmocka_unit_test(test_comparison_is_announced),
         cmocka_unit_test(test_prepared_disks_were_altered),
         cmocka_unit_test(test_seed_for_a_peer_that_lost_a_point),
+        cmocka_unit_test(test_seed_is_an_orphan),
         cmocka_unit_test(test_job_keeps_what_was_moved),
         cmocka_unit_test(test_superseded),
         cmocka_unit_test(test_superseded_by_what_was_ended),

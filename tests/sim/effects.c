@@ -317,7 +317,7 @@ static void yield_store(struct host *h, const struct rel *r)
     if (!h->hv.has_disk)
         violated(h->s, "%s yields without a disk", h->name);
     struct point n = { .id = first, .d = h->hv.disk, .instant.us = h->s->now * 1000 };
-    n.kind = r->diverged ? VR_POINT_ORPHAN : r->seed ? VR_POINT_STANDARD : VR_POINT_PLANNED;
+    n.kind = rel_yield_kind(r);
     h->s->n_orphan += r->diverged;
     n.oracle = oracle_put(h->s, &first, &h->hv.disk);
     points_return(h);

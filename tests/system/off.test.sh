@@ -48,3 +48,29 @@ vr B --quiet boot g1
 vr B --quiet failover g1 --planned
 "$guest" wait-line "$dir" A g1 60 "^VMR boot counter=$(guest_last_words B g1)\$" >/dev/null
 ok "a guest that boots is asked again until it hears"
+
+# ---- seed: replication was ended on both hosts, and what one of them holds is not copied again ----
+"$guest" shutdown "$dir" A g1
+vr A --quiet disable g1
+vr B --quiet disable g1
+mapfile -t images < <(virsh_on B domblklist g1 | awk '/vd/ { print $2 }')
+on B qemu-io -f qcow2 -c 'write -q -P 0xee 1M 1M' "${images[0]}"
+mkdir -p "$dir/B/var/log/oracle/$uuid/seed"
+for i in 0 1; do
+    on B qemu-img convert -O raw "${images[i]}" "/var/log/oracle/$uuid/seed/vd$([ $i = 0 ] && echo a || echo b).raw"
+done
+vr B --quiet seed g1
+seed=$(vr B --json points g1 | jq -r '.[] | select(.Kind == "orphan") | .InstanceID')
+[ "$seed" = "$(points B g1)" ] || fail "what was offered is listed as: $(vr B points g1)"
+vr B explain g1 | seen 'host HOST' && fail "explain says: $(vr B explain g1)"
+mv "$dir/B/var/log/oracle/$uuid/seed" "$dir/B/var/log/oracle/$uuid/${seed/:/-}"
+sent=$(sent_by A)
+vr A --quiet enable g1 --to hostb --interval 5
+vr A --quiet start g1 --seeded
+sent=$(($(sent_by A) - sent))
+[ $sent -lt $((8 << 20)) ] || fail "the seeded start sent $(human $sent)"
+vr B --json points g1 | jq -e --arg s "$seed" '.[] | select(.InstanceID == $s) | .TakenByFailover == false' >/dev/null ||
+    fail "a failover would take the seed: $(vr B points g1)"
+check_points B g1
+vr B verify g1 --point "$seed" | seen 'no primary has sent it' || fail "verify of the seed says: $(vr B verify g1 --point "$seed")"
+ok "seeded with $(human $sent); what hostb held is the orphan point $seed"
