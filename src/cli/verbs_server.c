@@ -60,8 +60,9 @@ static void show_settings(const struct wsmc_inst *in)
 
 static int show_server(struct cli *c, struct vr_err *err)
 {
-    wsmc_autolist struct wsmc_list l = { 0 };
-    if (wsmc_enumerate(c->local, NULL, SETTINGS, &l, err) < 0)
+    wsmc_autolist struct wsmc_list l = { 0 }, host = { 0 };
+    if (wsmc_enumerate(c->local, NULL, SETTINGS, &l, err) < 0 ||
+        (!c->json && wsmc_enumerate(c->local, WSMC_NS_OURS, "Vmr_Host", &host, err) < 0))
         return -1;
     if (c->json) {
         cli_json(&l);
@@ -69,6 +70,8 @@ static int show_server(struct cli *c, struct vr_err *err)
     }
     for (size_t i = 0; i < l.n; i++)
         show_settings(l.v[i]);
+    for (size_t i = 0; i < host.n; i++)
+        printf("managed by Kerberos: %s\n", cli_text_or(host.v[i], "KerberosManagement", "-"));
     return 0;
 }
 

@@ -113,6 +113,7 @@ struct daemon {
     bool krb_listening;
     bool krb_failed;        /* its port could not be opened at the last try */
     bool listen_busy;       /* the listener is being changed */
+    char krb_manage[512];   /* the port on which this host is managed with Kerberos, or why not */
     bool expecting;         /* addresses of peers are being looked up */
     bool announcing;        /* a peer is just told our port */
     unsigned announce_next; /* whose turn it is */

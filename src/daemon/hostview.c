@@ -426,6 +426,11 @@ static const char *h_kerberos_name(void *ctx, struct vr_err *err)
     return xport_self(((struct daemon *)ctx)->xport, name, err) < 0 ? NULL : name;
 }
 
+static const char *h_kerberos_management(void *ctx)
+{
+    return ((struct daemon *)ctx)->krb_manage;
+}
+
 /* DER in base 64 is what stands between the lines of a PEM file. */
 static const char *cert_base64(const struct daemon *d)
 {
@@ -487,6 +492,7 @@ void host_init(struct daemon *d)
                              .unpair = h_unpair,
                              .power = h_power,
                              .kerberos_name = h_kerberos_name,
+                             .kerberos_management = h_kerberos_management,
                              .test_connection = h_test_connection };
     verify_host(d);
 }

@@ -97,19 +97,29 @@ static const char *address_of(const char *text)
     return *text ? text : NULL;
 }
 
+/* Told in the log, and to whoever looks at this host (Vmr_Host.KerberosManagement): otherwise
+ * nobody would know before a client fails. */
+static void no_kerberos(struct daemon *d, const struct vr_err *err)
+{
+    snprintf(d->krb_manage, sizeof d->krb_manage, "no: %.400s", err->msg);
+    if (err->kind == VR_E_NOFILE)
+        vr_log(VR_LOG_INFO, "management: no Kerberos, %s", err->msg);
+    else
+        vr_log_err(VR_LOG_ERROR, "management: no Kerberos", err);
+}
+
 /* Neither a host without Kerberos nor a mistake in it may keep replication from running. */
 static void load_keys(struct daemon *d)
 {
     struct vr_err err = VR_ERR_INIT;
     vr_autofree char *rcache = vr_printf("%s/krb5.rcache", d->cfg.state_dir);
-    if (!d->cfg.http_port || !d->cfg.keytab[0])
+    if (!d->cfg.http_port || !d->cfg.keytab[0]) {
+        snprintf(d->krb_manage, sizeof d->krb_manage, "no: %s is not set in vmreplicad.conf",
+                 d->cfg.http_port ? "keytab" : "http_port");
         return;
-    if (vr_gss_cred_new(d->cfg.keytab, rcache, &d->krb5_keys, &err) == 0)
-        return;
-    if (err.kind == VR_E_NOFILE)
-        vr_log(VR_LOG_INFO, "management: no Kerberos, %s", err.msg);
-    else
-        vr_log_err(VR_LOG_ERROR, "management: no Kerberos", &err);
+    }
+    if (vr_gss_cred_new(d->cfg.keytab, rcache, &d->krb5_keys, &err) < 0)
+        no_kerberos(d, &err);
 }
 
 static void listen_sealed(struct daemon *d)
@@ -119,12 +129,13 @@ static void listen_sealed(struct daemon *d)
     if (!d->krb5_keys || d->krb5_listens)
         return;
     if (wsm_http_listen_sealed(d->http, address_of(d->cfg.http_address), (uint16_t)d->cfg.http_port,
-                               &port, &err) < 0)
-        vr_log_err(VR_LOG_ERROR, "management: no Kerberos", &err);
-    else
-        vr_log(VR_LOG_INFO, "management: Kerberos on HTTP port %u, keys of %s", port,
-               d->cfg.keytab);
-    d->krb5_listens = err.kind == VR_OK;
+                               &port, &err) < 0) {
+        no_kerberos(d, &err);
+        return;
+    }
+    vr_log(VR_LOG_INFO, "management: Kerberos on HTTP port %u, keys of %s", port, d->cfg.keytab);
+    snprintf(d->krb_manage, sizeof d->krb_manage, "port %u", port);
+    d->krb5_listens = true;
 }
 
 /* ---- paired hosts come and go ---- */

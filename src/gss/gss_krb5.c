@@ -90,9 +90,12 @@ static int check_keytab(const char *path, struct vr_err *err)
         vr_fail(err, VR_E_AUTH, 0, "keytab %s: %s", path, text);
         krb5_free_error_message(k, text);
     } else if (!found) {
-        vr_fail(err, VR_E_INVAL, 0,
-                "keytab %s has no key of HTTP/... or WSMAN/...; add one with ktadd or ktpass",
-                path);
+        vr_fail(
+            err, VR_E_INVAL, 0,
+            "keytab %s has no key of HTTP/... or WSMAN/..., only a host's at most, which serves "
+            "replication but not management; add one with ktadd or ktpass, then reload the "
+            "daemon",
+            path);
     }
     if (kt)
         krb5_kt_close(k, kt);

@@ -141,6 +141,7 @@ daemon_config A
 vr A --quiet machines || fail "a broken keytab keeps the daemon from running"
 said 'ERROR.*no Kerberos.*keytab /etc/vmreplica/krb5.keytab'
 if on B curl -s -o /dev/null --max-time 5 http://hosta:5985/wsman; then fail "the HTTP port is open without keys"; fi
+vr A server | seen 'managed by Kerberos: no: keytab /etc/vmreplica/krb5.keytab' || fail "server does not say that Kerberos is missing"
 ok "without good keys there is no HTTP port, and all else works"
 
 # ---- changes while it runs ----

@@ -137,6 +137,9 @@ struct host {
     /* What Kerberos calls this host; NULL and why when it has no usable key. Borrowed until the
      * next call. May be NULL: no Kerberos. */
     const char *(*kerberos_name)(void *ctx, struct vr_err *err);
+    /* The port on which this host is managed with Kerberos, or why it is not, in a sentence.
+     * Borrowed until control returns. May be NULL: not known. */
+    const char *(*kerberos_management)(void *ctx);
     /* @point NULL, on a primary: compare everything with the replica. Else, on a replica: read that
      * point and compare it with what was received. */
     int (*verify)(void *ctx, const struct vr_uuid *machine, const struct vr_point_id *point,

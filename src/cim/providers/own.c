@@ -23,6 +23,8 @@ static enum cim_status enum_host(void *ctx, const struct cim_caller *who, struct
     cim_inst_set_str(in, HOST(VERSION), p->h->version);
     cim_inst_set_str(in, HOST(CERTIFICATETHUMBPRINT), p->h->thumb);
     cim_inst_set_uint(in, HOST(LISTENPORT), p->h->peer_port);
+    if (p->h->kerberos_management)
+        cim_inst_set_str(in, HOST(KERBEROSMANAGEMENT), p->h->kerberos_management(p->h->ctx));
     cim_emit(sink, in);
     return CIM_S_OK;
 }
