@@ -131,6 +131,8 @@ struct vr_uuid engine_job_new(struct engine *e, enum job_type type, const struct
                               const char *owner);
 void engine_job_end(struct engine *e, const struct vr_uuid *id,
                     const struct vr_err *err /* or NULL */);
+/* engine_job_warn() - if it ends (or ended) well it is "completed with warnings", and this is the warning. */
+void engine_job_warn(struct engine *e, const struct vr_uuid *id, const char *text);
 void engine_job_percent(struct engine *e, const struct vr_uuid *id, uint16_t percent);
 /* engine_job_cancel() - Terminate. Errors: VR_E_NOTFOUND, VR_E_STATE when it cannot be cancelled.
  */

@@ -46,7 +46,7 @@ void engine_job_finish(struct engine *e, struct job *j, enum job_state st, const
 {
     if (job_over(j))
         return;
-    j->state = st;
+    j->state = st == JOB_COMPLETED && j->warned ? JOB_WARNINGS : st;
     j->ended = e->env.wall(e->env.ctx);
     if (st == JOB_COMPLETED)
         j->percent = 100;
@@ -64,6 +64,20 @@ void engine_job_end(struct engine *e, const struct vr_uuid *id, const struct vr_
                           : err->kind == VR_E_CANCELLED ? JOB_TERMINATED
                                                         : JOB_EXCEPTION,
                           err);
+}
+
+void engine_job_warn(struct engine *e, const struct vr_uuid *id, const char *text)
+{
+    struct job *j = engine_job_find(e, id);
+    if (!j || (job_over(j) && j->state != JOB_COMPLETED))
+        return;
+    j->warned = true;
+    vr_err_clear(&j->err);
+    vr_fail(&j->err, VR_E_UNSUPPORTED, 0, "%s", text);
+    if (j->state == JOB_COMPLETED) {
+        j->state = JOB_WARNINGS;
+        engine_job_changed(e, j);
+    }
 }
 
 void engine_job_percent(struct engine *e, const struct vr_uuid *id, uint16_t percent)

@@ -71,7 +71,8 @@ struct job {
     struct wall_us submitted, started, ended; /* 0 not yet */
     struct wall_us scheduled;                 /* 0 at once */
     struct mono_ms created;
-    struct vr_err err; /* why it failed */
+    struct vr_err err; /* why it failed; JOB_WARNINGS: what to know */
+    bool warned;       /* volatile: there is something to know, in `err` */
     bool waits_for_cycle;
     struct rel_moved moved; /* what the first point after a reversal moved; zeros before */
 };

@@ -159,6 +159,8 @@ struct cim_inst *job_inst(const struct host_providers *p, const struct job *j)
         vr_autofree char *summary = summary_text(j);
         cim_inst_set_str(in, P(ERRORSUMMARYDESCRIPTION), summary);
     }
+    if (j->state == JOB_WARNINGS)
+        cim_inst_set_str(in, P(ERRORDESCRIPTION), j->err.msg);
     cim_inst_set_uint(in, P(JOBSTATE), j->state);
     /* Numbers of ours are no JobType that a client could know. */
     cim_inst_set_uint(in, P(JOBTYPE), j->type < 1000 ? j->type : 0);

@@ -284,6 +284,24 @@ static int parse_failover(const struct vm *vm, const char *text, struct cim_inst
     return 0;
 }
 
+/* Whoever sets addresses must not believe that the guest gets them. */
+static void warn(struct call *c, struct cim_inst *const in[], size_t n)
+{
+    const struct cim_path *job = cim_args_ref(c->args, "Job");
+    const char *text = job ? cim_path_key(job, "InstanceID") : NULL;
+    struct vr_uuid id;
+    bool any = false;
+
+    for (size_t i = 0; i < n; i++)
+        any = any || cim_inst_value(in[i], F(IPADDRESSES))->n;
+    if (any && text && vr_uuid_parse(text, &id, NULL) == 0)
+        engine_job_warn(
+            c->p->h->engine, &id,
+            "The addresses are kept and shown, but the guest is not given them after a "
+            "failover: QEMU's guest agent has no command that sets addresses. Use DHCP (the MAC "
+            "address stays the same), or set them in the guest");
+}
+
 static void free_all(struct cim_inst **v, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -313,6 +331,8 @@ int svc_set_failover_network(struct call *c, struct vr_err *err)
         rc = parse_failover(&vm, v->many[i].str, &in[i], err);
     if (rc == 0)
         rc = call_save_insts(c, HOSTSET_FAILOVER_NIC, in, v->n, &vm.uuid, err);
+    if (rc == 0)
+        warn(c, in, v->n);
     free_all(in, v->n);
     return rc;
 }

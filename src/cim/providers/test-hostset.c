@@ -491,10 +491,14 @@ static void addresses_of_several_adapters(void **st)
         size_t before = n_jobs(w);
         uint32_t code = SVC(w, WEB, "SetFailoverNetworkAdapterSettings",
                             { "NetworkSettings", xml[0] }, { "NetworkSettings", xml[1] });
-        if (good)
+        if (good) {
             done(w, code);
-        else
+            const struct job *j = engine_job_at(w->engine, n_jobs(w) - 1);
+            assert_int_equal(j->state, JOB_WARNINGS); /* the guest does not get them */
+            assert_non_null(strstr(j->err.msg, "the guest is not given them"));
+        } else {
             assert_int_equal(code, 32773);
+        }
         assert_int_equal(n_jobs(w), before + (size_t)good);
         struct cim_list now = CIM_LIST_INIT;
         assert_int_equal(cim_enumerate(w->cim, &w->who, cls, false, NULL, &now, NULL), CIM_S_OK);
