@@ -92,7 +92,7 @@ static void env_write_job(void *ctx, const struct vr_uuid *id, const char *text)
 static void by_allocation(struct host *h, struct capture *cap)
 {
     for (int b = 0; b < BLOCKS; b++)
-        cap->dirty[b] = h->hv.disk.b[b] != h->d.overlay_base.b[b];
+        cap->dirty[b] = h->hv.allocated[b] || h->hv.disk.b[b] != h->d.overlay_base.b[b];
     h->s->n_allocation++;
 }
 
@@ -253,6 +253,7 @@ static void fx_failover(struct sim *s, struct task *t)
             h->d.overlay_lineage = r->next_lineage;
             h->d.overlay_on = p->id;
             h->d.overlay_base = p->d;
+            memset(h->hv.allocated, 0, sizeof h->hv.allocated);
             oracle_put(s, &first, &p->d);
         }
         h->hv.has_disk = true;

@@ -16,6 +16,32 @@ void seen(struct sim *s, enum fault f)
     tell(s, "fault: %s", names[f]);
 }
 
+static const char *const messages[MSG_COUNT] = {
+#define M(n, text) [MSG_##n] = #n,
+#include "messages.def"
+#undef M
+};
+static const char *const troubles[TROUBLES] = { "cut", "slow", "reordered" };
+
+void troubled(struct sim *s, enum message m, enum trouble t)
+{
+    s->troubled[m][t]++;
+    tell(s, "net: %s is %s", messages[m], troubles[t]);
+}
+
+uint64_t message_sent(struct host *h)
+{
+    return ++h->sent;
+}
+
+void message_came(struct host *from, enum message m, uint64_t sent)
+{
+    if (sent < from->arrived)
+        troubled(from->s, m, REORDERED);
+    else
+        from->arrived = sent;
+}
+
 /* The daemon died: in which effect, sending, receiving, or doing nothing. */
 void seen_death(struct host *h)
 {
@@ -42,9 +68,14 @@ static bool takes_time(int fx)
     return false;
 }
 
-int faults_missing(const long all[FAULT_COUNT], const long killed[FX_BIT_COUNT])
+int faults_missing(const long all[FAULT_COUNT], const long killed[FX_BIT_COUNT],
+                   const long troubled[MSG_COUNT][TROUBLES])
 {
     int missing = 0;
+    for (int m = 0; m < MSG_COUNT; m++)
+        for (int t = 0; t < TROUBLES; t++)
+            if (!troubled[m][t])
+                missing += fprintf(stderr, "no %s was %s\n", messages[m], troubles[t]) > 0;
     for (int f = 0; f < FAULT_COUNT; f++)
         if (!all[f])
             missing += fprintf(stderr, "never happened: %s\n", names[f]) > 0;

@@ -149,6 +149,7 @@ static void guest_writes(struct sim *s, struct task *t)
     for (uint32_t n = rnd(s, 4); n; n--) {
         int b = 1 + (int)rnd(s, chance(s, 70) ? 8 : BLOCKS - 1);
         h->hv.disk.b[b] = chance(s, 15) ? 0 : ++s->next_val;
+        h->hv.allocated[b] = true;
         for (int i = 0; i < h->hv.n_cp; i++)
             h->hv.cp[i].dirty[b] = true;
     }
@@ -182,6 +183,7 @@ void vm_start(struct host *h)
         capture_lost(h);
     /* Each start writes block 0, so that a start is never without a trace. */
     h->hv.disk.b[0] = ++h->s->next_val;
+    h->hv.allocated[0] = true;
     for (int i = 0; i < h->hv.n_cp; i++)
         h->hv.cp[i].dirty[0] = true;
     struct task *t = later(h->s, 10, -1, guest_writes);

@@ -44,7 +44,7 @@ static void run(struct sim *s)
 enum { ROUNDS = 10000 };
 
 struct sum {
-    long seen[FAULT_COUNT], killed[FX_BIT_COUNT];
+    long seen[FAULT_COUNT], killed[FX_BIT_COUNT], troubled[MSG_COUNT][TROUBLES];
     long superseded, queued, orphan, discarded, given_up, app, app_failed, diverged, points, full,
         compare, known, allocation, reverse, failover, crash, seed, cuts, resync, lost, ops,
         refused;
@@ -56,6 +56,8 @@ static void add(struct sum *a, const struct sim *s)
         a->seen[i] += s->seen[i];
     for (int i = 0; i < FX_BIT_COUNT; i++)
         a->killed[i] += s->killed[i];
+    for (int i = 0; i < MSG_COUNT * TROUBLES; i++)
+        a->troubled[i / TROUBLES][i % TROUBLES] += s->troubled[i / TROUBLES][i % TROUBLES];
     a->superseded += s->n_superseded;
     a->queued += s->n_queued;
     a->orphan += s->n_orphan;
@@ -128,6 +130,6 @@ int main(int argc, char **argv)
            sum.compare, sum.known, sum.allocation, sum.resync, sum.crash, sum.cuts, sum.lost,
            sum.ops, sum.refused);
     /* A fault that never happens proves nothing. */
-    bool all = !faults_missing(sum.seen, sum.killed) && sum.known && sum.allocation;
+    bool all = !faults_missing(sum.seen, sum.killed, sum.troubled) && sum.known && sum.allocation;
     return n >= 500 && !all ? 1 : 0;
 }

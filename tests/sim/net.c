@@ -13,6 +13,15 @@
 enum { CALL_TIMEOUT_MS = 30000, NOTICE_MS = 20000 };
 
 /* ---- calls ---- */
+static enum message message_of(const struct call *c, bool reply)
+{
+    enum message m = c->fx == FX_BIT_CREATE_AT_PEER ? MSG_CREATE
+                     : c->fx == FX_BIT_REVERSE_CALL ? MSG_REVERSE
+                     : c->fx == FX_BIT_PROBE        ? MSG_STATUS
+                                                    : MSG_SETTINGS;
+    return reply ? (enum message)(m + 1) : m;
+}
+
 /* D, as the peer told it, and O, what lies between the point failed over to and the newest. */
 static bool note_divergence(struct host *h, const struct call *c)
 {
@@ -75,7 +84,25 @@ static void call_timeout(struct sim *s, struct task *t)
 static void call_answer(struct sim *s, struct task *t)
 {
     struct call *c = t->arg;
+    if (c->replied)
+        message_came(&s->h[c->to], message_of(c, true), c->replied);
     call_end(s, c, &c->err);
+}
+
+/* The answer is on its way, or lost. */
+static void call_reply(struct sim *s, struct call *c)
+{
+    enum message m = message_of(c, true);
+    if (!s->link || chance(s, s->faults ? 15 : 0)) {
+        s->n_lost_answers++;
+        troubled(s, m, CUT);
+        return;
+    }
+    bool slow = chance(s, s->faults ? 10 : 0);
+    if (slow)
+        troubled(s, m, SLOW);
+    c->replied = message_sent(&s->h[c->to]);
+    later(s, 1 + rnd(s, slow ? 20000 : 60), -1, call_answer)->arg = c;
 }
 
 static void call_replied(void *ctx, const struct rel *r, const struct vr_err *err)
@@ -94,12 +121,7 @@ static void call_replied(void *ctx, const struct rel *r, const struct vr_err *er
         c->diverged = true;
         c->wrote = to->d.wrote;
     }
-    if (!s->link || chance(s, s->faults ? 15 : 0)) {
-        s->n_lost_answers++;
-        tell(s, "net: the answer of %s is lost", to->name);
-        return;
-    }
-    later(s, 1 + rnd(s, 60), -1, call_answer)->arg = c;
+    call_reply(s, c);
 }
 
 static struct rel_story story_of(struct host *h)
@@ -119,20 +141,23 @@ static void probe_arrive(struct sim *s, struct call *c)
     snprintf(ev.peer, sizeof ev.peer, "%s", s->h[c->from].name);
     host_event(to, &ev);
     c->story = story_of(to);
-    if (s->link && !chance(s, s->faults ? 15 : 0))
-        later(s, 1 + rnd(s, 60), -1, call_answer)->arg = c;
+    call_reply(s, c);
 }
 
 static void call_arrive(struct sim *s, struct task *t)
 {
     struct call *c = t->arg;
     struct host *to = &s->h[c->to];
-    if (!to->up || (!s->link && t->step == 0)) {
+    bool lost = t->step == 0 && (!s->link || chance(s, s->faults ? 3 : 0));
+    if (!to->up || lost) {
+        if (lost)
+            troubled(s, message_of(c, false), CUT);
         vr_fail(&c->err, VR_E_PEER, 0, "connection refused");
         later(s, rnd(s, 100), -1, call_answer)->arg = c;
         return;
     }
     c->to_inc = to->inc;
+    message_came(&s->h[c->from], message_of(c, false), c->sent);
     if (c->fx == FX_BIT_PROBE) {
         probe_arrive(s, c);
         return;
@@ -183,8 +208,15 @@ void net_call(struct host *h, const struct rel *r, enum rel_fx_bit fx)
         seen(s, FAULT_LATE_CALL);
     if (late) /* stays in a queue somewhere, the caller gives up before it arrives */
         tell(s, "net: a call of %s is under way for long", h->name);
-    struct task *t =
-        later(s, late ? CALL_TIMEOUT_MS + rnd(s, 120000) : 1 + rnd(s, 60), -1, call_arrive);
+    bool slow = !late && chance(s, s->faults ? 5 : 0);
+    if (slow)
+        troubled(s, message_of(c, false), SLOW);
+    c->sent = message_sent(h);
+    struct task *t = later(s,
+                           late   ? CALL_TIMEOUT_MS + rnd(s, 120000)
+                           : slow ? rnd(s, 20000)
+                                  : 1 + rnd(s, 60),
+                           -1, call_arrive);
     t->arg = c;
     t->step = late;
 }
@@ -233,12 +265,18 @@ static void notice(struct sim *s, struct task *t)
         rx_end(s, x, &err);
 }
 
+static const enum message message_in[] = {
+    [X_CONNECT] = MSG_TRANSFER, [X_DATA] = MSG_DATA,   [X_GO] = MSG_GO,
+    [X_COMMIT] = MSG_RESULT,    [X_TELL] = MSG_RESULT, [X_OVER] = MSG_RESULT
+};
+
 void net_break(struct sim *s, struct xfer *x)
 {
     if (x->broken)
         return;
     x->broken = true;
     s->n_cuts++;
+    troubled(s, message_in[x->phase], CUT);
     static const enum fault cut[] = {
         [X_CONNECT] = FAULT_CUT_CONNECT, [X_DATA] = FAULT_CUT_DATA, [X_GO] = FAULT_CUT_GO,
         [X_COMMIT] = FAULT_CUT_COMMIT,   [X_TELL] = FAULT_CUT_TELL, [X_OVER] = FAULT_CUT_TELL
@@ -364,8 +402,10 @@ static bool x_connect(struct sim *s, struct xfer *x)
     struct vr_err err = VR_ERR_INIT;
     if (!s->link || !to->up) {
         vr_fail(&err, VR_E_PEER, 0, "cannot connect");
-        if (!s->link)
+        if (!s->link) {
             seen(s, FAULT_CUT_CONNECT);
+            troubled(s, MSG_TRANSFER, CUT);
+        }
         tx_end(s, x, &err);
         return false;
     }
@@ -452,12 +492,21 @@ static void x_tell(struct sim *s, struct xfer *x)
 
 static void x_step(struct sim *s, struct task *t);
 
+/* The next message of the transfer is on its way; other connections may overtake it. */
 static void x_again(struct sim *s, struct xfer *x)
 {
     bool slow = s->slow_until > s->now;
     if (slow)
         seen(s, FAULT_SLOW);
-    later(s, 1 + rnd(s, slow ? 5000 : 25), -1, x_step)->arg = x;
+    bool stuck = false;
+    x->sent = 0;
+    if (x->phase != X_COMMIT) {
+        x->sent = message_sent(&s->h[x->phase == X_TELL ? x->to : x->from]);
+        stuck = chance(s, s->faults ? 2 : 0);
+        if (slow || stuck)
+            troubled(s, message_in[x->phase], SLOW);
+    }
+    later(s, 1 + rnd(s, stuck ? 25000 : slow ? 5000 : 25), -1, x_step)->arg = x;
 }
 
 /* Before the go-ahead either end may leave; after it the receiver commits whatever happens. */
@@ -484,6 +533,8 @@ static void x_step(struct sim *s, struct task *t)
     if (x->phase == X_OVER || x_left(s, x))
         return;
     struct host *from = &s->h[x->from];
+    if (x->sent)
+        message_came(x->phase == X_TELL ? &s->h[x->to] : from, message_in[x->phase], x->sent);
     switch (x->phase) {
     case X_CONNECT:
         if (!x_connect(s, x))

@@ -24,6 +24,14 @@ enum fault {
     FAULT_COUNT
 };
 
+enum message {
+#define M(n, text) MSG_##n,
+#include "messages.def"
+#undef M
+    MSG_COUNT
+};
+enum trouble { CUT, SLOW, REORDERED, TROUBLES };
+
 /* ---- the disk of a machine: one number per block, 0 is a hole ---- */
 struct disk {
     uint32_t b[BLOCKS];
@@ -95,6 +103,8 @@ struct hvside {
     bool has_disk; /* the definition points at disks that exist */
     bool running, guarded;
     struct disk disk;
+    bool allocated[BLOCKS]; /* in the overlay of a failover: whatever was written, also what is as
+                               before */
     struct checkpoint cp[CHECKPOINTS_MAX];
     int n_cp;
     struct capture cap;
@@ -113,6 +123,8 @@ struct host {
     int64_t store_free; /* the store does one thing after the other */
     int effects;        /* begun and not done */
     int64_t tick_at;
+    uint64_t sent,
+        arrived; /* messages: numbers of the last one sent, and of the last that arrived */
     enum rel_fx_bit running_fx; /* the last one that was begun */
     bool merging;
     int64_t full_until, away_until; /* its disk is full; its hypervisor does not answer */
@@ -160,6 +172,7 @@ struct xfer {
     int oracle;
     bool todo[BLOCKS];
     int shipped;
+    uint64_t sent; /* number of the message under way */
     struct wall_us instant;
     enum vr_point_kind kind;
 };
@@ -170,9 +183,10 @@ struct call {
     uint32_t from_inc, to_inc;
     enum rel_fx_bit fx;
     struct rel r;
-    bool over; /* the caller has given up or got its answer */
+    bool over;              /* the caller has given up or got its answer */
+    uint64_t sent, replied; /* what was sent when, in the order of all messages of a host */
     bool seeded, diverged;
-    uint64_t held; /* SETTINGS: the number of those that the peer has */
+    uint64_t held;          /* SETTINGS: the number of those that the peer has */
     struct rel_story story; /* PROBE: the answer */
     struct divergence wrote;
     struct vr_err err;
@@ -201,7 +215,7 @@ struct sim {
     bool split; /* users have declared that both may run (unplanned failover, ...) */
     bool removed_once;
     int64_t slow_until;
-    long seen[FAULT_COUNT], killed[FX_BIT_COUNT];
+    long seen[FAULT_COUNT], killed[FX_BIT_COUNT], troubled[MSG_COUNT][TROUBLES];
     /* counters, for the summary and for the test of the simulator itself */
     long n_diverged, n_points, n_full, n_compare, n_known, n_allocation, n_reverse, n_failover,
         n_crash, n_seed, n_cuts, n_resync, n_app, n_app_failed, n_lost_answers, n_ops, n_refused,
@@ -278,7 +292,13 @@ void fault_soon(struct host *h);
 /* faults.c */
 void seen(struct sim *s, enum fault f);
 void seen_death(struct host *h);
-int faults_missing(const long all[FAULT_COUNT], const long killed[FX_BIT_COUNT]);
+/* message_sent() - its number among those of @h. message_came() - it arrives: was it overtaken?
+ * troubled() - this was done to a message. */
+uint64_t message_sent(struct host *h);
+void message_came(struct host *from, enum message m, uint64_t sent);
+void troubled(struct sim *s, enum message m, enum trouble t);
+int faults_missing(const long all[FAULT_COUNT], const long killed[FX_BIT_COUNT],
+                   const long troubled[MSG_COUNT][TROUBLES]);
 
 /* check.c */
 void check_all(struct sim *s);

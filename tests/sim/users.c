@@ -343,6 +343,7 @@ static void disk_edited(struct host *h)
         return;
     int b = 1 + (int)rnd(h->s, BLOCKS - 1);
     h->hv.disk.b[b] = ++h->s->next_val;
+    h->hv.allocated[b] = true;
     for (int i = 0; i < h->hv.n_cp; i++)
         h->hv.cp[i].dirty[b] = true;
     h->edited = true;
