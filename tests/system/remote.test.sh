@@ -38,6 +38,10 @@ asking=$!
 wait_for 30 "hostb was heard" grep -q . "$dir/ask.out"
 vr A --quiet unpair hostb
 touch "$dir/ask/go"
+# To hostb, hosta is a peer still: what it says is a stranger's.
+pos=$(log_pos A)
+refused B 1 'does not know your certificate|not paired' check hosta
+wait_for 20 "hosta notes who was refused" log_has A "$pos" 'refused .*10\.99\.0\.2.*not know your certificate'
 wait "$asking" || fail "the connection of hostb: $(cat "$dir/ask.out")"
 [ "$(cat "$dir/ask.out")" = $'heard again\nrefused again' ] || fail "after unpair: $(cat "$dir/ask.out")"
 vr B --quiet unpair hosta
@@ -93,7 +97,10 @@ if on B curl -s -o /dev/null "http://hosta:5986/wsman"; then fail "plain HTTP is
 on B curl -s -o /dev/null --max-time 5 "http://hosta:5985/wsman" && fail "there is a plain HTTP port"
 ok "nothing in clear text"
 # The peers' port wants a certificate that is paired.
-if on B sh -c 'echo | timeout 10 openssl s_client -connect hosta:8443 -alpn vmreplica/1 -quiet </dev/null' >/dev/null 2>&1; then
-    :
-fi
+pos=$(log_pos A)
+on B sh -c '(sleep 5; echo) | timeout 20 openssl s_client -connect hosta:8443 -alpn vmreplica/1 -quiet' >/dev/null 2>&1 || :
+wait_for 20 "hosta refuses who has no certificate" log_has A "$pos" 'refused .*10\.99\.0\.2'
+pos=$(log_pos A)
+on B sh -c '(printf "\3\0\0\0\0\0\0\0"; sleep 5) | timeout 20 openssl s_client -connect hosta:8443 -alpn vmreplica/1 -quiet -cert /run/c.pem -key /run/k.pem' >/dev/null 2>&1 || :
+wait_for 20 "hosta refuses a stranger" log_has A "$pos" 'refused .*10\.99\.0\.2'
 [ "$(vr A --json peers | jq length)" = 1 ] || fail "a stranger became a peer"

@@ -51,7 +51,7 @@ ok "dry run: $(vr B failover g1 --dry-run | grep primary)"
 runs_soon "hosta cut off" B g1 vr B --quiet failover g1
 "$guest" wait-line "$dir" B g1 60 '^VMR boot' >/dev/null
 refused A 1 'hostb|reach|answer' sync g1 # nothing gets through
-points=$(n_points B g1)
+points=$(points B g1)
 "$lab" net-up "$dir" A
 wait_state A g1 "superseded by a failover" 60
 wait_for 30 "hostb notices the other copy" has_reason B g1 both_run
@@ -63,7 +63,7 @@ runs A && runs B || fail "a copy was stopped although nobody said so"
 ok "both run, both sides say so: $(vr A explain g1 | grep -m1 'failed over')"
 refused A 1 'failed over to host hostb' resume g1
 refused B 1 'running.*--stop-old' reverse g1
-[ "$points" = "$(n_points B g1)" ] || fail "a point came in from a superseded primary"
+[ "$points" = "$(points B g1)" ] || fail "a point came in from a superseded primary"
 # The policy holds as long as the machine is superseded, whoever resumes it.
 is_paused() {
     [ "$(virsh_on A domstate g1)" = paused ]
