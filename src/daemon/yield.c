@@ -143,8 +143,15 @@ static void st_unyield(void *arg)
     struct swap_task *s = arg;
     struct vr_err err = VR_ERR_INIT;
     struct vr_point_id first = rel_seed_point(&s->t.r);
-    if (store_failover_unreturn(s->t.d->store, &s->t.r.machine, &first, &err) < 0)
-        vr_log_err(VR_LOG_ERROR, "a chain stays that is a machine's own disks", &err);
+    if (store_failover_unreturn(s->t.d->store, &s->t.r.machine, &first, &err) == 0)
+        return;
+    vr_log_err(VR_LOG_ERROR, "a chain stays that is a machine's own disks", &err);
+    vr_err_wrap(&err, "the machine's disks are still held as a recovery point: do not start it, "
+                      "and ask for the same again when the cause is gone");
+    if (s->t.err.kind == VR_OK)
+        vr_err_move(&s->t.err, &err);
+    else
+        vr_err_wrap(&s->t.err, "%.300s. Before that", err.msg);
 }
 
 /* The chain is there: the machine follows, or the chain goes again, for a machine that writes must

@@ -16,11 +16,16 @@
 #include "base/log.h"
 #include "store/img.h"
 #include "store/merge.h"
+#include "store/proof_int.h"
+#include "store/qcow2.h"
+#include "store/tables.h"
 
 struct record {
     struct layer_row lower, upper;
     char *digests;
     enum known known;
+    uint64_t *covered; /* blocks that were wrong in lower, and are what upper held now */
+    size_t n_covered;
 };
 
 static void record_done(struct record *r)
@@ -28,6 +33,7 @@ static void record_done(struct record *r)
     layer_row_done(&r->lower);
     layer_row_done(&r->upper);
     free(r->digests);
+    free(r->covered);
 }
 
 static int load(struct store *st, const struct vr_uuid *machine, struct record *m,
@@ -78,10 +84,47 @@ static bool same(const char *a, const char *b)
     return a && b && !strcmp(a, b);
 }
 
+/* What was wrong in lower and upper has written over. */
+static int find_covered(struct store *st, const struct vr_uuid *machine, struct record *m,
+                        struct vr_err *err)
+{
+    struct extents own = { .v = NULL };
+    vr_auto(db_rows_free) struct db_rows *r =
+        db_select(st->db, err, "SELECT block FROM damage WHERE machine = ? AND layer = ?", "ui",
+                  machine, m->lower.id);
+    int rc = r ? 1 : -1;
+    bool looked = false;
+    while (rc > 0 && (rc = db_step(r, err)) > 0) {
+        uint64_t block = (uint64_t)db_int(r, 0);
+        if (!looked && qcow2_allocated(m->upper.path, &own, err) < 0)
+            rc = -1;
+        looked = true;
+        if (rc < 0 || block * VR_BLOCK_SIZE >= m->upper.size ||
+            !extents_contains(&own, block * VR_BLOCK_SIZE,
+                              tables_block_bytes(block, m->upper.size)))
+            continue;
+        m->covered = vr_grow(m->covered, m->n_covered + 1, sizeof *m->covered);
+        m->covered[m->n_covered++] = block;
+    }
+    extents_done(&own);
+    return rc < 0 ? -1 : 0;
+}
+
+static int forget_covered(struct store *st, const struct vr_uuid *machine, const struct record *m,
+                          struct vr_err *err)
+{
+    for (size_t i = 0; i < m->n_covered; i++)
+        if (db_run(st->db, err, "DELETE FROM damage WHERE machine = ? AND layer = ? AND block = ?",
+                   "uii", machine, m->lower.id, (int64_t)m->covered[i]) < 0)
+            return -1;
+    return 0;
+}
+
 static int change_rows(struct store *st, const struct vr_uuid *machine, const struct record *m,
                        struct vr_err *err)
 {
-    if (db_run(st->db, err,
+    if (forget_covered(st, machine, m, err) < 0 ||
+        db_run(st->db, err,
                "UPDATE layer SET size = max(size, ?), digests = ?, known = ? WHERE id = ?", "isii",
                (int64_t)m->upper.size, m->digests, (int64_t)m->known, m->lower.id) < 0 ||
         db_run(st->db, err, "UPDATE layer SET below = ? WHERE below = ?", "ii", m->lower.id,
@@ -114,9 +157,15 @@ int merge_complete(struct store *st, const struct vr_uuid *machine, struct vr_er
         rc = load(st, machine, &m, err);
     if (rc <= 0)
         return rc;
-    if (rebase_all(st, machine, &m, err) < 0 || store_begin(st, "merge-done", err) < 0 ||
+    if (find_covered(st, machine, &m, err) < 0 || rebase_all(st, machine, &m, err) < 0 ||
+        store_begin(st, "merge-done", err) < 0 ||
         store_end(st, "merge-done", change_rows(st, machine, &m, err), err) < 0)
         return vr_err_wrap(err, "finishing the merge of %s", m.upper.path);
+    size_t sound = 0;
+    if (m.n_covered &&
+        (store_begin(st, "review", err) < 0 ||
+         store_end(st, "review", quarantine_review(st, machine, &sound, err), err) < 0))
+        return -1;
     /* A receiver may be opening the chain at this moment by the names it had: the upper file stays
      * until a sweep after the receiver's end. */
     trash_sweep(st);

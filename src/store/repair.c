@@ -160,6 +160,29 @@ static int choose(struct store *st, const struct vr_uuid *machine, int64_t layer
     return 1;
 }
 
+/* ---- repairs that failed since the store was opened, the last one at the end ---- */
+
+static int has_failed(const struct store *st, int64_t layer)
+{
+    for (size_t i = 0; i < st->n_failed; i++)
+        if (st->failed[i] == layer)
+            return 1;
+    return 0;
+}
+
+static void note_end(struct store *st, int64_t layer, bool failed)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < st->n_failed; i++)
+        if (st->failed[i] != layer)
+            st->failed[kept++] = st->failed[i];
+    st->n_failed = kept;
+    if (failed) {
+        st->failed = vr_grow(st->failed, kept + 1, sizeof *st->failed);
+        st->failed[st->n_failed++] = layer;
+    }
+}
+
 int store_repair_prepare(struct store *st, const struct vr_uuid *machine, struct store_repair **ret,
                          struct vr_err *err)
 {
@@ -184,9 +207,11 @@ int store_repair_prepare(struct store *st, const struct vr_uuid *machine, struct
         v[n++] = db_int(rows, 0);
     }
     db_rows_free(vr_take(rows));
-    for (size_t i = 0; rc == 0 && !*ret && i < n; i++)
-        if (choose(st, machine, v[i], &c, ret, err) < 0)
-            rc = -1;
+    /* One that failed stands behind the others. */
+    for (int failed = 0; failed < 2; failed++)
+        for (size_t i = 0; rc == 0 && !*ret && i < n; i++)
+            if (has_failed(st, v[i]) == failed && choose(st, machine, v[i], &c, ret, err) < 0)
+                rc = -1;
     free(v);
     return rc;
 }
@@ -446,6 +471,7 @@ int store_repair_finish(struct store *st, struct store_repair *take, size_t *ret
 {
     vr_auto(repair_free) struct store_repair *r = take;
     *ret_blocks = *ret_points = 0;
+    note_end(st, r->rotten.id, !r->done && !atomic_load(&r->hold->cancel));
     int rc = r->done && !atomic_load(&r->hold->cancel) ? unchanged(st, r, err) : 0;
     if (rc > 0) {
         rc = put_in(st, r, ret_points, err);

@@ -86,6 +86,7 @@ void store_close(struct store *st)
         close(st->lock_fd);
     free(st->db_path);
     free(st->dir);
+    free(st->failed);
     free(st);
 }
 

@@ -45,6 +45,8 @@ struct store {
     struct db *db;
     const struct fsops *fs;
     struct hold *holds;
+    int64_t *failed; /* layers whose repair failed; repair.c */
+    size_t n_failed;
     int64_t stop_ms;            /* how long a merge may take to stop */
     bool trash_stuck;           /* a file could not be deleted, and that was said */
     struct wall_us opened_wall; /* when it was opened */

@@ -695,16 +695,82 @@ static void test_no_table_no_repair(void **state)
     assert_null(r);
 }
 
+static int64_t damage(struct fixture *f, const char *where)
+{
+    int64_t n = 0;
+    vr_autofree char *sql = vr_printf("SELECT count(*) FROM damage WHERE %s", where);
+    ok(db_one_int(f->st->db, &n, err, sql, ""));
+    return n;
+}
+
+/* What a layer without a table has written over in a merge is not wrong any more, also if nobody
+ * can tell afterwards what is right there. */
+static void test_what_a_merge_covers_is_put_right(void **state)
+{
+    struct fixture *f = *state;
+    cycle(f, 1, 11);
+    cycle(f, 2, 12);
+    rot(f, 1, 1, 99);
+    assert_int_equal(scrub(f).blocks, 1);
+    assert_int_equal(damage(f, "1"), 1);
+    runs_and_returns(f, 1, 13);
+    cycle(f, 3, 14);
+    merge_all(f, 1);
+    assert_int_equal(damage(f, "1"), 0);
+    assert_true(same(f, (unsigned)f->newest.epoch));
+    assert_int_equal(state_of(f, (unsigned)f->newest.epoch), STORE_SOUND);
+}
+
+/* A repair that fails each time keeps no other one from being made. */
+static void test_a_repair_that_fails_goes_last(void **state)
+{
+    struct fixture *f = *state;
+    for (uint8_t i = 1; i <= 4; i++)
+        cycle(f, i / 3, (uint8_t)(10 + i));
+    rot(f, 1, 0, 99);
+    rot(f, 3, 1, 98);
+    cycle(f, 0, 20);
+    cycle(f, 1, 21);
+    assert_int_equal(scrub(f).blocks, 2);
+    assert_int_equal(damage(f, "lost = 0"), 2);
+    vr_autolayer struct layer_row l = { 0 };
+    ok(layer_load(f->st->db, 1, &l, err));
+    vr_autofree char *away = vr_printf("%s.away", l.digests);
+    assert_int_equal(rename(l.digests, away), 0);
+    for (int i = 0; i < 2; i++) {
+        struct store_repair *r = NULL;
+        struct vr_err e = VR_ERR_INIT;
+        size_t blocks, points;
+        ok(store_repair_prepare(f->st, &f->m, &r, err));
+        assert_non_null(r);
+        assert_int_equal(store_repair_run(r, &e), i ? 0 : -1);
+        ok(store_repair_finish(f->st, r, &blocks, &points, err));
+    }
+    assert_int_equal(damage(f, "lost = 0"), 1);
+    assert_int_equal(rename(away, l.digests), 0);
+    repair(f);
+    assert_int_equal(damage(f, "lost = 0"), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_whole_is_proven),        T(test_rot_is_repaired),
-        T(test_rot_that_is_lost),       T(test_rot_of_the_newest),
-        T(test_phantom_block),          T(test_the_primary_differs),
-        T(test_rot_moves_with_a_merge), T(test_booted),
-        T(test_random_lives),           T(test_the_last_sound_point_stays),
-        T(test_branch_beside),          T(test_interrupted),
-        T(test_no_table_no_repair),     T(test_cut_merge_of_an_unknown_layer),
+        T(test_whole_is_proven),
+        T(test_rot_is_repaired),
+        T(test_rot_that_is_lost),
+        T(test_rot_of_the_newest),
+        T(test_phantom_block),
+        T(test_the_primary_differs),
+        T(test_rot_moves_with_a_merge),
+        T(test_booted),
+        T(test_random_lives),
+        T(test_the_last_sound_point_stays),
+        T(test_branch_beside),
+        T(test_interrupted),
+        T(test_no_table_no_repair),
+        T(test_what_a_merge_covers_is_put_right),
+        T(test_a_repair_that_fails_goes_last),
+        T(test_cut_merge_of_an_unknown_layer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

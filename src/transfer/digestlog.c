@@ -149,12 +149,12 @@ static int table_create(const char *path, uint64_t size, struct vr_err *err)
  * so a crash in between loses a digest but never tells a wrong one. */
 static int table_grow(struct digestlog *d, uint64_t size, struct vr_err *err)
 {
-    if (d->size % VR_BLOCK_SIZE && digestlog_clear(d, d->blocks - 1, err) < 0)
+    uint64_t last = d->blocks - 1;
+    if (d->size % VR_BLOCK_SIZE && digestlog_take_back(d, &last, 1, err) < 0)
         return -1;
     uint8_t h[HEADER_USED];
     header_make(h, size);
-    if (digestlog_sync(d, err) < 0 || write_all(d->fd, h, sizeof h, 0, d->path, err) < 0 ||
-        digestlog_sync(d, err) < 0)
+    if (write_all(d->fd, h, sizeof h, 0, d->path, err) < 0 || digestlog_sync(d, err) < 0)
         return -1;
     d->size = size;
     d->blocks = blocks_of(size);
@@ -271,6 +271,26 @@ int digestlog_clear(struct digestlog *d, uint64_t block, struct vr_err *err)
     if (put_slots(d, block, none, 1, err) < 0)
         return -1;
     return 0;
+}
+
+int digestlog_take_back(struct digestlog *d, const uint64_t *blocks, size_t n, struct vr_err *err)
+{
+    vr_autofree struct digest_record *had = vr_new0(n ? n : 1, sizeof *had);
+    size_t cleared = 0;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        had[cleared].block = blocks[i];
+        int got = digestlog_get(d, blocks[i], &had[cleared].digest, err);
+        if (got > 0)
+            cleared++;
+        if (got < 0 || (got > 0 && digestlog_clear(d, blocks[i], err) < 0))
+            rc = -1;
+    }
+    if (rc == 0)
+        rc = digestlog_sync(d, err);
+    if (rc < 0)
+        (void)digestlog_set(d, had, cleared, NULL);
+    return rc;
 }
 
 int digestlog_sync(struct digestlog *d, struct vr_err *err)

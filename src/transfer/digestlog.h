@@ -39,6 +39,11 @@ int digestlog_open_temp(uint64_t size, struct digestlog **ret, struct vr_err *er
 int digestlog_set(struct digestlog *d, const struct digest_record *r, size_t n, struct vr_err *err);
 int digestlog_clear(struct digestlog *d, uint64_t block, struct vr_err *err);
 int digestlog_sync(struct digestlog *d, struct vr_err *err);
+/* digestlog_take_back() - clear the slots of @n blocks, durably, before the blocks are written
+ * over. When that fails the slots are as they were: the kernel tells of a failed write once and
+ * shows what was to be written, so whoever looks later would take slots for cleared that are still
+ * on the disk. */
+int digestlog_take_back(struct digestlog *d, const uint64_t *blocks, size_t n, struct vr_err *err);
 /* digestlog_get() - false when the layer does not hold the block. Errors are told as -1: returns 1
  * found, 0 absent, -1 error. */
 int digestlog_get(const struct digestlog *d, uint64_t block, struct vr_digest *ret,

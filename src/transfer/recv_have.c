@@ -105,6 +105,30 @@ static int doubt_wanted(struct recv_disk *d, struct vr_err *err)
     return 0;
 }
 
+/* The disk grew since a table below was made: its short last block of then is a longer one now, of
+ * which nothing is known. Not to tell of it would say that it is zeros. */
+static int doubt_grown(struct recv_disk *d, struct vr_err *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc >= 0 && i < d->x->n_parent_digests; i++) {
+        vr_auto(digestlog_free) struct digestlog *t = NULL;
+        struct vr_digest is;
+        if (digestlog_open(d->x->parent_digests[i], 0, false, &t, err) < 0)
+            return -1;
+        uint64_t own = digestlog_size(t), last = own / VR_BLOCK_SIZE;
+        if (own >= d->x->size || own % VR_BLOCK_SIZE == 0)
+            continue;
+        rc = digestlog_get(d->slots, last, &is, err);
+        if (rc == 0)
+            rc = digestlog_get(t, last, &is, err);
+        else if (rc > 0)
+            continue; /* the layer has it */
+        if (rc > 0)
+            extents_add(&d->doubt, last * VR_BLOCK_SIZE, VR_BLOCK_SIZE);
+    }
+    return rc < 0 ? -1 : 0;
+}
+
 static int open_disk(struct recv_ctx *c, size_t i, struct vr_err *err)
 {
     struct recv_disk *d = &c->disks[i];
@@ -115,6 +139,8 @@ static int open_disk(struct recv_ctx *c, size_t i, struct vr_err *err)
     d->n_unsettled = (size_t)(blocks_of(d->x->size) / 65536 + 1);
     d->unsettled = vr_new0(d->n_unsettled, sizeof *d->unsettled);
     if (find_doubt(d, err) < 0)
+        return -1;
+    if (d->want_parents && doubt_grown(d, err) < 0)
         return -1;
     return d->x->wanted ? doubt_wanted(d, err) : 0;
 }

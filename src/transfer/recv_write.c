@@ -119,19 +119,27 @@ static int submit(struct recv_unit *u, struct vr_err *err)
     return recv_disk_zero(d, u->d.length, u->d.offset, on_written, u, err);
 }
 
-/* Clear the slots of all units that wait for it, sync the tables once, write the units. */
+/* Clear the slots of all units of disk @i that wait for it, and sync its table once. */
+static int take_back(struct recv_ctx *c, size_t i, struct vr_err *err)
+{
+    vr_autofree uint64_t *blocks = NULL;
+    size_t n = 0;
+    for (const struct recv_unit *u = c->hold; u; u = u->next) {
+        if (u->d.disk != i)
+            continue;
+        uint64_t count = block_count(&u->d);
+        blocks = vr_grow(blocks, n + count, sizeof *blocks);
+        for (uint64_t k = 0; k < count; k++)
+            blocks[n++] = u->d.offset / VR_BLOCK_SIZE + k;
+    }
+    return n ? digestlog_take_back(c->disks[i].slots, blocks, n, err) : 0;
+}
+
+/* What waits to be written over something may be. */
 static int let_go(struct recv_ctx *c, struct vr_err *err)
 {
-    bool touched[VR_DISKS_MAX] = { false };
-    for (const struct recv_unit *u = c->hold; u; u = u->next) {
-        touched[u->d.disk] = true;
-        for (uint64_t i = 0; i < block_count(&u->d); i++)
-            if (digestlog_clear(c->disks[u->d.disk].slots, u->d.offset / VR_BLOCK_SIZE + i, err) <
-                0)
-                return -1;
-    }
     for (size_t i = 0; i < c->n_disks; i++)
-        if (touched[i] && digestlog_sync(c->disks[i].slots, err) < 0)
+        if (take_back(c, i, err) < 0)
             return -1;
     while (c->hold) {
         struct recv_unit *u = c->hold;
@@ -340,8 +348,8 @@ static void save(struct recv_ctx *c)
     bool good = true;
     for (size_t i = 0; i < c->n_disks; i++)
         good = good && recv_disk_alive(&c->disks[i]) && !recv_disk_busy(&c->disks[i]);
-    /* After a flush that failed, another one proves nothing: lost writes are told of once. All since
-     * the last good one counts as not received. */
+    /* After a flush that failed, another one proves nothing: lost writes are told of once. All
+     * since the last good one counts as not received. */
     if (!good || c->flushes || c->flush_failed)
         return;
     /* A flush that ended meanwhile was not settled: what it covered goes with the rest. */
