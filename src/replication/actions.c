@@ -203,6 +203,9 @@ ACTION(replica_created)
 
 ACTION(prepare)
 {
+    /* The last delta of a preparation that was called off: the machine may have run since. */
+    if (r->flow.kind == FLOW_FINAL)
+        r->flow.kind = FLOW_CYCLE;
     if (r->flow.phase == FLOW_IDLE)
         rel_due_now(r, ev);
 }

@@ -416,6 +416,15 @@ static void test_preparing_can_be_called_off(void **state)
         assert_int_equal(engine_find(e, &machine)->st, ST_P_REPL);
         assert_int_equal(x.ran & (FX_CANCEL_FLOW | FX_UNGUARD), FX_CANCEL_FLOW | FX_UNGUARD);
         assert_null(engine_running_job(e, &machine));
+        /* The delta that was on its way is not the last one of another preparation. */
+        struct rel again = *engine_find(e, &machine), next;
+        struct vr_err none = VR_ERR_INIT;
+        uint32_t fx;
+        struct rel_event anew = event(EV_U_PREPARE), late = event(EV_SHIPPED);
+        assert_int_equal(rel_step(&again, &anew, &next, &fx, &none), 0);
+        again = next;
+        assert_int_equal(rel_step(&again, &late, &next, &fx, &none), 0);
+        assert_int_equal(next.st, ST_P_PREPARING);
         /* What was on its way is given up, and cycles follow. */
         struct rel_event gone = event(EV_SHIP_FAILED);
         vr_fail(&gone.err, VR_E_CANCELLED, 0, "cancelled");
