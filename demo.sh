@@ -31,7 +31,9 @@ while [ $# -gt 0 ]; do
     --keep) keep=1 ;;
     --verbose) verbose=1 ;;
     --down)
-        exec tests/lab/lab.sh down "$demo_dir"
+        tests/lab/lab.sh down "$demo_dir"
+        echo "The two hosts are gone."
+        exit 0
         ;;
     --help | -h)
         usage
@@ -269,7 +271,8 @@ printf '%-46s %s\n' \
     "Reverse B -> A, until the first point" "$(seconds "$reverse_ms"), $(human "$reverse_sent") on the cable" \
     "Reverse A -> B, until the first point" "$(seconds "$reverse2_ms"), $(human "$reverse2_sent") on the cable" \
     "Age of the newest point now" "$age s" \
-    "Recovery points equal to the primary's bytes" "all ${#compared[@]} compared, 0 differ"
+    "Recovery points equal to the primary's bytes" "all ${#compared[@]} compared, 0 differ" \
+    "" "(those that a failover began with had no transfer)"
 for host in A B; do
     printf '%-46s %s\n' "Peak memory of vmreplicad on $(host_name $host)" \
         "$(on $host awk '/^VmHWM/ { printf "%.0f MiB", $2 / 1024 }' "/proc/$("$daemon" pid "$dir" $host)/status")"
@@ -294,6 +297,11 @@ SCRIPT
 The two hosts are still there. Try:
   $dir/hosta vmreplica status --watch
   $dir/hostb vmreplica points $name
+  $dir/hostb vmreplica failover $name --dry-run
+  $dir/hosta vmreplica explain $name
+  $dir/hosta vmreplica verify $name
+  $dir/hostb vmreplica test $name
+  $dir/hostb vmreplica test $name --end
   $dir/hosta vmreplica failover $name --planned
   $dir/hostb vmreplica reverse $name
   $dir/hostb vmreplica --host hosta status

@@ -15,13 +15,13 @@ disk=/var/lib/libvirt/images/g1-0.qcow2
 large=/var/lib/libvirt/images/g1-large.qcow2
 wait_for 60 "the change of its disks has settled" vr A --quiet enable g1 --to hostb --interval 3600
 vr A --quiet start g1
-# 60 copies of the disks would say no more than the last one
+# 48 copies of the disks would say no more than the last one
 : >"$dir/A/var/log/oracle/off"
-for ((i = 1; i <= 60; i++)); do
+for ((i = 1; i <= 48; i++)); do
     wait_for 60 "the last cycle has let go of the disk" \
         on A qemu-io -f qcow2 -c "write -q -P $i $((256 + i))M 64k" "$disk"
     on A qemu-io -f qcow2 -c "write -q -P $i ${i}G 64k" "$large"
-    [ $i != 60 ] || rm "$dir/A/var/log/oracle/off"
+    [ $i != 48 ] || rm "$dir/A/var/log/oracle/off"
     vr A --quiet sync g1
     [ $i -gt 16 ] || vr B --quiet pin g1 "$(newest_point B g1)" # of the older ones most are thinned out
 done
@@ -35,8 +35,7 @@ once() {
     from=$(date +%s%N)
     runs_after B g1 vr B --quiet failover g1 "$@" >&2 || fail "the failover failed"
     ms=$((($(date +%s%N) - from) / 1000000))
-    virsh_on B destroy g1 >/dev/null
-    vr B --quiet cancel g1
+    vr B --quiet cancel g1 --discard
     wait_state B g1 replicating
     echo $ms
 }
