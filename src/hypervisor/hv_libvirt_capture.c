@@ -397,6 +397,16 @@ static int clear_name(struct begin *b, bool live, struct vr_err *err)
 }
 
 /* The parent must be known to libvirt; if only the images have it, it is made known. */
+/* A change map that was made while the machine ran is written only when QEMU closes the disk: one
+ * that died left none behind, and nobody has taken it away. */
+static enum vr_lost lost_by_crash(virDomainPtr dom, enum vr_lost lost)
+{
+    int state = 0, reason = 0;
+    bool crashed = virDomainGetState(dom, &state, &reason, 0) == 0 && state == VIR_DOMAIN_SHUTOFF &&
+                   (reason == VIR_DOMAIN_SHUTOFF_CRASHED || reason == VIR_DOMAIN_SHUTOFF_FAILED);
+    return crashed && lost == VR_LOST_MISSING ? VR_LOST_UNCLEAN : lost;
+}
+
 static int check_parent(struct begin *b, bool live, struct vr_err *err)
 {
     if (!b->parent)
@@ -415,7 +425,8 @@ static int check_parent(struct begin *b, bool live, struct vr_err *err)
             vr_err_move(err, &e);
             return -1;
         }
-        return vr_fail_detail(err, VR_E_TRACKING, e.kind == VR_E_TRACKING ? e.detail : VR_LOST_NOT,
+        enum vr_lost lost = e.kind == VR_E_TRACKING ? (enum vr_lost)e.detail : VR_LOST_NOT;
+        return vr_fail_detail(err, VR_E_TRACKING, known ? lost_by_crash(b->dom, lost) : lost,
                               "%s: %s", b->parent, e.msg);
     }
     return 0;

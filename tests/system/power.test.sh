@@ -52,9 +52,13 @@ during_cycle virsh_on A destroy g1
 goes_on "virsh destroy during a cycle" 12
 hard_start
 goes_on "start after destroy" 12
+vr A --quiet set g1 --resync-window never # to have the reason looked at
 pid=$(cat "$dir/A/run/libvirt/qemu/g1.pid")
 on A kill -9 "$pid"
 wait_for 60 "libvirt notices" domain_off A g1
+wait_state A g1 "waiting to resynchronise"
+[ "$(status A g1 TrackingLost)" = UNCLEAN ] || fail "QEMU was killed, and hosta says: $(vr A explain g1)"
+vr A --quiet set g1 --resync-window always
 goes_on "QEMU killed" 16
 hard_start
 "$guest" wait-tick "$dir" A g1 5 >/dev/null
