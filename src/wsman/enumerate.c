@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/uuid.h"
 #include "wsman/ns.h"
 #include "wsman/wsm_int.h"
@@ -16,6 +17,7 @@
 enum mode { MODE_OBJECT, MODE_EPR, MODE_BOTH };
 
 struct wsm_ctx {
+    struct wsm *w;
     struct wsm_ctx *next;
     char id[VR_UUID_STR];
     char *owner;
@@ -33,18 +35,51 @@ struct wsm_ctx {
     int64_t expires_ms;
 };
 
-static void ctx_free(struct wsm_ctx *x)
+enum {
+    FREED_AT_ONCE = 512, /* instances: about a millisecond */
+    FREED_STEP = 64,
+};
+
+/* Frees up to @max of its instances. Returns whether it is gone. */
+static bool ctx_free_some(struct wsm_ctx *x, size_t max)
 {
+    while (x->items.n && max--)
+        cim_inst_free(x->items.v[--x->items.n]);
+    if (x->items.n)
+        return false;
     cim_scan_free(x->scan);
     cim_list_done(&x->items);
     wsm_schema_done(&x->schema);
     free(x->owner);
     free(x);
+    return true;
+}
+
+/* A large one goes little by little, in wsm_expire(): nobody is kept waiting for it. */
+static void ctx_free(struct wsm_ctx *x)
+{
+    if (x->scan && !x->items.n)
+        cim_scan_take(x->scan, &x->items);
+    if (ctx_free_some(x, FREED_AT_ONCE))
+        return;
+    x->next = x->w->ended;
+    x->w->ended = x;
 }
 VR_DEFINE_CLEANUP(struct wsm_ctx, ctx_free)
 
+static void free_ended(struct wsm *w, unsigned ms)
+{
+    int64_t end = vr_mono_us() + (int64_t)ms * 1000;
+    while (w->ended && vr_mono_us() < end) {
+        struct wsm_ctx *x = w->ended, *next = x->next;
+        if (ctx_free_some(x, FREED_STEP))
+            w->ended = next;
+    }
+}
+
 void wsm_expire(struct wsm *w, struct mono_ms now)
 {
+    free_ended(w, w->lim.slice_ms);
     for (struct wsm_ctx **at = &w->contexts; *at;) {
         struct wsm_ctx *x = *at;
         if (x->expires_ms > now.ms) {
@@ -65,6 +100,8 @@ void wsm_contexts_drop(struct wsm *w)
         w->unfinished = x->next;
         ctx_free(x);
     }
+    while (w->ended)
+        free_ended(w, 1000);
     wsm_subs_drop(w);
     wsm_invocations_forget(w, NULL);
     wsm_kept_forget(w, NULL);
@@ -303,6 +340,7 @@ static int choose(struct wsm_call *c, const struct vr_xml *el, const struct wsm_
 static struct wsm_ctx *open_context(struct wsm_call *c, const struct vr_xml *el)
 {
     vr_auto(ctx_free) struct wsm_ctx *x = vr_new(struct wsm_ctx);
+    x->w = c->w;
     wsm_autoresource struct wsm_resource r = { 0 };
     x->owner = vr_strdup(c->rq->caller->name);
     if (wsm_call_resource(c, &r) || read_mode(c, el, x) || choose(c, el, &r, x))

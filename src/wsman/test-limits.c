@@ -14,6 +14,7 @@
 #include "wsman/fake.h"
 #include "wsman/ns.h"
 #include "wsman/wsm.h"
+#include "wsman/wsm_int.h"
 
 enum { MACHINES = 3000 };
 #define SERVICE URI_WMI "root/virtualization/v2/Msvm_ReplicationService"
@@ -256,6 +257,24 @@ static void test_what_is_held_in_all_is_limited(void **st)
     caller = "tester";
 }
 
+/* Who releases much, or goes away, keeps nobody waiting until it is freed. */
+static void test_a_large_enumeration_goes_little_by_little(void **st)
+{
+    const struct wsm_limits lim = { .slice_ms = 1 };
+    vr_auto(wsm_free) struct wsm *w = new_wsm(&lim);
+    vr_autofree char *all = envelope(ACT_ENUMERATE, "Msvm_ComputerSystem", "", ALL);
+    vr_autofree char *one = expect(w, all, 200, "EnumerationContext");
+    vr_autofree char *id = context_of(one);
+    vr_autofree char *release = to_context(ACT_RELEASE, "Release", id, "");
+    assert_null(w->ended);
+    free(expect(w, release, 200, "Envelope"));
+    assert_non_null(w->ended);
+    free(expect(w, release, 500, "InvalidEnumerationContext"));
+    while (w->ended)
+        wsm_expire(w, vr_mono_now());
+    free(expect(w, all, 200, "EnumerationContext"));
+}
+
 /* However much one caller opens, another one can look; what was pulled counts no longer. */
 static void test_one_caller_leaves_room_for_others(void **st)
 {
@@ -411,6 +430,7 @@ int main(void)
         T(test_a_request_is_parsed_once),
         T(test_a_caller_who_goes_away_leaves_nothing),
         T(test_what_is_held_in_all_is_limited),
+        T(test_a_large_enumeration_goes_little_by_little),
         T(test_one_caller_leaves_room_for_others),
         T(test_calls_that_go_on_are_limited),
         T(test_bytes_of_events_are_limited),

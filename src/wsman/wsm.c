@@ -64,7 +64,7 @@ struct wsm *wsm_new(struct cim_server *svc, const struct wsm_limits *lim)
     if (!w->lim.contexts_each)
         w->lim.contexts_each = 32;
     if (!w->lim.items)
-        w->lim.items = 200000;
+        w->lim.items = 400000;
     if (!w->lim.invocations)
         w->lim.invocations = 32;
     if (!w->lim.invocations_each)

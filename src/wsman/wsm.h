@@ -21,7 +21,7 @@ struct wsm_limits {
     size_t envelope_bytes;     /* largest request and reply; default 512000 */
     size_t contexts;           /* open enumerations in all; default 256 */
     size_t contexts_each;      /* of one caller; default 32 */
-    size_t items;              /* instances in all of them, embedded ones too; default 200000. A
+    size_t items;              /* instances in all of them, embedded ones too; default 400000. A
                                   caller has at most a quarter, with a single one a half */
     size_t invocations;        /* calls that go on in slices; default 32 */
     size_t invocations_each;   /* of one caller; default 8 */

@@ -18,6 +18,7 @@ struct wsm {
     struct cim_server *svc;
     struct wsm_limits lim;
     struct wsm_ctx *contexts;
+    struct wsm_ctx *ended;              /* large ones that are being freed */
     struct wsm_ctx *unfinished;         /* whose instances are still being collected */
     struct wsm_invocation *invocations; /* of methods that go on */
     struct wsm_sub *subs;
