@@ -63,17 +63,16 @@ int chain_rests(struct store *st, const struct vr_uuid *machine, struct vr_err *
     return rc <= 0 ? rc : state == CHAIN_REPLICA;
 }
 
-/* What stands on upper: its header names lower now. */
-static int rebase_all(struct store *st, const struct vr_uuid *machine, const struct record *m,
-                      struct vr_err *err)
+int rebase_all(struct store *st, const struct vr_uuid *machine, int64_t standing_on,
+               const struct layer_row *to, struct vr_err *err)
 {
     struct img im = { .fs = st->fs, .lock_fd = st->lock_fd };
-    struct img_ref lower = { m->lower.path, m->lower.format };
+    struct img_ref below = { to->path, to->format };
     vr_autolayers struct layers l = { 0 };
     if (layers_role(st->db, machine, ROLE_CHAIN, &l, err) < 0)
         return -1;
     for (size_t i = 0; i < l.n; i++)
-        if (l.v[i].below == m->upper.id && (img_rebase(&im, l.v[i].path, &lower, err) < 0 ||
+        if (l.v[i].below == standing_on && (img_rebase(&im, l.v[i].path, &below, err) < 0 ||
                                             st->fs->sync_file(st->fs, l.v[i].path, err) < 0))
             return -1;
     return 0;
@@ -157,7 +156,8 @@ int merge_complete(struct store *st, const struct vr_uuid *machine, struct vr_er
         rc = load(st, machine, &m, err);
     if (rc <= 0)
         return rc;
-    if (find_covered(st, machine, &m, err) < 0 || rebase_all(st, machine, &m, err) < 0 ||
+    if (find_covered(st, machine, &m, err) < 0 ||
+        rebase_all(st, machine, m.upper.id, &m.lower, err) < 0 ||
         store_begin(st, "merge-done", err) < 0 ||
         store_end(st, "merge-done", change_rows(st, machine, &m, err), err) < 0)
         return vr_err_wrap(err, "finishing the merge of %s", m.upper.path);

@@ -36,6 +36,7 @@ struct store_repair {
     struct vr_uuid machine;
     struct layer_row rotten, fresh; /* fresh.id 0 until it is in the database */
     int64_t above;
+    bool forked; /* a branch beside the newest point stands on it, too */
     struct item *items;
     size_t n;
     struct source *others; /* layers above, the newest first */
@@ -100,13 +101,11 @@ static int load_others(struct store *st, struct store_repair *r, struct vr_err *
         n++;
     if (n == 0 || n == l.n)
         return 0;
-    /* Two branches stand on it: only one could be led around what is rotten. */
     int64_t stand = 0;
     if (db_one_int(st->db, &stand, err, "SELECT count(*) FROM layer WHERE below = ?", "i",
                    r->rotten.id) < 0)
         return -1;
-    if (stand > 1)
-        return 0;
+    r->forked = stand > 1;
     r->above = l.v[n - 1].id;
     r->others = vr_new0(n, sizeof *r->others);
     for (size_t i = 0; i < n; i++) {
@@ -325,13 +324,14 @@ static int repair_block(struct store_repair *r, struct source *self, struct writ
     rc = read_one(r, self, it->block, data, err);
     if (rc > 0 && is(data, bytes, &want)) {
         /* A merge has covered it since; or what is wrong comes from a layer above that says that it
-         * does not hold the block: that cannot be repaired below. */
+         * does not hold the block: that cannot be repaired below. Which branch showed it is not
+         * known, so of two none is released. */
         struct source *shown = NULL;
         if (last_uncovered(r, it->block, &shown, err) < 0)
             return -1;
         if (shown && (rc = read_one(r, shown, it->block, data, err)) < 0)
             return -1;
-        it->fate = rc > 0 && is(data, bytes, &want) ? FATE_SOUND : FATE_LOST;
+        it->fate = !r->forked && rc > 0 && is(data, bytes, &want) ? FATE_SOUND : FATE_LOST;
         return 0;
     }
     if (rc >= 0)
@@ -415,8 +415,9 @@ static int drop_fresh(struct store *st, const struct store_repair *r, struct vr_
 static int put_layer(struct store *st, struct store_repair *r, struct vr_err *err)
 {
     if (layer_add(st, &r->machine, &r->fresh, err) < 0 ||
-        db_run(st->db, err, "UPDATE layer SET below = ? WHERE id = ?", "ii", r->fresh.id,
-               r->above) < 0 ||
+        db_run(st->db, err, /* also a branch that stands on it beside the newest point */
+               "UPDATE layer SET below = ? WHERE below = ? AND role = ? AND id <> ?", "iiii",
+               r->fresh.id, r->rotten.id, (int64_t)ROLE_CHAIN, r->fresh.id) < 0 ||
         db_run(st->db, err, "UPDATE point_disk SET layer = ? WHERE layer = ?", "ii", r->fresh.id,
                r->rotten.id) < 0 ||
         db_run(st->db, err, "INSERT INTO repair(machine, layer, above) VALUES(?,?,?)", "uii",
@@ -491,23 +492,20 @@ int store_repair_finish(struct store *st, struct store_repair *take, size_t *ret
 
 int repair_complete(struct store *st, const struct vr_uuid *machine, struct vr_err *err)
 {
-    vr_autolayer struct layer_row fresh = { 0 }, above = { 0 };
+    vr_autolayer struct layer_row fresh = { 0 };
     int rc = chain_rests(st, machine, err);
     if (rc <= 0)
         return rc;
     vr_auto(db_rows_free) struct db_rows *r =
-        db_select(st->db, err, "SELECT layer, above FROM repair WHERE machine = ?", "u", machine);
+        db_select(st->db, err, "SELECT layer FROM repair WHERE machine = ?", "u", machine);
     rc = r ? db_step(r, err) : -1;
     if (rc <= 0)
         return rc;
-    if (layer_load(st->db, db_int(r, 0), &fresh, err) < 0 ||
-        layer_load(st->db, db_int(r, 1), &above, err) < 0)
+    if (layer_load(st->db, db_int(r, 0), &fresh, err) < 0)
         return -1;
     db_rows_free(vr_take(r));
-    struct img im = { .fs = st->fs, .lock_fd = st->lock_fd };
-    struct img_ref ref = { fresh.path, fresh.format };
-    if (img_rebase(&im, above.path, &ref, err) < 0 ||
-        st->fs->sync_file(st->fs, above.path, err) < 0 || store_begin(st, "repair-done", err) < 0)
+    if (rebase_all(st, machine, fresh.id, &fresh, err) < 0 ||
+        store_begin(st, "repair-done", err) < 0)
         return vr_err_wrap(err, "putting %s in its place", fresh.path);
     rc = db_run(st->db, err, "DELETE FROM repair WHERE machine = ?", "u", machine);
     return store_end(st, "repair-done", rc, err);

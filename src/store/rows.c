@@ -216,8 +216,7 @@ int layer_drop(struct store *st, const struct layer_row *l, struct vr_err *err)
      * layer has gone, and the others are whole. (A lower layer goes after its upper one.) */
     if (db_run(st->db, err, "DELETE FROM layer WHERE id = ?", "i", l->id) < 0 ||
         db_run(st->db, err, "DELETE FROM merge WHERE upper = ?", "i", l->id) < 0 ||
-        db_run(st->db, err, "DELETE FROM repair WHERE layer = ? OR above = ?", "ii", l->id, l->id) <
-            0)
+        db_run(st->db, err, "DELETE FROM repair WHERE layer = ?", "i", l->id) < 0)
         return -1;
     if (!l->adopted && trash_add(st, l->path, TRASH_DELETE, err) < 0)
         return -1;

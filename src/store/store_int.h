@@ -191,6 +191,10 @@ int merges_settle(struct store *st, const struct vr_uuid *machine, struct vr_err
  * merges_leave() - like merges_settle(), but what cannot be finished now is left until it can:
  * before a failover. */
 int chain_rests(struct store *st, const struct vr_uuid *machine, struct vr_err *err);
+/* rebase_all() - the headers of all layers of the chain whose rows stand on layer @standing_on name
+ * the image of @to; durable. Nothing is copied. */
+int rebase_all(struct store *st, const struct vr_uuid *machine, int64_t standing_on,
+               const struct layer_row *to, struct vr_err *err);
 int merges_leave(struct store *st, const struct vr_uuid *machine, struct vr_err *err);
 /* merge_yield() - a stage is about to be opened: stop a merge that must not run beside it
  * (docs/store.md, "Merging under readers"). */

@@ -1,239 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Tests of proof: flipped bits in real images are found, the right points are quarantined, blocks
  * are asked for again, older points are repaired, and nothing is repaired wrongly. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-#include "base/alloc.h"
-#include "base/proc.h"
-#include "base/testing.h"
-#include "store/proof.h"
-#include "store/store_int.h"
-#include "store/testdisk.h"
-#include "transfer/digestlog.h"
-
-#define MIB ((uint64_t)1 << 20)
-enum { BLOCKS = 16, EPOCHS = 32 };
-
-struct fixture {
-    char dir[64];
-    struct store *st;
-    struct vr_uuid m;
-    struct vr_point_id newest;
-    struct td_disk now, at[EPOCHS];
-};
-
-static const struct wall_us now = { 1000000 };
-
-static int setup(void **state)
-{
-    struct fixture *f = vr_new(struct fixture);
-    struct vr_err e = VR_ERR_INIT;
-    strcpy(f->dir, "/tmp/vmr-proof-XXXXXX");
-    if (!mkdtemp(f->dir) || store_open(f->dir, &f->st, &e) < 0)
-        return -1;
-    f->m = vr_uuid_new();
-    f->now = (struct td_disk){ .target = "vda", .size = MIB };
-    struct store_disk d = { .target = "vda", .size = MIB };
-    vr_autofree char *location = vr_printf("%s/machines", f->dir);
-    if (store_chain_create(f->st, &f->m, location, &d, 1, NULL, now, VR_POINT_STANDARD, &e) < 0)
-        return -1;
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-    store_close(f->st);
-    const char *argv[] = { "rm", "-rf", f->dir, NULL };
-    td_run(argv);
-    free(f);
-    return 0;
-}
-
-static void reopen(struct fixture *f)
-{
-    store_close(f->st);
-    f->st = NULL;
-    ok(store_open(f->dir, &f->st, err));
-}
-
-static struct vr_point_id id_of(unsigned epoch)
-{
-    struct vr_point_id p = { .epoch = epoch };
-    p.lineage.b[0] = 1;
-    return p;
-}
-
-static struct store_stage *stage_open(struct fixture *f)
-{
-    struct store_stage *sg = NULL;
-    struct store_disk d = { .target = "vda", .size = f->now.size };
-    struct vr_point_id p = id_of((unsigned)f->newest.epoch + 1);
-    ok(store_stage_open(f->st, &f->m, &f->newest, &p, &d, 1, &sg, err));
-    return sg;
-}
-
-static void commit(struct fixture *f, struct store_stage *sg, const struct td_disk *to)
-{
-    struct vr_point_id p = sg->point;
-    td_write(sg->disks[0].image, sg->disks[0].digests, &f->now, to);
-    ok(store_stage_commit(f->st, sg, now, VR_POINT_STANDARD, err));
-    f->now = f->at[p.epoch] = *to;
-    f->newest = p;
-}
-
-/* A point in which block @b becomes @v, and another one, too, so that each has a layer. */
-static void cycle(struct fixture *f, size_t b, uint8_t v)
-{
-    struct td_disk to = f->now;
-    to.byte[b] = v;
-    to.byte[15] = (uint8_t)(200 + f->newest.epoch);
-    commit(f, stage_open(f), &to);
-}
-
-static char *image(struct fixture *f, unsigned epoch)
-{
-    struct vr_point_id p = id_of(epoch);
-    char *path = NULL;
-    ok(store_point_image(f->st, &f->m, &p, "vda", &path, NULL, err));
-    return path;
-}
-
-/* Other bytes in the layer of a point, whose table does not learn of it. */
-static void rot(struct fixture *f, unsigned epoch, size_t b, uint8_t v)
-{
-    vr_autofree char *path = image(f, epoch);
-    vr_autofree char *cmd =
-        vr_printf("write -P %u %zu %u", v, b * VR_BLOCK_SIZE, (unsigned)VR_BLOCK_SIZE);
-    const char *format = strstr(path, ".raw") ? "raw" : "qcow2"; /* the base is raw */
-    const char *argv[] = { "qemu-io", "-f", format, "-c", cmd, path, NULL };
-    td_run(argv);
-}
-
-static struct store_point point(struct fixture *f, unsigned epoch)
-{
-    vr_autofree struct store_point *p = NULL;
-    size_t n = 0;
-    ok(store_points(f->st, &f->m, &p, &n, err));
-    for (size_t i = 0; i < n; i++)
-        if (p[i].id.epoch == epoch)
-            return p[i];
-    fail_msg("there is no point %u", epoch);
-    return (struct store_point){ .pins = 0 };
-}
-
-static enum store_quarantine state_of(struct fixture *f, unsigned epoch)
-{
-    return point(f, epoch).proof.quarantine;
-}
-
-static bool same(struct fixture *f, unsigned epoch)
-{
-    struct vr_point_id p = id_of(epoch);
-    return td_point_same(f->st, &f->m, &p, &f->at[epoch], 1);
-}
-
-/* Scrub everything once, in pieces of one block; what was found that was not known. */
-static struct store_noted scrub(struct fixture *f)
-{
-    struct store_scrub_at at = { 0 };
-    struct store_noted all = { 0 };
-    bool pass = false;
-    for (int i = 0; !pass && i < 1000; i++) {
-        struct store_scrub *s = NULL;
-        struct store_noted n;
-        uint64_t bytes = 0;
-        ok(store_scrub_prepare(f->st, &f->m, &at, 1, &s, err));
-        assert_non_null(s);
-        ok(store_scrub_run(s, err));
-        ok(store_scrub_finish(f->st, s, now, &at, &pass, &bytes, &n, err));
-        all.blocks += n.blocks;
-        all.points += n.points;
-        all.wanted += n.wanted;
-    }
-    assert_true(pass);
-    return all;
-}
-
-/* Repair until nothing is left to try; blocks that were repaired. */
-static size_t repair(struct fixture *f)
-{
-    size_t all = 0;
-    for (int i = 0;; i++) {
-        struct store_repair *r = NULL;
-        size_t blocks = 0, points = 0;
-        ok(store_repair_prepare(f->st, &f->m, &r, err));
-        if (!r)
-            return all;
-        assert_true(i < 20);
-        ok(store_repair_run(r, err));
-        ok(store_repair_finish(f->st, r, &blocks, &points, err));
-        all += blocks;
-    }
-}
-
-static void merge_all(struct fixture *f, uint32_t keep)
-{
-    struct store_retention r = { .least = keep };
-    for (;;) {
-        struct store_merge *m = NULL;
-        ok(store_merge_prepare(f->st, &f->m, &r, &m, err));
-        if (!m)
-            return;
-        ok(store_merge_run(m, err));
-        ok(store_merge_finish(f->st, m, err));
-    }
-}
-
-/* What the primary reads of @d, as it tells it. */
-static void read_theirs(const struct td_disk *d, struct vr_digest out[BLOCKS])
-{
-    static uint8_t data[VR_BLOCK_SIZE];
-    for (size_t b = 0; b < BLOCKS; b++) {
-        memset(data, d->byte[b], sizeof data);
-        out[b] = d->byte[b] ? vr_digest_block(data, sizeof data) : (struct vr_digest){ { 0 } };
-    }
-}
-
-static struct store_noted compare(struct fixture *f, const struct td_disk *primary)
-{
-    struct store_verify_input *v = NULL;
-    struct vr_digest theirs[BLOCKS];
-    struct store_noted n;
-    read_theirs(primary, theirs);
-    ok(store_slice_prepare(f->st, &f->m, &f->newest, &v, err));
-    ok(store_verify_slice(v, "vda", 0, theirs, 5, err));
-    ok(store_verify_slice(v, "vda", 5, theirs + 5, BLOCKS - 5, err));
-    ok(store_verify_save(f->st, v, STORE_PROOF_PRIMARY, now, &n, err));
-    store_verify_free(v);
-    return n;
-}
-
-/* The sender was told of @n blocks that it must ship, among them @b (or -1). */
-static struct store_stage *wants(struct fixture *f, size_t n, int b)
-{
-    struct store_stage *sg = stage_open(f);
-    assert_int_equal(extents_bytes(&sg->disks[0].wanted), n * VR_BLOCK_SIZE);
-    if (b >= 0)
-        assert_true(extents_contains(&sg->disks[0].wanted, (uint64_t)b * VR_BLOCK_SIZE, 1));
-    return sg;
-}
-
-/* The sender ships block @b of the newest content again. */
-static void ship_again(struct fixture *f, struct store_stage *sg, size_t b)
-{
-    struct td_disk to = f->now;
-    uint8_t v = f->now.byte[b];
-    f->now.byte[b] = (uint8_t)(v + 1); /* so that td_write() writes it */
-    commit(f, sg, &to);
-}
+#include "store/test-proof-kit.h"
 
 /* ---- tests ---- */
 
@@ -599,6 +367,24 @@ static void test_booted(void **state)
 }
 
 #define T(n) cmocka_unit_test_setup_teardown(n, setup, teardown)
+/* The machine was failed over to point @to and is a replica again; what came after it and is pinned
+ * stays beside as a branch. */
+static void branch(struct fixture *f, unsigned to)
+{
+    struct vr_point_id p = id_of(to), back = id_of(9);
+    ok(store_failover_prepare(f->st, &f->m, &p, "vmr.x", err));
+    ok(store_failover_become_base(f->st, &f->m, err));
+    ok(store_failover_return(f->st, &f->m, &back, now, VR_POINT_STANDARD, err));
+    f->newest = back;
+    f->now = f->at[9] = f->at[to];
+}
+
+static void pin(struct fixture *f, unsigned epoch)
+{
+    struct vr_point_id p = id_of(epoch);
+    ok(store_point_pin(f->st, &f->m, &p, STORE_PIN_USER, true, err));
+}
+
 /* A pinned point on a branch beside the newest one: what rots there, and below the fork, is found.
  */
 static void test_branch_beside(void **state)
@@ -606,16 +392,10 @@ static void test_branch_beside(void **state)
     struct fixture *f = *state;
     for (uint8_t i = 1; i <= 4; i++)
         cycle(f, i, i);
-    struct vr_point_id one = id_of(1), two = id_of(2), three = id_of(3), four = id_of(4),
-                       back = id_of(9);
-    ok(store_point_pin(f->st, &f->m, &one, STORE_PIN_USER, true, err));
-    ok(store_point_pin(f->st, &f->m, &three, STORE_PIN_USER, true, err));
-    ok(store_point_pin(f->st, &f->m, &four, STORE_PIN_USER, true, err));
-    ok(store_failover_prepare(f->st, &f->m, &two, "vmr.x", err));
-    ok(store_failover_become_base(f->st, &f->m, err));
-    ok(store_failover_return(f->st, &f->m, &back, now, VR_POINT_STANDARD, err));
-    f->newest = back;
-    f->now = f->at[9] = f->at[2];
+    pin(f, 1);
+    pin(f, 3);
+    pin(f, 4);
+    branch(f, 2);
     cycle(f, 6, 6);
     assert_int_equal(scrub(f).blocks, 0);
     rot(f, 4, 4, 99);
@@ -631,6 +411,32 @@ static void test_branch_beside(void **state)
     assert_int_equal(state_of(f, 1), STORE_QUARANTINED);
     assert_int_equal(state_of(f, 10), STORE_QUARANTINED);
     assert_int_equal(state_of(f, 3), STORE_QUARANTINED); /* on its branch, too */
+}
+
+/* What rots lies under both branches: both are led around it. */
+static void test_two_branches_stand_on_rot(void **state)
+{
+    struct fixture *f = *state;
+    cycle(f, 1, 10);
+    cycle(f, 3, 33); /* 2: the layer that rots */
+    cycle(f, 4, 44); /* 3: a branch of its own later */
+    pin(f, 2);
+    pin(f, 3);
+    branch(f, 2);
+    cycle(f, 3, 9);  /* 10 covers it */
+    cycle(f, 3, 33); /* 11: the same bytes again */
+    rot(f, 2, 3, 34);
+    assert_int_equal(scrub(f).points, 3);
+    assert_int_equal(repair(f), 1);
+    for (int i = 0; i < 2; i++) {
+        for (unsigned e = 2; e <= 11; e = e == 3 ? 9 : e + 1)
+            assert_true(same(f, e));
+        for (unsigned e = 2; e <= 9; e = e == 3 ? 9 : e + 1)
+            assert_int_equal(state_of(f, e), STORE_REPAIRED);
+        assert_int_equal(scrub(f).blocks, 0);
+        reopen(f);
+        merge_all(f, 5);
+    }
 }
 
 /* The machine ran here: its overlay @path holds block @b, and no table tells of it yet. */
@@ -766,6 +572,7 @@ int main(void)
         T(test_random_lives),
         T(test_the_last_sound_point_stays),
         T(test_branch_beside),
+        T(test_two_branches_stand_on_rot),
         T(test_interrupted),
         T(test_no_table_no_repair),
         T(test_what_a_merge_covers_is_put_right),
