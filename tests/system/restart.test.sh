@@ -56,6 +56,17 @@ for step in "A stop" "A kill" "B stop" "B kill"; do
     [ $sent -lt $((20 << 20)) ] || fail "$how of $host in a cycle: $(human $sent) sent: that looks like a full copy"
     ok "cycle: daemon of $(host_name "$host") ended ($how); two points later $(human $sent) were sent"
 done
+sent=$(sent_by A)
+wait_for 60 "a cycle is sending" sending
+"$lab" crash "$dir" B
+"$lab" boot "$dir" B
+"$lab" start-libvirtd "$dir" B
+"$daemon" start "$dir" B
+wait_points B g1 2 240
+sent=$(($(sent_by A) - sent))
+[ $sent -lt $((20 << 20)) ] || fail "hostb was reset in a cycle: $(human $sent) sent: that looks like a full copy"
+check_points B g1
+ok "cycle: hostb was reset and booted; two points later $(human $sent) were sent"
 oracle_hold A
 wait_for 60 "an instant is held" oracle_held A
 again A kill

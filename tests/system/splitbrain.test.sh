@@ -130,7 +130,9 @@ check_points A g1
 refused A 1 'only orphan' discard g1 "$(newest_point A g1)"
 refused A 1 "the orphan $orphan.*--discard" disable g1
 points A g1 | seen -x "$orphan" || fail "a disable that is refused has lost the orphan point"
-vr A --quiet test g1 --point "$orphan" --no-start
+vr A --quiet test g1 --point "$orphan"
+"$guest" wait-line "$dir" A "g1 - Test" 120 '^VMR verify ok' >/dev/null
+"$guest" wait-line "$dir" A "g1 - Test" 120 "^VMR boot counter=$last\$" >/dev/null
 refused A 1 'pinned or being read' discard g1 "$orphan"
 vr A --quiet test g1 --end
 wait_for 60 "the orphan point can be discarded" vr A --quiet discard g1 "$orphan"

@@ -56,8 +56,15 @@ wait_points B g1 3
 is_state A g1 replicating || fail "the primary is $(status A g1 State)"
 check_points B g1
 points B g1 | seen -x "$point" || fail "the point under test is gone"
-vr B test g1 --another --no-start
+vr B test g1 --another
 [ "$(vr B --json status g1 | jq '.[0].TestMachines | length')" = 2 ] || fail "there are not two test machines"
+second=$(vr B --json machines | jq -r '.[].ElementName | select(startswith("g1 - Test") and . != "g1 - Test")')
+log=$("$guest" log "$dir" B "$second")
+wait_for 120 "the second test machine boots and its disks are whole" grep -q '^VMR verify ok' "$log"
+"$guest" wait-tick "$dir" B "g1 - Test" 2 >/dev/null
+vr B test "$second" --end
+"$guest" wait-tick "$dir" B "g1 - Test" 2 >/dev/null
+ok "two test machines ran, one was ended, the other runs on"
 vr B test g1 --end
 nothing_left
 wait_points B g1 2

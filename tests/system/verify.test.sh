@@ -190,4 +190,6 @@ is_booted() {
 wait_for 120 "the test machine has proven its point" is_booted
 vr B --quiet test g1 --end
 vr B points g1 | seen booted || fail "points does not say that the point boots"
+[ "$(vr B --json failover g1 --dry-run | jq -r .NewestTestBooted)" = "$tested" ] || fail "the dry run does not name the point that boots"
+vr B failover g1 --dry-run | seen "test-booted: *$tested" || fail "the dry run says: $(vr B failover g1 --dry-run)"
 ok "a point is proven by a test machine"
