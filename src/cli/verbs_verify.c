@@ -53,10 +53,11 @@ static int one_point(struct cli *c, struct wsmc *replica, const struct cli_vm *v
         return -1;
     if (c->no_wait)
         return 0;
-    if (wsmc_get(replica, &ref, &pt, err) < 0)
+    if (point && wsmc_get(replica, &ref, &pt, err) < 0)
         return -1;
-    /* Nobody sent an orphan, or what was offered as a seed. */
-    if (!strcmp(cli_text_or(pt, "Kind", ""), "orphan"))
+    /* Nobody sent an orphan, or what was offered as a seed. Unasked the newest one is read, which is
+     * a primary's. */
+    if (pt && !strcmp(cli_text_or(pt, "Kind", ""), "orphan"))
         cli_say(c, "The point was read whole and every block is what was read when its host became "
                    "the replica. It was written there; no primary has sent it.");
     else

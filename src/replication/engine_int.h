@@ -30,7 +30,7 @@ struct engine {
     size_t n_items;
     struct vr_uuidmap by_machine; /* the same, by machine */
     struct job *jobs;
-    size_t n_jobs;
+    size_t n_jobs, jobs_cap;
 };
 
 /* ---- engine.c: facts of a relationship that change without an event of the table ---- */

@@ -26,6 +26,15 @@ void engine_job_changed(struct engine *e, const struct job *j)
     e->env.changed(e->env.ctx, NULL, NULL, j);
 }
 
+static void add(struct engine *e, const struct job *j)
+{
+    if (e->n_jobs == e->jobs_cap) {
+        e->jobs_cap = e->jobs_cap ? e->jobs_cap * 2 : 16;
+        e->jobs = vr_grow(e->jobs, e->jobs_cap, sizeof *e->jobs);
+    }
+    e->jobs[e->n_jobs++] = *j;
+}
+
 struct vr_uuid engine_job_new(struct engine *e, enum job_type type, const struct vr_uuid *machine,
                               const char *owner)
 {
@@ -36,8 +45,7 @@ struct vr_uuid engine_job_new(struct engine *e, enum job_type type, const struct
     snprintf(j.owner, sizeof j.owner, "%s", owner ? owner : "");
     j.submitted = j.started = e->env.wall(e->env.ctx);
     j.created = e->env.mono(e->env.ctx);
-    e->jobs = vr_grow(e->jobs, e->n_jobs + 1, sizeof *e->jobs);
-    e->jobs[e->n_jobs++] = j;
+    add(e, &j);
     engine_job_changed(e, &e->jobs[e->n_jobs - 1]);
     return j.id;
 }
@@ -185,8 +193,7 @@ int engine_load_job(struct engine *e, const char *id, const char *text, struct v
     if (job_decode(id, text, &j, err) < 0)
         return -1;
     j.created = (struct mono_ms){ 0 };
-    e->jobs = vr_grow(e->jobs, e->n_jobs + 1, sizeof *e->jobs);
-    e->jobs[e->n_jobs++] = j;
+    add(e, &j);
     return 0;
 }
 
