@@ -23,7 +23,7 @@ demo_dir=${VMR_DEMO_DIR:-/tmp/vmreplica-demo}
 keep='' verbose=''
 
 usage() {
-    sed -n '3,/^set -e/{/^set -e/d;s/^# \{0,1\}//;p}' "$here/demo.sh"
+    sed -n '4,/^set -e/{/^set -e/d;s/^# \{0,1\}//;p}' "$here/demo.sh"
 }
 
 while [ $# -gt 0 ]; do
@@ -274,9 +274,18 @@ printf '%-46s %s\n' \
     "Recovery points equal to the primary's bytes" "all ${#compared[@]} compared, 0 differ" \
     "" "(those that a failover began with had no transfer)"
 for host in A B; do
-    printf '%-46s %s\n' "Peak memory of vmreplicad on $(host_name $host)" \
-        "$(on $host awk '/^VmHWM/ { printf "%.0f MiB", $2 / 1024 }' "/proc/$("$daemon" pid "$dir" $host)/status")"
+    peak=$(on $host awk '/^VmHWM/ { printf "%.0f", $2 / 1024 }' "/proc/$("$daemon" pid "$dir" $host)/status")
+    printf '%-46s %s\n' "Peak memory of vmreplicad on $(host_name $host)" "$peak MiB (promised: under 150 MiB)"
+    [ "$peak" -lt 150 ] || fail "vmreplicad of $(host_name $host) took $peak MiB of memory"
 done
+
+# no_copies HOST: they are removed; false while one is being made.
+no_copies() {
+    local folder=$dir/$1/var/log/oracle
+    [ -z "$(find "$folder" -mindepth 1 -maxdepth 1 -name '.new.*')" ] || return
+    rm -rf "${folder:?}"/*/
+    [ -z "$(find "$folder" -mindepth 1 -maxdepth 1 -type d)" ]
+}
 
 if [ -n "$verbose" ]; then VMR_LOG_LINES=1000 show_logs; fi
 if [ -n "$keep" ]; then
@@ -285,7 +294,7 @@ if [ -n "$keep" ]; then
         # No more copies of the disks at each instant: they would fill this machine's disk.
         mkdir -p "$dir/$host/var/log/oracle"
         : >"$dir/$host/var/log/oracle/off"
-        find "$dir/$host/var/log/oracle" -mindepth 1 -maxdepth 1 -type d -exec rm -rf {} +
+        wait_for 60 "the copies of the disks are gone" no_copies "$host"
         cat >"$dir/$(host_name $host)" <<SCRIPT
 #!/bin/sh
 PATH=$build/src/cli:\$PATH exec $lab exec $dir $host "\$@"
