@@ -21,6 +21,7 @@ NAMESPACE = 'root/virtualization/v2'
 NIL = '{http://www.w3.org/2001/XMLSchema-instance}nil'
 TYPE = '{http://www.w3.org/2001/XMLSchema-instance}type'
 LONG = 60
+HOST = 'hosta'  # of the recorded exchanges
 MASKED = re.compile(r'(TIME|N|HOST|GUID-\d+|\(.*\).*)$', re.S)  # what differs in each run is not recorded
 
 
@@ -125,7 +126,7 @@ def says(cls, prop, all_of_class, named):
     if any(MASKED.match(t) for v in some for t in v):
         return 'filled' if len(some) == len(values) else 'filled or NULL'
     if len(all_of_class) > 1 and len(some) == len(values) and all(v == some[0] for v in some):
-        return 'constant ' + cell(some[0])
+        return ('constant on a host, ' if any(HOST in t for t in some[0]) else 'constant ') + cell(some[0])
     if len(all_of_class) == 1:
         return 'filled, ' + cell(some[0])
     return 'filled' if len(some) == len(values) else 'filled or NULL'
@@ -137,7 +138,7 @@ def document(classes, found, files, named):
            'Every property of the served classes of %s, as the recorded exchanges' % NAMESPACE,
            '(`tests/exchanges/golden`) have it. The number after a class is that of different instances',
            'in them.', '',
-           '* constant: the value is the same in all of them',
+           '* constant: the value is the same in all of them; on a host: it has the name of the host in it',
            '* filled: there is a value in each of them, and it differs; with the value where there is one instance only',
            '* filled or NULL: in some there is none',
            '* NULL: in none of them is there a value; it gets one in situations that are not among them',
@@ -150,7 +151,7 @@ def document(classes, found, files, named):
         mine = found.get(c['name'], [])
         out += ['## %s (%d)' % (c['name'], len(mine)), '']
         if not mine:
-            out += ['There is no instance in the recorded exchanges.', '']
+            out += ['There is no instance of this class itself in the recorded exchanges.', '']
             continue
         out += ['| property | |', '|---|---|']
         out += ['| %s | %s |' % (p['name'], says(c['name'], p, mine, named)) for p in c['allprops']]

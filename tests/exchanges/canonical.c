@@ -80,13 +80,23 @@ static size_t put_guid(struct vr_buf *b, const char *at)
 /* The value of an element that counts seconds. */
 static size_t put_seconds(struct vr_buf *b, const char *at)
 {
-    static const char *const names[] = { "<p:DataAgeSeconds>", "<p:ElapsedTime>" };
+    static const struct {
+        const char *name;
+        bool zero_stays; /* that of what is off */
+    } names[] = { { "<p:DataAgeSeconds>", false },
+                  { "<p:ElapsedTime>", false },
+                  { "<p:OnTimeInMilliseconds>", true },
+                  { "<p:UpTime>", true },
+                  { "<p:TIME_CREATED>", false } };
 
-    for (size_t i = 0; i < VR_ARRAY_LEN(names); i++)
-        if (!strncmp(at, names[i], strlen(names[i]))) {
-            vr_buf_printf(b, NULL, "%sN", names[i]);
-            return strlen(names[i]) + strcspn(at + strlen(names[i]), "<");
-        }
+    for (size_t i = 0; i < VR_ARRAY_LEN(names); i++) {
+        size_t n = strlen(names[i].name);
+        if (strncmp(at, names[i].name, n) != 0 ||
+            (names[i].zero_stays && !strncmp(at + n, "0<", 2)))
+            continue;
+        vr_buf_printf(b, NULL, "%sN", names[i].name);
+        return n + strcspn(at + n, "<");
+    }
     size_t n = strspn(at, "0123456789");
     if (n && !strncmp(at + n, " s ", 3)) {
         vr_buf_printf(b, NULL, "N s ");
