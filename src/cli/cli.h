@@ -91,9 +91,12 @@ int cli_unplanned(struct cli *c, const struct cli_vm *vm, const char *point, boo
                   struct vr_err *err);
 /* cli_seconds_of() - when a CIM datetime was or will be, in seconds since 1970; false for NULL. */
 bool cli_seconds_of(const char *cim, int64_t *ret);
-/* cli_wait_job() - until it is over; see cli_invoke(). */
+/* cli_wait_job() - until it is over; see cli_invoke(). cli_see_job() - the same, or with --no-wait
+ * only print what job it is. */
 int cli_wait_job(struct cli *c, struct wsmc *w, const char *id, const char *what,
                  struct vr_err *err);
+int cli_see_job(struct cli *c, struct wsmc *w, const char *id, const char *what,
+                struct vr_err *err);
 /* cli_interrupted() - Ctrl-C was pressed. cli_sleep_ms() - less when it is. */
 bool cli_interrupted(void);
 void cli_sleep_ms(unsigned ms);

@@ -256,6 +256,17 @@ int cli_wait_job(struct cli *c, struct wsmc *w, const char *id, const char *what
     }
 }
 
+int cli_see_job(struct cli *c, struct wsmc *w, const char *id, const char *what, struct vr_err *err)
+{
+    if (!c->no_wait)
+        return cli_wait_job(c, w, id, what, err);
+    if (c->json)
+        cli_json_object(&(struct cli_field){ "Job", id, CLI_TEXT }, 1);
+    else
+        printf("%s\n", id);
+    return 0;
+}
+
 /* Why a call was refused: the server remembers it for us. */
 static void last_refusal(struct wsmc *w, char *out, size_t size)
 {
@@ -305,15 +316,10 @@ int cli_invoke(struct cli *c, struct wsmc *w, const struct wsmc_ref *ref, const 
         const char *id = wsmc_job_id(out);
         if (!id)
             return vr_fail(err, VR_E_PROTO, 0, "%s started a job but did not name it", method);
-        if (c->no_wait) {
-            if (c->json)
-                cli_json_object(&(struct cli_field){ "Job", id, CLI_TEXT }, 1);
-            else
-                printf("%s\n", id);
-            return 0;
-        }
-        if (cli_wait_job(c, w, id, what, err) < 0)
+        if (cli_see_job(c, w, id, what, err) < 0)
             return -1;
+        if (c->no_wait)
+            return 0;
         rv = 0;
     }
     if (rv) {

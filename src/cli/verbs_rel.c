@@ -153,6 +153,49 @@ int verb_enable(struct cli *c)
     return EXIT_OK;
 }
 
+/* Asking for what is being done already is following it. Is @vm now in @state, and has a job of
+ * @type that runs? Then until that is over; otherwise 1. src:[contract.md A.12 JobType, JobState]
+ */
+static int follow(struct cli *c, const struct cli_vm *vm, unsigned state, unsigned type,
+                  const char *what, struct vr_err *err)
+{
+    wsmc_autolist struct wsmc_list l = { 0 };
+    struct vr_err none = VR_ERR_INIT;
+    struct cli_vm now;
+    vr_autofree char *wql =
+        vr_printf("ASSOCIATORS OF {Msvm_ComputerSystem.CreationClassName=\"Msvm_ComputerSystem\","
+                  "Name=\"%s\"} WHERE AssocClass = Msvm_AffectedJobElement",
+                  vm->guid);
+    if (cli_find_vm(c->local, vm->guid, &now, &none) < 0 || now.mode != 1 || now.state != state ||
+        wsmc_query(c->local, NULL, wql, &l, &none) < 0)
+        return 1;
+    for (size_t i = 0; i < l.n; i++) {
+        if (wsmc_uint(l.v[i], "JobType", 0) != type || wsmc_uint(l.v[i], "JobState", 0) != 4)
+            continue;
+        cli_say(c, "%s of %s is running already.", what, vm->name);
+        return cli_see_job(c, c->local, cli_text_or(l.v[i], "InstanceID", ""), what, err);
+    }
+    return 1;
+}
+
+/* A method of the service that leads to @state; whoever was quicker is followed. */
+static int begin_or_follow(struct cli *c, const struct cli_vm *vm, const char *method,
+                           const struct wsmc_arg *a, size_t n, unsigned state, unsigned type,
+                           const char *what, struct vr_err *err)
+{
+    struct vr_err why = VR_ERR_INIT;
+    int rc = vm->state == state ? follow(c, vm, state, type, what, err) : 1;
+    if (rc < 1)
+        return rc;
+    if (cli_service(c, c->local, vm, method, a, n, what, &why) == 0)
+        return 0;
+    rc =
+        why.kind == VR_E_STATE || why.kind == VR_E_BUSY ? follow(c, vm, state, type, what, err) : 1;
+    if (rc == 1)
+        vr_err_move(err, &why);
+    return rc == 0 ? 0 : -1;
+}
+
 int verb_start(struct cli *c)
 {
     const char *args[2];
@@ -172,7 +215,8 @@ int verb_start(struct cli *c)
                 vm.name, vm.peer[0] ? vm.peer : "HOST", vm.name);
         return cli_fail(&err);
     }
-    if (cli_service(c, c->local, &vm, "StartReplication", &t, 1, "Initial copy", &err) < 0)
+    if (begin_or_follow(c, &vm, "StartReplication", &t, 1, 2, seeded ? 117 : 94, "Initial copy",
+                        &err) < 0)
         return cli_fail(&err);
     if (!c->no_wait)
         cli_say(c, "The initial copy of %s is done.", vm.name);
@@ -362,7 +406,7 @@ int verb_resync(struct cli *c)
     if (vm.state == 3 && cli_rq(c, c->local, &vm, 7, NULL, &err) < 0) /* src:[contract.md D.4] */
         return cli_fail(&err);
     c->no_wait = no_wait;
-    if (cli_service(c, c->local, &vm, "Resynchronize", NULL, 0, "Resynchronisation", &err) < 0)
+    if (begin_or_follow(c, &vm, "Resynchronize", NULL, 0, 10, 107, "Resynchronisation", &err) < 0)
         return cli_fail(&err);
     if (!c->no_wait)
         cli_say(c, "Machine %s is resynchronised.", vm.name);

@@ -70,12 +70,20 @@ void rel_forget_story(struct rel *r)
     r->peer_power = REL_POWER_UNKNOWN;
 }
 
+/* A look that is due sooner stays so: two hosts that tell each other as often as they look would put
+ * each other's looks off for ever. */
+static void look_in(struct rel *r, const struct rel_event *ev, int64_t ms)
+{
+    if (!r->due.ms || r->due.ms > ev->mono.ms + ms)
+        r->due.ms = ev->mono.ms + ms;
+}
+
 static void look_again(struct rel *r, const struct rel_event *ev)
 {
     if (r->st == ST_R_RECOVERED || r->st == ST_R_COMMITTED || r->st == ST_P_SUPERSEDED)
-        r->due.ms = ev->mono.ms + LOOK_MS;
+        look_in(r, ev, LOOK_MS);
     if (r->st == ST_R_REVERSE_WAIT)
-        r->due.ms = ev->mono.ms + LOOK_WAITING_MS;
+        look_in(r, ev, LOOK_WAITING_MS);
     if (r->st == ST_R_WAIT || r->st == ST_R_REPL || r->st == ST_R_RESYNC || r->st == ST_R_UPDATE ||
         r->st == ST_R_CRIT || r->st == ST_R_IR_CRIT)
         rel_listen(r, ev);

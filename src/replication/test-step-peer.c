@@ -244,7 +244,6 @@ static void test_superseded_after_a_lost_answer(void **state)
     }
 }
 
-/* What was prepared is not taken back while this host knows that the peer was failed over. */
 /* A guest may not hear the power button, and somebody may start or resume the machine. */
 static void test_policy_is_carried_out_again(void **state)
 {
@@ -258,6 +257,30 @@ static void test_policy_is_carried_out_again(void **state)
     assert_int_equal(fx, FX_PROBE);
 }
 
+/* Two hosts that tell each other as often as they look do not put each other's looks off. */
+static void test_being_told_puts_no_look_off(void **state)
+{
+    (void)state;
+    static const enum rel_state all[] = { ST_P_SUPERSEDED, ST_R_RECOVERED, ST_R_COMMITTED };
+    for (size_t i = 0; i < VR_ARRAY_LEN(all); i++) {
+        struct rel r = in_state(all[i]);
+        struct rel_event told = event(EV_PEER_TOLD);
+        uint32_t fx;
+        assert_int_equal(feed(&r, told, &fx, NULL), 0);
+        int64_t due = r.due.ms;
+        assert_true(due > told.mono.ms);
+        for (int n = 1; n < 3; n++) {
+            told.mono.ms = due - 3000 / n;
+            assert_int_equal(feed(&r, told, &fx, NULL), 0);
+            assert_int_equal(r.due.ms, due);
+        }
+        r.due.ms = 0; /* it has looked */
+        assert_int_equal(feed(&r, told, &fx, NULL), 0);
+        assert_true(r.due.ms > told.mono.ms);
+    }
+}
+
+/* What was prepared is not taken back while this host knows that the peer was failed over. */
 static void test_prepared_is_failed_over_there(void **state)
 {
     (void)state;
@@ -497,6 +520,7 @@ int main(void)
         cmocka_unit_test(test_superseded_after_a_lost_answer),
         cmocka_unit_test(test_prepared_is_failed_over_there),
         cmocka_unit_test(test_policy_is_carried_out_again),
+        cmocka_unit_test(test_being_told_puts_no_look_off),
         cmocka_unit_test(test_superseded_goes_on),
         cmocka_unit_test(test_superseded_goes_on_as_before),
     };

@@ -77,6 +77,10 @@ wait_for 120 "the resynchronisation is well under way" well_under_way
 shows A 10
 shows B 10
 ok "both sides show that they resynchronise"
+job=$(vr A --no-wait resync g1 | tail -n 1)
+vr A --json jobs "$job" | jq -e '.[0].JobType == 107 and .[0].JobState == 4' >/dev/null ||
+    fail "resync of what resynchronises already: $job"
+ok "who asks again is shown the job that runs"
 vr A --quiet suspend g1
 wait_state A g1 "resynchronisation suspended"
 half=$(($(sent_by A) - sent))

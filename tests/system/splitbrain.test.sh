@@ -64,6 +64,17 @@ ok "both run, both sides say so: $(vr A explain g1 | grep -m1 'failed over')"
 refused A 1 'failed over to host hostb' resume g1
 refused B 1 'running.*--stop-old' reverse g1
 [ "$points" = "$(points B g1)" ] || fail "a point came in from a superseded primary"
+# The policy holds as long as the machine is superseded, whoever resumes it.
+is_paused() {
+    [ "$(virsh_on A domstate g1)" = paused ]
+}
+vr A --quiet set g1 --on-superseded pause
+for again in 1 2 3; do
+    wait_for 40 "the machine on hosta is paused, time $again" is_paused
+    virsh_on A resume g1 >/dev/null
+done
+vr A --quiet set g1 --on-superseded leave
+ok "the policy is carried out again when the machine was resumed"
 "$guest" destroy "$dir" A g1 >/dev/null
 out=$(virsh_on A start g1 2>&1) && fail "a superseded machine could be started"
 grep -q 'failed over to host hostb.*--anyway' <<<"$out" || fail "the hook says: $out"
