@@ -2,37 +2,17 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # vmreplicad dies (as by SIGKILL) right before and right after each effect of each operation of the
-# main path, on either host. After a restart the operation has ended well or can be repeated, and
+# main path, on either host; crashback.test.sh has the unplanned way. After a restart the operation has ended well or can be repeated, and
 # every point that is listed holds the primary's bytes of its instant.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/dying.sh"
 system_begin
-mortal=$build/src/daemon/vmreplicad-fault
-[ -x "$mortal" ] || fail "vmreplicad-fault is not built in $build"
-
-mortal_start() {
-    # shellcheck disable=SC2016 # expanded by the shell inside; "$1" is the ordinary program
-    "$daemon" start "$dir" "$1" env VMREPLICA_DIE_AT=/run/vmreplica-die-at \
-        sh -c 'shift; exec "$0" "$@"' "$mortal"
-}
-
-"$lab" up "$dir" A B
-for host in A B; do
-    "$lab" start-libvirtd "$dir" "$host"
-    daemon_config "$host"
-    mortal_start "$host"
-done
+mortal_hosts
 pair_hosts
 "$guest" create "$dir" A g1 --fill 8
 "$guest" start "$dir" A g1 >/dev/null
 
 # ---- operations: do_X is what an administrator does, also again; the goal says when it is enough ----
-from=A to=B before= # primary and replica; exchanged by reverse
-
-ask() {
-    local host=$1
-    shift
-    timeout 120 "$lab" exec "$dir" "$host" "$build/src/cli/vmreplica" --quiet "$@"
-}
 do_enable() {
     ask $from enable g1 --to "$(host_name $to)" --interval 5
 }
@@ -42,14 +22,11 @@ is_enabled() {
 do_start() {
     ask $from start g1
 }
-is_started() {
-    is_state $from g1 replicating && is_state $to g1 replicating
-}
 do_cycle() {
     ask $from sync g1
 }
 is_cycled() {
-    is_started && [ "$(newest_point $to g1)" != "$before" ]
+    is_replicating && [ "$(newest_point $to g1)" != "$before" ]
 }
 do_failover() {
     ask $from failover g1 --planned --no-start
@@ -57,17 +34,11 @@ do_failover() {
 is_failed_over() {
     is_state $to g1 "failed over, waiting for completion" && is_state $from g1 "prepared for planned failover"
 }
-do_cancel() {
-    ask $to cancel g1
-}
-is_cancelled() {
-    is_state $to g1 replicating && is_state $from g1 "prepared for planned failover"
-}
 do_reverse() {
     ask $to reverse g1
 }
 is_reversed() {
-    is_started && [ "$(status $to g1 Role)" = primary ] && [ "$(status $from g1 Role)" = replica ]
+    is_replicating && [ "$(status $to g1 Role)" = primary ] && [ "$(status $from g1 Role)" = replica ]
 }
 do_disable() {
     ask $from disable g1 && ask $to disable g1
@@ -80,44 +51,6 @@ is_disabled() {
     ! has_role $from && ! has_role $to
 }
 
-alive() {
-    "$daemon" pid "$dir" "$1" >/dev/null
-}
-
-died=0
-missed=()
-
-# crash HOST POINT OPERATION GOAL: the operation is begun, the daemon of HOST dies at POINT and is
-# started again; then the operation is repeated until its goal is reached.
-crash() {
-    local host=$1 point=$2 operation=$3 goal=$4 log=$dir/operation.log worker tries=0 end
-    before=$(newest_point $to g1 2>/dev/null || :)
-    echo "$point" >"$dir/$host/run/vmreplica-die-at"
-    "do_$operation" >"$log" 2>&1 &
-    worker=$!
-    while alive "$host" && kill -0 $worker 2>/dev/null; do
-        sleep 0.05
-    done
-    end=$((SECONDS + 3)) # what follows an operation's end: RETIRE, GUARD
-    while alive "$host" && [ $SECONDS -lt $end ]; do
-        sleep 0.1
-    done
-    if alive "$host"; then
-        missed+=("$operation:$host:$point")
-    else
-        died=$((died + 1))
-    fi
-    rm -f "$dir/$host/run/vmreplica-die-at"
-    alive "$host" || mortal_start "$host"
-    wait $worker || :
-    until "$goal"; do
-        tries=$((tries + 1))
-        [ $tries -le 60 ] || fail "$operation: $host died at $point; it cannot be ended: $(cat "$log")"
-        "do_$operation" >"$log" 2>&1 || sleep 0.5
-    done
-    say "$operation: $host dies at $point$([ $tries -eq 0 ] || echo "; done again $tries times")"
-}
-
 # each OPERATION GOAL UNDO FROM_POINTS -- TO_POINTS: before and after each of them
 each() {
     local operation=$1 goal=$2 undo=$3 host=$from point
@@ -127,7 +60,7 @@ each() {
             host=$to
             continue
         fi
-        for point in "$point" "$point+"; do
+        for point in "$point" "$(later "$point")"; do
             crash $host "$point" "$operation" "$goal"
             "$undo"
         done
@@ -142,11 +75,6 @@ undo_nothing() {
     :
 }
 
-# A point may be added between the two listings that check_points compares: then look again.
-points_equal() {
-    (check_points $to g1) 2>/dev/null || (check_points $to g1) 2>/dev/null || check_points $to g1
-}
-
 # ---- enabling, initial copy, cycles: the guest runs and writes ----
 each enable is_enabled undo_enable CREATE_AT_PEER PERSIST -- MAKE_REPLICA PERSIST GUARD
 ok "enable"
@@ -158,7 +86,7 @@ undo_start() {
     do_enable
 }
 do_enable
-each start is_started undo_start CAPTURE SHIP RETIRE -- RX_COMMIT PERSIST
+each start is_replicating undo_start CAPTURE SHIP RETIRE -- RX_COMMIT PERSIST
 ok "initial copy"
 do_start
 each cycle is_cycled undo_nothing PERSIST CAPTURE SHIP RETIRE -- RX_COMMIT PERSIST RETENTION
@@ -171,10 +99,8 @@ wait_for 60 "the guest is off" domain_off A g1
 round=0
 # What the machine would write while it runs where it was failed over to.
 scribble() {
-    local path
     round=$((round + 1))
-    path=$(virsh_on $to domblklist g1 | awk '$1 == "vda" { print $2 }')
-    on $to qemu-io -c "write -P $((round % 255 + 1)) $((round % 100 * 65536 + 8388608)) 64k" "$path" >/dev/null
+    on $to qemu-io -c "write -P $((round % 255 + 1)) $((round % 100 * 65536 + 8388608)) 64k" "$(disk_of $to)" >/dev/null
 }
 turn() { # after a failover: there, and the other way round
     scribble
@@ -224,7 +150,7 @@ ok "reverse"
 
 # ---- the end ----
 undo_disable() {
-    until is_enabled || is_started; do
+    until is_enabled || is_replicating; do
         do_enable >/dev/null 2>&1 || sleep 0.5
     done
 }
@@ -234,5 +160,4 @@ virsh_on $to undefine g1 --checkpoints-metadata >/dev/null 2>&1 || :
 do_enable
 each disable is_disabled undo_disable PERSIST REMOVE FORGET -- PERSIST REMOVE FORGET
 ok "disable"
-[ ${#missed[@]} -eq 0 ] || fail "the daemon did not die at: ${missed[*]}"
-say "died and came back $died times"
+all_died
