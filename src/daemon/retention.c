@@ -14,7 +14,8 @@
 struct merge_task {
     struct task t;
     struct store_merge *m;
-    atomic_bool off; /* an effect needs the chain: it does not begin any more */
+    atomic_bool off;     /* an effect needs the chain: it does not begin any more */
+    atomic_bool merging; /* it has found something to do */
     bool did;
 };
 
@@ -78,6 +79,7 @@ static void merge_work(struct task *t)
     vr_mailbox_post(t->d->mail, refresh, r);
     if (t->err.kind != VR_OK || !m->m)
         return;
+    atomic_store(&m->merging, true);
     m->did = store_merge_run(m->m, &t->err) == 0;
     if (t->err.kind == VR_E_CANCELLED)
         vr_err_clear(&t->err); /* something more important came; it is chosen again later */
@@ -201,12 +203,19 @@ static int h_pin(void *ctx, const struct vr_uuid *machine, const struct vr_point
     return 0;
 }
 
+static bool h_merging(void *ctx, const struct vr_uuid *machine)
+{
+    const struct machine_rt *rt = rt_get(ctx, machine);
+    return rt->merge && atomic_load(&rt->merge->merging);
+}
+
 void retention_host(struct daemon *d)
 {
     d->host.floor = (struct rel_keep){ .every_s = d->cfg.floor_every,
                                        .hourly = (uint16_t)d->cfg.floor_hourly,
                                        .daily = (uint16_t)d->cfg.floor_daily,
                                        .weekly = (uint16_t)d->cfg.floor_weekly };
+    d->host.merging = h_merging;
     d->host.pin = h_pin;
     d->host.discard = h_discard;
 }

@@ -136,14 +136,6 @@ static void parse_nic(const xmlNode *n, struct hv_nic *ret)
     }
 }
 
-static size_t count(const xmlNode *of, const char *name)
-{
-    size_t n = 0;
-    for (xmlNodePtr c = child(of, name); c; c = again(c))
-        n++;
-    return n;
-}
-
 static int parse_devices(const xmlNode *devices, struct hv_machine *m, struct vr_err *err)
 {
     size_t n_disks = count(devices, "disk"), n_nics = count(devices, "interface");
@@ -159,21 +151,6 @@ static int parse_devices(const xmlNode *devices, struct hv_machine *m, struct vr
     for (xmlNodePtr n = child(devices, "interface"); n; n = again(n))
         parse_nic(n, &m->nics[m->n_nics++]);
     return 0;
-}
-
-/* Firmware, NUMA cells, description: for people to look at. */
-static void parse_platform(xmlNodePtr root, struct hv_machine *m)
-{
-    xmlNodePtr os = child(root, "os"), numa = child(child(root, "cpu"), "numa");
-    xstr firmware = attr(os, "firmware");
-    xstr type = attr(child(os, "loader"), "type");
-    xstr notes = xmlNodeGetContent(child(root, "description"));
-    size_t cells = numa ? count(numa, "cell") : 0;
-    m->uefi = (firmware && !strcmp((const char *)firmware, "efi")) ||
-              (type && !strcmp((const char *)type, "pflash"));
-    m->numa_nodes = cells ? (unsigned)cells : 1;
-    if (notes && *notes)
-        m->notes = vr_strdup((const char *)notes);
 }
 
 int domxml_parse(const char *xml, struct hv_machine *ret, struct vr_err *err)
@@ -194,7 +171,7 @@ int domxml_parse(const char *xml, struct hv_machine *ret, struct vr_err *err)
     m.memory_kib = domxml_kib((const char *)unit, number(memory));
     uint64_t cpus = vcpu ? number(vcpu) : 1;
     m.vcpus = cpus > UINT_MAX ? 0 : (unsigned)cpus;
-    parse_platform(root, &m);
+    domxml_platform(root, &m);
     if (parse_devices(child(root, "devices"), &m, err) < 0) {
         hv_machine_done(&m);
         return -1;

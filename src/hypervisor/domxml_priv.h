@@ -40,6 +40,14 @@ static inline xmlNodePtr again(const xmlNode *n)
     return NULL;
 }
 
+static inline size_t count(const xmlNode *of, const char *name)
+{
+    size_t n = 0;
+    for (xmlNodePtr c = child(of, name); c; c = again(c))
+        n++;
+    return n;
+}
+
 static inline xmlChar *attr(const xmlNode *n, const char *name)
 {
     return n ? xmlGetNoNsProp(n, (const xmlChar *)name) : NULL;
@@ -75,6 +83,9 @@ static inline void drop_children(xmlNodePtr of, const char *name)
     for (xmlNodePtr n; (n = child(of, name));)
         drop(n);
 }
+
+/* domxml_platform() - firmware, boot order, NUMA cells, description: for people to look at. */
+void domxml_platform(xmlNodePtr root, struct hv_machine *m);
 
 /* domxml_edit_nics() - new MAC addresses for all network cards of @devices, and their links down,
  * as asked for. */

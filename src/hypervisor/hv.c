@@ -15,6 +15,8 @@ void hv_machine_done(struct hv_machine *m)
     free(m->disks);
     free(m->nics);
     free(m->notes);
+    free(m->nvram);
+    free(m->definition);
     *m = (struct hv_machine){ .power = HV_POWER_OTHER };
 }
 

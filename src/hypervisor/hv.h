@@ -45,6 +45,10 @@ struct hv_nic {
     char model[32];
 };
 
+/* What a machine is booted from; disks and CD-ROMs: the first of their kind. */
+enum hv_boot { HV_BOOT_NONE, HV_BOOT_DISK, HV_BOOT_CDROM, HV_BOOT_FLOPPY, HV_BOOT_NETWORK };
+#define HV_BOOT_MAX 4
+
 struct hv_machine {
     struct vr_uuid uuid;
     char name[VR_NAME_MAX];
@@ -54,6 +58,13 @@ struct hv_machine {
     unsigned vcpus;
     unsigned numa_nodes;       /* of the guest, at least 1 */
     bool uefi;                 /* firmware; else BIOS */
+    bool secure_boot;          /* of a UEFI */
+    bool autostart;            /* started with the host */
+    bool restarts;             /* started again when the guest has crashed */
+    uint8_t boot[HV_BOOT_MAX]; /* enum hv_boot, in this order, HV_BOOT_NONE ends them; of a BIOS */
+    char hardware[16];         /* version of the virtual hardware ("7.2"), "" not known */
+    char *nvram;               /* file with a UEFI's variables, NULL if there is none */
+    char *definition;          /* file with the definition, NULL not known */
     char *notes;               /* description in the definition, NULL if there is none */
     unsigned pid;              /* QEMU's, 0 unknown or off */
     struct wall_us started;    /* when that process began, 0 unknown or off */

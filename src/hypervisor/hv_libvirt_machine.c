@@ -89,7 +89,7 @@ static int xml_of(virDomainPtr dom, unsigned flags, char **ret, struct vr_err *e
 
 int lv_machine(const struct hv *hv, virDomainPtr dom, struct hv_machine *ret, struct vr_err *err)
 {
-    int state = 0, reason = 0;
+    int state = 0, reason = 0, autostart = 0;
     vr_autofree char *xml = NULL;
     struct hv_machine m;
     if (virDomainGetState(dom, &state, &reason, 0) < 0)
@@ -98,6 +98,7 @@ int lv_machine(const struct hv *hv, virDomainPtr dom, struct hv_machine *ret, st
         return -1;
     m.power = power_of(hv, &m.uuid, state, reason);
     m.saved = m.power == HV_POWER_OFF && virDomainHasManagedSaveImage(dom, 0) == 1;
+    m.autostart = virDomainGetAutostart(dom, &autostart) == 0 && autostart;
     lv_process(&m);
     for (size_t i = 0; i < m.n_disks; i++)
         probe_disk(&m.disks[i]);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What libvirt does not tell about a machine and its host does: the process of its QEMU, when that
- * began, when the definition was last changed. All of it is for people to look at: what cannot be
- * read is left unknown. Thread: hypervisor workers. src:[proc(5); libvirt's folders as its
- * packages have them] */
+ * began, the file of the definition and when that was last changed. All of it is for people to look
+ * at: what cannot be read is left unknown. Thread: hypervisor workers. src:[proc(5); libvirt's
+ * folders as its packages have them] */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "base/cleanup.h"
 #include "hv_libvirt_priv.h"
 
@@ -58,8 +59,10 @@ void lv_process(struct hv_machine *m)
     char path[512];
     struct stat st;
     if ((size_t)snprintf(path, sizeof path, DEFINITION, m->name) < sizeof path &&
-        stat(path, &st) == 0)
+        stat(path, &st) == 0) {
+        vr_set_str(&m->definition, path);
         m->configured.us = (int64_t)st.st_mtim.tv_sec * 1000000 + st.st_mtim.tv_nsec / 1000;
+    }
     if (m->power == HV_POWER_OFF || m->power == HV_POWER_AWAY || m->power == HV_POWER_OTHER)
         return;
     unsigned pid = read_pid(m->name);

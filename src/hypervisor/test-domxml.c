@@ -150,6 +150,57 @@ static void test_parse(void **state)
     hv_machine_done(&m);
 }
 
+/* The firmware and what is booted, as domain documents say it. */
+static void test_platform(void **state)
+{
+#define OF(os, rest)                                                                               \
+    "<domain><name>x</name><uuid>6f1c2a34-0001-4e55-9c00-aabbccddeeff</uuid>" os "<devices/>" rest \
+    "</domain>"
+    static const struct {
+        const char *xml;
+        bool uefi, secure, restarts;
+        const char *hardware, *boot, *nvram;
+    } rows[] = {
+        { OF("", ""), false, false, false, "", "", NULL },
+        { OF("<os><type machine='pc-i440fx-7.2'>hvm</type><boot dev='network'/><boot dev='hd'/>"
+             "<boot dev='cdrom'/><boot dev='fd'/></os>",
+             "<on_crash>restart</on_crash>"),
+          false, false, true, "7.2", "\4\1\2\3", NULL },
+        { OF("<os firmware='efi'><type machine='q35'>hvm</type><firmware>"
+             "<feature enabled='no' name='enrolled-keys'/>"
+             "<feature enabled='yes' name='secure-boot'/></firmware></os>",
+             "<on_crash>coredump-restart</on_crash>"),
+          true, true, true, "", "", NULL },
+        { OF("<os firmware='efi'><firmware><feature enabled='no' name='secure-boot'/></firmware>"
+             "</os>",
+             "<on_crash>destroy</on_crash>"),
+          true, false, false, "", "", NULL },
+        { OF("<os><type machine='pc-q35-rhel9.2.0'>hvm</type>"
+             "<loader secure='yes' type='pflash'>/x.fd</loader><nvram>/y.fd</nvram></os>",
+             ""),
+          true, true, false, "9.2.0", "", "/y.fd" },
+        { OF("<os><type machine='pc-a-very-long-0123456789.0123456789'>hvm</type>"
+             "<loader secure='yes' type='rom'>/x.bin</loader></os>",
+             ""),
+          false, false, false, "", "", NULL },
+    };
+    for (size_t i = 0; i < VR_ARRAY_LEN(rows); i++) {
+        struct hv_machine m;
+        ok(domxml_parse(rows[i].xml, &m, err));
+        assert_int_equal(m.uefi, rows[i].uefi);
+        assert_int_equal(m.secure_boot, rows[i].secure);
+        assert_int_equal(m.restarts, rows[i].restarts);
+        assert_string_equal(m.hardware, rows[i].hardware);
+        assert_memory_equal(m.boot, rows[i].boot, strlen(rows[i].boot));
+        assert_true(strlen(rows[i].boot) == HV_BOOT_MAX || !m.boot[0]);
+        assert_true(!m.nvram == !rows[i].nvram);
+        if (m.nvram)
+            assert_string_equal(m.nvram, rows[i].nvram);
+        hv_machine_done(&m);
+    }
+#undef OF
+}
+
 static void test_parse_refuses(void **state)
 {
     static const char *const bad[] = {
@@ -439,11 +490,11 @@ static void test_backup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parse),     cmocka_unit_test(test_parse_refuses),
-        cmocka_unit_test(test_owner),     cmocka_unit_test(test_replica),
-        cmocka_unit_test(test_backing),   cmocka_unit_test(test_copy),
-        cmocka_unit_test(test_backup),    cmocka_unit_test(test_strip),
-        cmocka_unit_test(test_test_copy),
+        cmocka_unit_test(test_parse),         cmocka_unit_test(test_platform),
+        cmocka_unit_test(test_parse_refuses), cmocka_unit_test(test_owner),
+        cmocka_unit_test(test_replica),       cmocka_unit_test(test_backing),
+        cmocka_unit_test(test_copy),          cmocka_unit_test(test_backup),
+        cmocka_unit_test(test_strip),         cmocka_unit_test(test_test_copy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,7 +15,18 @@ static void test_inventory(void **state)
     assert_true(all[0].disks[0].trackable && all[0].disks[0].replicable);
     assert_int_equal(all[0].disks[1].size, 64 << 20);
     assert_int_equal(all[0].memory_kib, 192 * 1024);
+    vr_autofree char *definition = vr_printf("/etc/libvirt/qemu/%s.xml", guest);
+    assert_string_equal(all[0].definition, definition);
+    assert_true(all[0].configured.us > 0);
+    assert_false(all[0].autostart);
+    struct vr_uuid id = all[0].uuid;
     hv_machines_free(all, n);
+    struct hv_machine started;
+    run("virsh", "-q", "autostart", guest, NULL);
+    ok(hv_get(hv, &id, &started, err));
+    run("virsh", "-q", "autostart", "--disable", guest, NULL);
+    assert_true(started.autostart);
+    hv_machine_done(&started);
     struct vr_uuid none = vr_uuid_new();
     struct hv_machine m;
     fails(VR_E_NOTFOUND, hv_get(hv, &none, &m, err));

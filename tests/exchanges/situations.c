@@ -88,19 +88,37 @@ void make_left_over(struct world *w)
 /* ---- for classes whose instances are alike in the others ---- */
 void make_running(struct world *w)
 {
-    static char notes[] = "shop, front end";
+    static char notes[] = "shop, front end", definition[] = "/etc/libvirt/qemu/web.xml",
+                nvram[] = "/var/lib/libvirt/qemu/nvram/web_VARS.fd";
     const struct wall_us then = { 1700000000000000 };
 
     w->vm[0].power = HV_POWER_RUNNING;
     w->vm[0].memory_kib = 2 << 20;
     w->vm[0].vcpus = 4;
     w->vm[0].numa_nodes = 2;
-    w->vm[0].uefi = true;
+    w->vm[0].uefi = w->vm[0].secure_boot = true;
+    w->vm[0].autostart = w->vm[0].restarts = true;
+    w->vm[0].definition = definition;
+    w->vm[0].nvram = nvram;
+    strcpy(w->vm[0].hardware, "7.2");
+    w->vm[1].uefi = true;
+    memcpy(w->vm[2].boot, (const uint8_t[]){ HV_BOOT_NETWORK, HV_BOOT_DISK }, 2);
     w->vm[0].notes = notes;
     w->vm[0].pid = 4242;
     w->vm[0].started = w->vm[0].configured = w->vm[0].changed = then;
     w->vm[1].power = HV_POWER_PAUSED;
     w->vm[2].saved = true;
+}
+
+static bool merging(void *ctx, const struct vr_uuid *machine)
+{
+    return vr_uuid_eq(machine, &((struct world *)ctx)->vm[0].uuid);
+}
+
+void make_merging(struct world *w)
+{
+    make_replica(w);
+    w->host.merging = merging;
 }
 
 void make_application(struct world *w)

@@ -15,6 +15,7 @@ void make_waiting_to_reverse(struct world *w); /* the other host does not answer
 void make_superseded(struct world *w);  /* failed over to the other host while this one was away */
 void make_left_over(struct world *w);   /* replication could not be ended: there was no room */
 void make_running(struct world *w);     /* web and odd have all that libvirt tells, odd is saved */
+void make_merging(struct world *w);     /* R 3, points are merged away */
 void make_application(struct world *w); /* R 3 with an application-consistent point */
 void make_failed_over_to_it(struct world *w); /* R 5, to that point */
 void make_every_setting(struct world *w);     /* P 1, no setting has its default */

@@ -110,6 +110,8 @@ struct host {
     bool (*hypervisor_answers)(void *ctx);
     /* Does the machine's next transfer wait until others are over? May be NULL. */
     bool (*queued)(void *ctx, const struct vr_uuid *machine);
+    /* Are recovery points of the machine being merged away? May be NULL. */
+    bool (*merging)(void *ctx, const struct vr_uuid *machine);
     /* The guest's file systems may still be frozen although they should not be; may be NULL. */
     bool (*stuck)(void *ctx, const struct vr_uuid *machine);
     /* Bytes that a primary wrote since the last acknowledged point, as far as its change map knows;

@@ -71,6 +71,9 @@ uint16_t vm_enabled_state(const struct vm *vm);
 bool vm_uptime_ms(const struct vm *vm, uint64_t *ret);
 const char *vm_sub_type(const struct vm *vm);
 #define VM_STATUS_TEXT "Operating normally"
+/* vm_doing() - what is being done to the machine's disks: the second element of OperationalStatus,
+ * and in *ret_text that of StatusDescriptions. 0: nothing. src:[contract.md A.9] */
+uint16_t vm_doing(const struct host_providers *p, const struct vm *vm, const char **ret_text);
 
 /* ---- testfailover.c: test machines ---- */
 /* vm_tests() - all. vm_as_test() - the test machine with this identifier. vm_test_of() - the first

@@ -105,12 +105,21 @@ INFO(set_health_state)
 
 INFO(set_status)
 {
+    const char *text;
+    uint16_t doing = vm_doing(p, vm, &text);
+
     cim_inst_add_uint(in, P(OPERATIONALSTATUS), 2);
+    if (doing)
+        cim_inst_add_uint(in, P(OPERATIONALSTATUS), doing);
 }
 
 INFO(set_descriptions)
 {
+    const char *text;
+
     cim_inst_add_str(in, P(STATUSDESCRIPTIONS), VM_STATUS_TEXT);
+    if (vm_doing(p, vm, &text))
+        cim_inst_add_str(in, P(STATUSDESCRIPTIONS), text);
 }
 
 INFO(set_mode)

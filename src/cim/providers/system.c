@@ -54,6 +54,23 @@ uint16_t vm_enabled_state(const struct vm *vm)
     return 0;
 }
 
+uint16_t vm_doing(const struct host_providers *p, const struct vm *vm, const char **ret_text)
+{
+    switch (vm->rel->st) {
+    case ST_R_FAILING:
+    case ST_R_REVERTING:
+        *ret_text = "Applying a recovery point";
+        return 32769;
+    case ST_R_REMOVING:
+        break;
+    default:
+        if (!p->h->merging || !p->h->merging(p->h->ctx, &vm->uuid))
+            return 0;
+    }
+    *ret_text = "Merging disks";
+    return 32772;
+}
+
 bool vm_uptime_ms(const struct vm *vm, uint64_t *ret)
 {
     if (!vm->hv || vm->hv->power == HV_POWER_OTHER)
@@ -90,7 +107,14 @@ static bool emit_machine(const struct host_providers *p, const struct vm *vm, st
     const struct rel *r = vm->rel;
     uint16_t state = rel_cim_state(r);
 
+    const char *text;
+    uint16_t doing = vm_doing(p, vm, &text);
+
     set_machine(vm, in);
+    if (doing) {
+        cim_inst_add_uint(in, P(OPERATIONALSTATUS), doing);
+        cim_inst_add_str(in, P(STATUSDESCRIPTIONS), text);
+    }
     cim_inst_set_uint(in, P(REPLICATIONMODE), vm_mode(p, vm));
     cim_inst_set_uint(in, P(REPLICATIONSTATE), state);
     cim_inst_set_uint(in, P(REPLICATIONHEALTH), vm_health(vm));

@@ -41,19 +41,65 @@ static struct cim_inst *make(const struct vm *vm, const char *id, const char *na
     return in;
 }
 
+/* BootOrder of machines with a BIOS; which disk "disk" is says the first one.
+ * src:[schema.json BootOrder] */
+static void set_boot(const struct hv_machine *hv, struct cim_inst *in)
+{
+    struct disk_slot slot = { .bus = DISK_BUS_SCSI };
+
+    if (hv->n_disks)
+        disk_slot(hv->disks[0].target, &slot);
+    for (size_t i = 0; i < HV_BOOT_MAX && hv->boot[i]; i++) {
+        static const uint8_t as[] = {
+            [HV_BOOT_FLOPPY] = 0, [HV_BOOT_CDROM] = 1, [HV_BOOT_NETWORK] = 3, [HV_BOOT_DISK] = 2
+        };
+        bool scsi = hv->boot[i] == HV_BOOT_DISK && slot.bus == DISK_BUS_SCSI;
+        cim_inst_add_uint(in, P(BOOTORDER), scsi ? 4 : as[hv->boot[i]]);
+    }
+}
+
+/* A file as clients have it: the folder and what is in it. */
+static void set_file(struct cim_inst *in, int folder, int file, const char *path)
+{
+    const char *slash = path ? strrchr(path, '/') : NULL;
+
+    if (!slash)
+        return;
+    vr_autofree char *dir = vr_strndup(path, slash > path ? (size_t)(slash - path) : 1);
+    cim_inst_set_str(in, folder, dir);
+    cim_inst_set_str(in, file, slash + 1);
+}
+
+/* What the hypervisor knows of it. */
+static void set_platform(const struct vm *vm, struct cim_inst *in)
+{
+    const struct hv_machine *hv = vm->hv;
+
+    cim_inst_set_bool(in, P(ISSAVED), hv->saved);
+    cim_inst_set_str(in, P(VIRTUALSYSTEMSUBTYPE), vm_sub_type(vm));
+    cim_inst_set_bool(in, P(VIRTUALNUMAENABLED), hv->numa_nodes > 1);
+    cim_inst_set_uint(in, P(AUTOMATICSTARTUPACTION), hv->autostart ? 4 : 2);
+    cim_inst_set_uint(in, P(AUTOMATICRECOVERYACTION), hv->restarts ? 3 : 2);
+    cim_inst_set_strf(in, P(BIOSGUID), "{%s}", vm->guid);
+    set_file(in, P(CONFIGURATIONDATAROOT), P(CONFIGURATIONFILE), hv->definition);
+    set_file(in, P(GUESTSTATEDATAROOT), P(GUESTSTATEFILE), hv->nvram);
+    if (*hv->hardware)
+        cim_inst_set_str(in, P(VERSION), hv->hardware);
+    if (hv->uefi)
+        cim_inst_set_bool(in, P(SECUREBOOTENABLED), hv->secure_boot);
+    set_boot(hv, in);
+    if (hv->notes)
+        cim_inst_add_str(in, P(NOTES), hv->notes);
+}
+
 static bool emit_realized(const struct vm *vm, struct cim_sink *sink)
 {
     char id[PROV_ID_MAX];
 
     snprintf(id, sizeof id, "Microsoft:%s", vm->guid);
     struct cim_inst *in = make(vm, id, vm->name, "Microsoft:Hyper-V:System:Realized");
-    if (vm->hv) {
-        cim_inst_set_bool(in, P(ISSAVED), vm->hv->saved);
-        cim_inst_set_str(in, P(VIRTUALSYSTEMSUBTYPE), vm_sub_type(vm));
-        cim_inst_set_bool(in, P(VIRTUALNUMAENABLED), vm->hv->numa_nodes > 1);
-    }
-    if (vm->hv && vm->hv->notes)
-        cim_inst_add_str(in, P(NOTES), vm->hv->notes);
+    if (vm->hv)
+        set_platform(vm, in);
     return cim_emit(sink, in);
 }
 
