@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Compares the initial copy with nbdcopy and qemu-img convert on the same image, and measures cycles
-# and the management interface.
+# Compares the initial copy with nbdcopy and qemu-img convert on the same image, and measures cycles,
+# the daemons themselves (daemons.sh, as root) and the management interface.
 # Usage: bench/run.sh [RUNS]   (5)   VRBENCH, CIMBENCH=paths of the drivers   BENCH_DIR=where to put 8 GiB
 # Two cases: all read from one and the same NBD export, as of a machine that runs; and a machine that
 # is off, whose image we and qemu-img read directly (nbdcopy needs a server).
@@ -183,6 +183,14 @@ VRBENCH_GIB=8192 "$VRBENCH" copy "$dir/large.sock" "$dir/copy.raw" "$dir/copy.di
 unserve "$served"
 rm "$dir/large.raw" "$dir/copy.raw" "$dir/copy.dig"
 
+# The same with the daemons, libvirt and QEMU around it.
+echo
+ninja -C "$root/build" src/daemon/vmreplicad src/cli/vmreplica >/dev/null
+over=0
+BENCH_DIR=$dir VMR_BUILD=$root/build "$root/bench/daemons.sh" "$dir/src.qcow2" "$runs" || over=$?
+# Others than root cannot make two hosts.
+[ $over = 0 ] || [ $over = 77 ] || { echo "bench: the daemons do not keep what is promised" >&2; exit 1; }
+
 # Cycles: nothing changed, then 256 MiB.
 cycle() {
     local title=$1 i
@@ -197,7 +205,7 @@ cycle() {
     done
     local med
     med=$(cut -d' ' -f1 "$dir/cycle" | median)
-    tail -n 1 "$dir/cycle" | awk -v t="$title" -v m="$med" '{printf "cycle, %s: %.3f s, CPU %.2f s, on the wire %d bytes", t, m, $4+$5, $2; if ($3) printf " = %.2f of the dirty bytes", $2/$3; print ""}'
+    tail -n 1 "$dir/cycle" | awk -v t="$title" -v m="$med" '{printf "cycle between two vrbench, %s: %.3f s, CPU %.2f s, on the wire %d bytes", t, m, $4+$5, $2; if ($3) printf " = %.2f of the dirty bytes", $2/$3; print ""}'
     qemu-img compare -q "$dir/src.qcow2" "$dir/layer.qcow2" || { echo "copies differ" >&2; exit 1; }
 }
 echo
