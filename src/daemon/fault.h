@@ -9,7 +9,8 @@
  * NAME is an effect of the engine (rel_fx_name()), RX_COMMIT, the commit of a received point, or
  * YIELD_DEFINE, when a yielding host has made its disks a chain and its machine has them still.
  * Any thread. In vmreplicad itself these are nothing.
- * fault_hold() - waits while the file VMREPLICA_HOLD_NAME=/path is there: what takes hours elsewhere.
+ * fault_hold() - waits while the file VMREPLICA_HOLD_NAME=/path is there: what takes hours
+ * elsewhere. VMREPLICA_PROTOCOL=N: the protocol that it says it speaks (transport/frame.c).
  * fault_call() - the type of a call from a peer; 0, which is none, for the one whose number is in
  * VMREPLICA_UNKNOWN_CALL: as a version that does not have it yet. */
 #ifdef VR_FAULT

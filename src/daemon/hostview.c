@@ -386,7 +386,7 @@ static void explain_test(struct act_task *a)
                                  : " (RecoveryServerEnabled)");
         return;
     }
-    if (e->kind == VR_E_VERSION || e->kind == VR_E_PROTO)
+    if (e->sys != EPROTONOSUPPORT && (e->kind == VR_E_VERSION || e->kind == VR_E_PROTO))
         vr_err_wrap(e, "port %u may not be the port for peers of host %s", a->peer.port,
                     a->peer.name);
     else

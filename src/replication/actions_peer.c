@@ -3,6 +3,7 @@
  * superseded, a reversal that waits for its host. See actions.c. Pure. */
 #include "replication/step_int.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define LOOK_MS 10000 /* a host that was failed over to looks after the old primary so often */
@@ -131,6 +132,8 @@ ACTION(peer_told)
 ACTION(peer_away)
 {
     r->peer_away = true;
+    snprintf(r->other_version, sizeof r->other_version, "%.255s",
+             ev->err.kind == VR_E_VERSION ? ev->err.msg : "");
     look_again(r, ev);
 }
 

@@ -232,6 +232,9 @@ static void put_value(struct out *o, const struct rel_facts *f, char which)
     case 'D':
         put_disk_sizes(o, r);
         break;
+    case 'Y':
+        put(o, "%s", r->other_version);
+        break;
     case 'Q':
         put(o, f->running ? "is running, too" : "is off");
         break;

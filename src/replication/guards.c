@@ -55,10 +55,11 @@ GUARD(tracking)
     return ev->err.kind == VR_E_TRACKING;
 }
 
+/* Another version is no reason to stop for good: hosts are updated one after the other. */
 GUARD(fatal)
 {
     UNUSED;
-    return vr_kind_scope(ev->err.kind) == VR_SCOPE_REL;
+    return vr_kind_scope(ev->err.kind) == VR_SCOPE_REL && ev->err.kind != VR_E_VERSION;
 }
 
 static const struct rel_disk *same_target(const struct rel *r, const char *target)

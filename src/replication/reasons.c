@@ -160,9 +160,14 @@ WHY(primary_compares)
     return waits_for_primary(f) && f->r->st != ST_R_RESYNC && (peer_in(f, 9) || peer_in(f, 10));
 }
 
+WHY(other_version)
+{
+    return waits_for_primary(f) && f->r->peer_away && f->r->other_version[0];
+}
+
 WHY(primary_silent)
 {
-    return waits_for_primary(f) && f->r->peer_away;
+    return waits_for_primary(f) && f->r->peer_away && !rel_why_other_version(f);
 }
 
 WHY(cannot_send)

@@ -178,7 +178,8 @@ struct rel {
     bool rx_cancel;              /* R, volatile: and has been told to stop */
     struct mono_ms due;          /* volatile: when TICK is wanted; 0 never */
     /* What the peer told last (volatile). */
-    bool peer_away;           /* it did not answer when it was asked last */
+    bool peer_away;           /* it did not answer when it was asked last, */
+    char other_version[256];  /* as the versions of the two hosts differ in this way; "" else */
     bool peer_over;           /* it was failed over away from the lineage of this host */
     struct wall_us peer_seen; /* when it did; 0 not since the start */
     enum rel_power peer_power;

@@ -91,6 +91,13 @@ int rel_step(const struct rel *r, const struct rel_event *ev, struct rel *ret_ne
     }
     enum rel_mode mode = rel_mode(r);
     char hint[300];
+    if (ev->type == EV_PEER_CREATE) /* read at another host, which may not know who has it */
+        return vr_fail(err, VR_E_STATE, 0,
+                       "machine %s has a relationship with host %s there already (%s, \"%s\"): end "
+                       "that one first, on both of its hosts, or replicate to another host",
+                       r->name, r->peer[0] ? r->peer : "(none yet)",
+                       mode == REL_MODE_PRIMARY ? "as primary" : "as replica",
+                       rel_state_text(r->st));
     return vr_fail(err, VR_E_STATE, 0, "%s is not possible while machine %s is in state \"%s\"%s%s",
                    rel_event_text(ev->type), r->name[0] ? r->name : "it", rel_state_text(r->st),
                    mode == REL_MODE_PRIMARY   ? " (it is the primary here)"

@@ -421,7 +421,7 @@ static void two_primaries(void **state)
         uint32_t fx;
         strcpy(ev.peer, "hostc");
         assert_int_equal(rel_step(&r, &ev, &next, &fx, &err), -1);
-        if (err.kind != rows[i].kind || !strstr(err.msg, "web"))
+        if (err.kind != rows[i].kind || !strstr(err.msg, "web") || !strstr(err.msg, "hostb"))
             fail_msg("%s: %s", rel_state_name(r.st), err.msg);
         /* nor does it take what the second one sends */
         ev.type = EV_RX_OPEN;

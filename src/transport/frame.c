@@ -4,6 +4,7 @@
 #include "transport/frame.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,9 +115,28 @@ bool frame_is_host(const char *name)
     return true;
 }
 
+/* Marked, so that who asks can tell it from a port that is somebody else's. */
+static int versions_differ(struct vr_err *err)
+{
+    err->sys = EPROTONOSUPPORT;
+    return -1;
+}
+
+/* vmreplicad-fault speaks another protocol when it is told to (daemon/fault.h). */
+static unsigned our_protocol(void)
+{
+#ifdef VR_FAULT
+    const char *env = getenv("VMREPLICA_PROTOCOL");
+    if (env)
+        return (uint16_t)strtoul(env, NULL, 10);
+#endif
+    return FRAME_PROTOCOL;
+}
+
 int frame_hello_put(const struct frame_hello *h, struct vr_buf *to, struct vr_err *err)
 {
-    return vr_put_u32(to, FRAME_MAGIC, err) < 0 || vr_put_u16(to, FRAME_PROTOCOL, err) < 0 ||
+    return vr_put_u32(to, FRAME_MAGIC, err) < 0 ||
+                   vr_put_u16(to, (uint16_t)our_protocol(), err) < 0 ||
                    vr_put_u64(to, h->required, err) < 0 || vr_put_u64(to, h->offered, err) < 0 ||
                    vr_put_str(to, h->host, err) < 0 || vr_put_str(to, h->software, err) < 0
                ? -1
@@ -158,10 +178,13 @@ int frame_hello_get(const void *p, size_t n, struct frame_hello *ret, struct vr_
     make_printable(h.software);
     if (!frame_is_host(h.host))
         return vr_fail(err, VR_E_PROTO, 0, "HELLO without a valid host name");
-    if (protocol != FRAME_PROTOCOL)
-        return vr_fail(err, VR_E_VERSION, 0,
-                       "%s (vmreplica %s) speaks protocol %u, we (vmreplica %s) speak %d", h.host,
-                       h.software, protocol, VR_VERSION, FRAME_PROTOCOL);
+    if (protocol != our_protocol()) {
+        vr_fail(err, VR_E_VERSION, 0,
+                "%s (vmreplica %s) speaks protocol %u, the other host (vmreplica %s) "
+                "protocol %u: update the older one",
+                h.host, h.software, protocol, VR_VERSION, our_protocol());
+        return versions_differ(err);
+    }
     *ret = h;
     return 0;
 }
@@ -171,16 +194,20 @@ int frame_hello_check(const struct frame_hello *mine, const struct frame_hello *
 {
     uint64_t unknown_here = theirs->required & ~mine->offered;
     uint64_t unknown_there = mine->required & ~theirs->offered;
-    if (unknown_here)
-        return vr_fail(err, VR_E_VERSION, 0,
-                       "%s (vmreplica %s) requires features %#" PRIx64
-                       " that %s (vmreplica %s) does not know: update the older one",
-                       theirs->host, theirs->software, unknown_here, mine->host, mine->software);
-    if (unknown_there)
-        return vr_fail(err, VR_E_VERSION, 0,
-                       "%s (vmreplica %s) requires features %#" PRIx64
-                       " that %s (vmreplica %s) does not know: update the older one",
-                       mine->host, mine->software, unknown_there, theirs->host, theirs->software);
+    if (unknown_here) {
+        vr_fail(err, VR_E_VERSION, 0,
+                "%s (vmreplica %s) requires features %#" PRIx64
+                " that %s (vmreplica %s) does not know: update the older one",
+                theirs->host, theirs->software, unknown_here, mine->host, mine->software);
+        return versions_differ(err);
+    }
+    if (unknown_there) {
+        vr_fail(err, VR_E_VERSION, 0,
+                "%s (vmreplica %s) requires features %#" PRIx64
+                " that %s (vmreplica %s) does not know: update the older one",
+                mine->host, mine->software, unknown_there, theirs->host, theirs->software);
+        return versions_differ(err);
+    }
     return 0;
 }
 

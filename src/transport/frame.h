@@ -80,7 +80,8 @@ int frame_hello_put(const struct frame_hello *h, struct vr_buf *to, struct vr_er
 int frame_hello_get(const void *p, size_t n, struct frame_hello *ret, struct vr_err *err);
 
 /* frame_hello_check() - can the two work together? Errors: VR_E_VERSION; the message names both
- * hosts, both versions and the features in question. */
+ * hosts, both versions and the features in question; sys is EPROTONOSUPPORT, also when the protocol
+ * of frame_hello_get() is another one: a host of ours was met, but not of our version. */
 int frame_hello_check(const struct frame_hello *mine, const struct frame_hello *theirs,
                       struct vr_err *err);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Frames without a network: what may arrive when, limits before memory, travelling errors, and the
  * rules of the pairing code. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -154,6 +155,7 @@ static void test_hello(void **state)
     assert_int_equal(err.kind, VR_E_VERSION);
     assert_non_null(strstr(err.msg, "1.2.3"));
     assert_non_null(strstr(err.msg, VR_VERSION));
+    assert_int_equal(err.sys, EPROTONOSUPPORT);
     static const char *const bad[] = { "", "a b", "a\nb", "caf\xc3\xa9", "<b>", "a/b" };
     for (size_t i = 0; i < VR_ARRAY_LEN(bad); i++)
         assert_false(frame_is_host(bad[i]));

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # A replicated machine is migrated, running and with its disks, to a third host that knows nothing of
-# replication, and comes back. While it is away nothing here pretends that it is protected.
+# replication, and comes back. While it is away nothing here pretends that it is protected, and the third
+# host cannot replicate it to the host that holds the replica of the first.
 . "$(dirname "$0")/lib.sh"
 system_begin
 "$lab" up "$dir" A B C
@@ -46,6 +47,19 @@ refused A 1 "migrated away" failover g1 --planned
 "$guest" wait-tick "$dir" C g1 10 >/dev/null
 [ "$(n_points B g1)" = "$have" ] || fail "points were made of a machine that is elsewhere"
 ok "away: critical, no points, no planned failover"
+
+# A second primary: the same machine, by its UUID, towards the same replica.
+daemon_config C
+"$daemon" start "$dir" C
+vr C --quiet pair hostb --code "$(vr B --json pair | jq -r .Code)"
+before=$(points B g1)
+[ "$(uuid_of C g1)" = "$(uuid_of B g1)" ] || fail "it is another machine on hostc"
+refused C 1 'hostb: machine g1 .*host hosta there already' enable g1 --to hostb --interval 5 --start
+[ "$(machine C g1 ReplicationState)" = 0 ] || fail "hostc takes itself for a primary: $(vr C status)"
+[ "$(points B g1)" = "$before" ] && [ "$(status B g1 PeerName)" = hosta ] || fail "hostb has followed the second primary"
+check_points B g1
+"$daemon" stop "$dir" C
+ok "the second primary is refused, the first one's replica is untouched"
 
 # libvirtd forgets why it is off, and the daemon, too, begins anew.
 "$daemon" stop "$dir" A
