@@ -19,7 +19,7 @@
 #define N 2 /* disks */
 
 struct fixture {
-    char dir[64];
+    char dir[TD_DIR];
     char *location;
     struct store *st;
     struct vr_uuid m;
@@ -32,10 +32,7 @@ struct fixture {
 static int setup(void **state)
 {
     struct fixture *f = vr_new(struct fixture);
-    struct vr_err e = VR_ERR_INIT;
-    strcpy(f->dir, "/tmp/vmr-store-XXXXXX");
-    if (!mkdtemp(f->dir) || store_open(f->dir, &f->st, &e) < 0)
-        return -1;
+    td_setup(f->dir, &f->st);
     f->location = vr_printf("%s/with, comma", f->dir);
     f->m = vr_uuid_new();
     f->now[0] = (struct td_disk){ .target = "vda", .size = MIB };
@@ -47,19 +44,10 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    store_close(f->st);
-    const char *argv[] = { "rm", "-rf", f->dir, NULL };
-    td_run(argv);
+    td_teardown(f->dir, f->st);
     free(f->location);
     free(f);
     return 0;
-}
-
-static void reopen(struct fixture *f)
-{
-    store_close(f->st);
-    f->st = NULL;
-    ok(store_open(f->dir, &f->st, err));
 }
 
 static void disks_of(const struct fixture *f, struct store_disk d[N])
@@ -191,7 +179,7 @@ static void test_points_are_kept(void **state)
     for (int i = 0; i < 5; i++)
         cycle(f);
     check_points(f, 5);
-    reopen(f);
+    td_reopen(f->dir, &f->st);
     check_points(f, 5);
     struct store_disk d[N];
     disks_of(f, d);
@@ -250,7 +238,7 @@ static void test_stage_is_continued(void **state)
     disks_of(f, d);
     fails(VR_E_BUSY, store_stage_open(f->st, &f->m, &f->newest, &sg->point, d, N, &second, err));
     store_stage_free(sg);
-    reopen(f);
+    td_reopen(f->dir, &f->st);
     struct vr_point_id p = next_id(f);
     p.epoch += 5; /* another epoch, the same layer */
     ok(store_stage_open(f->st, &f->m, &f->newest, &p, d, N, &sg, err));
@@ -320,7 +308,7 @@ static void test_merge_keeps_content(void **state)
     assert_true(merge_all(f, 3) > 0);
     check_points(f, 3);
     assert_true(length(f, "vda") <= 4);
-    reopen(f);
+    td_reopen(f->dir, &f->st);
     cycle(f);
     merge_all(f, 1);
     check_points(f, 1);
@@ -517,7 +505,7 @@ static void test_failover_and_cancel(void **state)
     ok(store_failover_changed(f->st, &f->m, "vda", &x, err));
     assert_int_equal(extents_bytes(&x), 2 * VR_BLOCK_SIZE);
     extents_done(&x);
-    reopen(f);
+    td_reopen(f->dir, &f->st);
     assert_true(td_same(path, "qcow2", &f->now[0]));
     check_points(f, 4);
     assert_int_equal(merge_all(f, 1), 0);
@@ -567,7 +555,7 @@ static void test_role_swaps(void **state)
         if (round % 4 == 1)
             ok(store_failover_forget_newer(f->st, &f->m, err));
         vm_writes(f, round + 40);
-        reopen(f);
+        td_reopen(f->dir, &f->st);
         struct vr_point_id first = { .epoch = n.epoch + 1 };
         first.lineage.b[0] = 1;
         first.lineage.b[1] = (uint8_t)round;
@@ -751,7 +739,7 @@ static void test_folder_is_used_again(void **state)
     ok(store_chain_create(f->st, &f->m, f->location, d, N, &p, (struct wall_us){ 1 },
                           VR_POINT_STANDARD, err));
     remember(f, &p);
-    reopen(f);
+    td_reopen(f->dir, &f->st);
     for (int i = 0; i < 3; i++)
         cycle(f);
     check_points(f, 4);

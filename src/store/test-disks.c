@@ -24,7 +24,7 @@ struct content {
 };
 
 struct fixture {
-    char dir[64];
+    char dir[TD_DIR];
     char *location;
     struct store *st;
     struct vr_uuid m;
@@ -35,10 +35,7 @@ struct fixture {
 static int setup(void **state)
 {
     struct fixture *f = vr_new(struct fixture);
-    struct vr_err e = VR_ERR_INIT;
-    strcpy(f->dir, "/tmp/vmr-disks-XXXXXX");
-    if (!mkdtemp(f->dir) || store_open(f->dir, &f->st, &e) < 0)
-        return -1;
+    td_setup(f->dir, &f->st);
     f->location = vr_printf("%s/replicas", f->dir);
     f->m = vr_uuid_new();
     *state = f;
@@ -48,19 +45,10 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    store_close(f->st);
-    const char *argv[] = { "rm", "-rf", f->dir, NULL };
-    td_run(argv);
+    td_teardown(f->dir, f->st);
     free(f->location);
     free(f);
     return 0;
-}
-
-static void reopen(struct fixture *f)
-{
-    store_close(f->st);
-    f->st = NULL;
-    ok(store_open(f->dir, &f->st, err));
 }
 
 static const char *const names[ALL] = { "vda", "vdb", "vdc" };
@@ -200,7 +188,7 @@ static void test_added_and_removed(void **state)
     several(f, "abc", 2); /* vdb again: nothing of before lies below it */
     several(f, "bc", 2);
     check_points(f, 11);
-    reopen(f);
+    td_reopen(f->dir, &f->st);
     check_points(f, 11);
 }
 
@@ -215,7 +203,7 @@ static void test_merges_keep_each_points_disks(void **state)
         merge_all(f, keep);
         check_points(f, keep);
     }
-    reopen(f);
+    td_reopen(f->dir, &f->st);
     merge_all(f, 7);
     check_points(f, 7);
     assert_true(files(f, "vdb.*") > 0);
@@ -275,7 +263,7 @@ static void test_stage_keeps_the_disks_that_stay(void **state)
         assert_int_equal(access(staged(sg, "vdc")->image, R_OK | W_OK), 0);
         vr_autofree char *c = vr_strdup(staged(sg, "vdc")->image);
         store_stage_free(sg);
-        reopen(f);
+        td_reopen(f->dir, &f->st);
         sg = stage_open(f, "abc");
         assert_string_equal(staged(sg, "vda")->image, a);
         assert_string_equal(staged(sg, "vdc")->image, c);
@@ -301,7 +289,7 @@ static void test_stage_of_other_disks(void **state)
     store_stage_free(stage_open(f, "abc"));
     several(f, "abc", 1);
     store_stage_free(stage_open(f, "ab"));
-    reopen(f);
+    td_reopen(f->dir, &f->st);
     several(f, "a", 1);
     check_points(f, 4);
     p = f->newest;
@@ -429,7 +417,7 @@ static void test_left_chain_is_kept(void **state)
     ok(store_chain_drop(f->st, &f->m, false, err));
     assert_int_equal(access(path, F_OK), 0);
     chain_create(f, "ab");
-    reopen(f);
+    td_reopen(f->dir, &f->st);
     assert_int_equal(access(path, F_OK), 0);
 }
 
@@ -486,7 +474,7 @@ static void test_failover_beside_a_merge_that_cannot_end(void **state)
     assert_int_equal(rename(away, path), 0);
     ok(store_failover_become_base(f->st, &f->m, err));
     /* The machine runs, and the store is opened again: no file of the chain changes. */
-    reopen(f);
+    td_reopen(f->dir, &f->st);
     assert_int_equal(merges(f), 1);
     vr_autofree char *disk = NULL;
     ok(store_failover_path(f->st, &f->m, "vda", &disk, err));
@@ -541,7 +529,7 @@ static void test_a_merge_whose_layers_go(void **state)
     f->at[20] = f->at[1];
     ok(store_failover_return(f->st, &f->m, &back, (struct wall_us){ 40000000 }, VR_POINT_PLANNED,
                              err));
-    reopen(f);
+    td_reopen(f->dir, &f->st);
     merge_all(f, 1);
     assert_true(td_point_same(f->st, &f->m, &back, f->at[1].d, 1));
 }

@@ -22,7 +22,7 @@
 #define DAY ((int64_t)86400 * 1000000)
 
 struct fixture {
-    char dir[64];
+    char dir[TD_DIR];
     char *location, *base;
     struct store *st;
     struct vr_uuid m, line;
@@ -33,10 +33,7 @@ struct fixture {
 static int setup(void **state)
 {
     struct fixture *f = vr_new(struct fixture);
-    strcpy(f->dir, "/tmp/vmr-store-XXXXXX");
-    if (!mkdtemp(f->dir))
-        return -1;
-    ok(store_open(f->dir, &f->st, err));
+    td_setup(f->dir, &f->st);
     f->location = vr_printf("%s/replicas", f->dir);
     f->base = vr_printf("%s/own.raw", f->dir);
     f->m = vr_uuid_new();
@@ -60,9 +57,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    store_close(f->st);
-    const char *argv[] = { "rm", "-rf", f->dir, NULL };
-    td_run(argv);
+    td_teardown(f->dir, f->st);
     free(f->location);
     free(f->base);
     free(f);

@@ -24,7 +24,7 @@
 enum { BLOCKS = 16, EPOCHS = 32 };
 
 struct fixture {
-    char dir[64];
+    char dir[TD_DIR];
     struct store *st;
     struct vr_uuid m;
     struct vr_point_id newest;
@@ -37,9 +37,7 @@ static int setup(void **state)
 {
     struct fixture *f = vr_new(struct fixture);
     struct vr_err e = VR_ERR_INIT;
-    strcpy(f->dir, "/tmp/vmr-proof-XXXXXX");
-    if (!mkdtemp(f->dir) || store_open(f->dir, &f->st, &e) < 0)
-        return -1;
+    td_setup(f->dir, &f->st);
     f->m = vr_uuid_new();
     f->now = (struct td_disk){ .target = "vda", .size = MIB };
     struct store_disk d = { .target = "vda", .size = MIB };
@@ -53,18 +51,9 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    store_close(f->st);
-    const char *argv[] = { "rm", "-rf", f->dir, NULL };
-    td_run(argv);
+    td_teardown(f->dir, f->st);
     free(f);
     return 0;
-}
-
-static void reopen(struct fixture *f)
-{
-    store_close(f->st);
-    f->st = NULL;
-    ok(store_open(f->dir, &f->st, err));
 }
 
 static struct vr_point_id id_of(unsigned epoch)

@@ -41,7 +41,7 @@ static void test_rot_is_repaired(void **state)
     assert_int_equal(point(f, 3).proof.bad, 1);
     assert_int_equal(scrub(f).blocks, 0); /* known already */
     store_stage_free(wants(f, 0, -1));    /* the newest point does not show it */
-    reopen(f);
+    td_reopen(f->dir, &f->st);
     assert_int_equal(repair(f), 1);
     for (unsigned e = 1; e <= 5; e++)
         assert_true(same(f, e));
@@ -49,7 +49,7 @@ static void test_rot_is_repaired(void **state)
     assert_int_equal(state_of(f, 3), STORE_REPAIRED);
     assert_int_equal(scrub(f).blocks, 0); /* the rotten layer is below, and nobody sees it */
     assert_int_equal(state_of(f, 2), STORE_REPAIRED);
-    reopen(f);
+    td_reopen(f->dir, &f->st);
     merge_all(f, 2);
     assert_true(same(f, 4));
     assert_true(same(f, 5));
@@ -99,7 +99,7 @@ static void test_rot_of_the_newest(void **state)
     assert_int_equal(n.points, 2);
     assert_int_equal(state_of(f, 3), STORE_QUARANTINED);
     assert_int_equal(repair(f), 0); /* not before the block came again */
-    reopen(f);
+    td_reopen(f->dir, &f->st);
     ship_again(f, wants(f, 1, 3), 3);
     assert_true(same(f, 4));
     store_stage_free(wants(f, 0, -1));
@@ -341,7 +341,7 @@ static void test_random_lives(void **state)
             live_check(&l);
             break;
         case 5:
-            reopen(l.f);
+            td_reopen(l.f->dir, &l.f->st);
             break;
         default:
             live_cycle(&l);
@@ -434,7 +434,7 @@ static void test_two_branches_stand_on_rot(void **state)
         for (unsigned e = 2; e <= 9; e = e == 3 ? 9 : e + 1)
             assert_int_equal(state_of(f, e), STORE_REPAIRED);
         assert_int_equal(scrub(f).blocks, 0);
-        reopen(f);
+        td_reopen(f->dir, &f->st);
         merge_all(f, 5);
     }
 }
@@ -471,7 +471,7 @@ static void test_cut_merge_of_an_unknown_layer(void **state)
     ok(store_merge_run(m, err));
     store_interrupt(f->st);
     ok(store_merge_finish(f->st, m, err));
-    reopen(f);
+    td_reopen(f->dir, &f->st);
     struct store_noted n = scrub(f);
     assert_int_equal(n.points, 0);
     assert_int_equal(state_of(f, (unsigned)f->newest.epoch), STORE_SOUND);

@@ -19,17 +19,14 @@
 #include "transfer/digestlog.h"
 
 struct fixture {
-    char dir[64];
+    char dir[TD_DIR];
     struct store *st;
 };
 
 static int setup(void **state)
 {
     struct fixture *f = vr_new(struct fixture);
-    struct vr_err e = VR_ERR_INIT;
-    strcpy(f->dir, "/tmp/vmr-store-XXXXXX");
-    if (!mkdtemp(f->dir) || store_open(f->dir, &f->st, &e) < 0)
-        return -1;
+    td_setup(f->dir, &f->st);
     *state = f;
     return 0;
 }
@@ -37,19 +34,9 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    store_close(f->st);
-    const char *argv[] = { "rm", "-rf", f->dir, NULL };
-    td_run(argv);
+    td_teardown(f->dir, f->st);
     free(f);
     return 0;
-}
-
-static void reopen(struct fixture *f)
-{
-    struct vr_err e = VR_ERR_INIT;
-    store_close(f->st);
-    f->st = NULL;
-    assert_int_equal(store_open(f->dir, &f->st, &e), 0);
 }
 
 static int count(void *ctx, const char *id, const char *text, struct vr_err *err)
@@ -67,7 +54,7 @@ static void test_documents(void **state)
     assert_int_equal(store_doc_put(f->st, "rel", "a", "one", &e), 0);
     assert_int_equal(store_doc_put(f->st, "peer", "a", "other", &e), 0);
     assert_int_equal(store_doc_put(f->st, "rel", "b", "three", &e), 0);
-    reopen(f);
+    td_reopen(f->dir, &f->st);
     vr_autofree char *all = NULL, *one = NULL;
     assert_int_equal(store_doc_each(f->st, "rel", count, &all, &e), 0);
     assert_string_equal(all, "a=one;b=three;");
@@ -93,11 +80,11 @@ static void test_documents_together(void **state)
     assert_int_equal(store_doc_put(f->st, "adapter", "b", "old", &e), 0);
     assert_int_equal(store_docs_write(f->st, bad, 2, &e), -1);
     vr_err_clear(&e);
-    reopen(f);
+    td_reopen(f->dir, &f->st);
     assert_int_equal(store_doc_each(f->st, "adapter", count, &all, &e), 0);
     assert_string_equal(all, "a=old;b=old;");
     assert_int_equal(store_docs_write(f->st, good, 2, &e), 0);
-    reopen(f);
+    td_reopen(f->dir, &f->st);
     vr_autofree char *now = NULL;
     assert_int_equal(store_doc_each(f->st, "adapter", count, &now, &e), 0);
     assert_string_equal(now, "a=new;");
@@ -183,7 +170,7 @@ static void test_undeletable_file(void **state)
     assert_int_equal(access(other, F_OK), -1);
     assert_int_equal(db_one_int(f->st->db, &left, &e, "SELECT count(*) FROM trash", ""), 1);
     assert_int_equal(left, 1);
-    reopen(f); /* it can be deleted now */
+    td_reopen(f->dir, &f->st); /* it can be deleted now */
     assert_int_equal(db_one_int(f->st->db, &left, &e, "SELECT count(*) FROM trash", ""), 1);
     assert_int_equal(left, 0);
 }

@@ -3,7 +3,10 @@
 #include "store/testdisk.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -24,6 +27,56 @@ void td_run(const char *const argv[])
 {
     struct vr_err e = VR_ERR_INIT;
     must(vr_proc_run(argv, 60, NULL, &e), &e, argv[0]);
+}
+
+/* Where files of tests go; what test programs take at once is some 10 MiB each. */
+static const char *files_go(void)
+{
+    const char *set = getenv("TMPDIR");
+    struct statfs fs;
+    if (set && *set)
+        return set;
+    if (statfs("/dev/shm", &fs) == 0 && fs.f_type == TMPFS_MAGIC &&
+        (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize >= (uint64_t)512 << 20 &&
+        access("/dev/shm", W_OK) == 0)
+        return "/dev/shm";
+    return "/tmp";
+}
+
+void td_folder(char dir[TD_DIR])
+{
+    snprintf(dir, TD_DIR, "%s/vmr-store-XXXXXX", files_go());
+    if (!mkdtemp(dir)) {
+        perror(dir);
+        abort();
+    }
+}
+
+void td_remove(const char *dir)
+{
+    const char *argv[] = { "rm", "-rf", dir, NULL };
+    td_run(argv);
+}
+
+void td_reopen(const char *dir, struct store **st)
+{
+    struct vr_err e = VR_ERR_INIT;
+    store_close(*st);
+    *st = NULL;
+    must(store_open(dir, st, &e), &e, dir);
+}
+
+void td_setup(char dir[TD_DIR], struct store **st)
+{
+    td_folder(dir);
+    *st = NULL;
+    td_reopen(dir, st);
+}
+
+void td_teardown(const char *dir, struct store *st)
+{
+    store_close(st);
+    td_remove(dir);
 }
 
 static size_t blocks(const struct td_disk *d)
@@ -86,7 +139,7 @@ void td_write(const char *image, const char *digests, const struct td_disk *from
 
 bool td_same(const char *image, const char *format, const struct td_disk *want)
 {
-    char raw[] = "/tmp/vmr-store-test-XXXXXX";
+    vr_autofree char *raw = vr_printf("%s/vmr-store-test-XXXXXX", files_go());
     vr_autoclose int fd = mkstemp(raw);
     const char *argv[] = { "qemu-img", "convert", "-f", format, "-O", "raw", image, raw, NULL };
     struct vr_err e = VR_ERR_INIT;

@@ -103,13 +103,12 @@ int main(void)
 {
     struct world *w = vr_new(struct world);
     struct vr_err e = VR_ERR_INIT;
-    char root[] = "/tmp/vmr-crash-XXXXXX";
+    char root[TD_DIR];
     if (!may_mount()) {
         puts("a mount namespace is needed, which takes root");
         return 77;
     }
-    if (!mkdtemp(root))
-        return 1;
+    td_folder(root);
     vr_log_level(VR_LOG_WARN);
     snprintf(w->work, sizeof w->work, "%s/work", root);
     snprintf(w->spare, sizeof w->spare, "%s/spare", root);
@@ -140,7 +139,6 @@ int main(void)
     w_drop(w, &w->m[0]);
     store_close(w->st);
     printf("%zu places, %zu cuts, %zu failed\n", cut_count(), cut_made(), cut_failed());
-    const char *rm[] = { "rm", "-rf", root, NULL };
-    td_run(rm);
+    td_remove(root);
     return cut_failed() || cut_made() == 0 ? 1 : 0;
 }
