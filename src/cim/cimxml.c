@@ -217,8 +217,25 @@ static int put_values(struct cim_value *v, const struct cim_prop *pr, const stru
     return 0;
 }
 
-static int put_prop(struct cim_inst *in, const struct vr_xml *el, int depth, struct vr_err *err)
+/* Which properties somebody looks at; v is NULL for all. Of instances in instances: all. */
+struct used {
+    const int *v;
+    size_t n;
+};
+
+static bool is_used(const struct used *u, int prop)
 {
+    size_t i = 0;
+
+    while (u->v && i < u->n && u->v[i] != prop)
+        i++;
+    return !u->v || i < u->n;
+}
+
+static int put_prop(struct cim_inst *in, const struct vr_xml *el, int depth, const struct used *u,
+                    struct vr_err *err)
+{
+    struct vr_err bad = VR_ERR_INIT;
     const char *name = attr(el, "NAME");
     int i = name ? cim_class_prop(in->cls, name) : -1;
 
@@ -228,9 +245,16 @@ static int put_prop(struct cim_inst *in, const struct vr_xml *el, int depth, str
         return vr_fail(err, VR_E_INVAL, 0, "property %s given twice", in->cls->props[i].name);
     cim_value_clear(&in->props[i]);
     in->marks[i] |= CIM_MARK_SEEN;
-    if (put_values(&in->props[i], &in->cls->props[i], el, depth, err) < 0)
-        return vr_err_wrap(err, "property %s", in->cls->props[i].name);
-    return 0;
+    if (put_values(&in->props[i], &in->cls->props[i], el, depth, &bad) == 0)
+        return 0;
+    if (bad.kind != VR_E_LIMIT && !is_used(u, i)) {
+        cim_value_clear(&in->props[i]);
+        in->marks[i] &= (uint8_t)~CIM_MARK_SEEN;
+        return 0;
+    }
+    if (err)
+        *err = bad;
+    return vr_err_wrap(err, "property %s", in->cls->props[i].name);
 }
 
 /* ---- instances ---- */
@@ -262,8 +286,8 @@ static int pick_class(const struct vr_xml *el, const struct cim_class *want,
     return 0;
 }
 
-static int parse_inst(const struct vr_xml *el, const struct cim_class *want, int depth,
-                      struct cim_inst **ret, struct vr_err *err)
+static int parse_inst_used(const struct vr_xml *el, const struct cim_class *want, int depth,
+                           const struct used *u, struct cim_inst **ret, struct vr_err *err)
 {
     const struct cim_class *c = NULL;
 
@@ -273,10 +297,16 @@ static int parse_inst(const struct vr_xml *el, const struct cim_class *want, int
         return -1;
     vr_auto(cim_inst_free) struct cim_inst *in = cim_inst_new_of(c);
     for (const struct vr_xml *p = el->first; p; p = p->next)
-        if (strncasecmp(p->name, "PROPERTY", 8) == 0 && put_prop(in, p, depth, err) < 0)
+        if (strncasecmp(p->name, "PROPERTY", 8) == 0 && put_prop(in, p, depth, u, err) < 0)
             return vr_err_wrap(err, "instance of %s", c->name);
     *ret = vr_take(in);
     return 0;
+}
+
+static int parse_inst(const struct vr_xml *el, const struct cim_class *want, int depth,
+                      struct cim_inst **ret, struct vr_err *err)
+{
+    return parse_inst_used(el, want, depth, &(const struct used){ NULL, 0 }, ret, err);
 }
 
 /* The first INSTANCE that is no part of a class declaration. */
@@ -292,8 +322,8 @@ static const struct vr_xml *find_instance(const struct vr_xml *el)
     return NULL;
 }
 
-static int parse_text(const char *text, const struct cim_class *want, int depth,
-                      struct cim_inst **ret, struct vr_err *err)
+static int parse_text_used(const char *text, const struct cim_class *want, int depth,
+                           const struct used *u, struct cim_inst **ret, struct vr_err *err)
 {
     vr_auto(vr_xml_doc_free) struct vr_xml_doc *doc = NULL;
     struct vr_err bad = VR_ERR_INIT;
@@ -304,7 +334,19 @@ static int parse_text(const char *text, const struct cim_class *want, int depth,
     const struct vr_xml *el = find_instance(vr_xml_root(doc));
     if (!el)
         return vr_fail(err, VR_E_INVAL, 0, "embedded instance: no INSTANCE element");
-    return parse_inst(el, want, depth, ret, err);
+    return parse_inst_used(el, want, depth, u, ret, err);
+}
+
+static int parse_text(const char *text, const struct cim_class *want, int depth,
+                      struct cim_inst **ret, struct vr_err *err)
+{
+    return parse_text_used(text, want, depth, &(const struct used){ NULL, 0 }, ret, err);
+}
+
+int cim_xml_parse_used(const char *text, const struct cim_class *want, const int used[], size_t n,
+                       struct cim_inst **ret, struct vr_err *err)
+{
+    return parse_text_used(text, want, 0, &(const struct used){ used, n }, ret, err);
 }
 
 int cim_xml_parse(const char *text, const struct cim_class *want, struct cim_inst **ret,

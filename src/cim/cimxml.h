@@ -26,6 +26,11 @@ enum { CIM_XML_DEPTH_MAX = 4 }; /* instances embedded in instances */
  * unrelated to @want; VR_E_LIMIT. */
 int cim_xml_parse(const char *text, const struct cim_class *want, struct cim_inst **ret,
                   struct vr_err *err);
+/* cim_xml_parse_used() - the same for a caller that looks at @n properties @used only: a value of
+ * another one that cannot be read is as if it were absent, and NULL. Clients hand back whole
+ * instances. src:[contract.md section 0 rule 4] */
+int cim_xml_parse_used(const char *text, const struct cim_class *want, const int used[], size_t n,
+                       struct cim_inst **ret, struct vr_err *err);
 /* cim_xml_parse_el() - the same from an INSTANCE element. cim_xml_parse_path() - object path from
  * VALUE.REFERENCE, INSTANCEPATH, LOCALINSTANCEPATH or INSTANCENAME. */
 int cim_xml_parse_el(const struct vr_xml *el, const struct cim_class *want, struct cim_inst **ret,

@@ -392,6 +392,32 @@ static int parse_columns(struct scan *sc)
     }
 }
 
+/* Every column is a property of the class, or one that every instance has. */
+static int check_columns(struct scan *sc)
+{
+    static const struct {
+        const char *name;
+        enum cim_syscol col;
+    } system[] = {
+#define A(bit, n, text) { text, CIM_SYS_##n },
+        CIM_SYSTEM_COLUMNS(A)
+#undef A
+    };
+    struct cim_query *q = sc->q;
+
+    for (size_t i = 0; i < q->n_cols; i++) {
+        bool known = find_prop(q->cls, q->cols[i]);
+        for (size_t k = 0; !known && k < VR_ARRAY_LEN(system); k++)
+            if (strcasecmp(q->cols[i], system[k].name) == 0) {
+                known = true;
+                q->sys |= system[k].col;
+            }
+        if (!known)
+            return fail(sc, "the class lacks one of the columns");
+    }
+    return 0;
+}
+
 static int parse_select(struct scan *sc, const char *ns)
 {
     struct cim_query *q = sc->q;
@@ -403,9 +429,8 @@ static int parse_select(struct scan *sc, const char *ns)
     sc->status = cim_lookup_class(ns, sc->s, &q->cls, sc->err);
     if (sc->status != CIM_S_OK || advance(sc) < 0)
         return -1;
-    for (size_t i = 0; i < q->n_cols; i++)
-        if (strncmp(q->cols[i], "__", 2) != 0 && !find_prop(q->cls, q->cols[i]))
-            return fail(sc, "the class lacks one of the columns");
+    if (check_columns(sc) < 0)
+        return -1;
     if (is_word(sc, "where")) {
         q->has_where = true;
         if (advance(sc) < 0 || parse_or(sc, &q->root) < 0)

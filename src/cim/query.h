@@ -16,7 +16,9 @@
  *   REFERENCES OF {path} [WHERE ResultClass = c Role = r]
  * Conditions: = <> != < > <= >= LIKE, IS [NOT] NULL, ISA, AND OR NOT, parentheses. Comparing with
  * NULL by = or <> is IS [NOT] NULL; any other comparison with NULL is unknown and does not select.
- * Strings compare without case. LIKE knows % _ [a-f] [^a]. Keywords in any case. */
+ * Columns may also be properties that every instance has (enum cim_syscol); __CLASS and __THIS ISA
+ * stand in conditions, too. Strings compare without case. LIKE knows % _ [a-f] [^a]. Keywords in
+ * any case. */
 
 enum {
     CIM_QUERY_LEN_MAX = 32768,
@@ -35,6 +37,20 @@ enum cim_event_kind {
 };
 /* How a query, and then its answers, name events. */
 enum cim_event_style { CIM_EVENTS_WMI /* __InstanceModificationEvent */, CIM_EVENTS_CIM };
+
+/* Columns of what an instance is, not has. src:[WMI, "WMI system properties"] */
+#define CIM_SYSTEM_COLUMNS(A)        \
+    A(0, CLASS, "__CLASS")           \
+    A(1, SUPERCLASS, "__SUPERCLASS") \
+    A(2, NAMESPACE, "__NAMESPACE")   \
+    A(3, SERVER, "__SERVER")         \
+    A(4, RELPATH, "__RELPATH")       \
+    A(5, PATH, "__PATH")
+enum cim_syscol {
+#define A(bit, n, text) CIM_SYS_##n = 1 << (bit),
+    CIM_SYSTEM_COLUMNS(A)
+#undef A
+};
 
 /* Of a condition. */
 enum cim_op {
@@ -69,6 +85,7 @@ struct cim_query {
     const struct cim_class *cls; /* SELECT; EVENT: of the instances, NULL any */
     char **cols;                 /* SELECT; NULL: all */
     size_t n_cols;
+    unsigned sys; /* SELECT: set of enum cim_syscol that are among the columns */
     struct cim_node *nodes;
     size_t n_nodes;
     bool has_where;
@@ -103,6 +120,9 @@ bool cim_query_takes(const struct cim_query *q, enum cim_event_kind kind,
 /* cim_project() - mark every property that is none of these @n, also keys. Names of other
  * properties are ignored. */
 void cim_project(char *const *names, size_t n, struct cim_inst *in);
+/* cim_system_text() - what stands in such a column; NULL for NULL. @host: name that stands in
+ * paths. The caller frees. */
+char *cim_system_text(const struct cim_inst *in, enum cim_syscol col, const char *host);
 /* cim_like() - does @s match the pattern? ASCII letters compare without case; what stands for one
  * character takes one of UTF-8, bytes that are none count as one each. Takes time linear in both
  * at most squared. */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/alloc.h"
 #include "cim/query.h"
 #include "cim/server_int.h"
 
@@ -213,4 +214,27 @@ void cim_project(char *const *names, size_t n, struct cim_inst *in)
         if (!wanted)
             in->marks[i] |= CIM_MARK_HIDDEN;
     }
+}
+
+char *cim_system_text(const struct cim_inst *in, enum cim_syscol col, const char *host)
+{
+    vr_auto(cim_path_free) struct cim_path *p = NULL;
+
+    switch (col) {
+    case CIM_SYS_CLASS:
+        return vr_strdup(in->cls->name);
+    case CIM_SYS_SUPERCLASS:
+        return in->cls->super ? vr_strdup(in->cls->super->name) : NULL;
+    case CIM_SYS_NAMESPACE:
+        return vr_strdup(in->cls->ns);
+    case CIM_SYS_SERVER:
+        return vr_strdup(host);
+    case CIM_SYS_RELPATH:
+    case CIM_SYS_PATH:
+        break;
+    }
+    p = cim_inst_path(in);
+    if (col == CIM_SYS_RELPATH)
+        vr_freep(&p->ns);
+    return cim_path_fmt(p, col == CIM_SYS_PATH ? host : NULL);
 }

@@ -189,6 +189,38 @@ static void test_null_array(void **st)
 #undef ARRAY
 }
 
+/* Who looks at some properties only does not mind what stands in others. */
+static void test_unread(void **st)
+{
+    static const int used[] = { P(INSTANCEID), P(REPLICATIONINTERVAL) };
+    static const char good[] =
+        I("<PROPERTY NAME=\"InstanceID\" TYPE=\"string\"><VALUE>a</VALUE></PROPERTY>"
+          "<PROPERTY NAME=\"CreationTime\" TYPE=\"datetime\"><VALUE>yesterday</VALUE></PROPERTY>"
+          "<PROPERTY NAME=\"RecoveryHistory\" TYPE=\"uint16\"><VALUE>70000</VALUE></PROPERTY>"
+          "<PROPERTY.ARRAY NAME=\"ElementName\" TYPE=\"string\"><VALUE.ARRAY><VALUE>x</VALUE>"
+          "</VALUE.ARRAY></PROPERTY.ARRAY>"
+          "<PROPERTY NAME=\"ReplicationInterval\" TYPE=\"uint16\"><VALUE>30</VALUE></PROPERTY>");
+    static const char bad[] =
+        I("<PROPERTY NAME=\"ReplicationInterval\" TYPE=\"uint16\"><VALUE>x</VALUE></PROPERTY>");
+    const struct cim_class *c = cim_class_find(FRSD);
+    struct cim_inst *in = NULL, *no = NULL;
+    struct vr_err err = VR_ERR_INIT;
+
+    refuse(good, FRSD, VR_E_INVAL);
+    assert_int_equal(cim_xml_parse_used(good, c, used, VR_ARRAY_LEN(used), &in, &err), 0);
+    assert_int_equal(err.kind, VR_OK);
+    assert_string_equal(cim_inst_str(in, P(INSTANCEID)), "a");
+    assert_int_equal(cim_inst_uint(in, P(REPLICATIONINTERVAL), 0), 30);
+    assert_false(cim_inst_is_seen(in, P(CREATIONTIME)));
+    assert_true(cim_inst_value(in, P(CREATIONTIME))->is_null);
+    assert_true(cim_inst_value(in, P(RECOVERYHISTORY))->is_null);
+    assert_true(cim_inst_value(in, P(ELEMENTNAME))->is_null);
+    cim_inst_free(in);
+    assert_int_equal(cim_xml_parse_used(bad, c, used, VR_ARRAY_LEN(used), &no, &err), -1);
+    assert_int_equal(err.kind, VR_E_INVAL);
+    assert_non_null(strstr(err.msg, "ReplicationInterval"));
+}
+
 static void test_written(void **st)
 {
     struct vr_err err = VR_ERR_INIT;
@@ -291,7 +323,7 @@ int main(void)
         cmocka_unit_test(test_with_class),     cmocka_unit_test(test_reference),
         cmocka_unit_test(test_refused),        cmocka_unit_test(test_written),
         cmocka_unit_test(test_round_trip_all), cmocka_unit_test(test_class_document),
-        cmocka_unit_test(test_null_array),
+        cmocka_unit_test(test_null_array),     cmocka_unit_test(test_unread),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -252,6 +252,38 @@ static void check(const char *query, const char *want)
 
 #define ALL "SELECT * FROM Msvm_ComputerSystem WHERE "
 
+/* Columns of what an instance is. */
+static void test_system_columns(void **st)
+{
+    vr_auto(cim_query_free) struct cim_query *q = NULL, *no = NULL;
+    vr_auto(cim_inst_free) struct cim_inst *in = cim_inst_new(CIM_C_MSVM_CONCRETEJOB);
+    static const struct {
+        enum cim_syscol col;
+        const char *text;
+    } rows[] = { { CIM_SYS_CLASS, "Msvm_ConcreteJob" },
+                 { CIM_SYS_SUPERCLASS, "CIM_ConcreteJob" },
+                 { CIM_SYS_NAMESPACE, CIM_NS_VIRT },
+                 { CIM_SYS_SERVER, "hosta" },
+                 { CIM_SYS_RELPATH, "Msvm_ConcreteJob.InstanceID=\"A\\\\B\"" },
+                 { CIM_SYS_PATH, "\\\\hosta\\root\\virtualization\\v2:Msvm_ConcreteJob."
+                                 "InstanceID=\"A\\\\B\"" } };
+    struct vr_err err = VR_ERR_INIT;
+
+    cim_inst_set_str(in, CIM_P_MSVM_CONCRETEJOB_INSTANCEID, "A\\B");
+    for (size_t i = 0; i < VR_ARRAY_LEN(rows); i++) {
+        vr_autofree char *text = cim_system_text(in, rows[i].col, "hosta");
+        assert_string_equal(text, rows[i].text);
+    }
+    assert_int_equal(
+        cim_query_parse(NULL, "SELECT __path, JobState, __CLASS FROM CIM_Job", &q, &err), CIM_S_OK);
+    assert_int_equal(q->sys, CIM_SYS_PATH | CIM_SYS_CLASS);
+    assert_int_equal(cim_query_parse(NULL, "SELECT __FILE FROM CIM_Job", &no, &err),
+                     CIM_S_BAD_QUERY);
+    vr_auto(cim_inst_free) struct cim_inst *root =
+        cim_inst_new_of(cim_class_find("CIM_ManagedElement"));
+    assert_null(cim_system_text(root, CIM_SYS_SUPERCLASS, "hosta"));
+}
+
 static void test_select(void **st)
 {
     check("select * from msvm_computersystem", "HOST,web_01,db,Web02");
@@ -408,11 +440,12 @@ static void test_projection(void **st)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_get),         cmocka_unit_test(test_denied),
-        cmocka_unit_test(test_enumerate),   cmocka_unit_test(test_invoke),
-        cmocka_unit_test(test_select),      cmocka_unit_test(test_walks),
-        cmocka_unit_test(test_bad_queries), cmocka_unit_test(test_query_limits),
-        cmocka_unit_test(test_like),        cmocka_unit_test(test_projection),
+        cmocka_unit_test(test_get),          cmocka_unit_test(test_denied),
+        cmocka_unit_test(test_enumerate),    cmocka_unit_test(test_invoke),
+        cmocka_unit_test(test_select),       cmocka_unit_test(test_system_columns),
+        cmocka_unit_test(test_walks),        cmocka_unit_test(test_bad_queries),
+        cmocka_unit_test(test_query_limits), cmocka_unit_test(test_like),
+        cmocka_unit_test(test_projection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

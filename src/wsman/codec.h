@@ -22,9 +22,10 @@ struct wsm_enc {
 void wsm_put_instance(struct vr_xmlw *w, const struct wsm_enc *enc, const struct cim_inst *in,
                       const struct cim_class *as);
 /* wsm_put_fragment() - <w:XmlFragment> with all properties that are not hidden, @bare: in no
- * namespace. Prefixes as above. */
+ * namespace, after the columns @sys (enum cim_syscol), for which @host is this host's name.
+ * Prefixes as above. */
 void wsm_put_fragment(struct vr_xmlw *w, const struct wsm_enc *enc, const struct cim_inst *in,
-                      bool bare);
+                      bool bare, unsigned sys, const char *host);
 /* wsm_put_value() - element(s) p:@name for a value; prefixes a, w, p, xsi and cim declared. */
 void wsm_put_value(struct vr_xmlw *w, const struct wsm_enc *enc, const char *name,
                    const struct cim_value *v);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "cim/query.h"
 #include "wsman/codec.h"
 #include "wsman/ns.h"
 
@@ -125,14 +126,38 @@ void wsm_put_instance(struct vr_xmlw *w, const struct wsm_enc *enc, const struct
     vr_xmlw_end(w);
 }
 
+static void put_system(struct vr_xmlw *w, const struct wsm_enc *enc, const struct cim_inst *in,
+                       unsigned sys, const char *host)
+{
+    static const struct {
+        enum cim_syscol col;
+        const char *name;
+    } cols[] = {
+#define A(bit, n, text) { CIM_SYS_##n, text },
+        CIM_SYSTEM_COLUMNS(A)
+#undef A
+    };
+
+    for (size_t i = 0; i < VR_ARRAY_LEN(cols); i++) {
+        if (!(sys & cols[i].col))
+            continue;
+        vr_autofree char *text = cim_system_text(in, cols[i].col, host);
+        if (text)
+            vr_xmlw_elem(w, prefix(enc), cols[i].name, text);
+        else
+            put_nil(w, enc, cols[i].name, false);
+    }
+}
+
 void wsm_put_fragment(struct vr_xmlw *w, const struct wsm_enc *enc, const struct cim_inst *in,
-                      bool bare)
+                      bool bare, unsigned sys, const char *host)
 {
     struct wsm_enc e = *enc;
     e.bare = bare;
     vr_autofree char *uri = wsm_class_uri(enc->style, in->cls->ns, in->cls->name);
     vr_xmlw_start(w, "w", "XmlFragment");
     declare(w, bare ? NULL : uri);
+    put_system(w, &e, in, sys, host);
     put_props(w, &e, in, in->cls);
     vr_xmlw_end(w);
 }

@@ -31,6 +31,7 @@ struct wsm_ctx {
     enum wsm_style style;
     const struct cim_class *as; /* show instances as this class; NULL: as what they are */
     bool fragments, bare;       /* as in struct wsm_answer */
+    unsigned sys;               /* likewise */
     bool precise_arrays;        /* as in struct wsm_enc; what Enumerate said holds for Pull, too */
     int64_t expires_ms;
 };
@@ -179,7 +180,7 @@ static void put_instance(struct vr_xmlw *w, const struct wsm_enc *enc, const str
     if (x->mode == MODE_BOTH)
         vr_xmlw_start(w, "w", "Item");
     if (x->mode != MODE_EPR && x->fragments)
-        wsm_put_fragment(w, enc, in, x->bare);
+        wsm_put_fragment(w, enc, in, x->bare, x->sys, cim_server_host(x->w->svc));
     else if (x->mode != MODE_EPR)
         wsm_put_instance(w, enc, in, x->as);
     if (x->mode != MODE_OBJECT) {
@@ -331,6 +332,7 @@ static int choose(struct wsm_call *c, const struct vr_xml *el, const struct wsm_
     x->scan = a.scan;
     x->fragments = a.fragments;
     x->bare = a.bare;
+    x->sys = a.sys;
     if (!a.by_class)
         x->as = NULL; /* queries and associations have results of other classes */
     return 0;

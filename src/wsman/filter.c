@@ -31,6 +31,7 @@ static int by_wql(struct wsm_call *c, const struct wsm_resource *r, const struct
     if (st != CIM_S_OK)
         return wsm_fail_cim(&c->fault, st, &e);
     ret->fragments = ret->bare = q->cols != NULL;
+    ret->sys = q->sys;
     ret->scan = cim_scan_query(c->w->svc, c->rq->caller, q);
     return 0;
 }

@@ -86,6 +86,7 @@ struct wsm_answer {
     struct cim_scan *scan;
     bool by_class;        /* all are of the class of the resource, or of one below it */
     bool fragments, bare; /* shown as w:XmlFragment; its elements are in no namespace */
+    unsigned sys;         /* and has these: enum cim_syscol */
 };
 /* wsm_filter() - what answers the filter of an Enumerate (NULL: none) over a resource; the scan is
  * the caller's.

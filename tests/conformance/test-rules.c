@@ -208,6 +208,44 @@ static void rule_4_null_arrays_come_back_as_arrays_of_null(void **st)
     assert_int_equal(state(w, WEB), 0);
 }
 
+#define VALUE_OF(name, v) \
+    "<PROPERTY NAME=\"" name "\" TYPE=\"string\"><VALUE>" v "</VALUE></PROPERTY>"
+#define OF_CLASS(cls, id, rest) \
+    "<INSTANCE CLASSNAME=\"" cls "\">" VALUE_OF("InstanceID", id) rest "</INSTANCE>"
+
+/* Also what cannot even be read, where nobody reads it. */
+static void rule_4_unreadable_values_of_what_cannot_be_set_are_ignored(void **st)
+{
+    static const char rel[] =
+        OF_CLASS("Msvm_ReplicationRelationship", "Microsoft:" WEB "\\HVR\\0",
+                 VALUE_OF("LastApplyTime", "yesterday") VALUE_OF("ReplicationState", "-1"));
+    static const char set[] =
+        OF_CLASS("Msvm_ReplicationSettingData", "Microsoft:" WEB "\\HVR\\0",
+                 VALUE_OF("AutomaticStartupAction", "soon") VALUE_OF("CreationTime", "now")
+                     VALUE_OF("RecoveryHistory", "3"));
+    static const char bad[] = OF_CLASS("Msvm_ReplicationSettingData", "Microsoft:" WEB "\\HVR\\0",
+                                       VALUE_OF("RecoveryHistory", "many"));
+    static const char connection[] =
+        OF_CLASS("Msvm_EthernetPortAllocationSettingData", "Microsoft:" WEB "\\" NIC "\\C",
+                 VALUE_OF("Weight", "heavy") VALUE_OF("TestReplicaSwitchName", "lab"));
+    static const char service[] =
+        OF_CLASS("Msvm_ReplicationServiceSettingData", "x", VALUE_OF("MonitoringInterval", "7200"));
+    struct world *w = *st;
+
+    make_replicating(w);
+    assert_int_equal(SVC(w, WEB, "GetReplicationStatisticsEx", { "ReplicationRelationship", rel }),
+                     0);
+    done(w, SVC(w, WEB, "ModifyReplicationSettings", { "ReplicationSettingData", set }));
+    assert_int_equal(num(w, FRSD_PATH(WEB, "0"), "RecoveryHistory"), 3);
+    assert_int_equal(SVC(w, WEB, "ModifyReplicationSettings", { "ReplicationSettingData", bad }),
+                     32773);
+    done(w, CALL(w, "Msvm_VirtualSystemManagementService=@", "ModifyResourceSettings",
+                 { "ResourceSettings", connection }));
+    assert_string_equal(txt(w, NIC_CONNECTION, "TestReplicaSwitchName"), "lab");
+    done(w,
+         CALL(w, "Msvm_ReplicationService=@", "ModifyServiceSettings", { "SettingData", service }));
+}
+
 static void rule_5_job_exactly_with_4096(void **st)
 {
     struct world *w = *st;
@@ -715,6 +753,7 @@ int main(void)
         T(rule_3_disks_and_providers_are_object_paths),
         T(rule_4_what_cannot_be_set_comes_back_and_is_ignored),
         T(rule_4_null_arrays_come_back_as_arrays_of_null),
+        T(rule_4_unreadable_values_of_what_cannot_be_set_are_ignored),
         T(rule_5_job_exactly_with_4096),
         T(rule_6_statistics_at_once),
         T(rule_7_plain_methods_choose_the_relationship),

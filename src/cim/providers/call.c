@@ -243,9 +243,11 @@ int call_relationship(struct call *c, const struct vm *vm, int *ret_n, struct vr
     *ret_n = 0;
     if (!text || !*text)
         return 0;
-    if (cim_xml_parse(text, cim_class_get(CIM_C_MSVM_REPLICATIONRELATIONSHIP), &in, err) < 0)
+    static const int used[] = { CIM_P_MSVM_REPLICATIONRELATIONSHIP_INSTANCEID };
+    if (cim_xml_parse_used(text, cim_class_get(CIM_C_MSVM_REPLICATIONRELATIONSHIP), used,
+                           VR_ARRAY_LEN(used), &in, err) < 0)
         return vr_err_wrap(err, "ReplicationRelationship");
-    const char *id = cim_inst_str(in, CIM_P_MSVM_REPLICATIONRELATIONSHIP_INSTANCEID);
+    const char *id = cim_inst_str(in, used[0]);
     if (!id)
         return 0;
     if (!id_hvr_parse(id, &uuid, ret_n) || !vr_uuid_eq(&uuid, &vm->uuid))

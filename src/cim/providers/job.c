@@ -276,15 +276,17 @@ static int error_text(struct call *c, const struct job *j, enum vr_kind kind, co
             ? NULL
             : path_text(c->p, path_system(vr_uuid_fmt_upper(&j->machine, guid)));
     vr_auto(cim_inst_free) struct cim_inst *in =
-        error_inst(kind, msg, kind == VR_E_CANCELLED, source);
+        error_inst(kind, msg, kind == VR_E_CANCELLED || j->state == JOB_WARNINGS, source);
 
     return cim_xml_text(in, c->p->h->name, ret, err);
 }
 
-/* What went wrong; NULL in *ret when nothing did. */
+/* What went wrong, or what is to be known of a job that did not fail; NULL in *ret when nothing. */
 static int cause_text(struct call *c, const struct job *j, char **ret, struct vr_err *err)
 {
     *ret = NULL;
+    if (j->state == JOB_WARNINGS)
+        return error_text(c, j, VR_OK, j->err.msg, ret, err);
     if (!failed(j))
         return 0;
     return j->err.kind != VR_OK
@@ -297,7 +299,7 @@ static int get_error(struct call *c, struct vr_err *err)
     vr_autofree char *text = NULL;
     struct job j;
 
-    if (target(c, &j, err) < 0 || cause_text(c, &j, &text, err) < 0)
+    if (target(c, &j, err) < 0 || (failed(&j) && cause_text(c, &j, &text, err) < 0))
         return -1;
     cim_value_put_str(cim_args_at(c->args, "Error"), text);
     return 0;
@@ -315,7 +317,7 @@ static int get_error_ex(struct call *c, struct vr_err *err)
     cim_value_empty(list);
     if (!why)
         return 0;
-    if (j.err.kind != VR_OK) {
+    if (failed(&j) && j.err.kind != VR_OK) {
         vr_autofree char *msg = summary_text(&j);
         if (error_text(c, &j, j.err.kind, msg, &what, err) < 0)
             return -1;

@@ -267,10 +267,12 @@ static int check_addresses(const struct cim_inst *in, struct vr_err *err)
 static int parse_failover(const struct vm *vm, const char *text, struct cim_inst **ret,
                           struct vr_err *err)
 {
+    static const int used[] = { F(INSTANCEID), F(PROTOCOLIFTYPE),  F(DHCPENABLED), F(IPADDRESSES),
+                                F(SUBNETS),    F(DEFAULTGATEWAYS), F(DNSSERVERS) };
+    const struct cim_class *cls = cim_class_get(CIM_C_MSVM_FAILOVERNETWORKADAPTERSETTINGDATA);
     vr_auto(cim_inst_free) struct cim_inst *in = NULL;
 
-    if (!text || cim_xml_parse(text, cim_class_get(CIM_C_MSVM_FAILOVERNETWORKADAPTERSETTINGDATA),
-                               &in, err) < 0)
+    if (!text || cim_xml_parse_used(text, cls, used, VR_ARRAY_LEN(used), &in, err) < 0)
         return text ? vr_err_wrap(err, "NetworkSettings")
                     : vr_fail(err, VR_E_INVAL, 0, "NetworkSettings has an empty element");
     const char *id = cim_inst_str(in, F(INSTANCEID));
@@ -343,8 +345,9 @@ static int parse_connection(struct call *c, const char *text, struct cim_inst **
 {
     vr_auto(cim_inst_free) struct cim_inst *in = NULL;
     const struct cim_class *want = cim_class_get(CIM_C_MSVM_ETHERNETPORTALLOCATIONSETTINGDATA);
+    static const int used[] = { C(INSTANCEID), C(TESTREPLICASWITCHNAME), C(TESTREPLICAPOOLID) };
 
-    if (!text || cim_xml_parse(text, NULL, &in, err) < 0)
+    if (!text || cim_xml_parse_used(text, NULL, used, VR_ARRAY_LEN(used), &in, err) < 0)
         return text ? vr_err_wrap(err, "ResourceSettings")
                     : vr_fail(err, VR_E_INVAL, 0, "ResourceSettings has an empty element");
     if (in->cls != want)
