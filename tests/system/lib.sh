@@ -246,7 +246,7 @@ point_files() {
 # what the machine was when it was failed over: the last copy of the lineage before.
 oracle_of() {
     local uuid=$1 id=$2 copy found=
-    for copy in "$dir"/[AB]/var/log/oracle/"$uuid/$id"; do
+    for copy in "$dir"/[A-Z]/var/log/oracle/"$uuid/$id"; do
         if [ -d "$copy" ]; then found=$copy; fi
     done
     if [ -z "$found" ] && [ "${id##*-}" = 0 ]; then
@@ -263,7 +263,7 @@ oracle_of() {
 # copies UUID: folders of all copies of a machine, oldest first.
 copies() {
     # shellcheck disable=SC2012 # names are ours
-    ls -dtr "$dir"/[AB]/var/log/oracle/"$1"/* 2>/dev/null || :
+    ls -dtr "$dir"/[A-Z]/var/log/oracle/"$1"/* 2>/dev/null || :
 }
 
 # seen ARGS...: grep that says nothing and reads to the end. grep -q would leave early, its writer

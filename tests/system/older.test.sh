@@ -48,6 +48,8 @@ names_both='host[ab] \(vmreplica [^)]+\) speaks protocol [12], the other host \(
 "$daemon" start "$dir" B env VMREPLICA_PROTOCOL=2 sh -c 'shift; exec "$0" "$@"' "$mortal"
 out=$(vr A check hostb 2>&1) && fail "check does not mind another protocol: $out"
 grep -qE "$names_both" <<<"$out" || fail "check says: $out"
+[ "$(vr A --json jobs | jq '[.[] | select(.JobType == 115)] | max_by(.TimeSubmitted) | .ErrorCode')" = 32770 ] ||
+    fail "the job of the connection test: $(vr A --json jobs)"
 grep -q 'may not be the port' <<<"$out" && fail "check blames the port: $out"
 wait_for 60 "hosta says that it cannot send" has_reason A cannot_send
 vr A explain g1 >"$dir/said"

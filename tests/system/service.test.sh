@@ -47,6 +47,10 @@ pair_hosts
 [ "$(server B MonitoringInterval)" = 21600 ] || fail "the window was forgotten"
 vr A --quiet check hostb
 ok "paired hosts accept each other"
+certificate=$(invoke B GetSystemCertificates '' | grep -o '<p:EncodedCertificates>[^<]*' | cut -d'>' -f2)
+[ "$(base64 -d <<<"$certificate" | openssl x509 -inform der -noout -fingerprint -sha256)" = \
+    "$(openssl x509 -in "$dir/B/var/lib/vmreplica/host.crt" -noout -fingerprint -sha256)" ] || fail "GetSystemCertificates of hostb: $certificate"
+ok "GetSystemCertificates tells the certificate that hostb uses"
 
 # ---- what can be wrong, in words ----
 returns A 32779 TestReplicationConnection "$(test_xml '<p:AuthenticationType>1</p:AuthenticationType>')"
@@ -67,6 +71,25 @@ protect g1
 [ "$(point_files B "$uuid" | awk '{ print $4 }' | grep -vc ^/srv/from-a/ || :)" = 0 ] ||
     fail "the replica is not in the folder of its entry: $(point_files B "$uuid")"
 ok "the replica is stored where its entry says"
+
+# ---- the window of the statistics ends when its time is moved ----
+stats() { vr A --json stats g1 | jq -r "if type == \"array\" then .[0] else . end | .$1"; }
+of_window() { [ "$(stats ReplicationSuccessCount)" -gt 0 ]; }
+wait_for 60 "a cycle is counted" of_window
+from=$(stats StartStatisticTime)
+pos=$(log_pos A)
+boundary=$(($(date +%s) + 8))
+vr A --quiet server --window-hours 24 # its start is far from now, or what follows would end nothing
+settings="<p:SettingData>&lt;INSTANCE CLASSNAME=&quot;Msvm_ReplicationServiceSettingData&quot;&gt;&lt;PROPERTY NAME=&quot;MonitoringStartTime&quot; TYPE=&quot;datetime&quot;&gt;&lt;VALUE&gt;00000000$(date -u -d "@$boundary" +%H%M%S).000000:000&lt;/VALUE&gt;&lt;/PROPERTY&gt;&lt;/INSTANCE&gt;</p:SettingData>"
+returns A 4096 ModifyServiceSettings "$settings"
+[ "$(stats StartStatisticTime)" = "$from" ] || fail "the window ended before its time"
+wait_for 60 "the daemon ends the window" log_has A "$pos" 'g1: statistics of the window that ended: [1-9]'
+ended=$(date +%s)
+[ "$ended" -ge "$boundary" ] || fail "the window ended at $ended, its boundary is $boundary"
+[ "$ended" -le $((boundary + 20)) ] || fail "the window ended $((ended - boundary)) s late"
+[ "$(stats StartStatisticTime)" != "$from" ] || fail "the statistics still begin at $from"
+ok "the window of the statistics ends where its new start time says"
+
 vr B --quiet allow hosta --group blue
 vr A --quiet check hostb
 # Bound to an entry of another group: its primary belongs to blue now, the machine to red.

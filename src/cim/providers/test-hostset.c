@@ -267,6 +267,41 @@ static void statistics_begin_anew(void **st)
     assert_in_range(r->stat_start.us, hostset_window(w->host.set, vr_wall_now()).us, INT64_MAX);
 }
 
+/* The window that runs ends where the new start time has a boundary, not where the old one had. */
+static void a_new_start_time_moves_the_window(void **st)
+{
+    struct world *w = *st;
+    const int64_t second = 1000000, day = 86400;
+    char text[CIM_DATETIME_STR];
+
+    make_replicating(w);
+    struct rel *r = (struct rel *)engine_find(w->engine, &w->vm[0].uuid);
+    const int64_t began = vr_wall_now().us - 100 * second;
+#define START_IN(s)                                                                         \
+    cim_datetime_fmt(                                                                       \
+        &(struct cim_datetime){ .is_interval = true,                                        \
+                                .us = ((vr_wall_now().us / second + (s)) % day) * second }, \
+        text)
+    /* A boundary that is still to come: the window goes on. */
+    r->stat_start.us = began;
+    done(w, set(w, "MonitoringInterval", "3600"));
+    done(w, set(w, "MonitoringStartTime", START_IN(600)));
+    host_providers_tick(w->prov);
+    r = (struct rel *)engine_find(w->engine, &w->vm[0].uuid);
+    assert_true(r->stat_ok > 0);
+    assert_int_equal(r->stat_start.us, began);
+    /* One that lies within the window that runs: it has ended there. */
+    done(w, set(w, "MonitoringStartTime", START_IN(-50)));
+    host_providers_tick(w->prov);
+    r = (struct rel *)engine_find(w->engine, &w->vm[0].uuid);
+    assert_int_equal(r->stat_ok, 0);
+    assert_true(r->stat_start.us > began);
+    const int64_t again = r->stat_start.us;
+    host_providers_tick(w->prov);
+    assert_int_equal(engine_find(w->engine, &w->vm[0].uuid)->stat_start.us, again);
+#undef START_IN
+}
+
 /* ---- authorization entries ---- */
 static const char *entry(const char *host, const char *group, const char *folder)
 {
@@ -621,6 +656,7 @@ int main(void)
         T(disabled_host_receives_nothing),
         T(windows_are_aligned),
         T(statistics_begin_anew),
+        T(a_new_start_time_moves_the_window),
         T(entries_are_added_and_shown),
         T(entries_are_checked),
         T(entries_decide_who_may_come),
