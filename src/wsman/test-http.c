@@ -530,6 +530,13 @@ static void test_curl_over_tls(void **s)
     curl(bad, "401");
     vr_autofree char *cert = vr_printf("--cert client.crt --key client.key %s", base);
     curl(cert, "400");
+    /* what WinRM says when it has a certificate; without one it is nothing */
+    static const char mutual[] =
+        "-H 'Authorization: http://schemas.dmtf.org/wbem/wsman/1/wsman/secprofile/https/mutual'";
+    vr_autofree char *winrm = vr_printf("%s %s", mutual, cert);
+    curl(winrm, "400");
+    vr_autofree char *empty = vr_printf("%s %s", mutual, base);
+    curl(empty, "401");
     vr_autofree char *old = vr_printf("--tls-max 1.2 --cert client.crt --key client.key %s", base);
     curl(old, "400");
     const char *argv[] = { "curl", "-s", "--tls-max", "1.1", "-k", NULL, NULL };

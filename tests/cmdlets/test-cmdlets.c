@@ -91,6 +91,7 @@ static void running_test(struct world *w)
 #define OF_VM { "ComputerSystem", VM(WEB) }
 #define CALLS(method, code, ...) { DO, SVC_PATH, method, { OF_VM __VA_OPT__(,) __VA_ARGS__ }, code }
 #define STATE(n) { IS, REL_PATH(WEB, "0"), "ReplicationState", { { n } } }
+#define STATE1(n) { IS, REL_PATH(WEB, "1"), "ReplicationState", { { n } } }
 #define MODE(n) { IS, VM(WEB), "ReplicationMode", { { n } } }
 #define SERVICE_SETTINGS "+Msvm_ReplicationServiceSettingData=@"
 
