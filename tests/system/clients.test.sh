@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # Clients of others against a real daemon and a real libvirt machine: dracclient and pywinrm from
-# Debian, by password and by certificate; events of jobs and machines; wsl, a client made of shell
+# Debian, by password and by certificate; events of jobs, machines and relationships; wsl, a client made of shell
 # scripts; curl without any help.
 . "$(dirname "$0")/lib.sh"
 system_begin
@@ -98,3 +98,22 @@ jq -se 'add | any(.[]; .Class == "Msvm_ComputerSystem" and .Object == "m1" and .
 on A kill -INT "$(cat "$dir/follower")"
 wait "$follower" || fail "vmreplica events: exit status $?"
 ok "vmreplica events"
+
+# ---- a relationship that is suspended and resumed, as somebody else hears of it ----
+"$lab" start-libvirtd "$dir" B
+daemon_config B
+"$daemon" start "$dir" B
+pair_hosts
+"$guest" create "$dir" A g1 --fill 4
+protect g1
+wait_points B g1 1
+on B timeout 300 /usr/bin/python3 "$tree/tests/wsman/clients.py" --relationship https://hosta:5986/wsman \
+    "$dir/A/var/lib/vmreplica/host.crt" "$dir/cert/cert.pem" "$dir/cert/key.pem" "$(uuid_of A g1 | tr a-f A-F)" \
+    >"$dir/heard" 2>&1 &
+listener=$!
+wait_for 60 "somebody listens" grep -q subscribed "$dir/heard"
+vr A --quiet suspend g1
+wait_for 60 "the listener hears that it is suspended" grep -q 'event: from 3 to 7' "$dir/heard"
+vr A --quiet resume g1
+wait $listener || fail "events of the relationship: $(cat "$dir/heard")"
+ok "events of a relationship: $(grep event: "$dir/heard" | paste -sd,)"

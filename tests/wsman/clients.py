@@ -4,6 +4,7 @@
 manages Dell's servers) and pywinrm. Each line of the output is one thing that was seen to be right.
 
   clients.py URL CA USER PASSWORD CERTIFICATE KEY MACHINE
+  clients.py --relationship URL CA CERTIFICATE KEY GUID     until it was suspended and resumed
 
 CA is the daemon's own certificate, which pywinrm checks. CERTIFICATE and KEY are PEM files of a caller whom the daemon knows, MACHINE is a libvirt machine that
 is off. The whole conversation of each client is its own: headers, envelopes, pages, connections.
@@ -196,7 +197,41 @@ def events(caller, other, url, user, password, guid):
         must('events: nothing after Unsubscribe', 'not open' in str(refused), refused)
 
 
+# ---- events of a relationship, which others suspend and resume ----
+def moves(seen, guid):
+    """What the events tell: from which state to which."""
+    found = []
+    for e in seen:
+        before, after = instance(e, 'PreviousInstance'), instance(e)
+        if after is None or guid not in values(after, 'InstanceID')[0]:
+            continue
+        step = (values(before, 'ReplicationState')[0], values(after, 'ReplicationState')[0])
+        found += [step] if step[0] != step[1] else []
+    return found
+
+
+def relationship(url, ca, cert, key, guid):
+    caller = Caller(url, transport='certificate', cert_pem=cert, cert_key_pem=key, username=None, password=None,
+                    ca_trust_path=ca)
+    context = subscribe(caller, "SELECT * FROM __InstanceModificationEvent WITHIN 1 "
+                        "WHERE TargetInstance ISA 'Msvm_ReplicationRelationship'")
+    print('subscribed', flush=True)
+    told = []
+
+    def both(seen):
+        for step in moves(seen, guid)[len(told):]:
+            told.append(step)
+            print('event: from %s to %s' % step, flush=True)
+        return len(told) >= 2
+
+    pull_until(caller, context, both)
+    must('events: a relationship goes from 3 to 7 and back', told == [('3', '7'), ('7', '3')], told)
+
+
 def main():
+    if sys.argv[1] == '--relationship':
+        relationship(*sys.argv[2:])
+        return
     url, ca, user, password, cert, key, machine = sys.argv[1:]
     urllib3.disable_warnings()
     requests.packages.urllib3.disable_warnings()
