@@ -100,6 +100,8 @@ int cli_see_job(struct cli *c, struct wsmc *w, const char *id, const char *what,
 /* cli_interrupted() - Ctrl-C was pressed. cli_sleep_ms() - less when it is. */
 bool cli_interrupted(void);
 void cli_sleep_ms(unsigned ms);
+/* cli_answers_yes() - ask whoever sits at the terminal; only "yes" is yes, Ctrl-C is not. */
+bool cli_answers_yes(const char *question);
 
 /* ---- disks ---- */
 enum { CLI_DISKS_MAX = 64 };

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/buf.h"
@@ -169,16 +170,40 @@ bool cli_interrupted(void)
     return interrupted;
 }
 
-void cli_sleep_ms(unsigned ms)
+static void arm(void)
 {
     static bool armed;
-    if (!armed) {
-        struct sigaction sa = { .sa_handler = on_interrupt };
+    struct sigaction sa = { .sa_handler = on_interrupt };
+    if (!armed)
         sigaction(SIGINT, &sa, NULL);
-        armed = true;
-    }
+    armed = true;
+}
+
+void cli_sleep_ms(unsigned ms)
+{
+    arm();
     if (!interrupted)
         poll(NULL, 0, (int)ms);
+}
+
+bool cli_answers_yes(const char *question)
+{
+    struct pollfd in = { .fd = STDIN_FILENO, .events = POLLIN };
+    sigset_t held, before;
+    char line[16] = "";
+    arm();
+    fprintf(stderr, "%s", question);
+    /* Ctrl-C may come between the look at it and the wait: it is let in by the wait alone. */
+    sigemptyset(&held);
+    sigaddset(&held, SIGINT);
+    sigprocmask(SIG_BLOCK, &held, &before);
+    while (!interrupted && ppoll(&in, 1, NULL, &before) < 0 && errno == EINTR)
+        ;
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    if (interrupted || !fgets(line, sizeof line, stdin))
+        return false;
+    line[strcspn(line, "\r\n")] = 0;
+    return !strcasecmp(line, "yes");
 }
 
 /* ---- jobs ---- */

@@ -12,14 +12,13 @@
 #include "cli/cli.h"
 
 /* ---- does the machine run at the primary? ---- */
-static bool answers_yes(const char *question)
+/* Any other answer than yes; Ctrl-C is one, too. */
+static int left_alone(struct vr_err *err)
 {
-    char line[16] = "";
-    fprintf(stderr, "%s", question);
-    if (!fgets(line, sizeof line, stdin))
-        return false;
-    line[strcspn(line, "\r\n")] = 0;
-    return !strcasecmp(line, "yes");
+    if (!cli_interrupted())
+        return vr_fail(err, VR_E_STATE, 0, "nothing was changed");
+    fputs("\nvmreplica: nothing was changed\n", stderr);
+    return vr_fail(err, VR_E_CANCELLED, 0, "interrupted");
 }
 
 /* Whoever sits at a terminal is asked; a program gets an error that says what to give. */
@@ -34,9 +33,7 @@ static int confirm(struct cli *c, const struct cli_vm *vm, struct vr_err *err)
                 host, vm->name, vm->name);
         vr_autofree char *question =
             vr_printf("Fail over all the same? Type \"yes\" to make two copies of %s: ", vm->name);
-        if (answers_yes(question))
-            return 0;
-        return vr_fail(err, VR_E_STATE, 0, "nothing was changed");
+        return cli_answers_yes(question) ? 0 : left_alone(err);
     }
     return vr_fail(err, VR_E_STATE, 0,
                    "host %s answers, and machine %s runs there: a failover would make two copies "
@@ -163,7 +160,7 @@ static int may_commit(struct cli *c, const struct cli_vm *vm, struct vr_err *err
             "Machine %s RUNS on host %s, too. After a commit that copy cannot be gone on with by "
             "taking\nthe failover back. Type \"yes\" to give it up: ",
             vm->name, vm->peer);
-        return answers_yes(question) ? 0 : vr_fail(err, VR_E_STATE, 0, "nothing was changed");
+        return cli_answers_yes(question) ? 0 : left_alone(err);
     }
     return vr_fail(
         err, VR_E_STATE, 0,
