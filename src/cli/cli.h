@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/err.h"
 #include "wsman/client.h"
@@ -121,7 +122,14 @@ void cli_disks_done(struct cli_disks *s);
 int cli_disks_wait(struct cli *c, const struct cli_vm *vm, struct vr_err *err);
 
 /* ---- output ---- */
-/* cli_say() - a line for people, unless --quiet or --json. */
+/* cli_asked() - from now on texts are of the host that @c asks. cli_hints() - @text with the commands
+ * in it made such that they ask that host, too ("vmreplica --host X resume g1"), except those of which
+ * it says that they are for another host ("there: vmreplica ...", "on NAME: ...", "... on NAME"). The
+ * caller frees. cli_print() - print with such commands. */
+void cli_asked(const struct cli *c);
+char *cli_hints(const char *text);
+void cli_print(FILE *to, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* cli_say() - a line for people, unless --quiet or --json; commands in it as cli_hints() says. */
 void cli_say(const struct cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* cli_text_or() - a property's text, @otherwise when it is NULL, absent or empty. */
 const char *cli_text_or(const struct wsmc_inst *in, const char *name, const char *otherwise);
@@ -130,8 +138,8 @@ char *cli_bytes(uint64_t n, char *out);
 char *cli_age(uint64_t seconds, char *out);
 /* cli_local_time() - a CIM datetime as local time "2026-01-31 12:34:56"; "-" for NULL. */
 char *cli_local_time(const char *cim, char *out);
-/* cli_local_text() - a text of the daemon with its times ("2026-01-31T12:34:56Z") as local ones.
- * The caller frees. */
+/* cli_local_text() - a text of the daemon with its times ("2026-01-31T12:34:56Z") as local ones and
+ * its commands as cli_hints() makes them. The caller frees. */
 char *cli_local_text(const char *text);
 /* cli_table() - rows of equal length, first is the header; columns aligned. */
 void cli_table(const char *const *cells, unsigned columns, unsigned rows);

@@ -270,10 +270,10 @@ int cli_wait_job(struct cli *c, struct wsmc *w, const char *id, const char *what
         if (c->patience_ms && vr_mono_now().ms > end)
             return vr_fail(err, VR_E_TIMEOUT, 0, "job %s is not over yet (it goes on)", id);
         if (cli_interrupted()) {
-            fprintf(stderr,
-                    "\nThe job goes on. To follow it: vmreplica jobs %s\n"
-                    "To cancel it: vmreplica jobs %s --cancel\n",
-                    id, id);
+            cli_print(stderr,
+                      "\nThe job goes on. To follow it: vmreplica jobs %s\n"
+                      "To cancel it: vmreplica jobs %s --cancel\n",
+                      id, id);
             return vr_fail(err, VR_E_CANCELLED, 0, "interrupted");
         }
         cli_sleep_ms(wait);

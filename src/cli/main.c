@@ -65,7 +65,7 @@ int cli_fail(const struct vr_err *err)
 {
     if (err->kind == VR_E_CANCELLED)
         return EXIT_INTERRUPTED;
-    fprintf(stderr, "vmreplica: %s\n", err->msg);
+    cli_print(stderr, "vmreplica: %s\n", err->msg);
     return err->kind == VR_E_PEER || err->kind == VR_E_TIMEOUT ? EXIT_CONNECT : EXIT_FAILED;
 }
 
@@ -174,6 +174,7 @@ int main(int argc, char **argv)
         struct vr_err err = VR_ERR_INIT;
         if (cli_connect(&c, &err) < 0)
             return cli_fail(&err);
+        cli_asked(&c); /* what was said so far was of this host */
         int rc = verbs[i].run(&c);
         wsmc_free(c.local);
         return rc;

@@ -26,12 +26,13 @@ void cli_say(const struct cli *c, const char *fmt, ...)
 {
     if (c->quiet || c->json || c->no_wait) /* without waiting nothing is known yet but the job */
         return;
+    vr_autofree char *text = NULL;
     va_list ap;
     va_start(ap, fmt);
-    vfprintf(stdout, fmt, ap);
+    int n = vasprintf(&text, fmt, ap);
     va_end(ap);
-    fputc('\n', stdout);
-    fflush(stdout);
+    if (n >= 0)
+        cli_print(stdout, "%s\n", text);
 }
 
 char *cli_bytes(uint64_t n, char *out)
@@ -97,7 +98,7 @@ char *cli_local_text(const char *text)
             vr_buf_printf(&b, NULL, "%c", *text++);
         }
     }
-    return vr_strdup(b.data ? (const char *)b.data : "");
+    return cli_hints(b.data ? (const char *)b.data : "");
 }
 
 static void print_cell(const char *s, size_t width)

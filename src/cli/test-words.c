@@ -28,6 +28,42 @@ static void properties_become_options(void **st)
     }
 }
 
+static void commands_ask_the_same_host(void **st)
+{
+    static const char *const rows[][2] = {
+        { "Next: vmreplica reverse web01; or commit web01",
+          "Next: vmreplica --host b:59 --pin AB reverse web01; or commit web01" },
+        { "vmreplica status, vmreplica explain web01.",
+          "vmreplica --host b:59 --pin AB status, vmreplica --host b:59 --pin AB explain web01." },
+        { "to keep it (vmreplica export web01), insist on it: vmreplica failover web01 --force",
+          "to keep it (vmreplica --host b:59 --pin AB export web01), insist on it: vmreplica "
+          "--host "
+          "b:59 --pin AB failover web01 --force" },
+        /* for another host */
+        { "run there: vmreplica disable web01", NULL },
+        { "one there (vmreplica allow b --storage DIR)", NULL },
+        { "on a: vmreplica status", NULL },
+        { "on host a: vmreplica disable web01 and seed web01 here", NULL },
+        { "on a vmreplica shutdown web01, disable web01", NULL },
+        { "a seed (vmreplica seed web01 on a), or", NULL },
+        { "copying everything: vmreplica seed web01 there, then", NULL },
+        { "vmreplica --host a cancel web01 --discard", NULL },
+        /* no command */
+        { "version of vmreplica on both hosts", NULL },
+        { "vmreplica: vmreplica COMMAND --help, vmreplica statusy", NULL },
+        { "", NULL },
+    };
+    struct cli c = { .host = "b", .port = 59, .pin = "AB" };
+    for (int remote = 0; remote <= 1; remote++)
+        for (size_t i = 0; i < VR_ARRAY_LEN(rows); i++) {
+            cli_asked(remote ? &c : &(struct cli){ 0 });
+            char *hints = cli_hints(rows[i][0]);
+            assert_string_equal(hints, remote && rows[i][1] ? rows[i][1] : rows[i][0]);
+            free(hints);
+        }
+    cli_asked(&(struct cli){ 0 });
+}
+
 static int parsed(const char *value)
 {
     const char *args[2], *interval = NULL;
@@ -50,6 +86,7 @@ static void numbers_are_numbers(void **st)
 int main(void)
 {
     const struct CMUnitTest all[] = { cmocka_unit_test(properties_become_options),
+                                      cmocka_unit_test(commands_ask_the_same_host),
                                       cmocka_unit_test(numbers_are_numbers) };
     return cmocka_run_group_tests(all, NULL, NULL);
 }

@@ -48,7 +48,7 @@ static void say_what_next(struct cli *c, const struct cli_vm *vm)
         c,
         "The failover of %s is cancelled; what it wrote on this host since then is given up.\n"
         "Replication from %s goes on by itself, unless somebody suspended it there. Only if it was "
-        "a\nplanned failover, take back there what was prepared, too: vmreplica cancel %s.",
+        "a\nplanned failover, take back what was prepared there: vmreplica cancel %s.",
         vm->name, host, vm->name);
 }
 

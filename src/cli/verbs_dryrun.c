@@ -244,11 +244,13 @@ int cli_dry_run(struct cli *c, const struct cli_vm *vm, const char *point, struc
     print_point("consistent:", f.consistent);
     print_point("test-booted:", f.booted);
     if (vm->state == 5) /* recovered */
-        printf("%-14s it is failed over already; to another point: first vmreplica cancel %s\n",
-               "NOT POSSIBLE:", vm->name);
+        cli_print(stdout,
+                  "%-14s it is failed over already; to another point: first vmreplica cancel %s\n",
+                  "NOT POSSIBLE:", vm->name);
     else if (vm->state == 6) /* committed */
-        printf("%-14s it is failed over for good; it goes on with: vmreplica reverse %s\n",
-               "NOT POSSIBLE:", vm->name);
+        cli_print(stdout,
+                  "%-14s it is failed over for good; it goes on with: vmreplica reverse %s\n",
+                  "NOT POSSIBLE:", vm->name);
     printf("Nothing was changed.\n");
     return 0;
 }

@@ -38,7 +38,7 @@ static bool print_reasons(const struct wsmc_inst *s)
         line("", item(todo, i));
         advised |= *item(todo, i) != 0;
         if (*item(command, i))
-            printf("%-12s    %s\n", "", item(command, i));
+            cli_print(stdout, "%-12s    %s\n", "", item(command, i));
     }
     return advised;
 }
@@ -91,7 +91,8 @@ int verb_explain(struct cli *c)
     if (c->json)
         cli_json(&l);
     else if (!strcmp(cli_text_or(l.v[0], "Role", ""), "test"))
-        printf(
+        cli_print(
+            stdout,
             "Machine %s is the test of a recovery point: it is not replicated, and is removed when "
             "the test is ended (vmreplica test MACHINE --end).\n",
             vm.name);

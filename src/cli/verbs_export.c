@@ -97,7 +97,8 @@ static int list_open(struct cli *c, const struct cli_vm *vm, struct vr_err *err)
         for (size_t k = 0; ready && t && u && k < t->n && k < u->n; k++)
             printf("  %s  %s\n", t->v[k], u->v[k]);
         if (!ready)
-            printf("  To serve it again: vmreplica export %s --point %s\n", vm->name, point);
+            cli_print(stdout, "  To serve it again: vmreplica export %s --point %s\n", vm->name,
+                      point);
     }
     return 0;
 }

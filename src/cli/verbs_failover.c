@@ -125,11 +125,12 @@ static int up_again(struct cli *c, struct ends *e, struct vr_err *err)
                                "down for it and is started again on %s",
                                e->pvm.name, e->p_host);
     }
-    fprintf(stderr,
-            "vmreplica: machine %s was shut down for the failover and is OFF on %s%s%s. Repeat the "
-            "failover, or start it there: vmreplica %sboot %s\n",
-            e->pvm.name, e->p_host, stopped ? "" : ": it cannot be started: ", why.msg, where,
-            e->pvm.name);
+    cli_print(
+        stderr,
+        "vmreplica: machine %s was shut down for the failover and is OFF on %s%s%s. Repeat the "
+        "failover, or start it: vmreplica %sboot %s\n",
+        e->pvm.name, e->p_host, stopped ? "" : ": it cannot be started: ", why.msg, where,
+        e->pvm.name);
     return -1;
 }
 

@@ -208,10 +208,11 @@ static int one_job(struct cli *c, const char *id, bool cancel)
     if (wsmc_get(c->local, &ref, &job, &err) < 0) {
         if (err.kind != VR_E_NOTFOUND)
             return cli_fail(&err);
-        fprintf(stderr,
-                "vmreplica: there is no job '%s' here; vmreplica jobs lists those of the last five "
-                "minutes\n",
-                id);
+        cli_print(
+            stderr,
+            "vmreplica: there is no job '%s' here; vmreplica jobs lists those of the last five "
+            "minutes\n",
+            id);
         return EXIT_FAILED;
     }
     if (cancel) {

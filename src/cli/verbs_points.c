@@ -118,7 +118,8 @@ static void print_points(const struct wsmc_list *l, const char *name)
     cli_table(cells, COLUMNS, (unsigned)l->n + 1);
     for (size_t i = 0, told = 0; i < l->n && !told; i++)
         if (!strcmp(cli_text_or(l->v[i], "Kind", ""), "orphan") && ++told)
-            printf(
+            cli_print(
+                stdout,
                 "An orphan is what this host had written and the other one never received when "
                 "that took over,\nor what its disks held when they were offered as a seed (at that "
                 "time).\nTry it: vmreplica test %s --point POINT. Give it up: vmreplica "
@@ -269,8 +270,8 @@ static void print_retention(const struct cli_vm *vm, const struct wsmc_inst *in)
     else
         printf("No application-consistent points are made.\n");
     if (vm->mode == 2)
-        printf("These are the points of machine %s on this host: vmreplica points %s\n", vm->name,
-               vm->name);
+        cli_print(stdout, "These are the points of machine %s on this host: vmreplica points %s\n",
+                  vm->name, vm->name);
 }
 
 static int show_retention(struct cli *c, const struct cli_vm *vm, const struct wsmc_ref *ref,

@@ -89,9 +89,10 @@ static void explain(const struct wsmc_list *l)
             continue;
         }
         for (size_t k = 0; why && k < why->n; k++)
-            printf("%s: %s\n", cli_text_or(l->v[i], "MachineName", "?"), why->v[k]);
+            cli_print(stdout, "%s: %s\n", cli_text_or(l->v[i], "MachineName", "?"), why->v[k]);
         if (err && *err)
-            printf("%s: last error: %s\n", cli_text_or(l->v[i], "MachineName", "?"), err);
+            cli_print(stdout, "%s: last error: %s\n", cli_text_or(l->v[i], "MachineName", "?"),
+                      err);
     }
 }
 

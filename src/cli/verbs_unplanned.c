@@ -26,11 +26,12 @@ static int confirm(struct cli *c, const struct cli_vm *vm, struct vr_err *err)
 {
     const char *host = vm->peer[0] ? vm->peer : "the primary";
     if (c->asks && !c->json && !c->quiet) {
-        fprintf(stderr,
-                "Host %s answers, and machine %s RUNS there. A failover now makes two copies that "
-                "write\napart from each other, and one of them has to be given up later. To move "
-                "it without loss:\nvmreplica failover %s --planned\n",
-                host, vm->name, vm->name);
+        cli_print(
+            stderr,
+            "Host %s answers, and machine %s RUNS there. A failover now makes two copies that "
+            "write\napart from each other, and one of them has to be given up later. To move "
+            "it without loss:\nvmreplica failover %s --planned\n",
+            host, vm->name, vm->name);
         vr_autofree char *question =
             vr_printf("Fail over all the same? Type \"yes\" to make two copies of %s: ", vm->name);
         return cli_answers_yes(question) ? 0 : left_alone(err);

@@ -66,6 +66,68 @@ vr B --host hosta:5986 resume g1
 wait_state A g1 replicating
 [ "$(vr A --host 10.99.0.2 --json status g1 | jq -r '.[0].Role')" = replica ] || fail "the role of B, asked by address"
 ok "suspend and resume over HTTPS, by name and by address"
+
+# ---- whatever only looks is the same, asked from the other host ----
+vr A --quiet suspend g1
+wait_state A g1 suspended
+wait_for 60 "the last cycle is over" eval '! vr A --json jobs | jq -e ".[] | select(.JobState == 4)"'
+have=$(n_points B g1)
+# same HOST ARGS...: the same is told by the host itself and to the other one
+same() {
+    local there=$1 from here far
+    shift
+    if [ "$there" = A ]; then from=B; else from=A; fi
+    here=$(vr "$there" "$@") || fail "vmreplica $* on $there: $here"
+    far=$(vr $from --host "$(host_name "$there")" "$@") || fail "vmreplica --host $(host_name "$there") $* on $from: $far"
+    # numbers that grow by themselves while one looks
+    here=$(sed -E 's/[0-9][0-9.]*( (s|min|B|KiB|MiB|GiB))?/N/g' <<<"$here")
+    far=$(sed -E 's/[0-9][0-9.]*( (s|min|B|KiB|MiB|GiB))?/N/g' <<<"$far")
+    [ "$here" = "$far" ] || fail "vmreplica $* says on $there: $(diff <(echo "$here") <(echo "$far"))"
+    [ -n "$here" ] || fail "vmreplica $* says nothing"
+}
+for host in A B; do
+    for verb in peers server allow machines jobs 'retention g1' 'points g1' 'stats g1' 'export g1 --list' 'status g1' 'status'; do
+        # shellcheck disable=SC2086 # verb and machine
+        same $host --json $verb
+    done
+    for verb in peers server allow machines 'retention g1' 'points g1' 'explain g1' 'status g1' status; do
+        # shellcheck disable=SC2086
+        out=$(vr A --host "$(host_name B)" $verb 2>&1) || fail "vmreplica --host hostb $verb: $out"
+        [ -n "$out" ] || fail "vmreplica --host hostb $verb says nothing"
+    done
+done
+vr A --host hostb failover g1 --dry-run | seen 'A failover of g1 now (state: ' || fail "--dry-run of hostb, asked from hosta"
+# A paired host is no operator of the other one.
+refused B 1 'acts with its certificate on machines .* only.*[Ll]og in as an operator' --host hosta check hostb
+[ "$(n_points B g1)" = "$have" ] || fail "looking has made points"
+ok "what only looks is the same from the other host"
+# Who listens there hears it.
+on B timeout -s INT 60 "$build/src/cli/vmreplica" --host hosta events >"$dir/events" 2>&1 &
+listens=$!
+
+# ---- a command that is told then can be given as it is told ----
+told() {
+    vr B --host hosta explain g1 | grep -oE 'vmreplica --host hosta resume g1' | head -n 1
+}
+command=$(told) || fail "explain of hosta, asked from hostb: $(vr B --host hosta explain g1)"
+vr A explain g1 | seen 'vmreplica resume g1' || fail "explain on hosta: $(vr A explain g1)"
+# shellcheck disable=SC2086 # its words
+vr B ${command#vmreplica }
+wait_state A g1 replicating
+# When it has begun to listen is not told: something happens until it is heard.
+heard() {
+    grep -q . "$dir/events" || { vr A --quiet sync g1 && false; }
+}
+wait_for 60 "hostb hears of what happens on hosta" heard
+kill $listens 2>/dev/null || :
+wait $listens || :
+out=$(vr A --host hostb test g1 --no-start)
+command=$(grep -oE 'vmreplica --host hostb test g1 --end' <<<"$out") || fail "test on hostb, asked from hosta, says: $out"
+# shellcheck disable=SC2086
+vr A ${command#vmreplica } | seen 'nothing is left of it' || fail "$command"
+refused A 1 'see vmreplica --host hostb points g1' --host hostb failover g1 --point 00000000-0000-0000-0000-000000000000:7
+ok "commands that are told of hostb ask hostb: $command"
+
 # An operator is no administrator.
 refused B 1 'administrator|denied' --host hosta disable g1
 vr A --quiet failover g1 --planned
