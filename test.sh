@@ -12,8 +12,11 @@
 #     --list          print the names, run nothing
 #
 # Environment: BUILD_DIR (default ./build; the sanitizers' build is $BUILD_DIR-asan), JOBS,
-# VMR_SLOTS (scripts at a time, default: the number of processors), VMR_TEST_SECONDS (limit for one of
-# them, default 900), VMR_NO_INSTALL=1 (never install).
+# VMR_SLOTS (scripts at a time; default: the number of processors, and one more if the memory is there),
+# VMR_TEST_SECONDS (limit for one of them, default 900), VMR_NO_INSTALL=1 (never install).
+#
+# Scripts spend much of their time waiting. What they leave of the processors goes to the unit tests and
+# the build with sanitizers, which run beside them with a lower priority.
 set -uo pipefail
 
 cd "$(dirname "$0")" || exit 1
@@ -45,9 +48,16 @@ done
 build=${BUILD_DIR:-$tree/build}
 jobs=${JOBS:-$(nproc)}
 limit=${VMR_TEST_SECONDS:-900}
-slots=${VMR_SLOTS:-$(nproc)}
+# A script has two or three hosts with a machine or two on each; the unit tests and the fuzzers need some, too.
+lab_mib=1536
+memory_mib=$(($(sed -n 's/^MemAvailable: *\([0-9]*\) kB$/\1/p' /proc/meminfo) / 1024))
+slots=${VMR_SLOTS:-$(($(nproc) + (memory_mib >= (jobs + 3) * lab_mib ? 1 : 0)))}
+# The scripts that take longest, longest first: one of them begun last would run alone in the end.
+longest=(crash crashback hv network fuzz rounds suspend diskset power splitbrain disaster testfailover changes tsan
+    cmdlets ways soon disks points restart)
 scripts=()
 passed=0 failed=0 skipped=0
+tally= # where results are noted that a part of this script finds beside the rest
 
 finish() {
     echo "$passed passed, $failed failed, $skipped skipped"
@@ -61,6 +71,7 @@ wanted() {
 
 # result NAME WORD [SECONDS] [WHY]
 result() {
+    [ -z "$tally" ] || echo "$2" >>"$tally"
     case $2 in
     passed) passed=$((passed + 1)) ;;
     failed) failed=$((failed + 1)) ;;
@@ -126,7 +137,8 @@ run_meson() {
         return 0
     fi
     rm -f "$log"
-    meson test -C "$dir" --no-rebuild --num-processes "$jobs" "${names[@]}" >"$dir.log" 2>&1
+    # With what others leave of the processors a test takes longer: its limit is there for one that hangs.
+    meson test -C "$dir" --no-rebuild --timeout-multiplier 4 --num-processes "$jobs" "${names[@]}" >"$dir.log" 2>&1
     if [ ! -s "$log" ]; then
         excerpt "$dir.log"
         result "$name" failed '' "meson test wrote no log"
@@ -148,6 +160,26 @@ run_meson() {
 skip_reason() {
     jq -r --arg t "$2" 'select(.name == $t) | (.stdout // ""), (.stderr // "")' "$1" |
         grep -v '^ *$' | tail -n 1
+}
+
+# units: the unit tests, then the same with sanitizers.
+units() {
+    run_meson unit "$build"
+    if compile build-asan "$build-asan" -Db_sanitize=address,undefined -Db_lundef=false; then
+        export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1}
+        export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}
+        run_meson asan "$build-asan"
+        unset ASAN_OPTIONS UBSAN_OPTIONS
+    fi
+}
+
+# units_over FILE: show what they found, and count it.
+units_over() {
+    cat "$1"
+    passed=$((passed + $(grep -c -x passed "$1.tally")))
+    failed=$((failed + $(grep -c -x failed "$1.tally")))
+    skipped=$((skipped + $(grep -c -x skipped "$1.tally")))
+    rm -f "$1" "$1.tally"
 }
 
 # script_log NAME: where the output of a script goes.
@@ -173,16 +205,37 @@ script_over() {
     esac
 }
 
-# Scripts under way: process id -> name, and when each began.
+# What is under way: process id -> name, and when each began. units_pid: one of them, when it runs.
 declare -A running=() began=()
+units_pid=
 
 # wait_script: until one of them is over.
 wait_script() {
     local pid='' status
     wait -n -p pid "${!running[@]}"
     status=$?
+    if [ "$pid" = "$units_pid" ]; then
+        units_pid=
+        unset "running[$pid]" "began[$pid]"
+        units_over "$build/units.out"
+        return
+    fi
     script_over "${running[$pid]}" "$status" $((SECONDS - began[$pid]))
     unset "running[$pid]" "began[$pid]"
+}
+
+# in_order FILE...: the same, those that take longest first.
+in_order() {
+    local name file
+    for name in "${longest[@]}"; do
+        for file in "$@"; do
+            [ "${file##*/}" != "$name.test.sh" ] || echo "$file"
+        done
+    done
+    for file in "$@"; do
+        name=${file##*/}
+        [[ " ${longest[*]} " == *" ${name%.test.sh} "* ]] || echo "$file"
+    done
 }
 
 # run_scripts FILE...: as many at a time as VMR_SLOTS says. Each has a lab of its own, and spends much
@@ -199,7 +252,7 @@ run_scripts() {
             echo "$name"
             continue
         fi
-        while [ ${#running[@]} -ge "$slots" ]; do wait_script; done
+        while [ $((${#running[@]} - (${units_pid:-0} != 0))) -ge "$slots" ]; do wait_script; done
         VMR_TREE=$tree VMR_BUILD=$build timeout -k 20 "$limit" "$tree/$file" \
             >"$(script_log "$name")" 2>&1 &
         running[$!]=$name
@@ -219,18 +272,26 @@ rm -f "${TMPDIR:-/tmp}/vmr-install.$$"
 compile build "$build" || finish
 
 if [ -n "$unit" ]; then
-    run_meson unit "$build"
-    if compile build-asan "$build-asan" -Db_sanitize=address,undefined -Db_lundef=false; then
-        export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1}
-        export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}
-        run_meson asan "$build-asan"
-        unset ASAN_OPTIONS UBSAN_OPTIONS
-    fi
     scripts+=(tests/checks/*.test.sh)
 fi
 if [ -n "$system" ]; then
     scripts+=(tests/system/*.test.sh tests/sim/*.test.sh)
 fi
+if [ -n "$unit" ] && [ -n "$list$only" ]; then
+    units
+elif [ -n "$unit" ]; then
+    tally=$build/units.out.tally
+    : >"$tally"
+    (
+        renice -n 10 "$BASHPID" >/dev/null
+        units
+    ) >"$build/units.out" 2>&1 &
+    tally=
+    units_pid=$!
+    running[$!]=units
+    began[$!]=$SECONDS
+fi
+mapfile -t scripts < <(in_order "${scripts[@]}")
 run_scripts "${scripts[@]}"
 
 [ -z "$list" ] || exit 0
