@@ -222,7 +222,7 @@ class Session:
 class Page:
     """The variables of the page and the forms of its lines."""
     EXPRESSION = r"(\[ref\]\$\w+|\[uint16\]\d+|'[^']*'|\$\w+\.\w+|ConvertTo-Embedded \$\w+)"
-    FILTER = r"(?: \| \? (\w+) -like '([^']*)')?"
+    FILTER = r"(?: \| \? (\w+) -like '([^']*)')?(?: \| sort (\w+) \| select -Last 1)?"
 
     def __init__(self, sessions):
         self.names = {}
@@ -263,7 +263,10 @@ class Page:
         session, namespace = self.at[m[4]]
         of = self.names[m[2]]
         of = of.values[m[3]] if m[3] else of
-        self.names[m[1]] = self.one(session.associated(namespace, of, m[5], m[6]), m[7], m[8])
+        found = session.associated(namespace, of, m[5], m[6])
+        if m[9]:                                   # texts of instants sort as these do
+            found = sorted(found, key=lambda x: x.values[m[9]] or '')[-1:]
+        self.names[m[1]] = self.one(found, m[7], m[8])
 
     def set(self, m):
         if m[2] not in self.names[m[1]].values:
