@@ -12,10 +12,20 @@ void vr_xmlw_init(struct vr_xmlw *w, struct vr_buf *b)
     *w = (struct vr_xmlw){ .b = b };
 }
 
+/* Most of what is written is a few bytes, for which there is room. */
 static void put(struct vr_xmlw *w, const void *p, size_t n)
 {
-    if (!w->err.kind && n)
-        vr_buf_add(w->b, p, n, &w->err);
+    struct vr_buf *b = w->b;
+    size_t max = b->max ? b->max : VR_BUF_MAX;
+    if (w->err.kind || !n)
+        return;
+    if (b->cap - b->len <= n || n > max || b->len > max - n) {
+        vr_buf_add(b, p, n, &w->err);
+        return;
+    }
+    memcpy(b->data + b->len, p, n);
+    b->len += n;
+    b->data[b->len] = 0;
 }
 
 static void puts_(struct vr_xmlw *w, const char *s)
@@ -73,11 +83,21 @@ static const char *escape_of(unsigned char c, bool attr)
     }
 }
 
+/* Printable ASCII that nothing needs to be done about, in text and attributes alike. */
+static const bool is_plain[256] = {
+    [' '] = true,          ['!'] = true, ['#' ... '%'] = true,
+    ['\'' ... ';'] = true, ['='] = true, ['?' ... '~'] = true,
+};
+
 static void escaped(struct vr_xmlw *w, const char *text, size_t n, bool attr)
 {
     const unsigned char *s = (const unsigned char *)text;
     size_t from = 0, i = 0;
     while (i < n) {
+        if (is_plain[s[i]]) {
+            i++;
+            continue;
+        }
         size_t len = char_len(s + i, n - i);
         const char *esc = len == 0 ? "\xef\xbf\xbd" : len == 1 ? escape_of(s[i], attr) : NULL;
         if (esc) {
