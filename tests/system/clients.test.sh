@@ -36,6 +36,7 @@ on A virsh -q define /dev/stdin <<'XML'
 <domain type='qemu'><name>m1</name><memory unit='MiB'>32</memory><vcpu>1</vcpu>
 <os><type arch='x86_64' machine='pc'>hvm</type></os></domain>
 XML
+on A virsh -q autostart m1
 sees_m1() { vr A --json machines | seen m1; }
 wait_for 60 "the machine is listed" sees_m1
 
@@ -79,6 +80,14 @@ wsl wslget $classes/Msvm_ComputerSystem CreationClassName=Msvm_ComputerSystem "N
 grep -q '<p:ElementName>m1<' "$dir/wsl.out" || fail "wslget: $(cat "$dir/wsl.out")"
 wsl wslenum $classes/Msvm_ComputerSystem -mode epr -dialect http://schemas.microsoft.com/wbem/wsman/1/WQL \
     -filter "select * from Msvm_ComputerSystem where ElementName='m1'" | sed 's/w:/wsman:/g' >"$dir/wsl/m1.xml"
+# what libvirt knows of the machine; that it is started with the host is seen at the next look at all
+settings_are_there() {
+    wsl wslenum $classes/Msvm_VirtualSystemSettingData >"$dir/wsl.out"
+    grep -q "<p:BIOSGUID>{$(uuid_of A m1 | tr a-f A-F)}<" "$dir/wsl.out" && grep -q '<p:AutomaticStartupAction>4<' "$dir/wsl.out" &&
+        grep -q '<p:ConfigurationDataRoot>/etc/libvirt/qemu<' "$dir/wsl.out" && grep -q '<p:ConfigurationFile>m1.xml<' "$dir/wsl.out" &&
+        grep -q '<p:Version>[0-9]*\.[0-9]*<' "$dir/wsl.out"
+}
+wait_for 60 "the settings of m1 are there" settings_are_there
 is() { [ "$(on A virsh domstate m1 | head -n 1)" = "$1" ]; }
 for change in '2 running' '3 shut off'; do
     wsl wslinvoke $classes/Msvm_ComputerSystem RequestStateChange "RequestedState=${change%% *}" -inst m1.xml >"$dir/wsl.out"
