@@ -86,11 +86,14 @@ static bool rate(const struct wsmc_inst *s, uint64_t *ret)
     return *ret != 0;
 }
 
-static bool age_of(const struct wsmc_inst *p, uint64_t *ret)
+/* The host knows how old its newest point is, whatever its clock, the primary's and ours show. */
+static bool age_of(const struct wsmc_inst *p, const struct wsmc_inst *s, uint64_t *ret)
 {
-    int64_t when = 0, now = time(NULL);
+    int64_t when = 0, newest = 0, now = time(NULL);
     if (!cli_seconds_of(wsmc_str(p, "Time"), &when))
         return false;
+    if (wsmc_str(s, "DataAgeSeconds") && cli_seconds_of(wsmc_str(s, "NewestPointTime"), &newest))
+        now = newest + (int64_t)wsmc_uint(s, "DataAgeSeconds", 0);
     *ret = now > when ? (uint64_t)(now - when) : 0;
     return true;
 }
@@ -101,7 +104,7 @@ static void print_json(const struct cli_vm *vm, const struct facts *f)
     const struct wsmc_inst *s = f->status, *p = f->chosen;
     char age_text[24], guess_text[24];
     uint64_t per_second = 0, age = 0;
-    bool aged = age_of(p, &age), guess = aged && rate(s, &per_second);
+    bool aged = age_of(p, s, &age), guess = aged && rate(s, &per_second);
     snprintf(age_text, sizeof age_text, "%" PRIu64, age);
     snprintf(guess_text, sizeof guess_text, "%" PRIu64, per_second * age);
     const struct cli_field all[] = {
@@ -127,7 +130,8 @@ static void print_json(const struct cli_vm *vm, const struct facts *f)
 }
 
 /* ---- for people ---- */
-static void print_point(const char *label, const struct wsmc_inst *p)
+static void print_point(const char *label, const struct wsmc_inst *p,
+                        const struct wsmc_inst *status)
 {
     char when[32], age[32];
     uint64_t s = 0;
@@ -136,7 +140,7 @@ static void print_point(const char *label, const struct wsmc_inst *p)
         return;
     }
     printf("%-14s %s, %s old (%s, %s)\n", label, cli_text_or(p, "InstanceID", "?"),
-           age_of(p, &s) ? cli_age(s, age) : "?", cli_local_time(wsmc_str(p, "Time"), when),
+           age_of(p, status, &s) ? cli_age(s, age) : "?", cli_local_time(wsmc_str(p, "Time"), when),
            kind_of(p));
 }
 
@@ -219,7 +223,7 @@ static void print_loss(const struct facts *f)
         printf("%-14s %s%s that the primary has written since the newest point%s\n",
                "would be lost:", now ? "about " : "at least ",
                cli_bytes(wsmc_uint(f->status, "BytesAhead", 0), a), now ? "" : ", as it told last");
-    if (!now && rate(f->status, &per_second) && age_of(f->chosen, &age))
+    if (!now && rate(f->status, &per_second) && age_of(f->chosen, f->status, &age))
         printf("%-14s about %s, going by what the last cycle had\n",
                known ? "" : "would be lost:", cli_bytes(per_second * age, a));
     else if (!known)
@@ -236,13 +240,13 @@ int cli_dry_run(struct cli *c, const struct cli_vm *vm, const char *point, struc
         return 0;
     }
     printf("A failover of %s now (state: %s):\n", vm->name, cli_text_or(f.status, "State", "?"));
-    print_point("to point:", f.chosen);
+    print_point("to point:", f.chosen, f.status);
     print_disks(&f);
     print_loss(&f);
     print_proof(f.chosen);
     print_primary(&f);
-    print_point("consistent:", f.consistent);
-    print_point("test-booted:", f.booted);
+    print_point("consistent:", f.consistent, f.status);
+    print_point("test-booted:", f.booted, f.status);
     if (vm->state == 5) /* recovered */
         cli_print(stdout,
                   "%-14s it is failed over already; to another point: first vmreplica cancel %s\n",

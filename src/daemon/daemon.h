@@ -226,6 +226,8 @@ int host_peer_store(struct daemon *d, const struct xport_peer *p, struct vr_err 
 void host_peers_changed(struct daemon *d);
 /* host_peer_contact() - note whether a peer was reached. Control thread. */
 void host_peer_contact(struct daemon *d, const char *name, bool reached);
+/* on_peer_clock() - how far a peer's clock is ahead of ours. Any thread. */
+void on_peer_clock(void *ctx, const struct xport_peer *peer, int64_t ahead_us);
 /* on_peer_lookup() - by certificate. on_peer_admit() - by Kerberos: those that an authorization
  * entry names, and the other ends of relationships with Kerberos. Any thread but control. */
 bool on_peer_lookup(void *ctx, const char *thumb, struct xport_peer *ret);

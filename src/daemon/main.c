@@ -213,7 +213,8 @@ static int open_transport(struct daemon *d, struct vr_err *err)
                                  .call = on_peer_call,
                                  .transfer = on_peer_transfer,
                                  .paired = on_paired,
-                                 .refused = on_refused };
+                                 .refused = on_refused,
+                                 .clock = on_peer_clock };
     return xport_new(&xc, &xh, &d->xport, err);
 }
 

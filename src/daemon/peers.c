@@ -4,6 +4,7 @@
  * comes in. Control thread unless said. */
 #include "daemon/daemon.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -197,6 +198,43 @@ void host_peer_contact(struct daemon *d, const char *name, bool reached)
             if (reached)
                 d->peers[i].seen = vr_wall_now();
         }
+}
+
+/* ---- their clocks ---- */
+/* Below this the network, or a host that is busy, may be the cause. */
+#define CLOCKS_DIFFER_S 60
+
+struct clock_news {
+    struct daemon *d;
+    char name[VR_NAME_MAX];
+    int64_t ahead_s;
+};
+
+static void clock_told(void *arg)
+{
+    struct clock_news *n = arg;
+    for (size_t i = 0; i < n->d->n_peers; i++) {
+        struct host_peer *p = &n->d->peers[i];
+        if (strcasecmp(p->name, n->name) != 0)
+            continue;
+        int64_t now = llabs(n->ahead_s) < CLOCKS_DIFFER_S ? 0 : n->ahead_s;
+        if (llabs(now - p->clock_s) >= CLOCKS_DIFFER_S)
+            vr_log(now ? VR_LOG_WARN : VR_LOG_INFO,
+                   "the clock of host %s is %" PRId64 " s %s ours%s", p->name, (int64_t)llabs(now),
+                   now >= 0 ? "ahead of" : "behind",
+                   now ? ": set the clocks of both hosts right (NTP)" : "");
+        p->clock_s = now;
+    }
+    free(n);
+}
+
+void on_peer_clock(void *ctx, const struct xport_peer *peer, int64_t ahead_us)
+{
+    struct clock_news *n = vr_new(struct clock_news);
+    n->d = ctx;
+    snprintf(n->name, sizeof n->name, "%s", peer->name);
+    n->ahead_s = ahead_us / 1000000;
+    vr_mailbox_post(n->d->mail, clock_told, n);
 }
 
 int peer_of(struct daemon *d, const char *name, struct xport_peer *ret, struct vr_err *err)

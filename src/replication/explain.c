@@ -127,6 +127,14 @@ static void put_peer_seen(struct out *o, const struct rel_facts *f)
     put(o, " ago)");
 }
 
+/* "$L": measured over a network, so to the nearest: "24 h ahead of". */
+static void put_clock(struct out *o, int64_t ahead_s)
+{
+    uint64_t s = (uint64_t)(ahead_s > 0 ? ahead_s : -ahead_s);
+    put_seconds(o, s + (s >= 7200 ? 1800 : s >= 120 ? 30 : 0));
+    put(o, ahead_s > 0 ? " ahead of" : " behind");
+}
+
 /* "$D": what a comparison has to read on each host. */
 static void put_disk_sizes(struct out *o, const struct rel *r)
 {
@@ -232,6 +240,9 @@ static void put_value(struct out *o, const struct rel_facts *f, char which)
     case 'D':
         put_disk_sizes(o, r);
         break;
+    case 'L':
+        put_clock(o, f->peer_clock_s);
+        break;
     case 'Y':
         put(o, "%s", r->other_version);
         break;
@@ -265,9 +276,10 @@ bool rel_age(const struct rel_facts *f, uint64_t *ret_s)
         (mode == REL_MODE_PRIMARY && r->has_acked) || (mode == REL_MODE_REPLICA && r->has_newest);
     if (!has || !r->newest_instant.us)
         return false;
-    *ret_s = f->now.us > r->newest_instant.us
-                 ? (uint64_t)(f->now.us - r->newest_instant.us) / 1000000
-                 : 0;
+    /* The instant is one of the primary's clock: what that shows now counts, too. */
+    int64_t ahead_us = mode == REL_MODE_REPLICA ? f->peer_clock_s * 1000000 : 0;
+    int64_t age_us = f->now.us + ahead_us - r->newest_instant.us;
+    *ret_s = age_us > 0 ? (uint64_t)age_us / 1000000 : 0;
     return true;
 }
 

@@ -26,6 +26,7 @@ struct rel_facts {
     bool running;
     bool peer_away;           /* at the last contact */
     struct wall_us peer_seen; /* last contact */
+    int64_t peer_clock_s;     /* its clock is so many seconds ahead; 0: about the same */
     const char *new_disks;    /* "vdb, vdc": could be replicated and are not */
     const char *gone_disks;   /* are replicated, and the machine has none of that name */
     const char *plain_disks;  /* replicated ones that keep no change map */

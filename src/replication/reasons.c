@@ -278,6 +278,11 @@ WHY(peer_away)
            !rel_why_old_primary_away(f);
 }
 
+WHY(clocks_differ)
+{
+    return f->r->peer[0] && f->peer_clock_s;
+}
+
 /* Between two attempts that go well nobody need know. */
 WHY(untold)
 {

@@ -360,9 +360,42 @@ static void hints(void **state)
     }
 }
 
+/* The replica tells the age of its data by the primary's clock, which is a day ahead here; both say
+ * by how much the clocks differ. */
+static void clocks_differ(void **state)
+{
+    (void)state;
+    struct rel r = in_state(ST_R_REPL);
+    struct rel_facts f = { .r = &r, .now = now };
+    uint64_t age = 0;
+    const struct {
+        int64_t ahead_s;
+        const char *text;
+    } rows[] = { { 86399, "is 24 h ahead of" },
+                 { -86401, "is 24 h behind" },
+                 { 61, "is 61 s ahead of" } };
+    r.has_newest = true;
+    snprintf(r.peer, sizeof r.peer, "hosta");
+    assert_null(has(&f, "clocks_differ"));
+    for (size_t i = 0; i < VR_ARRAY_LEN(rows); i++) {
+        f.peer_clock_s = rows[i].ahead_s;
+        r.newest_instant.us = now.us + (rows[i].ahead_s - 7) * 1000000;
+        assert_true(rel_age(&f, &age));
+        assert_int_equal(age, 7);
+        assert_non_null(has(&f, "clocks_differ"));
+        assert_non_null(strstr(has(&f, "clocks_differ")->why, rows[i].text));
+    }
+    r.st = ST_P_REPL; /* its own clock made the instant */
+    r.has_acked = true;
+    r.newest_instant.us = now.us - 7000000;
+    assert_true(rel_age(&f, &age));
+    assert_int_equal(age, 7);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(clocks_differ),
         cmocka_unit_test(no_state_without_words),
         cmocka_unit_test(trouble_comes_with_advice),
         cmocka_unit_test(refused_reversal_is_told),

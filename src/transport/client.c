@@ -132,6 +132,7 @@ static int greet(struct xport *x, struct vr_stream *s, uint64_t more, struct fra
         vr_err_move(err, &e);
         return -1;
     }
+    theirs.ahead_us = hello_ahead(&theirs);
     *ret = theirs;
     return 0;
 }
@@ -177,13 +178,14 @@ static int connect_peer(struct xport *x, const struct xport_peer *peer, struct m
 {
     stream_auto struct vr_stream *s = NULL;
     struct frame_hello hello;
-    if (!peer->kerberos)
-        return connect_to(x, peer->address, peer->port, peer->thumb, 0, deadline, ret, &hello, err);
-    if (connect_to(x, peer->address, peer->port, NULL, FEATURE_KERBEROS, deadline, &s, &hello,
-                   err) < 0)
-        return doubt(err);
-    if (login_call(x, s, peer->name, err) < 0)
+    const char *thumb = peer->kerberos ? NULL : peer->thumb;
+    if (connect_to(x, peer->address, peer->port, thumb, peer->kerberos ? FEATURE_KERBEROS : 0,
+                   deadline, &s, &hello, err) < 0)
+        return peer->kerberos ? doubt(err) : -1;
+    if (peer->kerberos && login_call(x, s, peer->name, err) < 0)
         return vr_err_wrap(err, "%s port %u", peer->address, peer->port);
+    if (x->h.clock && hello.wall_us)
+        x->h.clock(x->h.ctx, peer, hello.ahead_us);
     *ret = vr_take(s);
     return 0;
 }

@@ -12,7 +12,8 @@
 #include "base/codec.h"
 #include "model/model.h"
 
-enum { FRAME_STEP = 1 << 20 }; /* bytes of a body that are taken on trust at a time */
+#define FRAME_WALL_MAX (UINT64_C(1) << 60) /* the year 38503: what is later is no time */
+enum { FRAME_STEP = 1 << 20 };             /* bytes of a body that are taken on trust at a time */
 
 #define FRAME_IN(st) (1u << FRAME_ST_##st)
 static const struct frame_row {
@@ -138,7 +139,8 @@ int frame_hello_put(const struct frame_hello *h, struct vr_buf *to, struct vr_er
     return vr_put_u32(to, FRAME_MAGIC, err) < 0 ||
                    vr_put_u16(to, (uint16_t)our_protocol(), err) < 0 ||
                    vr_put_u64(to, h->required, err) < 0 || vr_put_u64(to, h->offered, err) < 0 ||
-                   vr_put_str(to, h->host, err) < 0 || vr_put_str(to, h->software, err) < 0
+                   vr_put_str(to, h->host, err) < 0 || vr_put_str(to, h->software, err) < 0 ||
+                   vr_put_u64(to, (uint64_t)h->wall_us, err) < 0
                ? -1
                : 0;
 }
@@ -176,6 +178,10 @@ int frame_hello_get(const void *p, size_t n, struct frame_hello *ret, struct vr_
         get_text(&r, h.software, sizeof h.software, err) < 0)
         return vr_err_wrap(err, "HELLO");
     make_printable(h.software);
+    uint64_t wall = 0;
+    if (r.left >= sizeof wall && vr_get_u64(&r, &wall, err) < 0)
+        return vr_err_wrap(err, "HELLO");
+    h.wall_us = wall <= FRAME_WALL_MAX ? (int64_t)wall : 0;
     if (!frame_is_host(h.host))
         return vr_fail(err, VR_E_PROTO, 0, "HELLO without a valid host name");
     if (protocol != our_protocol()) {

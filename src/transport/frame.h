@@ -53,6 +53,8 @@ struct frame_hello {
     uint64_t offered;  /* the sender knows these */
     char host[VR_NAME_MAX];
     char software[FRAME_SOFTWARE_MAX];
+    int64_t wall_us;  /* the sender's clock, microseconds since 1970; 0: of a version without it */
+    int64_t ahead_us; /* not on the wire: how far it was ahead of ours as it was heard */
 };
 
 /* tframe_name() - static text, "?" for an unknown number. */

@@ -119,7 +119,9 @@ void sessions_admit(struct sessions *all, enum xport_way way);
 
 /* say_hello() - our HELLO; @more: features that this connection requires besides.
  * say_refused() - REFUSED with @why, best effort, no error. take_refused() - what the peer says
- * instead of what we wait for; -1. */
+ * instead of what we wait for; -1. hello_ahead() - by how many microseconds the clock of who has
+ * just said @theirs is ahead of ours; 0 also when it told none. */
+int64_t hello_ahead(const struct frame_hello *theirs);
 void hello_fill(const struct xport *x, uint64_t more, struct frame_hello *ret);
 int say_hello(const struct xport *x, struct vr_stream *s, uint64_t more, struct vr_err *err);
 void say_refused(struct vr_stream *s, const struct vr_err *why);

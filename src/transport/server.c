@@ -38,6 +38,7 @@ struct conn {
 
     /* the thread's own */
     struct frame_hello hello;
+    bool clock_passed; /* what its clock shows, on to our user */
     struct xport_peer peer;
     char host[VR_NAME_MAX]; /* who has logged in by Kerberos, "" nobody yet */
     uint16_t port;          /* where that awaits hosts, as it said just now */
@@ -181,6 +182,7 @@ static int greet(struct conn *c, struct tls *t, struct vr_err *err)
         frame_hello_get(c->body.data, c->body.len, &c->hello, err) < 0 ||
         frame_hello_check(&mine, &c->hello, err) < 0)
         return -1;
+    c->hello.ahead_us = hello_ahead(&c->hello);
     return say_hello(c->x, tls_stream(t), 0, err);
 }
 
@@ -215,6 +217,9 @@ static int serve_one(struct conn *c, struct tls *t, struct vr_err *err)
     if (known && !look_up(c, t, err))
         return err->kind ? -1
                          : vr_fail(err, VR_E_AUTH, 0, "the pairing with this host was revoked");
+    if (known && !c->clock_passed && x->h.clock && c->hello.wall_us)
+        x->h.clock(x->h.ctx, &c->peer, c->hello.ahead_us);
+    c->clock_passed |= known;
     switch (type) {
     case FRAME_CALL:
         return serve_call(c, t, err);

@@ -142,7 +142,7 @@ static void test_hello(void **state)
 {
     struct vr_err err = VR_ERR_INIT;
     vr_autobuf struct vr_buf b = VR_BUF_INIT;
-    struct frame_hello in = { 1, 3, "web-1.example.org", "1.2.3" }, out;
+    struct frame_hello in = { 1, 3, "web-1.example.org", "1.2.3", 1234567 }, out;
     assert_int_equal(frame_hello_put(&in, &b, &err), 0);
     assert_int_equal(vr_buf_add(&b, "of a later version", 18, &err), 0);
     assert_int_equal(frame_hello_get(b.data, b.len, &out, &err), 0);
@@ -150,7 +150,13 @@ static void test_hello(void **state)
     assert_int_equal(out.offered, 3);
     assert_string_equal(out.host, "web-1.example.org");
     assert_string_equal(out.software, "1.2.3");
-    b.data[5]++; /* protocol */
+    assert_int_equal(out.wall_us, 1234567);
+    assert_int_equal(frame_hello_get(b.data, b.len - 18 - 8, &out, &err), 0);
+    assert_int_equal(out.wall_us, 0); /* of a version that does not tell it */
+    memset(b.data + b.len - 18 - 8, 0xff, 8);
+    assert_int_equal(frame_hello_get(b.data, b.len, &out, &err), 0);
+    assert_int_equal(out.wall_us, 0); /* no time */
+    b.data[5]++;                      /* protocol */
     assert_int_equal(frame_hello_get(b.data, b.len, &out, &err), -1);
     assert_int_equal(err.kind, VR_E_VERSION);
     assert_non_null(strstr(err.msg, "1.2.3"));

@@ -277,6 +277,12 @@ void hello_fill(const struct xport *x, uint64_t more, struct frame_hello *ret)
         (struct frame_hello){ .required = FEATURES_REQUIRED | more, .offered = FEATURES_OFFERED };
     snprintf(ret->host, sizeof ret->host, "%s", x->host_name);
     snprintf(ret->software, sizeof ret->software, "%s", VR_VERSION);
+    ret->wall_us = vr_wall_now().us;
+}
+
+int64_t hello_ahead(const struct frame_hello *theirs)
+{
+    return theirs->wall_us ? theirs->wall_us - vr_wall_now().us : 0;
 }
 
 int say_hello(const struct xport *x, struct vr_stream *s, uint64_t more, struct vr_err *err)

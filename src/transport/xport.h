@@ -55,6 +55,9 @@ struct xport_handlers {
      * Asked for every frame. Errors: VR_E_AUTH, told to the peer. Any thread; NULL: nobody may. */
     int (*admit)(void *ctx, const char *host, uint16_t port, struct xport_peer *ret,
                  struct vr_err *err);
+    /* A known peer has said what its clock shows: so many microseconds more than ours, give or take
+     * what the network and a busy host need. At each new connection. Any thread; may be NULL. */
+    void (*clock)(void *ctx, const struct xport_peer *peer, int64_t ahead_us);
 };
 
 struct xport_config {

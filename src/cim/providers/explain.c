@@ -51,7 +51,7 @@ static void gather_disks(const struct vm *vm, struct lists *l)
             append(l->gone, r->disks[i].target);
 }
 
-static void gather_peer(const struct host_providers *p, struct rel_facts *f)
+void explain_peer(const struct host_providers *p, struct rel_facts *f)
 {
     const struct host_peer *v = NULL;
     size_t n = p->h->peers(p->h->ctx, &v);
@@ -60,6 +60,7 @@ static void gather_peer(const struct host_providers *p, struct rel_facts *f)
         if (!strcasecmp(v[i].name, f->r->peer)) {
             f->peer_seen = v[i].seen;
             f->peer_away = !v[i].reachable && v[i].seen.us;
+            f->peer_clock_s = v[i].clock_s;
         }
 }
 
@@ -116,7 +117,7 @@ static void gather(const struct host_providers *p, const struct vm *vm, struct l
     };
     if (vm->hv)
         gather_disks(vm, l);
-    gather_peer(p, f);
+    explain_peer(p, f);
     gather_tests(p, vm, l);
     gather_exports(p, vm, l);
     f->machine_gone = !vm->hv && p->h->hypervisor_answers && p->h->hypervisor_answers(p->h->ctx);

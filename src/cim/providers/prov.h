@@ -95,6 +95,8 @@ char *vm_explain_tests(const struct host_providers *p, const struct vm *vm);
 /* ---- explain.c ---- */
 /* explain_set() - the properties of a Vmr_ReplicationStatus that tell people what is so and why. */
 void explain_set(const struct host_providers *p, const struct vm *vm, struct cim_inst *in);
+/* explain_peer() - what is known of the host at the other end of @f->r, into @f. */
+void explain_peer(const struct host_providers *p, struct rel_facts *f);
 
 /* ---- identifiers, src:[contract.md section 1] ---- */
 /* id_hvr() - Microsoft:<GUID>\HVR\<n>. id_hvr_parse() - its parts; false if it is none. */

@@ -75,7 +75,9 @@ static bool emit_status(const struct host_providers *p, const struct vm *vm, str
     cim_inst_set_strv(in, P(HEALTHREASONS), why, n);
     if (newest(r, &epoch))
         cim_inst_set_uint(in, P(NEWESTPOINTEPOCH), epoch);
-    if (rel_age(&(struct rel_facts){ .r = r, .now = now }, &age)) {
+    struct rel_facts f = { .r = r, .now = now };
+    explain_peer(p, &f);
+    if (rel_age(&f, &age)) {
         cim_inst_set_time(in, P(NEWESTPOINTTIME), r->newest_instant);
         cim_inst_set_uint(in, P(DATAAGESECONDS), age);
     }
