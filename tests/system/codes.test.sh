@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# The ErrorCode of jobs, each one as it really comes about: a connection test and a reversal whose other
-# host does not know this one, is another one, still runs the machine, has lost a disk; a daemon that
-# dies in the middle.
+# The ErrorCode of jobs, each one as it really comes about: a connection test, a relationship and a
+# reversal whose other host does not know this one, is another one, hangs, has such a machine already,
+# still runs it, has lost a disk; a port that is taken; a daemon that dies in the middle.
 . "$(dirname "$0")/lib.sh"
 system_begin
 mortal=$build/src/daemon/vmreplicad-fault
@@ -46,6 +46,23 @@ pair_hosts
 vr A --quiet unpair hostb
 fails_with 32769 B 115 'hosta .*does not know your certificate' check hosta
 fails_with 32777 B 115 'nothing listens' check hosta --port 9999
+fails_with 32770 B 115 'port 5986 may not be the port for peers' check hosta --port 5986
+on A sh -c 'exec 9<>/dev/null; python3 -c "
+import socket
+s = socket.socket(socket.AF_INET6); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind((\"::\", 9444)); s.listen(8)
+open(\"/run/taken\", \"w\").close()
+while True:
+    c, _ = s.accept()
+    c.sendall(b\"220 mail.example ready\\r\\n\")
+    c.close()
+" & echo $! >/run/taker.pid' </dev/null >/dev/null 2>&1 &
+wait_for 30 "somebody else listens at port 9444" test -e "$dir/A/run/taken"
+fails_with 32768 B 115 'port 9444' check hosta --port 9444
+on A kill -STOP "$("$daemon" pid "$dir" A)" # it hangs: the kernel takes connections, nobody answers
+fails_with 32772 B 115 'hosta' check hosta
+on A kill -CONT "$("$daemon" pid "$dir" A)"
+fails_with 32774 A 90 '9444.*in use' server --port 9444
 vr B --quiet unpair hosta
 pair_hosts
 vr B --quiet check hosta
@@ -54,6 +71,12 @@ vr B --quiet check hosta
 # ---- a reversal that fails ----
 "$guest" create "$dir" A g1 --fill 4
 "$guest" start "$dir" A g1 >/dev/null
+on B virsh -q define /dev/stdin <<XML
+<domain type='qemu'><name>other</name><uuid>$(uuid_of A g1)</uuid><memory unit='MiB'>32</memory><vcpu>1</vcpu>
+<os><type arch='x86_64' machine='pc'>hvm</type></os></domain>
+XML
+fails_with 32773 A 91 'already has a machine with the UUID' enable g1 --to hostb
+virsh_on B undefine other
 protect g1
 wait_points B g1 1
 vr B --quiet failover g1 --force --no-start
