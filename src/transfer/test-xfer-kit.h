@@ -220,11 +220,10 @@ static void *sender(void *arg)
     return NULL;
 }
 
-static void transfer_run(struct transfer *t, const struct xfer_send_disk *s,
-                         const struct xfer_recv_disk *r, size_t n)
+/* The sender writes to @fd[0], the receiver reads from @fd[1]; both are closed. */
+static void transfer_over(struct transfer *t, const struct xfer_send_disk *s,
+                          const struct xfer_recv_disk *r, size_t n, const int fd[2])
 {
-    int fd[2];
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
     t->send = (struct xfer_send){ .stream = test_stream_new(fd[0]),
                                   .disks = s,
                                   .n_disks = n,
@@ -246,6 +245,14 @@ static void transfer_run(struct transfer *t, const struct xfer_send_disk *s,
     t->sent = t->send.stream->bytes_out;
     vr_stream_free(t->send.stream);
     vr_stream_free(t->recv.stream);
+}
+
+static void transfer_run(struct transfer *t, const struct xfer_send_disk *s,
+                         const struct xfer_recv_disk *r, size_t n)
+{
+    int fd[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
+    transfer_over(t, s, r, n, fd);
 }
 
 static void assert_done(const struct transfer *t)
