@@ -1,0 +1,83 @@
+# shellcheck shell=bash disable=SC2154
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# What the tests share that kill under the daemon what it works with, of machine g1. To be sourced after
+# lib.sh. "fill": random bytes that the guest never touches, MiB: a full copy sends at least so much, whatever
+# the machine is slow at.
+
+from=A to=B # primary and replica; exchanged by reverse
+sent=0      # by the primary, when the step began
+
+# ---- victims ----
+pid_of() { # HOST VICTIM [MACHINE]
+    case $2 in
+    QEMU) cat "$dir/$1/run/libvirt/qemu/${3:-g1}.pid" ;;
+    libvirtd) cat "$dir/$1/run/libvirtd.pid" ;;
+    esac
+}
+# hits HOST REGEX: what serves images there dies, and the primary's log says so of what it was sending
+hits() {
+    local pos end=$((SECONDS + 5))
+    pos=$(log_pos $from)
+    on "$1" pkill -9 -x qemu-nbd || return
+    until log_has $from "$pos" "$2"; do
+        [ $SECONDS -lt $end ] || return
+        sleep 0.1
+    done
+}
+# strike VICTIM HOST: it is there, and dies; what an administrator's system starts again is started
+strike() {
+    local pid
+    if [ "$1" = qemu-nbd ]; then
+        wait_for 60 "a transfer has lost its qemu-nbd on $(host_name "$2")" hits "$2" "sending to "
+        return
+    fi
+    pid=$(pid_of "$2" "$1") || fail "no $1 on $(host_name "$2")"
+    on "$2" kill -9 "$pid"
+    case $1 in
+    libvirtd) "$lab" start-libvirtd "$dir" "$2" ;;
+    QEMU) wait_for 60 "libvirt sees that QEMU is gone" domain_off "$2" g1 ;;
+    esac
+}
+# side primary|replica: which host that is now
+side() {
+    if [ "$1" = primary ]; then echo $from; else echo $to; fi
+}
+
+# ---- what holds afterwards ----
+# goes_on WHAT: a new point comes by itself, with no full copy, and all points are right
+goes_on() {
+    wait_points $to g1 1 180
+    wait_for 60 "$1: replicating" eval 'is_state $from g1 replicating && is_state $to g1 replicating'
+    sent=$(($(sent_by $from) - sent))
+    [ $sent -lt $((fill << 20)) ] || fail "$1: $(human $sent) were sent: that looks like a full copy"
+    check_points $to g1
+    ok "$1: $(human $sent) sent"
+}
+under_way() { # more than half a MiB of what is sent now is sent
+    local bytes
+    bytes=$(status $from g1 BytesDone)
+    [ "${bytes:-0}" -gt $((512 << 10)) ]
+}
+
+# slowly: from now on what is sent is under way for a while
+slowly() {
+    local host
+    for host in A B; do
+        "$daemon" stop "$dir" $host
+        daemon_config $host bandwidth=1
+        "$daemon" start "$dir" $host
+    done
+}
+
+# strikes TABLE: lines of STEP VICTIM SIDE, each a call of step_STEP VICTIM HOST WHAT
+strikes() {
+    local step victim where host
+    while read -r step victim where; do
+        host=$(side "$where")
+        # Somebody starts again what was killed.
+        if is_state $from g1 replicating && domain_off $from g1; then "$guest" start "$dir" $from g1 >/dev/null; fi
+        sent=$(sent_by $from)
+        "step_$step" "$victim" "$host" "$step: $victim of $(host_name "$host"), the $where, is killed"
+    done <<<"$1"
+}
