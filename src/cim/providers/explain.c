@@ -138,6 +138,15 @@ static void gather(const struct host_providers *p, const struct vm *vm, struct l
     gather_ahead(p, vm, f);
 }
 
+size_t explain_reasons(const struct host_providers *p, const struct vm *vm, struct rel_reason out[])
+{
+    struct rel_facts f;
+    struct lists l;
+
+    gather(p, vm, &l, &f);
+    return rel_reasons(&f, out);
+}
+
 static void set_text(struct cim_inst *in, int property, const char *text)
 {
     cim_inst_set_str(in, property, *text ? text : NULL);

@@ -98,6 +98,11 @@ void explain_set(const struct host_providers *p, const struct vm *vm, struct cim
 /* explain_peer() - what is known of the host at the other end of @f->r, into @f. */
 void explain_peer(const struct host_providers *p, struct rel_facts *f);
 
+/* explain_reasons() - as rel_reasons(), into @out of REL_REASONS_MAX. */
+struct rel_reason;
+size_t explain_reasons(const struct host_providers *p, const struct vm *vm,
+                       struct rel_reason out[]);
+
 /* ---- identifiers, src:[contract.md section 1] ---- */
 /* id_hvr() - Microsoft:<GUID>\HVR\<n>. id_hvr_parse() - its parts; false if it is none. */
 char *id_hvr(char out[PROV_ID_MAX], const char *guid, int n);

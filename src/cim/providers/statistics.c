@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "cim/cimxml.h"
+#include "replication/explain.h"
 
 #define P(n) CIM_P_MSVM_REPLICATIONSTATISTICS_##n
 #define E(n) CIM_P_MSVM_ERROR_##n
@@ -101,26 +102,35 @@ static struct cim_inst *make_statistics(const struct host_providers *p, const st
     return in;
 }
 
+/* One reason of health: its number, and what to do. src:[contract.md A.13, D.1] */
+static int put_issue(struct call *c, const struct rel_reason *why, const char *source,
+                     struct vr_err *err)
+{
+    vr_auto(cim_inst_free) struct cim_inst *in =
+        error_inst(VR_OK, why->health, why->level < 3, source);
+
+    cim_inst_set_strf(in, E(MESSAGEID), "%u", rel_health_id(why->health));
+    if (why->todo[0])
+        cim_inst_add_str(in, E(RECOMMENDEDACTIONS), why->todo);
+    if (why->command[0])
+        cim_inst_add_str(in, E(RECOMMENDEDACTIONS), why->command);
+    return put_inst(c, "ReplicationHealthIssues", in, err);
+}
+
 static int put_issues(struct call *c, const struct vm *vm, struct vr_err *err)
 {
-    const char *why[8];
-    size_t n = 0;
-    uint16_t level = rel_health(vm->rel, vr_wall_now(), why, &n);
+    vr_autofree struct rel_reason *why = vr_new0(REL_REASONS_MAX, sizeof *why);
+    size_t n = explain_reasons(c->p, vm, why);
     vr_autofree char *source = path_text(c->p, path_system(vm->guid));
 
     cim_value_empty(cim_args_at(c->args, "ReplicationHealthIssues"));
-    for (size_t i = 0; i < n; i++) {
-        vr_auto(cim_inst_free) struct cim_inst *in = error_inst(VR_OK, why[i], level < 3, source);
-        char id[12];
-        snprintf(id, sizeof id, "%u", rel_health_id(why[i])); /* src:[contract.md A.13, D.1] */
-        cim_inst_set_str(in, E(MESSAGEID), id);
-        if (put_inst(c, "ReplicationHealthIssues", in, err) < 0)
+    for (size_t i = 0; i < n; i++)
+        if (why[i].health && why[i].level > 1 && put_issue(c, &why[i], source, err) < 0)
             return -1;
-    }
     if (vm->rel->last_err.kind == VR_OK)
         return 0;
     vr_auto(cim_inst_free) struct cim_inst *in =
-        error_inst(vm->rel->last_err.kind, vm->rel->last_err.msg, level < 3, source);
+        error_inst(vm->rel->last_err.kind, vm->rel->last_err.msg, vm_health(vm) < 3, source);
     return put_inst(c, "ReplicationHealthIssues", in, err);
 }
 

@@ -396,6 +396,29 @@ static void health_issues_say_why(void **st)
         embedded(w, "ReplicationHealthIssues", 0, "Msvm_Error");
     assert_non_null(strstr(cim_inst_str(e, CIM_P_MSVM_ERROR_MESSAGE), "failed over"));
     assert_int_equal(cim_inst_uint(e, CIM_P_MSVM_ERROR_PERCEIVEDSEVERITY, 0), 3);
+    const struct cim_value *todo = cim_inst_value(e, CIM_P_MSVM_ERROR_RECOMMENDEDACTIONS);
+    assert_int_equal(todo->n, 2); /* in words, and the command */
+    assert_string_equal(cim_value_at(todo, 1)->str, "vmreplica reverse web");
+}
+
+/* A warning stays one beside something worse. */
+static void each_health_issue_has_its_own_severity(void **st)
+{
+    struct world *w = *st;
+    static const char *const ids[] = { "33405", "33414" };
+    static const unsigned severities[] = { 6, 3 };
+
+    make_replica(w);
+    done(w, CALL(w, VM(WEB), "RequestReplicationStateChangeEx", { "RequestedState", "7" }));
+    ((struct rel *)engine_at(w->engine, 0))->last_time.us -= 3601ll * 1000000;
+    assert_int_equal(SVC(w, WEB, "GetReplicationStatisticsEx"), 0);
+    assert_int_equal(cim_args_at(w->args, "ReplicationHealthIssues")->n, 2);
+    for (size_t i = 0; i < VR_ARRAY_LEN(ids); i++) {
+        vr_auto(cim_inst_free) struct cim_inst *e =
+            embedded(w, "ReplicationHealthIssues", i, "Msvm_Error");
+        assert_string_equal(cim_inst_str(e, CIM_P_MSVM_ERROR_MESSAGEID), ids[i]);
+        assert_int_equal(cim_inst_uint(e, CIM_P_MSVM_ERROR_PERCEIVEDSEVERITY, 0), severities[i]);
+    }
 }
 
 /* Monitoring looks for numbers, not for words. src:[contract.md A.13, D.1] */
@@ -712,6 +735,7 @@ int main(void)
         T(disks_of_recovery_points),
         T(statistics_at_once),
         T(health_issues_say_why),
+        T(each_health_issue_has_its_own_severity),
         T(health_issues_have_numbers),
         T(failed_job_tells_why),
         T(good_job_has_no_error),
