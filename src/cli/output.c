@@ -16,12 +16,6 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 
-const char *cli_text_or(const struct wsmc_inst *in, const char *name, const char *otherwise)
-{
-    const char *s = wsmc_str(in, name);
-    return s && *s ? s : otherwise;
-}
-
 void cli_say(const struct cli *c, const char *fmt, ...)
 {
     if (c->quiet || c->json || c->no_wait) /* without waiting nothing is known yet but the job */

@@ -41,12 +41,6 @@ int cli_own(struct cli *c, const struct cli_vm *vm, const char *method, struct v
     return d.how == VR_OK ? 0 : vr_fail(err, d.how, 0, "it is not over");
 }
 
-const char *cli_text_or(const struct wsmc_inst *in, const char *name, const char *otherwise)
-{
-    const char *s = wsmc_str(in, name);
-    return s && *s ? s : otherwise;
-}
-
 bool cli_interrupted(void)
 {
     return false;

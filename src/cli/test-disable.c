@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "cli/cli.h"
+#include "cli/testcalls.h"
 #include "cli/testinst.h"
 
 /* ---- the daemon ---- */
@@ -21,15 +22,8 @@ static struct {
     size_t n_points;
     const char *peer_machine; /* of the status; NULL: the other host cannot be asked */
     unsigned state;
-    char asked[256]; /* methods, in their order */
     char told[2048]; /* error or messages */
 } d;
-
-static void note(const char *method)
-{
-    size_t n = strlen(d.asked);
-    snprintf(d.asked + n, sizeof d.asked - n, "%s%s", n ? " " : "", method);
-}
 
 int __wrap_wsmc_get(struct wsmc *c, const struct wsmc_ref *ref, struct wsmc_inst **ret,
                     struct vr_err *err);
@@ -71,27 +65,6 @@ int cli_own(struct cli *c, const struct cli_vm *vm, const char *method, struct v
     return d.peer_machine ? 0 : vr_fail(err, VR_E_AUTH, 0, "not trusted any more");
 }
 
-int cli_invoke(struct cli *c, struct wsmc *w, const struct wsmc_ref *ref, const char *method,
-               const struct wsmc_arg *args, size_t n, const char *what, struct wsmc_inst **ret_out,
-               struct vr_err *err)
-{
-    note(method);
-    return 0;
-}
-
-int cli_service(struct cli *c, struct wsmc *w, const struct cli_vm *vm, const char *method,
-                const struct wsmc_arg *args, size_t n, const char *what, struct vr_err *err)
-{
-    note(method);
-    return 0;
-}
-
-const char *cli_text_or(const struct wsmc_inst *in, const char *name, const char *otherwise)
-{
-    const char *s = wsmc_str(in, name);
-    return s && *s ? s : otherwise;
-}
-
 int cli_usage(const char *verb)
 {
     return EXIT_USAGE;
@@ -127,7 +100,7 @@ static int disable(const char *option)
     char machine[] = "web";
     char *argv[] = { machine, (char *)option };
     struct cli c = { .argv = argv, .argc = option ? 2 : 1 };
-    d.asked[0] = d.told[0] = 0;
+    asked[0] = d.told[0] = 0;
     return verb_disable(&c);
 }
 
@@ -148,11 +121,11 @@ static void orphans_and_pins_need_a_word(void **st)
                                         { "x:2", "standard", "true" } };
     WITH(all);
     assert_int_equal(disable(NULL), EXIT_FAILED);
-    assert_string_equal(d.asked, "");
+    assert_string_equal(asked, "");
     assert_true(says("the orphan x:0") && says("the pinned x:2") && !says("x:1"));
     assert_true(says("Nothing was changed") && says("--discard") && says("vmreplica export web"));
     assert_int_equal(disable("--discard"), EXIT_OK);
-    assert_string_equal(d.asked, "AskPeer RemoveReplicationRelationship");
+    assert_string_equal(asked, "AskPeer RemoveReplicationRelationship");
     assert_true(says("3 recovery point(s)"));
 }
 
@@ -162,7 +135,7 @@ static void others_are_told_of(void **st)
                                         { "x:2", "application", "false" } };
     WITH(all);
     assert_int_equal(disable(NULL), EXIT_OK);
-    assert_string_equal(d.asked, "AskPeer RemoveReplicationRelationship");
+    assert_string_equal(asked, "AskPeer RemoveReplicationRelationship");
     assert_true(says("2 recovery point(s)") && says("no longer replicated"));
 }
 
@@ -174,10 +147,10 @@ static void a_failed_over_machine_needs_a_word(void **st)
     for (d.state = 5; d.state <= 6; d.state++) {
         d.peer_machine = "unreachable";
         assert_int_equal(disable(NULL), EXIT_FAILED);
-        assert_string_equal(d.asked, "AskPeer");
+        assert_string_equal(asked, "AskPeer");
         assert_true(says("hosta") && says("Nothing was changed") && says("--force"));
         assert_int_equal(disable("--force"), EXIT_OK);
-        assert_string_equal(d.asked, "AskPeer RemoveReplicationRelationship");
+        assert_string_equal(asked, "AskPeer RemoveReplicationRelationship");
         assert_true(says("takes itself for the primary"));
         d.peer_machine = "running"; /* it knows */
         assert_int_equal(disable(NULL), EXIT_OK);

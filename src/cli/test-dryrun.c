@@ -67,12 +67,6 @@ void cli_json_object(const struct cli_field *f, size_t n)
             snprintf(chosen, sizeof chosen, "%s", f[i].value ? f[i].value : "-");
 }
 
-const char *cli_text_or(const struct wsmc_inst *in, const char *name, const char *otherwise)
-{
-    const char *s = wsmc_str(in, name);
-    return s && *s ? s : otherwise;
-}
-
 bool cli_seconds_of(const char *cim, int64_t *ret)
 {
     return false;

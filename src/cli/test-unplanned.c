@@ -10,20 +10,14 @@
 #include <cmocka.h>
 
 #include "cli/cli.h"
+#include "cli/testcalls.h"
 #include "cli/testinst.h"
 
 /* ---- the daemon ---- */
 static struct {
     const char *primary;    /* PeerMachine; NULL: it cannot be asked at all */
     const char *quarantine; /* of the point */
-    char asked[256];        /* methods, in their order */
 } d;
-
-static void note(const char *method)
-{
-    size_t n = strlen(d.asked);
-    snprintf(d.asked + n, sizeof d.asked - n, "%s%s", n ? " " : "", method);
-}
 
 int __wrap_wsmc_get(struct wsmc *c, const struct wsmc_ref *ref, struct wsmc_inst **ret,
                     struct vr_err *err);
@@ -64,32 +58,11 @@ const char *cli_peer_machine(const struct wsmc_inst *st, bool told)
     return d.primary;
 }
 
-int cli_invoke(struct cli *c, struct wsmc *w, const struct wsmc_ref *ref, const char *method,
-               const struct wsmc_arg *args, size_t n, const char *what, struct wsmc_inst **ret_out,
-               struct vr_err *err)
-{
-    note(method);
-    return 0;
-}
-
-int cli_service(struct cli *c, struct wsmc *w, const struct cli_vm *vm, const char *method,
-                const struct wsmc_arg *args, size_t n, const char *what, struct vr_err *err)
-{
-    note(method);
-    return 0;
-}
-
 int cli_power(struct cli *c, struct wsmc *w, const struct cli_vm *vm, unsigned requested,
               const char *what, struct vr_err *err)
 {
     note("on");
     return 0;
-}
-
-const char *cli_text_or(const struct wsmc_inst *in, const char *name, const char *otherwise)
-{
-    const char *s = wsmc_str(in, name);
-    return s && *s ? s : otherwise;
 }
 
 bool cli_answers_yes(const char *question)
@@ -142,7 +115,7 @@ static int fail_over_in(unsigned state, const char *primary, const char *point, 
     struct cli c = { .quiet = true };
     const struct cli_vm vm = { .name = "web", .mode = 2, .state = state, .peer = "hosta" };
     d.primary = primary;
-    d.asked[0] = 0;
+    asked[0] = 0;
     return cli_unplanned(&c, &vm, point, force, true, err);
 }
 
@@ -159,7 +132,7 @@ static void a_running_primary_needs_a_word_in_every_state(void **st)
     for (size_t i = 0; i < VR_ARRAY_LEN(all); i++) {
         struct vr_err err = VR_ERR_INIT;
         assert_int_equal(fail_over_in(all[i], "running", NULL, false, &err), -1);
-        assert_string_equal(d.asked, "AskPeer");
+        assert_string_equal(asked, "AskPeer");
         assert_int_equal(fail_over_in(all[i], "running", NULL, true, &err), 0);
     }
 }
@@ -168,15 +141,15 @@ static void a_running_primary_needs_a_word(void **st)
 {
     struct vr_err err = VR_ERR_INIT;
     assert_int_equal(fail_over("running", NULL, false, &err), -1);
-    assert_string_equal(d.asked, "AskPeer"); /* and nothing else */
+    assert_string_equal(asked, "AskPeer"); /* and nothing else */
     assert_non_null(strstr(err.msg, "--planned"));
     assert_non_null(strstr(err.msg, "--force"));
     vr_err_clear(&err);
     d.quarantine = "none";
     assert_int_equal(fail_over("running", "x:3", false, &err), -1);
-    assert_string_equal(d.asked, "AskPeer");
+    assert_string_equal(asked, "AskPeer");
     assert_int_equal(fail_over("running", NULL, true, &err), 0);
-    assert_string_equal(d.asked, "InitiateFailover on"); /* who is sure waits for nobody */
+    assert_string_equal(asked, "InitiateFailover on"); /* who is sure waits for nobody */
 }
 
 /* What is not known stands in nobody's way on such a day. */
@@ -186,7 +159,7 @@ static void a_lost_primary_needs_none(void **st)
     for (size_t i = 0; i < VR_ARRAY_LEN(all); i++) {
         struct vr_err err = VR_ERR_INIT;
         assert_int_equal(fail_over(all[i], NULL, false, &err), 0);
-        assert_string_equal(d.asked, "AskPeer InitiateFailover on");
+        assert_string_equal(asked, "AskPeer InitiateFailover on");
     }
 }
 
@@ -196,15 +169,15 @@ static void a_quarantine_is_lifted_with_force(void **st)
     struct vr_err err = VR_ERR_INIT;
     d.quarantine = "quarantined";
     assert_int_equal(fail_over("off", "x:3", true, &err), 0);
-    assert_string_equal(d.asked, "Release InitiateFailover on");
+    assert_string_equal(asked, "Release InitiateFailover on");
     /* without it the daemon refuses, and says why, before anything else is asked or told */
     fail_over("running", "x:3", false, &err);
-    assert_string_equal(d.asked, "InitiateFailover on");
+    assert_string_equal(asked, "InitiateFailover on");
     d.quarantine = "none";
     assert_int_equal(fail_over("running", "x:3", true, &err), 0);
-    assert_string_equal(d.asked, "InitiateFailover on");
+    assert_string_equal(asked, "InitiateFailover on");
     assert_int_equal(fail_over("off", "x:4", true, &err), -1);
-    assert_string_equal(d.asked, "");
+    assert_string_equal(asked, "");
     assert_non_null(strstr(err.msg, "no recovery point 'x:4'"));
 }
 
@@ -213,14 +186,14 @@ static void a_commit_in_a_split_brain_needs_a_word(void **st)
 {
     struct cli c = { .quiet = true };
     d.primary = "running";
-    d.asked[0] = 0;
+    asked[0] = 0;
     assert_int_equal(verb_commit(&c), EXIT_FAILED);
-    assert_string_equal(d.asked, "AskPeer");
+    assert_string_equal(asked, "AskPeer");
     assert_non_null(strstr(failed, "--force"));
-    d.asked[0] = 0;
+    asked[0] = 0;
     c.argc = 1;
     assert_int_equal(verb_commit(&c), EXIT_OK);
-    assert_string_equal(d.asked, "CommitFailover");
+    assert_string_equal(asked, "CommitFailover");
     c.argc = 0;
     d.primary = "off";
     assert_int_equal(verb_commit(&c), EXIT_OK);

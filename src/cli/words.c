@@ -148,3 +148,9 @@ void cli_print(FILE *to, const char *fmt, ...)
     fputs(shown, to);
     fflush(to);
 }
+
+const char *cli_text_or(const struct wsmc_inst *in, const char *name, const char *otherwise)
+{
+    const char *s = wsmc_str(in, name);
+    return s && *s ? s : otherwise;
+}

@@ -197,6 +197,17 @@ int definitions_learn(struct daemon *d, const struct vr_uuid *machine, const str
                    d->cfg.host_name, l.m.name);
 }
 
+/* The definition that is kept for the set of disks. */
+static int recall(struct look *l, struct vr_err *err)
+{
+    store_call(l->d, st_get, l);
+    if (l->err.kind == VR_E_NOTFOUND)
+        return vr_fail(err, VR_E_NOTFOUND, 0,
+                       "no definition of machine %s with the disks of this recovery point is kept",
+                       l->m.name);
+    return take(l, err);
+}
+
 int definitions_follow(struct daemon *d, const struct vr_uuid *machine,
                        const struct rel_disk *disks, uint32_t n, struct vr_err *err)
 {
@@ -208,12 +219,7 @@ int definitions_follow(struct daemon *d, const struct vr_uuid *machine,
         return -1;
     if (defined(&l, &others) == n && !others)
         return 0;
-    store_call(d, st_get, &l);
-    if (l.err.kind == VR_E_NOTFOUND)
-        return vr_fail(err, VR_E_NOTFOUND, 0,
-                       "no definition of machine %s with the disks of this recovery point is kept",
-                       l.m.name);
-    if (take(&l, err) < 0)
+    if (recall(&l, err) < 0)
         return -1;
     for (uint32_t i = 0; i < n; i++) {
         snprintf(paths[n_paths].target, sizeof paths[n_paths].target, "%s", disks[i].target);
@@ -242,12 +248,7 @@ int definitions_xml(struct daemon *d, const struct vr_uuid *machine, const struc
         has += in_set(&l, l.m.disks[i].target);
     if (has == n)
         return hv_xml(d->hv, machine, ret, err);
-    store_call(d, st_get, &l);
-    if (l.err.kind == VR_E_NOTFOUND)
-        return vr_fail(err, VR_E_NOTFOUND, 0,
-                       "no definition of machine %s with the disks of this recovery point is kept",
-                       l.m.name);
-    if (take(&l, err) < 0)
+    if (recall(&l, err) < 0)
         return -1;
     *ret = vr_strdup(strchr(l.text, '\n') + 1);
     return 0;

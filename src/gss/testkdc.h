@@ -4,10 +4,14 @@
 
 /* For tests: a real domain controller (tests/lab/kdc.sh) that dies with the test. One at a time. */
 
+#include <stdbool.h>
+
 extern char testkdc_dir[]; /* its folder, and the test's */
 
 /* testkdc_shell() - run a command; fails the test when it fails. */
 void testkdc_shell(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* testkdc_missing() - it is not installed, which is said on standard output. */
+bool testkdc_missing(void);
 /* testkdc_up() - make and start it; @source: root of the source tree. testkdc_stop() - it answers
  * no longer, testkdc_again() - it does again. testkdc_down() - stop it, remove its folder. */
 void testkdc_up(const char *source);

@@ -47,6 +47,17 @@ void rel_stats_reset(struct rel *r, struct wall_us now)
     r->stat_bytes = r->stat_max_bytes = r->stat_ms = r->stat_max_ms = 0;
 }
 
+void rel_count(struct rel *r, const struct rel_moved *moved)
+{
+    r->stat_ok++;
+    r->stat_bytes += moved->wire;
+    r->stat_ms += moved->ms;
+    if (moved->wire > r->stat_max_bytes)
+        r->stat_max_bytes = moved->wire;
+    if (moved->ms > r->stat_max_ms)
+        r->stat_max_ms = moved->ms;
+}
+
 void rel_due_now(struct rel *r, const struct rel_event *ev)
 {
     r->due = ev->mono;
@@ -390,13 +401,7 @@ ACTION(rx_committed)
     rel_copy_disks(r, ev);
     r->last = ev->moved;
     vr_err_clear(&r->last_err);
-    r->stat_ok++;
-    r->stat_bytes += ev->moved.wire;
-    r->stat_ms += ev->moved.ms;
-    if (ev->moved.wire > r->stat_max_bytes)
-        r->stat_max_bytes = ev->moved.wire;
-    if (ev->moved.ms > r->stat_max_ms)
-        r->stat_max_ms = ev->moved.ms;
+    rel_count(r, &ev->moved);
 }
 
 ACTION(rx_ended)

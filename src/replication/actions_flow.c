@@ -209,13 +209,7 @@ ACTION(shipped)
     if (r->way_back)
         r->last_back = ev->moved;
     r->way_back = false;
-    r->stat_ok++;
-    r->stat_bytes += ev->moved.wire;
-    r->stat_ms += ev->moved.ms;
-    if (ev->moved.wire > r->stat_max_bytes)
-        r->stat_max_bytes = ev->moved.wire;
-    if (ev->moved.ms > r->stat_max_ms)
-        r->stat_max_ms = ev->moved.ms;
+    rel_count(r, &ev->moved);
 }
 
 /* A cycle that could not be stopped any more; the comparison follows. */

@@ -36,9 +36,10 @@ size_t td_chain_length(const char *image);
 void td_run(const char *const argv[]);
 
 enum { TD_DIR = 64 };
-/* td_folder() - make a folder for a test's files; its path goes to @dir. It is below $TMPDIR if that
- * is set. Otherwise it is in memory where there is room: these tests flush for every point, and what
- * flushes do is no business of theirs (tests/crash plays the loss of what was not flushed). */
+/* td_folder() - make a folder for a test's files; its path goes to @dir. It is below $TMPDIR if
+ * that is set. Otherwise it is in memory where there is room: these tests flush for every point,
+ * and what flushes do is no business of theirs (tests/crash plays the loss of what was not
+ * flushed). */
 void td_folder(char dir[TD_DIR]);
 /* td_remove() - the folder and all that is in it. */
 void td_remove(const char *dir);

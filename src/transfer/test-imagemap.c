@@ -173,19 +173,6 @@ static void what_is_no_image_file_is_refused(void **state)
     imagemap_free(NULL);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    return mkdtemp(dir) ? 0 : -1;
-}
-
-static int cleanup(void **state)
-{
-    (void)state;
-    RUN("rm", "-rf", dir);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {

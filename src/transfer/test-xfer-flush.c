@@ -144,19 +144,6 @@ static void a_block_that_grew_is_not_taken_for_zeros(void **state)
     assert_same(raw, "raw", top, "qcow2");
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    return mkdtemp(dir) ? 0 : -1;
-}
-
-static int cleanup(void **state)
-{
-    (void)state;
-    RUN("rm", "-rf", dir);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {

@@ -2,7 +2,8 @@
 #ifndef VR_TRANSFER_TEST_XFER_KIT_H
 #define VR_TRANSFER_TEST_XFER_KIT_H
 
-/* Images, qemu-nbd servers and transfers for test-xfer.c, which includes <cmocka.h> before. */
+/* The folder of a group of tests; images, qemu-nbd servers and transfers, for test-xfer*.c and
+ * test-imagemap.c, which include <cmocka.h> before. */
 
 #define BS VR_BLOCK_SIZE
 static char dir[] = "/var/tmp/vr-xfer-XXXXXX";
@@ -19,6 +20,24 @@ static void run(const char *const argv[])
     struct vr_err e = VR_ERR_INIT;
     if (vr_proc_run(argv, 120, NULL, &e) < 0)
         fail_msg("%s", e.msg);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    const char *s = getenv("VR_TEST_SEED");
+    if (s)
+        seed = (unsigned int)strtoul(s, NULL, 10);
+    return mkdtemp(dir) ? 0 : -1;
+}
+
+static int cleanup(void **state)
+{
+    (void)state;
+    /* All children were reaped. */
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+    RUN("rm", "-rf", dir);
+    return 0;
 }
 
 /* ---- images ---- */

@@ -697,24 +697,6 @@ static void the_limit_is_kept(void **state)
     assert_same(raw, "raw", dst, fresh_format());
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    const char *s = getenv("VR_TEST_SEED");
-    if (s)
-        seed = (unsigned int)strtoul(s, NULL, 10);
-    return mkdtemp(dir) ? 0 : -1;
-}
-
-static int cleanup(void **state)
-{
-    (void)state;
-    /* All children were reaped. */
-    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
-    RUN("rm", "-rf", dir);
-    return 0;
-}
-
 /* A layer with nothing below may be qcow2, too. */
 static int with_qcow2(void **state)
 {

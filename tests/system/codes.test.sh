@@ -6,14 +6,7 @@
 # still runs it, has lost a disk; a port that is taken; a daemon that dies in the middle.
 . "$(dirname "$0")/lib.sh"
 system_begin
-mortal=$build/src/daemon/vmreplicad-fault
-[ -x "$mortal" ] || fail "vmreplicad-fault is not built in $build"
 
-mortal_start() {
-    # shellcheck disable=SC2016 # expanded by the shell inside; "$1" is the ordinary program
-    "$daemon" start "$dir" "$1" env VMREPLICA_DIE_AT=/run/vmreplica-die-at \
-        sh -c 'shift; exec "$0" "$@"' "$mortal"
-}
 restart() {
     "$daemon" stop "$dir" "$1"
     mortal_start "$1"

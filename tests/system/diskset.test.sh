@@ -207,9 +207,7 @@ vr A --quiet suspend g4
 vr A --quiet set g4 --add-disk vdb
 [ "$(status A g4 State)" = suspended ] || fail "a change while it is suspended leads to: $(status A g4 State)"
 "$daemon" kill "$dir" B
-# shellcheck disable=SC2016 # expanded by the shell inside; "$1" is the ordinary program
-"$daemon" start "$dir" B env VMREPLICA_DIE_AT=/run/vmreplica-die-at \
-    sh -c 'shift; exec "$0" "$@"' "$build/src/daemon/vmreplicad-fault"
+mortal_start B
 echo RX_COMMIT+ >"$dir/B/run/vmreplica-die-at"
 vr A --quiet resume g4
 is_dead() {

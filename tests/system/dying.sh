@@ -11,17 +11,9 @@ from=A to=B before=
 died=0
 missed=()
 
-# mortal_start HOST
-mortal_start() {
-    # shellcheck disable=SC2016 # expanded by the shell inside; "$1" is the ordinary program
-    "$daemon" start "$dir" "$1" env VMREPLICA_DIE_AT=/run/vmreplica-die-at \
-        sh -c 'shift; exec "$0" "$@"' "$build/src/daemon/vmreplicad-fault"
-}
-
 # mortal_hosts: as hosts_up of lib.sh
 mortal_hosts() {
     local host
-    [ -x "$build/src/daemon/vmreplicad-fault" ] || fail "vmreplicad-fault is not built in $build"
     "$lab" up "$dir" A B
     for host in A B; do
         "$lab" start-libvirtd "$dir" "$host"

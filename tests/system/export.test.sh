@@ -6,11 +6,8 @@
 # wrong blocks. Closed, nothing of it is left, whatever died in the middle of opening or closing it.
 . "$(dirname "$0")/lib.sh"
 system_begin
-mortal=$build/src/daemon/vmreplicad-fault
-[ -x "$mortal" ] || fail "vmreplicad-fault is not built in $build"
 start_b() {
-    # shellcheck disable=SC2016 # expanded by the shell inside; "$1" is the ordinary program
-    "$daemon" start "$dir" B env VMREPLICA_DIE_AT=/run/vmreplica-die-at sh -c 'shift; exec "$0" "$@"' "$mortal"
+    mortal_start B
 }
 hosts_up
 "$daemon" stop "$dir" B

@@ -141,6 +141,17 @@ refused() {
     ok "vmreplica $*: $(tail -n 1 <<<"$out")"
 }
 
+# mortal_start HOST [VARIABLE=VALUE...]: vmreplicad-fault (src/daemon/fault.h) there, with these variables.
+# By default it dies where /run/vmreplica-die-at says.
+mortal_start() {
+    local host=$1 program=$build/src/daemon/vmreplicad-fault
+    shift
+    [ -x "$program" ] || fail "vmreplicad-fault is not built in $build"
+    [ $# -gt 0 ] || set -- VMREPLICA_DIE_AT=/run/vmreplica-die-at
+    # shellcheck disable=SC2016 # expanded by the shell inside; "$1" is the ordinary program
+    "$daemon" start "$dir" "$host" env "$@" sh -c 'shift; exec "$0" "$@"' "$program"
+}
+
 pair_hosts() {
     local code
     code=$(vr A --json pair | jq -r .Code)

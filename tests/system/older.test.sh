@@ -6,12 +6,9 @@
 # does not understand the primary's at all is named by both hosts, and replication goes on after the update.
 . "$(dirname "$0")/lib.sh"
 system_begin
-mortal=$build/src/daemon/vmreplicad-fault
-[ -x "$mortal" ] || fail "vmreplicad-fault is not built in $build"
 hosts_up
 "$daemon" stop "$dir" B
-# shellcheck disable=SC2016 # expanded by the shell inside; "$1" is the ordinary program
-"$daemon" start "$dir" B env VMREPLICA_UNKNOWN_CALL=7 sh -c 'shift; exec "$0" "$@"' "$mortal" # CALL_PROVE
+mortal_start B VMREPLICA_UNKNOWN_CALL=7 # CALL_PROVE
 pair_hosts
 "$guest" create "$dir" A g1 --fill 4
 "$guest" start "$dir" A g1 >/dev/null
@@ -44,8 +41,7 @@ has_reason() {
 }
 names_both='host[ab] \(vmreplica [^)]+\) speaks protocol [12], the other host \(vmreplica [^)]+\) protocol [12]: update the older one'
 "$daemon" stop "$dir" B
-# shellcheck disable=SC2016 # expanded by the shell inside
-"$daemon" start "$dir" B env VMREPLICA_PROTOCOL=2 sh -c 'shift; exec "$0" "$@"' "$mortal"
+mortal_start B VMREPLICA_PROTOCOL=2
 out=$(vr A check hostb 2>&1) && fail "check does not mind another protocol: $out"
 grep -qE "$names_both" <<<"$out" || fail "check says: $out"
 [ "$(vr A --json jobs | jq '[.[] | select(.JobType == 115)] | max_by(.TimeSubmitted) | .ErrorCode')" = 32770 ] ||

@@ -6,13 +6,10 @@
 # off whose last changes are still being sent.
 . "$(dirname "$0")/lib.sh"
 system_begin
-mortal=$build/src/daemon/vmreplicad-fault
-[ -x "$mortal" ] || fail "vmreplicad-fault is not built in $build"
 hosts_up
 "$daemon" stop "$dir" B
 hold=$dir/hold
-# shellcheck disable=SC2016 # expanded by the shell inside; "$1" is the ordinary program
-"$daemon" start "$dir" B env VMREPLICA_HOLD_RX_INDEX="$hold" sh -c 'shift; exec "$0" "$@"' "$mortal"
+mortal_start B VMREPLICA_HOLD_RX_INDEX="$hold"
 pair_hosts
 "$guest" create "$dir" A g1 --fill 4
 "$guest" start "$dir" A g1 >/dev/null

@@ -59,8 +59,6 @@ from=$([ $from = A ] && echo B || echo A)
 step yield-fails-after-a-crash
 # The old primary's daemon dies when its disks are a chain and the machine has them still; at its next start
 # a disk cannot be read. What was made is undone, so that the reversal succeeds once the disk is there again.
-mortal=$build/src/daemon/vmreplicad-fault
-[ -x "$mortal" ] || fail "vmreplicad-fault is not built in $build"
 is_undone() {
     is_state $from g1 "prepared for planned failover" && [ "$(database $from 'SELECT count(*) FROM point WHERE listed')" = 0 ]
 }
@@ -74,8 +72,7 @@ is_dead() {
 vr $from --quiet failover g1 --planned
 disk=$(virsh_on $from domblklist g1 | awk '$1 == "vda" { print $2 }')
 "$daemon" stop "$dir" $from
-# shellcheck disable=SC2016 # expanded by the shell inside; "$1" is the ordinary program
-"$daemon" start "$dir" $from env VMREPLICA_DIE_AT=YIELD_DEFINE sh -c 'shift; exec "$0" "$@"' "$mortal"
+mortal_start $from VMREPLICA_DIE_AT=YIELD_DEFINE
 timeout 60 "$lab" exec "$dir" $to "$build/src/cli/vmreplica" --quiet reverse g1 >/dev/null 2>&1 &
 wait_for 60 "the daemon of $(host_name $from) dies" is_dead $from
 [ "$(database $from 'SELECT count(*) FROM point WHERE listed')" != 0 ] || fail "it died too early"

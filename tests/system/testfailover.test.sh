@@ -8,14 +8,6 @@
 # tests running on; one is ended while its host is the primary, one when it is the replica again.
 . "$(dirname "$0")/lib.sh"
 system_begin
-mortal=$build/src/daemon/vmreplicad-fault
-[ -x "$mortal" ] || fail "vmreplicad-fault is not built in $build"
-
-mortal_start() {
-    # shellcheck disable=SC2016 # expanded by the shell inside; "$1" is the ordinary program
-    "$daemon" start "$dir" "$1" env VMREPLICA_DIE_AT=/run/vmreplica-die-at \
-        sh -c 'shift; exec "$0" "$@"' "$mortal"
-}
 
 hosts_up
 pair_hosts
