@@ -15,7 +15,8 @@
         if (*p)                     \
             fn(*p);                 \
     }
-#define vr_auto(fn) __attribute__((cleanup(fn##p)))
+/* unused: what is only kept until the end of the block is used by that. */
+#define vr_auto(fn) __attribute__((cleanup(fn##p), unused))
 #define vr_take(p)                     \
     __extension__({                    \
         __typeof__(p) vr_taken_ = (p); \

@@ -70,7 +70,7 @@ int cli_usage(const char *verb)
     return EXIT_USAGE;
 }
 
-static void told(const char *fmt, va_list ap)
+__attribute__((format(printf, 1, 0))) static void told(const char *fmt, va_list ap)
 {
     size_t n = strlen(d.told);
     vsnprintf(d.told + n, sizeof d.told - n, fmt, ap);

@@ -174,8 +174,8 @@ static void test_bad_rows_are_told(void **s)
         "principal:a@",
         "certificate:0011",
         "user:a,,b",
-        "certificate:" THUMB "00",
-        "certificate:zz" THUMB,
+        ("certificate:" THUMB "00"),
+        ("certificate:zz" THUMB),
         "GROUP:x",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

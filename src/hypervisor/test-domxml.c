@@ -418,8 +418,8 @@ static void test_test_copy(void **state)
                 "<interface type='network'><mac address='52:54:00:00:00:0A'/>"
                 "<source network='prod'/><model type='e1000'/><filterref filter='f'/></interface>"
                 "</devices></domain>";
-    static const struct hv_nic_net all = { "", "lab" }, one = { "52:54:00:00:00:0a", "lab" },
-                                   two[] = { { "52:54:00:00:00:01", "other" }, one };
+    static const struct hv_nic_net all = { "", "lab" }, one = { "52:54:00:00:00:0a", "lab" };
+    const struct hv_nic_net two[] = { { "52:54:00:00:00:01", "other" }, one };
     static const char *const never[] = { "tap0", "br0", "prod" };
     vr_autofree char *every = NULL, *each = NULL, *none = NULL;
     ok(domxml_replica(sent, "evil - Test", &uuid, true, NULL, 0, &out, err));
