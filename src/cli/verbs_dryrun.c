@@ -58,7 +58,10 @@ static int choose(struct facts *f, const struct cli_vm *vm, const char *point, s
                        "quarantined, and such a one must be named; see vmreplica points %s, then "
                        "--point POINT",
                        vm->name, vm->name);
-    return vr_fail(err, VR_E_STATE, 0, "machine %s has no recovery point yet", vm->name);
+    return vr_fail(err, VR_E_STATE, 0,
+                   "machine %s has no recovery point yet (it is \"%s\"): there is nothing to fail "
+                   "over to; see: vmreplica explain %s",
+                   vm->name, vm->phase, vm->name);
 }
 
 static int gather(struct cli *c, const struct cli_vm *vm, const char *point, struct facts *f,

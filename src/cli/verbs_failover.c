@@ -176,9 +176,10 @@ static int planned(struct cli *c, const struct cli_vm *vm, unsigned wait_s, bool
         return -1;
     if (e.pvm.state != 3 && e.pvm.state != 4)
         return vr_fail(err, VR_E_STATE, 0,
-                       "machine %s is not replicating now: on %s it is \"%s\"; see vmreplica "
-                       "explain %s there",
-                       vm->name, e.p_host, e.pvm.phase, vm->name);
+                       "machine %s is not replicating now: on %s it is \"%s\"; see: vmreplica "
+                       "%s%s%sexplain %s",
+                       vm->name, e.p_host, e.pvm.phase, e.p == c->local ? "" : "--host ",
+                       e.p == c->local ? "" : vm->peer, e.p == c->local ? "" : " ", vm->name);
     if (start && e.pvm.state == 3 && e.pvm.power == 3)
         cli_say(c, "Machine %s is off on %s; it will be started on %s (--no-start leaves it off).",
                 vm->name, e.p_host, e.r_host);
@@ -205,7 +206,9 @@ static int planned(struct cli *c, const struct cli_vm *vm, unsigned wait_s, bool
 static bool not_replicated(const struct cli_vm *vm, struct vr_err *err)
 {
     if (!vm->mode)
-        vr_fail(err, VR_E_STATE, 0, "machine %s is not replicated", vm->name);
+        vr_fail(err, VR_E_STATE, 0,
+                "machine %s is not replicated; to protect it: vmreplica enable %s --to HOST",
+                vm->name, vm->name);
     return !vm->mode;
 }
 

@@ -209,10 +209,11 @@ int verb_start(struct cli *c)
     if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
         return cli_fail(&err);
     if (vm.mode == 2 && vm.state == 2) {
-        vr_fail(&err, VR_E_STATE, 0,
-                "machine %s waits here as a replica; its initial copy is started on the primary: "
-                "vmreplica --host %s start %s",
-                vm.name, vm.peer[0] ? vm.peer : "HOST", vm.name);
+        vr_fail(
+            &err, VR_E_STATE, 0,
+            "machine %s is a replica here (\"%s\"); its initial copy is started on the primary: "
+            "vmreplica --host %s start %s",
+            vm.name, vm.phase, vm.peer[0] ? vm.peer : "HOST", vm.name);
         return cli_fail(&err);
     }
     if (begin_or_follow(c, &vm, "StartReplication", &t, 1, 2, seeded ? 117 : 94, "Initial copy",
@@ -401,13 +402,19 @@ int verb_resync(struct cli *c)
         return cli_usage("resync");
     if (cli_find_vm(c->local, args[0], &vm, &err) < 0)
         return cli_fail(&err);
-    bool no_wait = c->no_wait; /* for the last step */
+    bool no_wait = c->no_wait;                  /* for the last step */
+    bool pause = vm.mode == 1 && vm.state == 3; /* src:[contract.md D.4] */
     c->no_wait = false;
-    if (vm.state == 3 && cli_rq(c, c->local, &vm, 7, NULL, &err) < 0) /* src:[contract.md D.4] */
+    if (pause && cli_rq(c, c->local, &vm, 7, NULL, &err) < 0)
         return cli_fail(&err);
     c->no_wait = no_wait;
-    if (begin_or_follow(c, &vm, "Resynchronize", NULL, 0, 10, 107, "Resynchronisation", &err) < 0)
+    if (cli_service(c, c->local, &vm, "Resynchronize", NULL, 0, "Resynchronisation", &err) < 0) {
+        if (pause && err.kind != VR_E_CANCELLED)
+            vr_err_wrap(
+                &err, "replication of %s was suspended for it; if it stays so: vmreplica resume %s",
+                vm.name, vm.name);
         return cli_fail(&err);
+    }
     if (!c->no_wait)
         cli_say(c, "Machine %s is resynchronised.", vm.name);
     return EXIT_OK;

@@ -109,10 +109,13 @@ int cli_unplanned(struct cli *c, const struct cli_vm *vm, const char *point, boo
         .ns = WSMC_NS_OURS, .cls = "Vmr_RecoveryPoint", .keys = &id, .n_keys = 1
     };
     if (vm->mode != 2)
-        return vr_fail(err, VR_E_STATE, 0,
-                       "machine %s is not a replica here; fail over on the host "
-                       "that holds the replica, or use --planned",
-                       vm->name);
+        return vr_fail(
+            err, VR_E_STATE, 0,
+            "machine %s is not a replica here but the primary (\"%s\"), and host %s holds "
+            "the replica. Without loss, while both hosts are up: vmreplica failover %s "
+            "--planned. Else there: vmreplica --host %s failover %s",
+            vm->name, vm->phase, vm->peer[0] ? vm->peer : "?", vm->name,
+            vm->peer[0] ? vm->peer : "HOST", vm->name);
     if (point && (!(path = snapshot_of(c, vm, point, err)) ||
                   is_quarantined(c, &taken, &quarantined, err) < 0))
         return -1;

@@ -480,8 +480,9 @@ int proof_ask(struct daemon *d, const struct vr_uuid *machine, const char *owner
     struct proof *p = &rt_get(d, machine)->proof;
     if (!r || r->st != ST_P_REPL)
         return vr_fail(err, VR_E_STATE, 0,
-                       "machine %s is not replicating (%s): there is nothing to compare now",
-                       r ? r->name : "?", rel_state_text(r ? r->st : ST_NONE));
+                       "machine %s is not replicating (\"%s\"): there is nothing to compare now; "
+                       "see: vmreplica explain %s",
+                       r ? r->name : "?", rel_state_text(r ? r->st : ST_NONE), r ? r->name : "?");
     if (p->asked)
         return vr_fail(err, VR_E_BUSY, 0,
                        "machine %s is being verified already; see: vmreplica jobs", r->name);

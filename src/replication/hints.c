@@ -144,6 +144,23 @@ static void put_way(const struct rel *r, enum rel_event_type ev, const struct se
     }
 }
 
+/* The command for it, given to the host that can do it. */
+static void put_other_side(const struct rel *r, enum rel_event_type ev, const char *side, char *out,
+                           size_t max)
+{
+    static const char program[] = "vmreplica ";
+    struct rel_facts f = { .r = r };
+    char text[REL_TEXT_MAX], *how = NULL;
+    if (ways[ev].how)
+        how = strstr(rel_expand(&f, ways[ev].how, text, sizeof text), program);
+    snprintf(out, max, "; only the %s can do that: %s--host %s ", side, program, r->peer);
+    size_t len = strlen(out);
+    if (how)
+        snprintf(out + len, max - len, "%s", how + strlen(program));
+    else
+        snprintf(out + len, max - len, "explain %s", r->name);
+}
+
 char *rel_hint(const struct rel *r, enum rel_event_type ev, char *out, size_t max)
 {
     struct search s = { .over = { false } };
@@ -165,7 +182,7 @@ char *rel_hint(const struct rel *r, enum rel_event_type ev, char *out, size_t ma
         if (!r->peer[0])
             snprintf(out, max, "; only the %s can do that", side);
         else
-            snprintf(out, max, "; only the %s can do that: use vmreplica --host %s", side, r->peer);
+            put_other_side(r, ev, side, out, max);
         return out;
     }
     enum rel_state to = nearest(&s, r->st, ev);

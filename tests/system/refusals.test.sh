@@ -9,7 +9,7 @@ hosts_up
 
 # ---- usage ----
 refused A 2 'unknown command' frobnicate
-refused A 2 'usage' enable
+refused A 2 'enable needs more arguments' enable
 refused A 2 '--dry-run and --force do not go together' failover g1 --force --dry-run
 refused A 2 '--planned and --point do not go together' failover g1 --planned --point x
 refused A 2 '--force goes with --stop-old' reverse g1 --force
@@ -20,7 +20,7 @@ for verb in enable set retention failover test reverse verify; do
 done
 refused A 2 'unknown option' status --colour
 refused A 2 'needs a value' enable g1 --to
-refused A 3 'connect|reach|no such' --socket /run/nothing.sock status
+refused A 3 'connect to /run/nothing.sock .is vmreplicad running' --socket /run/nothing.sock status
 
 # ---- machines and peers ----
 "$guest" create "$dir" A g1 --fill 4
@@ -35,11 +35,14 @@ refused A 1 'not paired' unpair hostb
 [ "$(vr A --json peers | jq length)" = 0 ] || fail "a peer came from a wrong code"
 
 code=$(vr A --json pair | jq -r .Code)
+: >"$dir/said"
 for _ in 1 2 3 4 5 6 7 8 9 10; do
-    vr B pair hosta --code BBBB-BBBB-BBBB-BBBB-BBBB >/dev/null 2>&1 && fail "a wrong code was accepted"
+    vr B pair hosta --code BBBB-BBBB-BBBB-BBBB-BBBB >>"$dir/said" 2>&1 && fail "a wrong code was accepted"
 done
-refused B 1 'code|refused|attempt' pair hosta --code "$code"
-ok "a code dies after some wrong attempts"
+grep -q 'wrong pairing codes came from this address: wait [0-9]* seconds' "$dir/said" || fail "nobody who guesses has to wait: $(cat "$dir/said")"
+# The guesses of one take the code from nobody.
+wait_for 60 "the right code is heard again" vr B --quiet pair hosta --code "$code"
+ok "who guesses codes has to wait"
 pair_hosts
 code=$(vr A --json pair | jq -r .Code)
 vr B --quiet pair hosta --code "$code"
@@ -70,22 +73,43 @@ refused A 1 'vdb.*shared.*exclude' enable g1 --to hostb
 on B virsh -q -c qemu:///system list --all | seen g1 && fail "hostb has a machine g1 already"
 
 # ---- wrong state, wrong side ----
-for verb in start sync suspend resume reverse commit cancel resync; do
-    refused A 1 'state|not replicated|not possible' $verb g1
-done
-refused A 1 'state|not' failover g1 --planned
+# refused_in HOST STATE COMMAND...: each is refused with 1, and names the state, and the command that helps, or
+# what one waits for.
+refused_in() {
+    local host=$1 state=$2 command out got wrong=0
+    shift 2
+    for command in "$@"; do
+        got=0
+        # shellcheck disable=SC2086 # its words
+        out=$(vr "$host" $command 2>&1) || got=$?
+        if [ $got != 1 ] || [[ $out != *"$state"* ]] ||
+            ! grep -qE 'vmreplica( --host [a-z]+)? [a-z]+ g1|vmreplica enable g1 --to|wait until' <<<"$out"; then
+            echo "vmreplica $command on $host, where it is '$state': exit status $got: $out" >&2
+            wrong=1
+        fi
+    done
+    [ $wrong = 0 ] || fail "refusals of $host in state '$state'"
+    ok "$host, $state: $# commands are refused, the last: $out"
+}
+refused_in A 'not replicated' 'start g1' 'sync g1' 'suspend g1' 'resume g1' 'reverse g1' 'commit g1' 'cancel g1' 'resync g1' \
+    'failover g1' 'failover g1 --planned' 'failover g1 --dry-run' 'test g1' 'verify g1' 'set g1 --interval 30'
 vr A --quiet enable g1 --to hostb --interval 5 --exclude vdb
-refused A 1 'already|state' enable g1 --to hostb --exclude vdb
+refused_in A 'ready for initial copy' 'enable g1 --to hostb --exclude vdb' 'sync g1' 'suspend g1' 'failover g1' 'failover g1 --planned' \
+    'reverse g1' 'commit g1' 'resync g1' 'test g1' 'verify g1'
+refused_in B 'waiting for initial copy' 'enable g1 --to hosta' 'start g1' 'sync g1' 'failover g1' 'failover g1 --dry-run' 'set g1 --interval 30' \
+    'reverse g1' 'commit g1' 'cancel g1' 'resync g1' 'test g1' 'verify g1'
+refused B 1 'on hosta it is "ready for initial copy".*vmreplica --host hosta explain g1' failover g1 --planned
 refused B 1 'started on the primary: vmreplica --host hosta start' start g1
-refused B 1 'state|point' failover g1
 vr A --quiet start g1
 "$guest" start "$dir" A g1 >/dev/null
-refused A 1 'state|already|not possible' start g1
-refused A 1 'replica' failover g1
-refused A 1 'state|not possible' reverse g1
-refused A 1 'state|not possible' commit g1
-refused B 1 'state|not|replica' sync g1
-refused B 1 'no recovery point' failover g1 --point 00000000-0000-0000-0000-000000000000:7
+wait_state A g1 replicating
+refused_in A replicating 'enable g1 --to hostb' 'start g1' 'failover g1' 'reverse g1' 'commit g1' 'cancel g1' 'test g1'
+refused A 1 'hostb.*: vmreplica --host hostb failover g1' failover g1
+refused_in B replicating 'enable g1 --to hosta' 'start g1' 'sync g1' 'reverse g1' 'commit g1' 'cancel g1' 'resync g1'
+refused B 1 'no recovery point .*vmreplica points g1' failover g1 --point 00000000-0000-0000-0000-000000000000:7
+vr A --quiet suspend g1
+refused_in A suspended 'start g1' 'sync g1' 'failover g1 --planned' 'reverse g1' 'commit g1' 'cancel g1'
+vr A --quiet resume g1
 refused A 1 'disable it first' unpair hostb
 refused B 1 'must not be started|replica|no such file' boot g1
 domain_off B g1 || fail "hostb started its replica"

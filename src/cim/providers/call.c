@@ -220,8 +220,15 @@ int call_vm(struct call *c, struct vm *ret, struct vr_err *err)
 
 static int rel1(const struct vm *vm, enum vr_kind kind, struct vr_err *err)
 {
-    return vr_fail(err, kind, 0, "the replica of machine %s is not replicated any further",
-                   vm->name);
+    const struct rel *r = vm->rel;
+    if (rel_mode(r) != REL_MODE_REPLICA || !r->peer[0])
+        return vr_fail(err, kind, 0, "the replica of machine %s is not replicated any further",
+                       vm->name);
+    return vr_fail(err, kind, 0,
+                   "machine %s is a replica here (\"%s\"), and is not replicated any further; what "
+                   "concerns its replication from host %s is asked of that: vmreplica --host %s "
+                   "explain %s",
+                   vm->name, rel_state_text(r->st), r->peer, r->peer, vm->name);
 }
 
 int call_rel1(const struct vm *vm, struct vr_err *err)

@@ -62,16 +62,18 @@ int status_verify(struct call *c, const struct vm *vm, struct vr_err *err)
                        "machine %s has no recovery points here: they are held on the replica",
                        vm->name);
     if (rel_mode(vm->rel) == REL_MODE_NONE)
-        return vr_fail(err, VR_E_STATE, 0, "machine %s is not replicated", vm->name);
+        return vr_fail(err, VR_E_STATE, 0,
+                       "machine %s is not replicated; first: vmreplica enable %s --to HOST",
+                       vm->name, vm->name);
     if (rel_mode(vm->rel) == REL_MODE_REPLICA) {
         size_t n = vm_points(c->p, vm, &all);
         pt = id ? vm_point(c->p, vm, id) : store_newest_sound(all, n);
         if (!pt && !id)
             return vr_fail(
                 err, VR_E_STATE, 0,
-                "machine %s has no recovery point that is taken without being named: see "
+                "machine %s (\"%s\") has no recovery point that is taken without being named: see "
                 "vmreplica points %s",
-                vm->name, vm->name);
+                vm->name, rel_state_text(vm->rel->st), vm->name);
         if (!pt)
             return vr_fail(err, VR_E_INVAL, 0, "\"%.80s\" is no recovery point of machine %s",
                            id ? id : "", vm->name);

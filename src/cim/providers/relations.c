@@ -20,7 +20,9 @@ int svc_create(struct call *c, struct vr_err *err)
     if (rel_mode(vm.rel) == REL_MODE_REPLICA)
         return vr_fail(
             err, VR_E_UNSUPPORTED, 0,
-            "machine %s is a replica; replicating it on to a third host is not supported", vm.name);
+            "machine %s is a replica here (\"%s\"); replicating it on to a third host is "
+            "not supported. What can be done: vmreplica explain %s",
+            vm.name, rel_state_text(vm.rel->st), vm.name);
     if (n)
         return call_rel1(&vm, err);
     if (!vm.hv)
@@ -59,8 +61,10 @@ int svc_modify(struct call *c, struct vr_err *err)
         return call_rel1(&vm, err);
     if (rel_mode(vm.rel) == REL_MODE_REPLICA)
         return vr_fail(err, VR_E_STATE, 0,
-                       "the settings of machine %s are changed where it is the primary%s%s",
-                       vm.name, vm.rel->peer[0] ? ", on host " : "", vm.rel->peer);
+                       "machine %s is a replica here (\"%s\"); its settings are changed where it "
+                       "is the primary: vmreplica --host %s set %s",
+                       vm.name, rel_state_text(vm.rel->st), vm.rel->peer[0] ? vm.rel->peer : "HOST",
+                       vm.name);
     if (call_admit(c, &vm, &ev, err) < 0 ||
         settings_of(c, &vm, in, SETTINGS_MODIFY, &ev.set, &peer, err) < 0 ||
         other_disks(&vm, in, &ev, err) < 0)

@@ -121,16 +121,27 @@ static int may_test(struct call *c, const struct vm *vm, bool strict, bool anoth
 
     if (!c->p->h->test_create)
         return call_unsupported(c, err);
+    if (rel_mode(vm->rel) == REL_MODE_NONE)
+        return vr_fail(
+            err, VR_E_STATE, 0,
+            "machine %s is not replicated, so there is no recovery point to test; first: "
+            "vmreplica enable %s --to HOST",
+            vm->name, vm->name);
     if (rel_mode(vm->rel) != REL_MODE_REPLICA)
-        return vr_fail(err, VR_E_STATE, 0, "machine %s is no replica here", vm->name);
+        return vr_fail(
+            err, VR_E_STATE, 0,
+            "machine %s is no replica here but the primary (\"%s\"); its recovery points "
+            "are tested where they are held: vmreplica --host %s test %s",
+            vm->name, rel_state_text(vm->rel->st), vm->rel->peer[0] ? vm->rel->peer : "HOST",
+            vm->name);
     if (j)
         return vr_fail(err, VR_E_BUSY, 0, "another operation of machine %s is still running (%s)",
                        vm->name, job_caption(j->type));
     if (!testable(vm->rel, strict))
         return vr_fail(err, VR_E_STATE, 0,
                        "a test of machine %s is not possible in state \"%s\": it must be "
-                       "replicating or suspended",
-                       vm->name, rel_state_text(vm->rel->st));
+                       "replicating or suspended; see: vmreplica explain %s",
+                       vm->name, rel_state_text(vm->rel->st), vm->name);
     if (!vm->rel->has_newest)
         return vr_fail(err, VR_E_STATE, 0, "machine %s has no recovery point yet", vm->name);
     if (t && !t->ready)
