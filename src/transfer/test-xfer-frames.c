@@ -406,20 +406,6 @@ static void last_words(void **state)
     troubles(DAMAGED);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    return mkdtemp(dir) ? 0 : -1;
-}
-
-static int cleanup(void **state)
-{
-    (void)state;
-    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
-    const char *const argv[] = { "rm", "-rf", dir, NULL };
-    return vr_proc_run(argv, 60, NULL, NULL);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
