@@ -66,7 +66,7 @@ struct daemon {
     struct config cfg;
     struct sd_event *loop;
     struct vr_mailbox *mail;
-    struct vr_exec *store_exec; /* one thread */
+    struct vr_exec *store_exec; /* one thread: the database; what touches files: storage.h */
     struct vr_exec *hv_exec;
     struct vr_exec *look_exec; /* hypervisor calls that nobody waits for: ahead.c */
     struct vr_exec *yield_exec;
@@ -76,9 +76,9 @@ struct daemon {
     struct vr_exec *xfer_exec;  /* a thread for each slot */
     struct vr_exec *proof_exec; /* slices: a held capture waits for them, so nothing else does */
     unsigned slices;            /* that run */
-    struct vr_exec *disk_exec;  /* long work on this host's disks: merging, verifying */
+    struct vr_exec *disk_exec;  /* long work on disks of no location; else storage_workers() */
     struct slots *slots;        /* who may send; slots.h */
-    struct store *store;        /* store thread only */
+    struct store *store;        /* whoever has entered it */
     struct hv *hv;              /* any worker */
     struct xport *xport;        /* any worker */
     struct engine *engine;
@@ -132,6 +132,7 @@ struct task {
     void (*work)(struct task *t); /* on the executor */
     void (*done)(struct task *t); /* back on the control thread; task_run() frees @t afterwards */
     struct rel r;                 /* copy of the relationship, if it is about one */
+    bool in_store;                /* posted to the store's executor: work() has entered it */
     struct vr_err err;
 };
 /* task_run() - @t starts with struct task and was made with vr_new0(); @x runs work(). Control. */
@@ -140,7 +141,8 @@ void task_run(struct daemon *d, struct vr_exec *x, struct task *t);
 /* ctl_call() - run fn(arg) on the control thread and wait. From any other thread. */
 void ctl_call(struct daemon *d, void (*fn)(void *arg), void *arg);
 
-/* store_call() - run fn(arg) on the store thread and wait. From workers and connection threads. */
+/* store_call() - run fn(arg), which touches no file of a machine, with the store entered. From
+ * workers and connection threads. For what touches files: storage_call(). */
 void store_call(struct daemon *d, void (*fn)(void *arg), void *arg);
 
 /* ---- effects.c, ship.c, swap.c: the engine's environment ---- */

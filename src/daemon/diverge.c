@@ -13,6 +13,7 @@
 #include "daemon/contents.h"
 #include "daemon/machinedoc.h"
 #include "daemon/messages.h"
+#include "daemon/storage.h"
 
 #define KIND "divergence"
 
@@ -274,7 +275,7 @@ int divergence_add_points(struct daemon *d, const struct rel *r, struct divergen
 {
     struct divergence between = { .known = true };
     struct changed c = { .d = d, .r = r, .v = &between };
-    store_call(d, st_changed, &c);
+    storage_call(d, &r->machine, st_changed, &c, &c.err);
     v->alone = divergence_bytes(v);
     v->between = divergence_bytes(&between);
     for (size_t i = 0; i < between.n; i++) {

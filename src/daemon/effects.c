@@ -42,13 +42,18 @@ static void task_back(void *arg)
 static void task_work(void *arg)
 {
     struct task *t = arg;
+    if (t->in_store)
+        store_enter(t->d->store);
     t->work(t);
+    if (t->in_store)
+        store_leave(t->d->store);
     vr_mailbox_post(t->d->mail, task_back, t);
 }
 
 void task_run(struct daemon *d, struct vr_exec *x, struct task *t)
 {
     t->d = d;
+    t->in_store = x == d->store_exec;
     d->tasks++;
     vr_exec_post(x, task_work, t);
 }
@@ -78,7 +83,9 @@ void ctl_call(struct daemon *d, void (*fn)(void *arg), void *arg)
 
 void store_call(struct daemon *d, void (*fn)(void *arg), void *arg)
 {
-    vr_exec_call(d->store_exec, fn, arg);
+    store_enter(d->store);
+    fn(arg);
+    store_leave(d->store);
 }
 
 void finish_effect(struct daemon *d, const struct vr_uuid *machine, struct rel_event *ev)

@@ -26,6 +26,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "daemon/fault.h"
+#include "daemon/storage.h"
 #include "hypervisor/nbdexport.h"
 
 #define KIND "export"
@@ -276,7 +277,7 @@ static void st_open(void *arg)
 static void open_work(struct task *t)
 {
     struct export_task *x = (struct export_task *)t;
-    store_call(t->d, st_begin, x);
+    storage_call(t->d, &x->x.machine, st_begin, x, &t->err);
     fault_before("EXPORT_SERVE");
     if (t->err.kind == VR_OK)
         serve(x);

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "daemon/choose.h"
 #include "daemon/definitions.h"
+#include "daemon/storage.h"
 
 /* ---- FAILOVER ---- */
 static void st_failover(void *arg)
@@ -70,7 +71,7 @@ static void failover_work(struct task *t)
     size_t n = 0;
     rel_checkpoint(&t->r.next_lineage, 0, s->checkpoint);
     swap_wait_hv(t);
-    store_call(t->d, st_failover, s);
+    storage_call(t->d, &t->r.machine, st_failover, s, &t->err);
     for (uint32_t i = 0; i < s->ev.n_disks; i++)
         targets[n++] = s->ev.disks[i].target;
     if (t->err.kind == VR_OK)
@@ -81,7 +82,7 @@ static void failover_work(struct task *t)
         struct swap_task *undo = vr_new(struct swap_task);
         undo->t = *t;
         vr_err_clear(&undo->t.err);
-        store_call(t->d, st_drop_failover, undo);
+        storage_call(t->d, &t->r.machine, st_drop_failover, undo, &undo->t.err);
         if (undo->t.err.kind == VR_OK)
             define_newest(undo);
         free(undo);
@@ -111,7 +112,7 @@ static void revert_work(struct task *t)
         return;
     }
     if (hv_checkpoint_delete(t->d->hv, &t->r.machine, s->checkpoint, &t->err) == 0)
-        store_call(t->d, st_drop_failover, s);
+        storage_call(t->d, &t->r.machine, st_drop_failover, s, &t->err);
     if (t->err.kind == VR_OK)
         define_newest(s);
     vr_err_wrap(&t->err, "cancelling the failover of %s", t->r.name);

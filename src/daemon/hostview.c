@@ -16,6 +16,7 @@
 #include "daemon/proof.h"
 #include "daemon/slots.h"
 #include "daemon/probe.h"
+#include "daemon/storage.h"
 
 /* ---- machines ---- */
 struct list_task {
@@ -141,7 +142,11 @@ struct points_task {
 static void points_work(struct task *t)
 {
     struct points_task *p = (struct points_task *)t;
-    if (store_chain_exists(t->d->store, &t->r.machine))
+    vr_autofree char *folder = NULL;
+    struct vr_err none = VR_ERR_INIT;
+    (void)store_chain_folder(t->d->store, &t->r.machine, &folder, &none);
+    storage_learn(t->d, &t->r.machine, folder);
+    if (folder)
         store_points(t->d->store, &t->r.machine, &p->v, &p->n, &t->err);
 }
 

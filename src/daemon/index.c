@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "daemon/proof.h"
+#include "daemon/storage.h"
 
 enum {
     TICK_MS = 15000,    /* how often all machines are looked at */
@@ -20,7 +21,7 @@ struct index {
     struct store_index *ix;
 };
 
-static bool running; /* of the control thread */
+static struct vr_uuid running; /* that machine's; of the control thread */
 
 static void st_prepare(void *arg)
 {
@@ -40,22 +41,24 @@ static void index_work(struct task *t)
 {
     struct index *x = (struct index *)t;
     uint64_t rate = (uint64_t)t->d->cfg.verify_rate << 20;
-    store_call(t->d, st_prepare, x);
+    storage_call(t->d, &t->r.machine, st_prepare, x, &t->err);
     if (t->err.kind != VR_OK || !x->ix)
         return;
     vr_log(VR_LOG_INFO, "machine %s: reading its disks here in the background for their digests",
            t->r.name);
     store_index_pace(x->ix, rate ? rate : RATE);
     store_index_run(x->ix, &t->d->stopping, &t->err);
-    store_call(t->d, st_finish, x);
+    storage_call(t->d, &t->r.machine, st_finish, x, NULL);
     if (t->err.kind == VR_OK)
         vr_log(VR_LOG_INFO, "machine %s: the digests of its disks here are known", t->r.name);
 }
 
 static void index_done(struct task *t)
 {
+    rt_get(t->d, &t->r.machine)->proof.indexing = false;
     bool usual = t->err.kind == VR_E_CANCELLED || t->err.kind == VR_E_NOTFOUND;
-    running = false;
+    if (vr_uuid_eq(&running, &t->r.machine))
+        running = (struct vr_uuid){ { 0 } };
     if (t->err.kind == VR_OK)
         return;
     vr_log_err(usual ? VR_LOG_DEBUG : VR_LOG_WARN,
@@ -70,12 +73,19 @@ static bool stands_on_chain(const struct rel *r)
     return rel_follows(r) || (r->ever_replica && r->st == ST_P_REPL);
 }
 
+/* One that waits for its storage keeps the others from nothing. */
+static bool is_running(const struct daemon *d)
+{
+    const struct rel *r = vr_uuid_is_zero(&running) ? NULL : engine_find(d->engine, &running);
+    return r && !r->silent[0];
+}
+
 void index_tick(struct daemon *d)
 {
     static struct mono_ms next;
     static size_t turn;
     struct mono_ms now = vr_mono_now();
-    if (!d->cfg.verify_days || d->stopping || running || now.ms < next.ms)
+    if (!d->cfg.verify_days || d->stopping || is_running(d) || now.ms < next.ms)
         return;
     const struct rel *r = engine_at(d->engine, turn++);
     if (!r) { /* all have had their turn: the next round comes later */
@@ -83,12 +93,14 @@ void index_tick(struct daemon *d)
         next.ms = now.ms + TICK_MS;
         return;
     }
-    if (!stands_on_chain(r) || now.ms < rt_get(d, &r->machine)->proof.index_after.ms)
+    if (!stands_on_chain(r) || r->silent[0] || rt_get(d, &r->machine)->proof.indexing ||
+        now.ms < rt_get(d, &r->machine)->proof.index_after.ms)
         return;
     struct index *x = vr_new(struct index);
     x->t.work = index_work;
     x->t.done = index_done;
     x->t.r = *r;
-    running = true;
-    task_run(d, d->disk_exec, &x->t);
+    rt_get(d, &r->machine)->proof.indexing = true;
+    running = r->machine;
+    task_run(d, storage_workers(d, &r->machine), &x->t);
 }

@@ -16,6 +16,7 @@
 #endif
 
 #include "base/alloc.h"
+#include "base/answers.h"
 #include "base/log.h"
 #include "cim/provider.h"
 #include "cim/watch.h"
@@ -26,11 +27,13 @@
 #include "daemon/left.h"
 #include "daemon/listen.h"
 #include "daemon/manage.h"
+#include "daemon/storage.h"
 #include "daemon/testvm.h"
 #include "wsman/wsm.h"
 
 #define DEFAULT_CONFIG "/etc/vmreplica/vmreplicad.conf"
 #define STOP_SECONDS 20
+#define STORAGE_WAIT_MS 5000
 
 /* ---- event sources ---- */
 static int on_mail(sd_event_source *s, int fd, uint32_t revents, void *user)
@@ -53,6 +56,7 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *user)
         scrub_tick(d);
         index_tick(d);
         testvm_tick(d);
+        storage_tick(d);
         cim_watch_tick(d->cim, vr_mono_now());
         wsm_expire(d->wsm, vr_mono_now());
         listen_tick(d);
@@ -218,10 +222,20 @@ static int open_transport(struct daemon *d, struct vr_err *err)
     return xport_new(&xc, &xh, &d->xport, err);
 }
 
+/* The default location for replicas. That it does not answer is no reason not to serve others. */
+static int make_storage(struct daemon *d, struct vr_err *err)
+{
+    if (!vr_folder_answers(d->cfg.storage, STORAGE_WAIT_MS)) {
+        vr_log(VR_LOG_ERROR, "the storage location %s does not answer", d->cfg.storage);
+        return 0;
+    }
+    return make_dir(d->cfg.storage, 0711, err);
+}
+
 static int start(struct daemon *d, struct vr_err *err)
 {
     if (make_dir(d->cfg.state_dir, 0711, err) < 0 || make_dir(d->cfg.run_dir, 0755, err) < 0 ||
-        make_dir(d->cfg.storage, 0711, err) < 0 || make_dir(d->cfg.guard_dir, 0755, err) < 0)
+        make_storage(d, err) < 0 || make_dir(d->cfg.guard_dir, 0755, err) < 0)
         return -1;
     vr_autofree char *hv_dir = vr_printf("%s/hv", d->cfg.run_dir);
     d->mail = vr_mailbox_new();
@@ -229,8 +243,9 @@ static int start(struct daemon *d, struct vr_err *err)
     d->engine = engine_new(&env);
     if (load_state(d, err) < 0 || open_transport(d, err) < 0)
         return -1;
+    storage_watch(d, d->cfg.storage);
     d->store_exec = vr_exec_new("store", 1);
-    d->hv_exec = vr_exec_new("hypervisor", 4);
+    d->hv_exec = vr_exec_new("hypervisor", 8);
     d->look_exec = vr_exec_new("look", 2);
     d->yield_exec = vr_exec_new("yield", 2);
     d->net_exec = vr_exec_new("net", 4);
@@ -271,7 +286,10 @@ static void stop_captures(struct daemon *d)
 
 static void st_interrupt(void *arg)
 {
-    store_interrupt(((struct daemon *)arg)->store);
+    struct daemon *d = arg;
+    store_enter(d->store);
+    store_interrupt(d->store);
+    store_leave(d->store);
 }
 
 static int on_stop_poll(sd_event_source *s, uint64_t usec, void *user)

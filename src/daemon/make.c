@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "daemon/messages.h"
 #include "daemon/service.h"
+#include "daemon/storage.h"
 
 static void st_make_chain(void *arg)
 {
@@ -67,7 +68,9 @@ static void make_work(struct task *t)
     service_folder(t->d, &t->r.machine, s->folder, sizeof s->folder);
     if (!t->r.seed && may_define(t, s->folder) < 0)
         return;
-    store_call(t->d, st_make_chain, s);
+    storage_watch(t->d, s->folder);
+    if (storage_answers(t->d, s->folder, &t->err))
+        storage_call(t->d, &t->r.machine, st_make_chain, s, &t->err);
     if (t->err.kind == VR_OK)
         store_call(t->d, swap_st_paths, s);
     if (t->err.kind == VR_OK && s->xml)

@@ -14,6 +14,7 @@
 #include "base/codec.h"
 #include "base/log.h"
 #include "daemon/messages.h"
+#include "daemon/storage.h"
 #include "store/proof.h"
 
 enum { RANGES_MAX = 4096 };
@@ -129,7 +130,7 @@ static void compare(struct proving *p, struct vr_buf *reply)
         p->rot += bad->v[i].rot;
     if (p->m->ends == 2 && p->m->clean)
         p->how = STORE_PROOF_PRIMARY;
-    store_call(p->d, st_save, p);
+    storage_call(p->d, &p->m->machine, st_save, p, NULL);
     if (p->err.kind != VR_OK)
         return;
     ctl_call(p->d, ctl_told, p);
@@ -149,7 +150,7 @@ int proof_peer(struct daemon *d, const struct xport_peer *from, const void *body
     };
     ctl_call(d, ctl_admit, &p);
     if (p.err.kind == VR_OK)
-        store_call(d, st_prepare, &p);
+        storage_call(d, &m.machine, st_prepare, &p, &p.err);
     if (p.err.kind == VR_OK)
         compare(&p, reply);
     store_verify_free(p.in);

@@ -53,10 +53,10 @@ struct proof {
     bool running;       /* a slice is being read */
     atomic_bool cancel; /* it ends soon */
     bool unsupported;   /* the peer does not know how */
-    bool scrubbing;
+    bool scrubbing, indexing;
     struct mono_ms index_after; /* not before: a disk could not be read */
-    uint64_t total; /* blocks of all disks, of the last slice */
-    uint64_t done;  /* of them up to the position */
+    uint64_t total;             /* blocks of all disks, of the last slice */
+    uint64_t done;              /* of them up to the position */
 };
 
 /* A difference, for people. */

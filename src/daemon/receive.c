@@ -21,6 +21,7 @@
 #include "daemon/probe.h"
 #include "daemon/proof.h"
 #include "daemon/service.h"
+#include "daemon/storage.h"
 #include "hypervisor/domxml.h"
 
 /* ---- calls that the engine answers when the answer is durable ---- */
@@ -459,12 +460,12 @@ static void rx_index_finish(void *arg)
  * compare instead of copying everything. The peer waits meanwhile; the session is kept alive. */
 static int rx_index(struct rx *x)
 {
-    store_call(x->d, rx_index_prepare, x);
+    storage_call(x->d, &x->machine, rx_index_prepare, x, &x->err);
     if (x->err.kind != VR_OK || !x->index)
         return x->err.kind == VR_OK ? 0 : -1;
     vr_log(VR_LOG_INFO, "machine %s: reading its disks here for their digests", x->name);
     store_index_run(x->index, &x->progress.cancel, &x->err);
-    store_call(x->d, rx_index_finish, x);
+    storage_call(x->d, &x->machine, rx_index_finish, x, NULL);
     return x->err.kind == VR_OK ? 0 : -1;
 }
 
@@ -501,13 +502,13 @@ static void rx_run(struct rx *x, struct vr_stream *s)
     fault_hold("RX_INDEX");
     if (x->compare && rx_index(x) < 0)
         return;
-    store_call(x->d, rx_stage, x);
+    storage_call(x->d, &x->machine, rx_stage, x, &x->err);
     if (x->err.kind != VR_OK)
         return;
     if (check_whole(x) == 0 && xport_transfer_accept(s, &x->err) == 0) {
         x->accepted = true;
         if (rx_receive(x, s) == 0)
-            store_call(x->d, rx_commit, x);
+            storage_call(x->d, &x->machine, rx_commit, x, &x->err);
         rx_define(x);
     }
     if (x->stage)

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "daemon/definitions.h"
 #include "daemon/left.h"
+#include "daemon/storage.h"
 
 /* ---- RECONCILE, CLEAN_TRACKING ---- */
 static void reconcile_work(struct task *t)
@@ -142,7 +143,7 @@ static int make_disks(struct swap_task *s)
 {
     struct task *t = &s->t;
     struct vr_err err = VR_ERR_INIT;
-    store_call(t->d, st_make_disks, s);
+    storage_call(t->d, &t->r.machine, st_make_disks, s, &t->err);
     if (t->err.kind == VR_OK && s->ev.n_disks &&
         definitions_follow(t->d, &t->r.machine, s->ev.disks, s->ev.n_disks, &err) < 0) {
         if (err.kind == VR_E_NOTFOUND) /* it was undefined here, or no other definition is kept */
@@ -155,7 +156,7 @@ static int make_disks(struct swap_task *s)
     struct swap_task *undo = vr_new(struct swap_task);
     undo->t = *t;
     vr_err_clear(&undo->t.err);
-    store_call(t->d, st_drop, undo);
+    storage_call(t->d, &t->r.machine, st_drop, undo, &undo->t.err);
     if (undo->t.err.kind != VR_OK)
         vr_log_err(VR_LOG_WARN, "overlays of a removal that failed", &undo->t.err);
     free(undo);
@@ -167,7 +168,7 @@ static int end_chain(struct swap_task *s)
     struct task *t = &s->t;
     if (!t->r.abandon && is_plain_replica(&t->r) && make_disks(s) < 0)
         return -1;
-    store_call(t->d, st_forget_chain, s);
+    storage_call(t->d, &t->r.machine, st_forget_chain, s, &t->err);
     if (t->err.kind == VR_OK && t->r.abandon)
         vr_log(VR_LOG_WARN, "machine %s: its recovery points were given up; the files stay",
                t->r.name);
@@ -218,8 +219,9 @@ struct abandon_task {
     struct vr_uuid job;
 };
 
-static void abandon_work(struct task *t)
+static void st_abandon(void *arg)
 {
+    struct task *t = arg;
     struct store *st = t->d->store;
     vr_autofree struct store_point *pts = NULL;
     size_t n = 0;
@@ -232,6 +234,11 @@ static void abandon_work(struct task *t)
     if (store_points(st, &t->r.machine, &pts, &n, &t->err) == 0 &&
         store_chain_drop(st, &t->r.machine, false, &t->err) == 0)
         vr_log(VR_LOG_WARN, "%zu recovery point(s) of a machine were given up; the files stay", n);
+}
+
+static void abandon_work(struct task *t)
+{
+    storage_call(t->d, &t->r.machine, st_abandon, t, &t->err);
 }
 
 static void abandon_done(struct task *t)
@@ -253,7 +260,7 @@ static int h_abandon(void *ctx, const struct vr_uuid *machine, const char *owner
     a->t.done = abandon_done;
     a->t.r.machine = *machine;
     a->job = *ret_job = engine_job_new(d->engine, JOB_REMOVE, machine, owner);
-    task_run(d, d->store_exec, &a->t);
+    task_run(d, d->hv_exec, &a->t);
     return 0;
 }
 

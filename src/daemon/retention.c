@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "daemon/fault.h"
 #include "daemon/proof.h"
+#include "daemon/storage.h"
 
 /* ---- RETENTION ---- */
 struct merge_task {
@@ -72,7 +73,8 @@ static void merge_work(struct task *t)
         m->did = true;
         return;
     }
-    store_call(t->d, st_merge_prepare, m);
+    if (storage_call(t->d, &t->r.machine, st_merge_prepare, m, &t->err) < 0)
+        return;
     /* Points were given up; the copying may take long. */
     struct refresh *r = vr_new(struct refresh);
     *r = (struct refresh){ t->d, t->r.machine };
@@ -83,7 +85,7 @@ static void merge_work(struct task *t)
     m->did = store_merge_run(m->m, &t->err) == 0;
     if (t->err.kind == VR_E_CANCELLED)
         vr_err_clear(&t->err); /* something more important came; it is chosen again later */
-    store_call(t->d, st_merge_finish, m);
+    storage_call(t->d, &t->r.machine, st_merge_finish, m, NULL);
     m->did &= t->err.kind == VR_OK;
 }
 
@@ -114,7 +116,7 @@ static void merge_start(struct daemon *d, const struct rel *r)
     m->t.work = merge_work;
     m->t.done = merge_done;
     m->t.r = *r;
-    task_run(d, d->disk_exec, &m->t);
+    task_run(d, storage_workers(d, &r->machine), &m->t);
 }
 
 void fx_retention(struct daemon *d, const struct rel *r)
@@ -145,10 +147,16 @@ struct pin_task {
     bool on;
 };
 
-static void pin_work(struct task *t)
+static void st_pin(void *arg)
 {
+    struct task *t = arg;
     struct pin_task *p = (struct pin_task *)t;
     store_point_pin(t->d->store, &t->r.machine, &p->point, STORE_PIN_USER, p->on, &t->err);
+}
+
+static void pin_work(struct task *t)
+{
+    storage_call(t->d, &t->r.machine, st_pin, t, &t->err);
 }
 
 static void pin_done(struct task *t)
@@ -158,10 +166,16 @@ static void pin_done(struct task *t)
     engine_job_end(t->d->engine, &p->job, t->err.kind == VR_OK ? NULL : &t->err);
 }
 
-static void discard_work(struct task *t)
+static void st_discard(void *arg)
 {
+    struct task *t = arg;
     struct pin_task *p = (struct pin_task *)t;
     store_point_discard(t->d->store, &t->r.machine, &p->point, &t->err);
+}
+
+static void discard_work(struct task *t)
+{
+    storage_call(t->d, &t->r.machine, st_discard, t, &t->err);
 }
 
 static void discard_done(struct task *t)
@@ -183,7 +197,7 @@ static int h_discard(void *ctx, const struct vr_uuid *machine, const struct vr_p
     p->t.r.machine = *machine;
     p->point = *point;
     p->job = *ret_job = engine_job_new(d->engine, JOB_PIN, machine, owner);
-    task_run(d, d->store_exec, &p->t);
+    task_run(d, d->hv_exec, &p->t);
     return 0;
 }
 
@@ -199,7 +213,7 @@ static int h_pin(void *ctx, const struct vr_uuid *machine, const struct vr_point
     p->point = *point;
     p->on = on;
     p->job = *ret_job = engine_job_new(d->engine, JOB_PIN, machine, owner);
-    task_run(d, d->store_exec, &p->t);
+    task_run(d, d->hv_exec, &p->t);
     return 0;
 }
 

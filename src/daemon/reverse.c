@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "daemon/diverge.h"
 #include "daemon/messages.h"
+#include "daemon/storage.h"
 
 /* ---- REVERSE_CALL and BECOME_PRIMARY, on the failed-over host ---- */
 /* A disk that the old primary did not replicate any more is not among those it tells of. */
@@ -112,7 +113,7 @@ static void st_become_base(void *arg)
 
 static void become_primary_work(struct task *t)
 {
-    store_call(t->d, st_become_base, t);
+    storage_call(t->d, &t->r.machine, st_become_base, t, &t->err);
     if (t->err.kind != VR_OK)
         vr_log_err(VR_LOG_ERROR, "the chain did not become the machine's own", &t->err);
     else if (!t->r.way_back) /* a start, perhaps after one that ended before it could */
@@ -136,7 +137,7 @@ static void st_forget_newer(void *arg)
 void swap_forget_newer(struct task *t)
 {
     struct forget f = { .t = t };
-    store_call(t->d, st_forget_newer, &f);
+    storage_call(t->d, &t->r.machine, st_forget_newer, &f, &f.err);
     if (f.err.kind != VR_OK)
         vr_log_err(VR_LOG_INFO, "points after the one failed over to stay for now", &f.err);
 }

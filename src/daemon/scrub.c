@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "daemon/fault.h"
 #include "daemon/proof.h"
+#include "daemon/storage.h"
 #include "store/proof.h"
 
 enum {
@@ -66,16 +67,16 @@ static void st_finish(void *arg)
 static void scrub_work(struct task *t)
 {
     struct scrub *x = (struct scrub *)t;
-    store_call(t->d, st_due, x);
+    storage_call(t->d, &t->r.machine, st_due, x, &t->err);
     while (t->err.kind == VR_OK && x->bytes < x->due && !x->pass && !t->d->stopping) {
         x->s = NULL;
-        store_call(t->d, st_prepare, x);
+        storage_call(t->d, &t->r.machine, st_prepare, x, &t->err);
         if (t->err.kind != VR_OK || !x->s)
             return;
         x->any = true;
         store_scrub_pace(x->s, (uint64_t)t->d->cfg.verify_rate << 20);
         store_scrub_run(x->s, &t->err);
-        store_call(t->d, st_finish, x);
+        storage_call(t->d, &t->r.machine, st_finish, x, NULL);
     }
 }
 
@@ -124,7 +125,14 @@ static void begin(struct daemon *d, const struct rel *r)
     x->at = p->at;
     x->where = (struct store_scrub_at){ .layer = p->at.layer, .block = p->at.layer_block };
     p->scrubbing = true;
-    task_run(d, d->disk_exec, &x->t);
+    task_run(d, storage_workers(d, &r->machine), &x->t);
+}
+
+/* One that waits for its storage keeps the others from nothing. */
+static bool waits_for_storage(const struct daemon *d, const struct machine_rt *rt)
+{
+    const struct rel *r = engine_find(d->engine, &rt->machine);
+    return r && r->silent[0];
 }
 
 void scrub_tick(struct daemon *d)
@@ -136,7 +144,7 @@ void scrub_tick(struct daemon *d)
         return;
     size_t n = 0;
     for (struct machine_rt *rt = d->rts; rt; rt = rt->next)
-        if (rt->proof.scrubbing)
+        if (rt->proof.scrubbing && !waits_for_storage(d, rt))
             return;
     while (engine_at(d->engine, n))
         n++;
@@ -148,7 +156,7 @@ void scrub_tick(struct daemon *d)
         return;
     }
     const struct rel *r = engine_at(d->engine, turn++);
-    if (rel_follows(r))
+    if (rel_follows(r) && !r->silent[0] && !rt_get(d, &r->machine)->proof.scrubbing)
         begin(d, r);
 }
 
@@ -177,10 +185,10 @@ static void st_repair_finish(void *arg)
 bool proof_repair(struct task *t)
 {
     struct repair x = { .t = t };
-    store_call(t->d, st_repair_prepare, &x);
+    storage_call(t->d, &t->r.machine, st_repair_prepare, &x, &x.err);
     if (x.err.kind == VR_OK && x.r) {
         store_repair_run(x.r, &x.err);
-        store_call(t->d, st_repair_finish, &x);
+        storage_call(t->d, &t->r.machine, st_repair_finish, &x, NULL);
     }
     if (x.err.kind != VR_OK && x.err.kind != VR_E_CANCELLED && x.err.kind != VR_E_NOTFOUND)
         vr_log_err(VR_LOG_WARN, "repair (tried again after the next point)", &x.err);

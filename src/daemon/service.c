@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "daemon/storage.h"
 
 /* ---- loading ---- */
 struct load {
@@ -188,9 +189,12 @@ static void ask_folder(void *arg)
 void service_folder(struct daemon *d, const struct vr_uuid *machine, char *out, size_t size)
 {
     struct folder_ask a = { .d = d, .machine = machine, .out = out, .size = size };
+    struct vr_err err = VR_ERR_INIT;
     ctl_call(d, ask_folder, &a);
     /* QEMU runs as another user and must be able to pass through. */
-    if (mkdir(out, 0711) == 0)
+    if (!storage_answers(d, out, &err))
+        vr_log_err(VR_LOG_WARN, "folder of a replica", &err);
+    else if (mkdir(out, 0711) == 0)
         (void)chmod(out, 0711);
     else if (errno != EEXIST)
         vr_log(VR_LOG_WARN, "cannot make folder %s: %s", out, strerror(errno));

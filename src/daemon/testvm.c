@@ -27,6 +27,7 @@
 #include "base/log.h"
 #include "daemon/definitions.h"
 #include "daemon/fault.h"
+#include "daemon/storage.h"
 #include "store/proof.h"
 
 enum { TESTS_MAX = 64, AGAIN_US = 2000000, SETTLE_TRIES = 250, SETTLE_MS = 20 };
@@ -269,10 +270,10 @@ static void create_work(struct task *t)
     struct test_task *x = (struct test_task *)t;
     vr_autofree char *xml = NULL;
     fault_before("TEST_MAKE");
-    store_call(t->d, st_begin, x);
+    storage_call(t->d, &x->test.machine, st_begin, x, &t->err);
     fault_before("TEST_OVERLAYS");
     if (t->err.kind == VR_OK && make_folder(x->folder, &t->err) == 0)
-        store_call(t->d, st_overlays, x);
+        storage_call(t->d, &x->test.machine, st_overlays, x, &t->err);
     fault_before("TEST_DEFINE");
     if (t->err.kind == VR_OK &&
         definitions_xml(t->d, &x->test.machine, x->disks, x->n_disks, &xml, &t->err) == 0)

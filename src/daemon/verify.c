@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "daemon/proof.h"
+#include "daemon/storage.h"
 #include "store/proof.h"
 
 /* ---- reading one point ---- */
@@ -44,13 +45,12 @@ static void st_save(void *arg)
 static void verify_work(struct task *t)
 {
     struct verify *v = (struct verify *)t;
-    store_call(t->d, st_prepare, v);
-    if (t->err.kind != VR_OK)
+    if (storage_call(t->d, &v->machine, st_prepare, v, &t->err) < 0 || t->err.kind != VR_OK)
         return;
     if (atomic_load(&v->cancel))
         store_verify_cancel(atomic_load(&v->in));
     if (store_verify_run(atomic_load(&v->in), &v->blocks, &v->bad, &t->err) == 0)
-        store_call(t->d, st_save, v);
+        storage_call(t->d, &v->machine, st_save, v, NULL);
 }
 
 /* The first block of the first disk that is wrong, and how many there are of that disk. */
@@ -110,7 +110,7 @@ static int h_verify(void *ctx, const struct vr_uuid *machine, const struct vr_po
     v->next = verifies;
     verifies = v;
     *ret_job = v->job;
-    task_run(d, d->disk_exec, &v->t);
+    task_run(d, storage_workers(d, machine), &v->t);
     return 0;
 }
 

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "daemon/diverge.h"
 #include "daemon/fault.h"
+#include "daemon/storage.h"
 
 /* ---- YIELD: the old primary becomes the replica ---- */
 static bool is_yielded(struct swap_task *s, const struct vr_point_id *first)
@@ -167,7 +168,7 @@ static void yield_define(struct swap_task *s)
         hv_xml(t->d->hv, &t->r.machine, &s->xml, &t->err) == 0 &&
         hv_define_own(t->d->hv, s->xml, s->paths, s->n, &t->err) == 0)
         return;
-    store_call(t->d, st_unyield, s);
+    storage_call(t->d, &t->r.machine, st_unyield, s, NULL);
 }
 
 /* An attempt that a crash interrupted has made the chain already: only libvirt knows whether the
@@ -240,11 +241,11 @@ static void yield_work(struct task *t)
             return;
     }
     if (rc == 0) {
-        store_call(t->d, st_yield, s);
+        storage_call(t->d, &t->r.machine, st_yield, s, &t->err);
         if (t->err.kind == VR_OK)
             yield_define(s);
     } else if (s->was_yielded && s->failed != EV_COUNT) {
-        store_call(t->d, st_unyield, s);
+        storage_call(t->d, &t->r.machine, st_unyield, s, NULL);
     }
     vr_err_wrap(&t->err, "turning %s into a replica", t->r.name);
 }

@@ -386,7 +386,7 @@ int engine_request(struct engine *e, const struct vr_uuid *machine, struct rel_e
     stamp(e, ev);
     struct rel next;
     uint32_t fx = 0;
-    if (rel_step(&it->r, ev, &next, &fx, err) < 0)
+    if (rel_step(&it->r, ev, &next, &fx, err) < 0 || engine_is_silent(&it->r, ev->type, err) < 0)
         return -1;
     bool busy = !vr_uuid_is_zero(&it->job);
     if (busy && is_exclusive(ev->type) && !restarts(engine_job_find(e, &it->job), ev->type))

@@ -105,6 +105,11 @@ int engine_differs(struct engine *e, const struct vr_uuid *machine, uint64_t blo
                    const char *text, struct vr_err *err);
 int engine_acknowledge(struct engine *e, const struct vr_uuid *machine, struct vr_err *err);
 
+/* engine_silent() - the storage @what of the machine's files has not answered since @since, or ("")
+ * does. Not written down. */
+void engine_silent(struct engine *e, const struct vr_uuid *machine, const char *what,
+                   struct wall_us since);
+
 /* Timers: engine_next() - when engine_tick() is wanted (0: never). */
 struct mono_ms engine_next(const struct engine *e);
 void engine_tick(struct engine *e);
@@ -131,7 +136,8 @@ struct vr_uuid engine_job_new(struct engine *e, enum job_type type, const struct
                               const char *owner);
 void engine_job_end(struct engine *e, const struct vr_uuid *id,
                     const struct vr_err *err /* or NULL */);
-/* engine_job_warn() - if it ends (or ended) well it is "completed with warnings", and this is the warning. */
+/* engine_job_warn() - if it ends (or ended) well it is "completed with warnings", and this is the
+ * warning. */
 void engine_job_warn(struct engine *e, const struct vr_uuid *id, const char *text);
 void engine_job_percent(struct engine *e, const struct vr_uuid *id, uint16_t percent);
 /* engine_job_cancel() - Terminate. Errors: VR_E_NOTFOUND, VR_E_STATE when it cannot be cancelled.

@@ -45,6 +45,9 @@ void engine_write_down(struct engine *e, const struct vr_uuid *machine, const st
  * now, behind those that are ordered already. */
 struct item *engine_item(struct engine *e, const struct vr_uuid *machine);
 void engine_order(struct engine *e, struct item *it, enum rel_fx_bit fx);
+/* engine_is_silent() - what somebody asks for cannot be begun while the storage of the machine's
+ * files does not answer: VR_E_IO. */
+int engine_is_silent(const struct rel *r, enum rel_event_type ev, struct vr_err *err);
 /* engine_now() - the environment's wall clock. */
 struct wall_us engine_now(const struct engine *e);
 

@@ -237,6 +237,12 @@ static void put_value(struct out *o, const struct rel_facts *f, char which)
     case 'O':
         put_other_power(o, r);
         break;
+    case 'J':
+        put(o, "%s", r->silent);
+        break;
+    case 'Z':
+        put(o, "%s", vr_wall_iso(r->silent_since, when));
+        break;
     case 'D':
         put_disk_sizes(o, r);
         break;

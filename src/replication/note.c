@@ -82,6 +82,30 @@ int engine_differs(struct engine *e, const struct vr_uuid *machine, uint64_t blo
     return 0;
 }
 
+void engine_silent(struct engine *e, const struct vr_uuid *machine, const char *what,
+                   struct wall_us since)
+{
+    struct rel *r = engine_rel(e, machine);
+    if (!r || (!strcmp(r->silent, what) && r->silent_since.us == since.us))
+        return;
+    struct rel before = *r;
+    snprintf(r->silent, sizeof r->silent, "%s", what);
+    r->silent_since = since;
+    e->env.changed(e->env.ctx, &before, r, NULL);
+}
+
+int engine_is_silent(const struct rel *r, enum rel_event_type ev, struct vr_err *err)
+{
+    char when[32];
+    if (!r->silent[0] || (ev != EV_U_FAILOVER && ev != EV_U_REVERT && ev != EV_U_REMOVE &&
+                          ev != EV_U_ABANDON && ev != EV_U_BECOME_REPLICA))
+        return 0;
+    return vr_fail(err, VR_E_IO, 0,
+                   "the storage %s of this host, where the files of machine %s are, has not "
+                   "answered since %s",
+                   r->silent, r->name, vr_wall_iso(r->silent_since, when));
+}
+
 int engine_acknowledge(struct engine *e, const struct vr_uuid *machine, struct vr_err *err)
 {
     struct rel *r = replicated(e, machine, err);

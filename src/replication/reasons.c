@@ -100,6 +100,11 @@ WHY(not_done_committed)
     return f->r->st == ST_R_COMMITTED && f->r->last_err.kind != VR_OK;
 }
 
+WHY(storage_silent)
+{
+    return f->r->silent[0];
+}
+
 WHY(resync_required)
 {
     return in(f, 9);

@@ -28,6 +28,7 @@ enum rel_event_type {
 
 #define VR_LOST_TEXT 256
 #define VR_BAD_TEXT 400
+#define VR_SILENT_TEXT 200
 
 /* How many recovery points are kept; docs/store.md section 5. */
 struct rel_keep {
@@ -184,8 +185,10 @@ struct rel {
     struct wall_us peer_seen; /* when it did; 0 not since the start */
     enum rel_power peer_power;
     bool peer_state_known;
-    uint16_t peer_state;    /* ReplicationState there; 0: ended there */
-    bool resuming;          /* P_SUPERSEDED: asked to go on, if the peer says so */
+    uint16_t peer_state;         /* ReplicationState there; 0: ended there */
+    bool resuming;               /* P_SUPERSEDED: asked to go on, if the peer says so */
+    char silent[VR_SILENT_TEXT]; /* volatile: the storage of its files that does not answer; "" */
+    struct wall_us silent_since;
     uint32_t failures;      /* volatile: consecutive failed cycles */
     struct vr_err last_err; /* why it is in trouble, empty when not */
     struct wall_us last_err_time;

@@ -16,6 +16,7 @@
 struct create {
     const struct vr_uuid *machine;
     const struct store_disk *disks;
+    uint64_t base_size[VR_DISKS_MAX];
     size_t n_disks;
     bool with_bases;
     struct new_point first;
@@ -54,7 +55,7 @@ bool is_plain_target(const char *s)
     return *s && !strchr(s, '/') && *s != '.' && *s != '-' && strlen(s) < VR_TARGET_MAX;
 }
 
-static int check_disk(const struct create *c, size_t i, struct vr_err *err)
+static int check_disk(struct create *c, size_t i, struct vr_err *err)
 {
     const struct store_disk *d = &c->disks[i];
     if (!is_plain_target(d->target))
@@ -68,13 +69,13 @@ static int check_disk(const struct create *c, size_t i, struct vr_err *err)
         return vr_fail(err, VR_E_INVAL, 0, "either all disks have a base or none");
     if (!d->base)
         return 0;
-    uint64_t size = 0;
+    uint64_t *size = &c->base_size[i];
     if (d->base[0] != '/' || !d->base_format)
         return vr_fail(err, VR_E_INVAL, 0, "disk %s: the base needs a path and a format",
                        d->target);
-    if (image_size(d->base, d->base_format, &size, err) < 0)
+    if (image_size(d->base, d->base_format, size, err) < 0)
         return vr_err_wrap(err, "disk %s", d->target);
-    if (size < d->size)
+    if (*size < d->size)
         return vr_fail(err, VR_E_INVAL, 0, "disk %s: %s is smaller than %llu bytes", d->target,
                        d->base, (unsigned long long)d->size);
     return 0;
@@ -99,8 +100,7 @@ static int insert(struct store *st, const struct create *c, struct vr_err *err)
             continue;
         vr_autolayer struct layer_row l = { .path = vr_strdup(d->base), .adopted = true };
         l.role = ROLE_CHAIN;
-        if (image_size(d->base, d->base_format, &l.size, err) < 0)
-            return -1;
+        l.size = c->base_size[i];
         snprintf(l.target, sizeof l.target, "%s", d->target);
         snprintf(l.format, sizeof l.format, "%s", d->base_format);
         if (layer_add(st, c->machine, &l, err) < 0 ||
@@ -185,7 +185,10 @@ int store_chain_create(struct store *st, const struct vr_uuid *machine, const ch
         if (c.with_bases)
             c.first.bytes += image_room(disks[i].base);
     }
-    if (make_folder(st, location, c.folder, err) < 0 || store_begin(st, "chain-create", err) < 0)
+    if (make_folder(st, location, c.folder, err) < 0)
+        return -1;
+    store_look_numbers(st, c.folder);
+    if (store_begin(st, "chain-create", err) < 0)
         return -1;
     return store_end(st, "chain-create", insert(st, &c, err), err);
 }
@@ -259,6 +262,6 @@ int store_chain_drop(struct store *st, const struct vr_uuid *machine, bool delet
         return -1;
     if (store_end(st, "chain-drop", drop_rows(st, machine, delete_files, err), err) < 0)
         return -1;
-    trash_sweep(st);
+    trash_sweep(st, machine);
     return 0;
 }

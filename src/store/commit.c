@@ -37,12 +37,15 @@ static void commit_done(struct commit *c)
 static int is_empty(struct store *st, const struct layer_row *l, bool *ret, struct vr_err *err)
 {
     struct digest_record r;
-    vr_auto(digestlog_free) struct digestlog *log = NULL;
     vr_autolayer struct layer_row below = { 0 };
+    if (l->below && layer_load(st->db, l->below, &below, err) < 0)
+        return -1;
+    TOUCHES_FILES;
+    vr_auto(digestlog_free) struct digestlog *log = NULL;
     if (digestlog_open(l->digests, l->size, false, &log, err) < 0)
         return -1;
     int rc = digestlog_next(log, 0, &r, err);
-    if (rc < 0 || (l->below && layer_load(st->db, l->below, &below, err) < 0))
+    if (rc < 0)
         return -1;
     *ret = rc == 0 && l->below && below.size == l->size;
     return 0;
@@ -123,6 +126,6 @@ int store_stage_commit(struct store *st, struct store_stage *sg, struct wall_us 
         store_end(st, "commit", insert(&c, err), err) < 0)
         return -1;
     store_stage_free(sg);
-    trash_sweep(st);
+    trash_sweep(st, &chain.machine);
     return 0;
 }

@@ -133,6 +133,7 @@ static int check_overlays(struct store *st, const struct vr_uuid *machine, struc
     vr_autolayers struct layers l = { 0 };
     if (layers_role(st->db, machine, ROLE_OVERLAY, &l, err) < 0)
         return -1;
+    TOUCHES_FILES;
     for (size_t i = 0; i < l.n; i++)
         if (access(l.v[i].path, F_OK) < 0)
             return vr_fail(err, VR_E_CORRUPT, 0, "the failover overlay %s is gone", l.v[i].path);
@@ -185,7 +186,7 @@ int store_failover_drop(struct store *st, const struct vr_uuid *machine, struct 
                        machine_name(machine, name));
     if (drop_overlays(st, machine, err) < 0)
         return -1;
-    return trash_empty(st, false, false, err);
+    return trash_empty(st, machine, false, false, err);
 }
 
 int failover_recover(struct store *st, struct vr_err *err)
@@ -225,7 +226,7 @@ int store_failover_become_base(struct store *st, const struct vr_uuid *machine, 
         rc = chain_set_state(st, machine, CHAIN_PRIMARY, err);
     if (store_end(st, "become-base", rc, err) < 0)
         return -1;
-    trash_sweep(st);
+    trash_sweep(st, machine);
     return 0;
 }
 
@@ -255,7 +256,7 @@ int store_failover_forget_newer(struct store *st, const struct vr_uuid *machine,
     if (store_begin(st, "forget-newer", err) < 0 ||
         store_end(st, "forget-newer", forget_points(st, &c, c.fo_point + 1, err), err) < 0)
         return -1;
-    return trash_empty(st, false, false, err);
+    return trash_empty(st, machine, false, false, err);
 }
 
 /* The overlays are the top of the chain and the new point. Points that are kept are listed again.
@@ -319,10 +320,11 @@ int store_failover_return(struct store *st, const struct vr_uuid *machine,
     struct new_point p = { .machine = *machine, .id = *first, .instant = instant, .kind = kind };
     for (size_t i = 0; i < l.n; i++)
         p.bytes += image_room(l.v[i].path);
+    store_look_numbers(st, c.folder);
     hold_readers_stop(st, machine); /* from here on layers are merged again */
     if (store_begin(st, "return", err) < 0 ||
         store_end(st, "return", insert_return(st, &c, &l, &p, err), err) < 0)
         return -1;
-    trash_sweep(st);
+    trash_sweep(st, machine);
     return 0;
 }

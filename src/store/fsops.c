@@ -17,9 +17,11 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "store/baton.h"
 
 static int real_mkdir(const struct fsops *fs, const char *path, unsigned mode, struct vr_err *err)
 {
+    TOUCHES_FILES;
     if (mkdir(path, mode) == 0 && chmod(path, mode) == 0) /* whatever the umask */
         return 0;
     int e = errno;
@@ -31,6 +33,7 @@ static int real_mkdir(const struct fsops *fs, const char *path, unsigned mode, s
 
 static int sync_path(const char *path, int flags, struct vr_err *err)
 {
+    TOUCHES_FILES;
     vr_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC | flags);
     if (fd < 0 || fsync(fd) < 0)
         return vr_fail(err, vr_kind_from_errno(errno), errno, "cannot sync %s", path);
@@ -49,6 +52,7 @@ static int real_sync_dir(const struct fsops *fs, const char *path, struct vr_err
 
 static int real_unlink(const struct fsops *fs, const char *path, struct vr_err *err)
 {
+    TOUCHES_FILES;
     if (unlink(path) < 0 && errno != ENOENT)
         return vr_fail(err, vr_kind_from_errno(errno), errno, "cannot remove %s", path);
     return 0;
@@ -114,6 +118,7 @@ static int judge(const char *name, int status, const struct vr_buf *words, struc
 static int real_run(const struct fsops *fs, const char *const argv[], int lock_fd,
                     const atomic_bool *cancel, struct vr_err *err)
 {
+    TOUCHES_FILES;
     int po[2];
     if (pipe2(po, O_CLOEXEC) < 0)
         return vr_fail(err, VR_E_IO, errno, "cannot make a pipe for %s", argv[0]);

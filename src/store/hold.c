@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Holds: who is using which files at the moment. The list belongs to the store thread; a user on
- * another thread only touches the atomic fields. No lock: the flags are enough. */
+/* Holds: who is using which files at the moment. The list belongs to whoever has entered the
+ * store; a user on another thread only touches the atomic fields. */
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,21 +120,30 @@ void store_interrupt(struct store *st)
             atomic_store(&h->cancel, true);
 }
 
-int hold_merges_stop(struct store *st, const struct vr_uuid *machine, struct vr_err *err)
+/* Ask the merges of @machine to stop; does one still touch files? */
+static bool merge_runs(struct store *st, const struct vr_uuid *machine)
 {
-    char name[64];
+    bool runs = false;
     for (struct hold *h = st->holds; h; h = h->next) {
         if (h->kind != HOLD_MERGE || !vr_uuid_eq(&h->machine, machine))
             continue;
         atomic_store(&h->cancel, true);
-        struct mono_ms begin = vr_mono_now();
-        while (atomic_load(&h->running)) {
-            if (vr_mono_now().ms - begin.ms > st->stop_ms)
-                return vr_fail(err, VR_E_BUSY, 0,
-                               "a merge of %s does not stop: its storage does not answer",
-                               machine_name(machine, name));
-            poll(NULL, 0, 2);
-        }
+        runs |= atomic_load(&h->running);
+    }
+    return runs;
+}
+
+int hold_merges_stop(struct store *st, const struct vr_uuid *machine, struct vr_err *err)
+{
+    char name[64];
+    struct mono_ms begin = vr_mono_now();
+    while (merge_runs(st, machine)) {
+        if (vr_mono_now().ms - begin.ms > st->stop_ms)
+            return vr_fail(err, VR_E_BUSY, 0,
+                           "a merge of %s does not stop: its storage does not answer",
+                           machine_name(machine, name));
+        TOUCHES_FILES;
+        poll(NULL, 0, 2);
     }
     /* A merge whose copy is done is finished, one that was not is as if it had never begun. */
     return db_run(st->db, err, "DELETE FROM merge WHERE machine = ? AND state = ?", "ui", machine,

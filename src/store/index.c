@@ -153,6 +153,7 @@ static int prepare(struct store *st, const struct chain_row *c, int64_t newest,
 {
     int64_t seq = 0;
     vr_auto(index_free) struct store_index *ix = vr_new(struct store_index);
+    store_look_numbers(st, c->folder);
     if (store_begin(st, "index-making", err) < 0 ||
         store_end(st, "index-making", add_disks(st, ix, c, newest, err), err) < 0)
         return -1;
@@ -301,6 +302,7 @@ int store_index_finish(struct store *st, struct store_index *take, struct vr_err
     if (!take)
         return 0;
     struct store_index *ix = take;
+    struct vr_uuid machine = ix->hold->machine;
     int rc = store_begin(st, "index-done", err);
     if (rc == 0) {
         for (size_t i = 0; rc == 0 && i < ix->n; i++)
@@ -309,6 +311,6 @@ int store_index_finish(struct store *st, struct store_index *take, struct vr_err
     }
     index_free(ix);
     if (rc == 0)
-        trash_sweep(st);
+        trash_sweep(st, &machine);
     return rc;
 }

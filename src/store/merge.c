@@ -72,7 +72,7 @@ static int retire(struct store *st, const struct vr_uuid *machine, const struct 
         rc = branches_drop(st, machine, err);
     if (store_end(st, "retire", rc, err) < 0)
         return -1;
-    trash_sweep(st);
+    trash_sweep(st, machine);
     return 0;
 }
 
@@ -253,7 +253,7 @@ int store_merge_prepare(struct store *st, const struct vr_uuid *machine,
     if (hold_find(st, HOLD_MERGE, machine))
         return vr_fail(err, VR_E_BUSY, 0, "a merge of %s is under way",
                        machine_name(machine, name));
-    trash_sweep(st);
+    trash_sweep(st, machine);
     *ret = NULL;
     if (c.state != CHAIN_REPLICA)
         return 0;

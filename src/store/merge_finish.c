@@ -168,7 +168,7 @@ int merge_complete(struct store *st, const struct vr_uuid *machine, struct vr_er
         return -1;
     /* A receiver may be opening the chain at this moment by the names it had: the upper file stays
      * until a sweep after the receiver's end. */
-    trash_sweep(st);
+    trash_sweep(st, machine);
     return 0;
 }
 
@@ -213,6 +213,8 @@ int recover_machines(struct store *st, const char *select,
     db_rows_free(vr_take(r));
     for (size_t i = 0; i < n; i++) {
         struct vr_err e = VR_ERR_INIT;
+        if (machine_silent(st, &v[i]))
+            continue;
         if (complete(st, &v[i], &e) < 0)
             vr_log_err(VR_LOG_WARN, "store: recovery", &e);
     }

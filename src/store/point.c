@@ -244,6 +244,6 @@ int store_point_discard(struct store *st, const struct vr_uuid *machine,
         rc = branches_drop(st, machine, err);
     if (store_end(st, "discard", rc, err) < 0)
         return -1;
-    trash_sweep(st);
+    trash_sweep(st, machine);
     return 0;
 }

@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/codec.h"
+#include "store/baton.h"
 
 enum {
     HEADER_MAX = 512,
@@ -96,6 +97,7 @@ static void close_file(struct file *f)
 
 int qcow2_backing(const char *path, char **ret, struct vr_err *err)
 {
+    TOUCHES_FILES;
     struct file f;
     uint8_t h[20];
     int rc = open_file(path, &f, err);
@@ -165,6 +167,7 @@ static int read_extensions(const struct file *f, struct qcow2_info *q, struct vr
 
 int qcow2_info(const char *path, struct qcow2_info *ret, struct vr_err *err)
 {
+    TOUCHES_FILES;
     __attribute__((cleanup(close_file))) struct file f = { .fd = -1 };
     if (open_file(path, &f, err) < 0)
         return -1;
@@ -211,6 +214,7 @@ static int add_l2(const struct file *f, uint64_t offset, uint64_t disk_at, uint8
 
 int qcow2_allocated(const char *path, struct extents *to, struct vr_err *err)
 {
+    TOUCHES_FILES;
     __attribute__((cleanup(close_file))) struct file f = { .fd = -1 };
     if (open_file(path, &f, err) < 0)
         return -1;
@@ -232,12 +236,14 @@ int qcow2_allocated(const char *path, struct extents *to, struct vr_err *err)
 
 uint64_t image_room(const char *path)
 {
+    TOUCHES_FILES;
     struct stat sb;
     return stat(path, &sb) == 0 ? (uint64_t)sb.st_blocks * 512 : 0;
 }
 
 int image_size(const char *path, const char *format, uint64_t *ret, struct vr_err *err)
 {
+    TOUCHES_FILES;
     if (!strcmp(format, "qcow2")) {
         __attribute__((cleanup(close_file))) struct file f = { .fd = -1 };
         if (open_file(path, &f, err) < 0)

@@ -151,6 +151,7 @@ static int choose(struct store *st, const struct vr_uuid *machine, int64_t layer
     int rc = load_others(st, r, err);
     if (rc <= 0 || load_items(st, r, err) < 0)
         return rc <= 0 ? rc : -1;
+    store_look_numbers(st, c->folder);
     if (store_begin(st, "repair-making", err) < 0 ||
         store_end(st, "repair-making", name_fresh(st, r, c, err), err) < 0)
         return -1;
@@ -484,7 +485,7 @@ int store_repair_finish(struct store *st, struct store_repair *take, size_t *ret
         rc = store_end(st, "repair-dropped", drop_fresh(st, r, err), err);
     }
     hold_release(vr_take(r->hold));
-    trash_sweep(st);
+    trash_sweep(st, &r->machine);
     return rc < 0 ? -1 : 0;
 }
 

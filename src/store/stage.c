@@ -58,7 +58,7 @@ static int drop(struct store *st, const struct vr_uuid *machine, struct vr_err *
     if (store_begin(st, "stage-drop", err) < 0 ||
         store_end(st, "stage-drop", stage_drop_rows(st, machine, err), err) < 0)
         return -1;
-    return trash_empty(st, false, false, err);
+    return trash_empty(st, machine, false, false, err);
 }
 
 int store_stage_discard(struct store *st, const struct vr_uuid *machine, struct vr_err *err)
@@ -213,6 +213,7 @@ static int make_files(const struct opening *o, const struct layer_row *l, struct
     if (img_create(&im, l->path, l->below ? &ref : NULL, l->size, err) < 0 ||
         st->fs->sync_file(st->fs, l->path, err) < 0)
         return -1;
+    TOUCHES_FILES;
     vr_auto(digestlog_free) struct digestlog *log = NULL;
     return digestlog_open(l->digests, l->size, true, &log, err);
 }
@@ -231,6 +232,7 @@ static int make_ready(const struct opening *o, struct vr_err *err)
 static int make(const struct opening *o, struct vr_err *err)
 {
     struct store *st = o->st;
+    store_look_numbers(st, o->chain->folder);
     if (store_begin(st, "stage-making", err) < 0 ||
         store_end(st, "stage-making", insert_rows(o, err), err) < 0)
         return -1;
@@ -246,6 +248,7 @@ static int make(const struct opening *o, struct vr_err *err)
 static bool can_go_on(const struct opening *o, const struct layer_row *l)
 {
     const struct store_disk *d = disk_of(o, l->target);
+    TOUCHES_FILES;
     return d && d->size >= l->size && access(l->path, R_OK | W_OK) == 0 &&
            access(l->digests, R_OK | W_OK) == 0;
 }
@@ -298,10 +301,11 @@ static int adapt(const struct opening *o, struct vr_err *err)
 {
     struct store *st = o->st;
     vr_autolayers struct layers had = { 0 }, has = { 0 };
+    store_look_numbers(st, o->chain->folder);
     if (layers_role(st->db, &o->chain->machine, ROLE_STAGE, &had, err) < 0 ||
         store_begin(st, "stage-adapting", err) < 0 ||
         store_end(st, "stage-adapting", adapt_rows(o, &had, err), err) < 0 ||
-        trash_empty(st, false, false, err) < 0 ||
+        trash_empty(st, &o->chain->machine, false, false, err) < 0 ||
         layers_role(st->db, &o->chain->machine, ROLE_STAGE, &has, err) < 0)
         return -1;
     for (size_t i = 0; i < has.n; i++) {
@@ -336,10 +340,12 @@ static int resume(const struct opening *o, struct vr_err *err)
         uint64_t size = disk_of(o, l.v[i].target)->size;
         if (size == l.v[i].size)
             continue;
-        vr_auto(digestlog_free) struct digestlog *log = NULL;
         struct img_ref ref = { l.v[i].path, l.v[i].format };
-        if (img_grow(&im, &ref, size, err) < 0 ||
-            digestlog_open(l.v[i].digests, size, true, &log, err) < 0)
+        if (img_grow(&im, &ref, size, err) < 0)
+            return -1;
+        TOUCHES_FILES;
+        vr_auto(digestlog_free) struct digestlog *log = NULL;
+        if (digestlog_open(l.v[i].digests, size, true, &log, err) < 0)
             return -1;
     }
     if (store_begin(st, "stage-resume", err) < 0)

@@ -16,10 +16,11 @@
 #include <sys/stat.h>
 
 #include "base/alloc.h"
+#include "base/answers.h"
 #include "base/log.h"
 #include "store/store_int.h"
 
-enum { LOCK_WAIT_MS = 15000, TEXT_MAX = 16 << 20 };
+enum { LOCK_WAIT_MS = 15000, ANSWER_MS = 5000, TEXT_MAX = 16 << 20 };
 
 /* One process at a time. A qemu-img of a process that was killed holds the lock until it is gone:
  * that takes moments, so wait a little. */
@@ -40,14 +41,57 @@ static int lock_dir(const char *dir, int *ret_fd, struct vr_err *err)
     return 0;
 }
 
+bool store_silent(const struct store *st, const char *path)
+{
+    for (size_t i = 0; i < st->n_silent; i++) {
+        size_t n = strlen(st->silent[i]);
+        if (!strncmp(path, st->silent[i], n) && path[n] == '/')
+            return true;
+    }
+    return false;
+}
+
+bool machine_silent(struct store *st, const struct vr_uuid *machine)
+{
+    vr_autochain struct chain_row c = { 0 };
+    return st->n_silent && chain_load(st, machine, &c, NULL) == 0 && store_silent(st, c.folder);
+}
+
+/* Which locations do not answer: nothing on them is looked at, and what is not complete there is
+ * completed before anything else happens to that chain. */
+static int find_silent(struct store *st, struct vr_err *err)
+{
+    char **v = NULL;
+    size_t n = 0;
+    vr_auto(db_rows_free) struct db_rows *r = db_select(
+        st->db, err, "SELECT DISTINCT rtrim(folder, replace(folder, '/', '')) FROM chain", "");
+    int rc = r ? 1 : -1;
+    while (rc > 0 && (rc = db_step(r, err)) > 0) {
+        v = vr_grow(v, n + 1, sizeof *v);
+        v[n++] = vr_strndup(db_text(r, 0), strlen(db_text(r, 0)) - 1); /* the slash */
+    }
+    st->silent = vr_new0(n ? n : 1, sizeof *st->silent);
+    for (size_t i = 0; i < n; i++) {
+        if (rc < 0 || vr_folder_answers(v[i], ANSWER_MS)) {
+            free(v[i]);
+            continue;
+        }
+        st->silent[st->n_silent++] = v[i];
+        vr_log(VR_LOG_ERROR, "store: the storage location %s does not answer: its replicas wait",
+               v[i]);
+    }
+    free(v);
+    return rc;
+}
+
 static int recover(struct store *st, struct vr_err *err)
 {
-    if (merge_recover(st, err) < 0 || repair_recover(st, err) < 0 || stage_recover(st, err) < 0 ||
-        failover_recover(st, err) < 0)
+    if (find_silent(st, err) < 0 || merge_recover(st, err) < 0 || repair_recover(st, err) < 0 ||
+        stage_recover(st, err) < 0 || failover_recover(st, err) < 0)
         return vr_err_wrap(err, "recovery of %s", st->dir);
     /* What cannot be deleted now stays marked: no reason to refuse service. */
     struct vr_err e = VR_ERR_INIT;
-    if (trash_empty(st, true, true, &e) < 0)
+    if (trash_empty(st, NULL, true, true, &e) < 0)
         vr_log_err(VR_LOG_WARN, "store: deleting what no row references", &e);
     return 0;
 }
@@ -57,6 +101,7 @@ int store_open_fs(const char *dir, const struct fsops *fs, struct store **ret, s
     if (fs->mkdir(fs, dir, 0700, err) < 0)
         return -1;
     vr_auto(store_close) struct store *st = vr_new(struct store);
+    pthread_mutex_init(&st->baton, NULL);
     st->opened_wall = vr_wall_now();
     st->opened_mono = vr_mono_now();
     st->stop_ms = 10000;
@@ -84,6 +129,13 @@ void store_close(struct store *st)
     db_close(st->db);
     if (st->lock_fd >= 0)
         close(st->lock_fd);
+    for (size_t i = 0; i < st->n_silent; i++)
+        free(st->silent[i]);
+    free(st->silent);
+    for (size_t i = 0; i < st->n_seen; i++)
+        free(st->seen[i].folder);
+    free(st->seen);
+    pthread_mutex_destroy(&st->baton);
     free(st->db_path);
     free(st->dir);
     free(st->failed);
@@ -146,12 +198,41 @@ static int highest_number(const char *folder, int64_t *max, struct vr_err *err)
     return rc;
 }
 
+static int highest_of(const char *folder, int64_t *ret, struct vr_err *err)
+{
+    vr_autofree char *active = vr_printf("%s/active", folder);
+    TOUCHES_FILES;
+    return highest_number(folder, ret, err) < 0 || highest_number(active, ret, err) < 0 ? -1 : 0;
+}
+
+static const struct folder_seen *seen(const struct store *st, const char *folder)
+{
+    for (size_t i = 0; i < st->n_seen; i++)
+        if (!strcmp(st->seen[i].folder, folder))
+            return &st->seen[i];
+    return NULL;
+}
+
+/* Once: after that nothing is made there but by this store, with numbers from its counter. */
+void store_look_numbers(struct store *st, const char *folder)
+{
+    int64_t there = 0;
+    struct vr_err e = VR_ERR_INIT;
+    if (seen(st, folder) || highest_of(folder, &there, &e) < 0)
+        return;
+    st->seen = vr_grow(st->seen, st->n_seen + 1, sizeof *st->seen);
+    st->seen[st->n_seen++] = (struct folder_seen){ vr_strdup(folder), there };
+}
+
 int store_file_number(struct store *st, const char *folder, int64_t *ret, struct vr_err *err)
 {
     int64_t n = 0, there = 0;
-    vr_autofree char *active = vr_printf("%s/active", folder);
-    if (highest_number(folder, &there, err) < 0 || highest_number(active, &there, err) < 0 ||
-        db_run(st->db, err,
+    const struct folder_seen *known = seen(st, folder);
+    if (known)
+        there = known->highest;
+    else if (highest_of(folder, &there, err) < 0)
+        return -1;
+    if (db_run(st->db, err,
                "INSERT INTO counter(name, value) VALUES('file', 1)"
                " ON CONFLICT(name) DO UPDATE SET value = value + 1",
                "") < 0 ||

@@ -15,8 +15,9 @@
 
 /* The durable state of a host: documents (relationships, peers, jobs, settings) and the recovery
  * points of replicated machines as qcow2 chains with digest tables. SQLite holds the facts, files
- * hold the bytes. All calls block and are made on the one store thread, except those marked
- * "any worker", which touch only files. Invariants: style 4.6, repeated at the top of commit.c. */
+ * hold the bytes. All calls block. Except for those marked "any worker", which touch only files,
+ * the caller has entered the store, and calls for one machine are made one after the other.
+ * Invariants: style 4.6, repeated at the top of commit.c. */
 struct store;
 
 /* store_open() - open or create the database @dir/state.db and recover: unfinished merges are
@@ -26,6 +27,12 @@ struct store;
 int store_open(const char *dir, struct store **ret, struct vr_err *err);
 void store_close(struct store *st);
 VR_DEFINE_CLEANUP(struct store, store_close)
+
+/* store_enter() - from here to store_leave() on the same thread the store may be used. While a call
+ * touches files others may enter: a storage that does not answer blocks only its own machines. "The
+ * store thread" below means: having entered. Not needed as long as there is only one thread. */
+void store_enter(struct store *st);
+void store_leave(struct store *st);
 
 /* ---- documents: small texts by (kind, id), each change one durable transaction ---- */
 int store_doc_put(struct store *st, const char *kind, const char *id, const char *text,

@@ -2,9 +2,11 @@
 #ifndef VR_STORE_STORE_INT_H
 #define VR_STORE_STORE_INT_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "store/baton.h"
 #include "store/db.h"
 #include "store/fsops.h"
 #include "store/retain.h"
@@ -39,7 +41,14 @@ struct hold {
     struct hold *next;    /* store thread only */
 };
 
+/* The highest number that was found in a folder when it was first looked into. */
+struct folder_seen {
+    char *folder;
+    int64_t highest;
+};
+
 struct store {
+    pthread_mutex_t baton; /* guards what follows; baton.h */
     char *dir, *db_path;
     int lock_fd;
     struct db *db;
@@ -47,6 +56,10 @@ struct store {
     struct hold *holds;
     int64_t *failed; /* layers whose repair failed; repair.c */
     size_t n_failed;
+    struct folder_seen *seen;
+    size_t n_seen;
+    char **silent; /* locations that did not answer when it was opened */
+    size_t n_silent;
     int64_t stop_ms;            /* how long a merge may take to stop */
     bool trash_stuck;           /* a file could not be deleted, and that was said */
     struct wall_us opened_wall; /* when it was opened */
@@ -86,20 +99,30 @@ int store_begin(struct store *st, const char *name, struct vr_err *err);
 int store_end(struct store *st, const char *name, int rc, struct vr_err *err);
 /* store_file_number() - a number that no file of this store ever had, nor one that is in @folder
  * (of a machine) or its "active": the folder may have outlived the database that knew its files,
- * and they may be all that is left of points. Inside a transaction. */
+ * and they may be all that is left of points. Inside a transaction. store_look_numbers() - look
+ * into the folder before that, so that no transaction waits for it; that it cannot be read is told
+ * by store_file_number(). */
+void store_look_numbers(struct store *st, const char *folder);
 int store_file_number(struct store *st, const char *folder, int64_t *ret, struct vr_err *err);
+
+/* store_silent() - is @path on a location that did not answer when the store was opened?
+ * machine_silent() - are the files of @machine? */
+bool store_silent(const struct store *st, const char *path);
+bool machine_silent(struct store *st, const struct vr_uuid *machine);
 
 /* ---- trash.c: files to delete, durable before the first one goes ---- */
 int trash_add(struct store *st, const char *path, enum trash_state state, struct vr_err *err);
 int trash_forget(struct store *st, const char *path, struct vr_err *err);
-/* trash_empty() - delete what is marked TRASH_DELETE (@all: also TRASH_MAKING); not inside a
- * transaction. Files stay marked while their folder is not there, or while a reader or a receiver
- * may still be opening them, or while they cannot be deleted: that is no error, for it must not
- * keep other machines from working. @log: tell each deletion. Errors: of the database. */
-int trash_empty(struct store *st, bool all, bool log, struct vr_err *err);
+/* trash_empty() - delete what is marked TRASH_DELETE (@all: also TRASH_MAKING) of @machine (NULL:
+ * of all whose storage answers); not inside a transaction. Files stay marked while their folder is
+ * not there, or while a reader or a receiver may still be opening them, or while they cannot be
+ * deleted: that is no error, for it must not keep other machines from working. @log: tell each
+ * deletion. Errors: of the database. */
+int trash_empty(struct store *st, const struct vr_uuid *machine, bool all, bool log,
+                struct vr_err *err);
 /* trash_sweep() - the same after an operation that has succeeded already: a failure is only a
  * debug message, the next sweep tries again. */
-void trash_sweep(struct store *st);
+void trash_sweep(struct store *st, const struct vr_uuid *machine);
 
 /* ---- rows.c ---- */
 int chain_load(struct store *st, const struct vr_uuid *machine, struct chain_row *ret,

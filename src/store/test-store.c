@@ -165,7 +165,7 @@ static void test_undeletable_file(void **state)
         assert_true(fd >= 0);
         assert_int_equal(trash_add(f->st, path, TRASH_DELETE, &e), 0);
     }
-    assert_int_equal(trash_empty(f->st, false, false, &e), 0);
+    assert_int_equal(trash_empty(f->st, NULL, false, false, &e), 0);
     vr_autofree char *other = vr_printf("%s/b/vda.1.qcow2", f->dir);
     assert_int_equal(access(other, F_OK), -1);
     assert_int_equal(db_one_int(f->st->db, &left, &e, "SELECT count(*) FROM trash", ""), 1);

@@ -34,13 +34,23 @@ static void paths_done(struct paths *p)
     free(p->v);
 }
 
-static int load(struct store *st, bool all, struct paths *p, struct vr_err *err)
+/* The files of a machine are all below a folder that is named by its UUID. */
+static bool wanted(struct store *st, const struct vr_uuid *machine, const char *path)
+{
+    char id[VR_UUID_STR];
+    return machine ? strstr(path, vr_uuid_fmt(machine, id)) != NULL : !store_silent(st, path);
+}
+
+static int load(struct store *st, const struct vr_uuid *machine, bool all, struct paths *p,
+                struct vr_err *err)
 {
     vr_auto(db_rows_free) struct db_rows *r =
         db_select(st->db, err, "SELECT path FROM trash WHERE state <= ? ORDER BY path", "i",
                   (int64_t)(all ? TRASH_MAKING : TRASH_DELETE));
     int rc = r ? 1 : -1;
     while (rc > 0 && (rc = db_step(r, err)) > 0) {
+        if (!wanted(st, machine, db_text(r, 0)))
+            continue;
         p->v = vr_grow(p->v, p->n + 1, sizeof *p->v);
         p->v[p->n++] = vr_strdup(db_text(r, 0));
     }
@@ -53,7 +63,10 @@ static int delete_one(struct store *st, const char *path, bool log, struct vr_er
 {
     vr_autofree char *copy = vr_strdup(path), *half = vr_printf("%s.new", path);
     struct stat sb;
-    if (hold_on_path(st, path) || stat(dirname(copy), &sb) < 0)
+    if (hold_on_path(st, path))
+        return 0;
+    TOUCHES_FILES;
+    if (stat(dirname(copy), &sb) < 0)
         return 0;
     bool there = lstat(path, &sb) == 0;
     if (st->fs->unlink(st->fs, path, err) < 0 || st->fs->unlink(st->fs, half, err) < 0)
@@ -98,10 +111,11 @@ static bool same_folder(const char *a, const char *b)
     return n == (size_t)(strrchr(b, '/') - b) && memcmp(a, b, n) == 0;
 }
 
-int trash_empty(struct store *st, bool all, bool log, struct vr_err *err)
+int trash_empty(struct store *st, const struct vr_uuid *machine, bool all, bool log,
+                struct vr_err *err)
 {
     __attribute__((cleanup(paths_done))) struct paths p = { NULL };
-    if (load(st, all, &p, err) < 0)
+    if (load(st, machine, all, &p, err) < 0)
         return -1;
     if (p.n == 0)
         return 0;
@@ -120,9 +134,9 @@ int trash_empty(struct store *st, bool all, bool log, struct vr_err *err)
     return store_end(st, "trash", rc, err);
 }
 
-void trash_sweep(struct store *st)
+void trash_sweep(struct store *st, const struct vr_uuid *machine)
 {
     struct vr_err e = VR_ERR_INIT;
-    if (trash_empty(st, false, false, &e) < 0)
+    if (trash_empty(st, machine, false, false, &e) < 0)
         vr_log_err(VR_LOG_DEBUG, "store: deleting files", &e);
 }

@@ -92,7 +92,7 @@ int store_failover_unreturn(struct store *st, const struct vr_uuid *machine,
     if (merges_settle(st, machine, err) < 0 || store_begin(st, "unreturn", err) < 0 ||
         store_end(st, "unreturn", undo(st, &c, seq, &l, active, err), err) < 0)
         return -1;
-    trash_sweep(st);
+    trash_sweep(st, machine);
     return 0;
 }
 
