@@ -14,12 +14,12 @@ freeze() {
 }
 
 thaw() {
-    if [ -n "$frozen" ]; then on B fsfreeze -u "$slow"; fi
+    if [ -n "$frozen" ]; then on B fsfreeze -u "$slow" || :; fi
     frozen=
 }
 
 system_begin
-trap 'command=$BASH_COMMAND; thaw; system_end "$command"' EXIT
+trap 'ended=$? command=$BASH_COMMAND; set +e; thaw; (exit "$ended"); system_end "$command"' EXIT
 "$lab" up "$dir" A B
 truncate -s 512M "$dir/slow.img"
 mkfs.ext4 -q "$dir/slow.img"
