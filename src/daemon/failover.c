@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "daemon/choose.h"
 #include "daemon/definitions.h"
+#include "daemon/fault.h"
 #include "daemon/storage.h"
 
 /* ---- FAILOVER ---- */
@@ -71,6 +72,7 @@ static void failover_work(struct task *t)
     size_t n = 0;
     rel_checkpoint(&t->r.next_lineage, 0, s->checkpoint);
     swap_wait_hv(t);
+    fault_hold("FAILOVER");
     storage_call(t->d, &t->r.machine, st_failover, s, &t->err);
     for (uint32_t i = 0; i < s->ev.n_disks; i++)
         targets[n++] = s->ev.disks[i].target;
