@@ -7,7 +7,8 @@
  * kerberos HOST                    (the ticket cache of the caller)
  *
  * Prints a line under NAME: all relationships, one of them, requests per second. With --check it
- * fails where a goal (docs/wsman.md, "Speed") is missed by more than twice. Called by
+ * fails where a goal (docs/wsman.md, "Speed") is missed by more than twice; what counts then is the
+ * time of the processor that this and the daemon PID take, for others may use it, too. Called by
  * management.sh.
  */
 #include <stdio.h>
@@ -26,11 +27,32 @@ static void die(const char *what, const struct vr_err *e)
     exit(1);
 }
 
-static double now_ms(void)
+static clockid_t daemons = -1; /* its time of the processor; -1: does not count */
+
+static double clock_ms(clockid_t c)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+    return clock_gettime(c, &t) ? 0 : (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+static double cpu_ms(void)
+{
+    return clock_ms(CLOCK_PROCESS_CPUTIME_ID) + (daemons == -1 ? 0 : clock_ms(daemons));
+}
+
+struct took {
+    double wall, cpu; /* ms */
+};
+
+static struct took now(void)
+{
+    return (struct took){ clock_ms(CLOCK_MONOTONIC), cpu_ms() };
+}
+
+static struct took since(struct took began, double n)
+{
+    struct took t = now();
+    return (struct took){ (t.wall - began.wall) / n, (t.cpu - began.cpu) / n };
 }
 
 static char *read_file(const char *path)
@@ -48,23 +70,24 @@ static char *read_file(const char *path)
 static void usage(void)
 {
     fprintf(stderr,
-            "usage: cimclient [--check] NAME local SOCKET | certificate HOST PIN CERT KEY | "
+            "usage: cimclient [--check PID] NAME local SOCKET | certificate HOST PIN CERT KEY | "
             "basic HOST PIN USER PASSWORD | kerberos HOST\n");
     exit(2);
 }
 
 /* The best of a few: what others take from the machine does not count. */
-static double walk(struct wsmc *c, size_t *ret_n, char **ret_id)
+static struct took walk(struct wsmc *c, size_t *ret_n, char **ret_id)
 {
-    double best = 0;
+    struct took best = { 0 };
     struct vr_err e = VR_ERR_INIT;
     for (int i = 0; i < WALKS; i++) {
         wsmc_autolist struct wsmc_list all = { 0 };
-        double began = now_ms();
+        struct took began = now();
         if (wsmc_enumerate(c, NULL, "Msvm_ReplicationRelationship", &all, &e))
             die("Enumerate", &e);
-        double took = now_ms() - began;
-        best = !i || took < best ? took : best;
+        struct took t = since(began, 1);
+        best.wall = !i || t.wall < best.wall ? t.wall : best.wall;
+        best.cpu = !i || t.cpu < best.cpu ? t.cpu : best.cpu;
         *ret_n = all.n;
         if (!*ret_id && all.n)
             *ret_id = vr_strdup(wsmc_str(all.v[all.n / 2], "InstanceID"));
@@ -72,33 +95,35 @@ static double walk(struct wsmc *c, size_t *ret_n, char **ret_id)
     return best;
 }
 
-static double gets(struct wsmc *c, const char *id)
+static struct took gets(struct wsmc *c, const char *id)
 {
     const struct wsmc_key key = { "InstanceID", id };
     const struct wsmc_ref ref = { .cls = "Msvm_ReplicationRelationship",
                                   .keys = &key,
                                   .n_keys = 1 };
     struct vr_err e = VR_ERR_INIT;
-    double began = now_ms();
+    struct took began = now();
     for (int i = 0; i < ROUNDS; i++) {
         vr_auto(wsmc_inst_free) struct wsmc_inst *in = NULL;
         if (wsmc_get(c, &ref, &in, &e))
             die("Get", &e);
     }
-    return (now_ms() - began) / ROUNDS;
+    return since(began, ROUNDS);
 }
 
 int main(int argc, char **argv)
 {
     bool check = argc > 1 && !strcmp(argv[1], "--check");
-    char **a = argv + 1 + check;
-    int n = argc - 1 - check;
+    char **a = argv + 1 + 2 * check;
+    int n = argc - 1 - 2 * check;
     struct wsmc_target t = { .host = n > 2 ? a[2] : NULL };
     vr_autofree char *cert = NULL, *key = NULL, *id = NULL;
     vr_auto(wsmc_free) struct wsmc *c = NULL;
     struct vr_err e = VR_ERR_INIT;
     size_t found = 0;
 
+    if (n < 3 || (check && clock_getcpuclockid((pid_t)strtol(argv[2], NULL, 10), &daemons)))
+        usage();
     if (n == 3 && !strcmp(a[1], "local"))
         t = (struct wsmc_target){ .unix_path = a[2] };
     else if (n == 3 && !strcmp(a[1], "kerberos"))
@@ -117,17 +142,20 @@ int main(int argc, char **argv)
         usage();
     if (wsmc_new(&t, &c, &e))
         die("client", &e);
-    double all = walk(c, &found, &id);
+    struct took all = walk(c, &found, &id);
     if (!id) {
         fprintf(stderr, "cimclient: there is no machine\n");
         return 1;
     }
-    double one = gets(c, id);
+    struct took one = gets(c, id);
     printf("  %-24s %6.1f ms for %zu relationships (goal: 150 for 1000), %6.3f ms for one (goal: "
            "2), %5.0f requests/s (goal: 500)\n",
-           a[0], all, found, one, 1000 / one);
-    bool missed = all > 2 * 150.0 * (double)found / 1000 || one > 4 || 1000 / one < 250;
-    if (check && missed)
+           a[0], all.wall, found, one.wall, 1000 / one.wall);
+    if (!check)
+        return 0;
+    printf("  %-24s %6.1f ms and %.3f ms of the processor\n", "", all.cpu, one.cpu);
+    bool missed = all.cpu > 2 * 150.0 * (double)found / 1000 || one.cpu > 4 || 1000 / one.cpu < 250;
+    if (missed)
         fprintf(stderr, "cimclient: %s: a goal is missed by more than twice\n", a[0]);
-    return check && missed;
+    return missed;
 }
