@@ -33,7 +33,7 @@ FOREIGN = {
     r'zstd\.h': {'transfer/zstd.c', 'transfer/codec_zstd.c', 'transfer/compress_zstd.c'},
     r'xxhash\.h': {'transfer/digest_xxhash.c'},
     r'sqlite3\.h': {'store/db_sqlite.c'},
-    r'gnutls/': {'transport/tls_gnutls.c', 'wsman/tls.c', 'store/sha256_gnutls.c'},
+    r'gnutls/': {'transport/tls_gnutls_int.h', 'wsman/tls.c', 'store/sha256_gnutls.c'},
     r'microhttpd\.h': {'wsman/http_mhd.h'},
     r'gssapi/|krb5': {'gss/gss_int.h'},
     r'security/pam': {'wsman/auth_pam.c'},
