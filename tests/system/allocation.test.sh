@@ -3,8 +3,9 @@
 #
 # Ways back after a crash, when QEMU took the change map of one host or of both with it. The old
 # primary reads its own disk and compares it with digests; the new one reads what it wrote since the
-# failover, which its overlay tells without a change map, and what differs. How much QEMU has read
-# there is the kernel's count; what may differ at most is counted from copies of the disks.
+# failover, which its overlay tells without a change map, and what differs. After an orderly stop nobody reads
+# more than what differs. How much QEMU and the daemon have read there is the kernel's count; what may differ at
+# most is counted from copies of the disks.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/reading.sh"
 system_begin
@@ -26,12 +27,16 @@ copy_disk() { # HOST
 # bounded, and the bytes are right. What may differ is counted from copies; "written": all that was written
 # on FROM since the failover.
 way_back() {
-    local from=$1 to=$2 before read shipped differ may said orphan copy old=$dir/$2/var/log/oracle/apart
+    local from=$1 to=$2 before read shipped may said orphan copy old=$dir/$2/var/log/oracle/apart
     no_copies "$from" # the copy of the instant would be read by QEMU, too
     before=$(bytes_read "$from")
+    here=$(read_by_daemon "$from")
+    there=$(read_by_daemon "$to")
     vr "$from" --quiet reverse g1
     wait_for 120 "reversed" eval 'is_state "$from" g1 replicating && [ "$(status "$from" g1 LastReverseBytes)" != 0 ]'
     read=$(($(bytes_read "$from") - before))
+    here=$(($(read_by_daemon "$from") - here))
+    there=$(($(read_by_daemon "$to") - there))
     copies_again "$from"
     may=$(allocated "$from")
     shipped=$(status "$from" g1 LastReverseBytes)
@@ -59,6 +64,8 @@ way_back() {
     [ "$read" -lt $((differ + (24 << 20))) ] || fail "QEMU on $(host_name "$from") has read $(human "$read") of its disk with $fill MiB, $(human "$differ") differ"
     ok "$(human "$shipped") of $(human "$may") that may differ were shipped, $(host_name "$from") read $(human "$read")"
 }
+
+differ='' here='' there='' # of the last way_back: bytes, at most; read by the daemons of FROM and of TO
 
 step() {
     say "---- $1"
@@ -113,3 +120,24 @@ boot B
 pos=$(log_pos A)
 way_back B A written
 if log_has A "$pos" "reading its disks here for their digests"; then fail "hosta read its disk"; fi
+
+step old-primary-stopped
+# in an orderly way, with changes that the other one never received. What came back is read once for its digests,
+# in the background: that is held back here.
+"$daemon" stop "$dir" B
+daemon_config B verify_rate=1
+"$daemon" start "$dir" B
+"$guest" wait-tick "$dir" B g1 4 >/dev/null
+"$guest" shutdown "$dir" B g1 >/dev/null
+wait_for 60 "the machine is off" domain_off B g1
+copy_disk B
+fail_over_to A
+wait_for 60 "hostb learns that it is superseded" is_state B g1 "superseded by a failover"
+pos=$(log_pos B)
+way_back A B
+if log_has B "$pos" "reading its disks here for their digests"; then fail "hostb read its disk"; fi
+for read in $here $there; do
+    [ "$read" -lt $((differ + (24 << 20))) ] ||
+        fail "the daemons have read $(human "$here") on hosta, $(human "$there") on hostb, $(human "$differ") differ"
+done
+ok "$(human "$differ") differ: the daemons read $(human "$here") on hosta and $(human "$there") on hostb, of $fill MiB"
