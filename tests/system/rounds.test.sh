@@ -5,23 +5,20 @@
 # primary, or of both, interrupted on either side, in turn. In the first six rounds a guest runs, which
 # checks all that it ever wrote whenever it boots. Then the machine is off and its disks are written from
 # outside, block by block, so that it is known which blocks the two hosts may differ in: F, O and D of
-# docs/architecture.md. After each round every point holds the bytes that it must, and the way back
-# shipped no more than what may differ.
+# docs/architecture.md; while the guest runs, copies of the disks tell. After each round every point holds the
+# bytes that it must, and the way back shipped no more than what may differ.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/dying.sh"
 system_begin
-hosts_up
+mortal_hosts
 pair_hosts
 "$guest" create "$dir" A g1 --size 64M --fill 1
 vr A --quiet enable g1 --to hostb --interval 3600 --start
 uuid=$(uuid_of A g1)
-from=A to=B
 next=64 # the next block that nobody has written; blocks of 64 KiB
 
 declare -A ahead=() last=() far=() # written since the newest point; by that point; where failed over to
 
-disk_of() {
-    virsh_on "$1" domblklist g1 | awk '$1 == "vda" { print $2 }'
-}
 # scribble HOST SET: a new block and one that was written before
 scribble() {
     local -n set=$2
@@ -67,19 +64,22 @@ finish() {
     is_reversed
 }
 reverse_round() { # HOW
+    local host worker
     case $1 in
     peer-away) # the reversal is ordered while the old primary's daemon is dead
         "$daemon" kill "$dir" $from
         vr $to reverse g1 | seen 'waits and starts by itself' || fail "the reversal does not wait"
-        "$daemon" start "$dir" $from
+        mortal_start $from
         wait_for 180 "the reversal starts by itself" is_reversed
         ;;
-    killed) # the new primary's daemon dies in the middle
+    to:* | from:*) # a daemon dies in the middle, where it says
+        host=$([ "${1%%:*}" = to ] && echo $to || echo $from)
+        die_at "$host" "${1#*:}"
         timeout 60 "$lab" exec "$dir" $to "$build/src/cli/vmreplica" --quiet reverse g1 >/dev/null 2>&1 &
-        sleep 0.2 # anywhere: whatever it was doing has to be right
-        "$daemon" kill "$dir" $to
-        wait $! || :
-        "$daemon" start "$dir" $to
+        worker=$!
+        wait_for 60 "the daemon of $host dies at ${1#*:}" eval '! alive "$host"'
+        mortal_start "$host"
+        wait $worker || :
         wait_for 180 "the interrupted reversal is done" finish
         ;;
     *)
@@ -94,25 +94,13 @@ kill_qemu() {
     on "$1" kill -9 "$(cat "$dir/$1/run/libvirt/qemu/g1.pid")"
     wait_for 60 "libvirt sees that QEMU is gone" domain_off "$1" g1
 }
-copy_orphan() {
-    mkdir -p "$dir/$from/var/log/oracle/orphan"
-    on $from qemu-img convert -U -O raw "$(disk_of $from)" /var/log/oracle/orphan/vda.raw
-}
-# name_orphan NUMBER: the copy is that of the newest orphan point
-name_orphan() {
-    local orphan
-    orphan=$(vr $from --json points g1 | jq -r '[.[] | select(.Kind == "orphan")] | last | .InstanceID')
-    [ -n "$orphan" ] && [ "$orphan" != null ] || fail "round $1: what $(host_name $from) had written alone is no point: $(vr $from points g1)"
-    rm -rf "$dir/$from/var/log/oracle/$uuid/${orphan/:/-}"
-    mv "$dir/$from/var/log/oracle/orphan" "$dir/$from/var/log/oracle/$uuid/${orphan/:/-}"
-}
 live_cycle() {
     "$guest" wait-tick "$dir" $from g1 2 >/dev/null
     vr $from --quiet sync g1
 }
 # live_round NUMBER KIND INTERRUPTION
 live_round() {
-    local point image held size may shipped written was
+    local point image held size may shipped written differ old base was
     live_cycle
     live_cycle
     "$guest" wait-tick "$dir" $from g1 2 >/dev/null
@@ -120,6 +108,7 @@ live_round() {
     if [ "$2" = planned ]; then
         vr $from --quiet failover g1 --planned
         held=$(guest_last_words $from g1)
+        copy_orphan # what the old primary has; no orphan point comes of it
     else
         point=$(newest_point $to g1)
         if [ "$2" = past ]; then point=$(points $to g1 | tail -n 2 | head -n 1); fi
@@ -142,13 +131,21 @@ live_round() {
     written=$(on $to qemu-img map -U --output=json "$(disk_of $to)" | jq '[.[] | select(.depth == 0) | .length] | add // 0')
     "$guest" wait-tick "$dir" $to g1 2 >/dev/null
     vr $to --quiet sync g1
-    if [ "$2" != planned ]; then name_orphan "$1"; fi
+    # From the point failed over to, by copies: what the old primary has otherwise, O and D, and the new one, F.
+    old=$dir/$from/var/log/oracle/orphan
+    base=$old
+    if [ "$2" != planned ]; then base=$(oracle_of "$uuid" "$(tr ':A-F' '-a-f' <<<"$point")"); fi
+    differ=$(differing "$base" "$(oracle_of "$uuid" "$(newest_point $from g1 | tr ':A-F' '-a-f')")" 65536)
+    differ=$((differ + $(differing "$base" "$old" 65536)))
+    if [ "$2" != planned ]; then name_orphan "round $1" "$uuid"; fi
     check_points $from g1
     may=$(status $to g1 LastReverseDivergedBytes)
     shipped=$(status $to g1 LastReverseBytes)
     [ "$shipped" -le "$may" ] || fail "round $1 ($2): $(human "$shipped") were shipped, the hosts may differ in $(human "$may")"
+    [ "$shipped" -le $((differ * 101 / 100)) ] ||
+        fail "round $1 ($2): $(human "$shipped") were shipped, the hosts wrote $(human "$differ") apart"
     [ "$2" != planned ] || [ "$may" -le "$written" ] || fail "round $1: $(human "$may") are said to differ, $(human "$written") were written"
-    ok "round $1: $2${3:+, $3}, a guest runs: $(human "$may") may differ, $(human "$shipped") were shipped"
+    ok "round $1: $2${3:+, $3}, a guest runs: $(human "$may") may differ, $(human "$differ") were written apart, $(human "$shipped") were shipped"
     was=$from
     from=$to to=$was
 }
@@ -184,7 +181,7 @@ round() {
     for block in "${!far[@]}"; do differ[$block]=1; done
     reverse_round "$3"
     vr $to --quiet sync g1
-    if [ "$kind" != planned ]; then name_orphan "$1"; fi
+    if [ "$kind" != planned ]; then name_orphan "round $1" "$uuid"; fi
     check_points $from g1
     shipped=$(status $to g1 LastReverseBytes)
     limit=$((${#differ[@]} * 65536 * 101 / 100))
@@ -201,7 +198,8 @@ for kind in planned unplanned past crash both planned; do
     n=$((n + 1))
     case $n in
     3) how=peer-away ;;
-    2 | 4) how=killed ;;
+    2) how=to:REVERSE_CALL+ ;;
+    4) how=from:YIELD ;;
     *) how= ;;
     esac
     live_round $n $kind "$how"
@@ -215,7 +213,9 @@ for kind in unplanned past crash planned unplanned past crash planned unplanned 
     n=$((n + 1))
     case $n in
     9 | 13 | 17) how=peer-away ;;
-    7 | 12 | 18) how=killed ;;
+    7) how=to:BECOME_PRIMARY ;;
+    12) how=from:RX_COMMIT ;;
+    18) how=to:SHIP+ ;;
     *) how= ;;
     esac
     round $n $kind "$how"
