@@ -41,8 +41,11 @@ static void arm(struct listener *l)
         want = true;
         ms = TICK_MS;
     }
+    /* A time that is just over would still be put off by the timer's accuracy, and with TLS the
+     * library asks for "at once" after each 16 KiB that it sends. */
     if (want)
-        sd_event_source_set_time(l->timer, (uint64_t)(vr_mono_now().ms + (int64_t)ms) * 1000);
+        sd_event_source_set_time(l->timer,
+                                 ms ? (uint64_t)(vr_mono_now().ms + (int64_t)ms) * 1000 : 0);
     sd_event_source_set_enabled(l->timer, want ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
 }
 
