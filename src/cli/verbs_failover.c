@@ -317,31 +317,21 @@ static int stop_old(struct cli *c, const struct cli_vm *vm, unsigned seconds, bo
 }
 
 /* What the old primary had written alone is a point there now; whoever reversed shall know. */
-static void say_orphan(struct cli *c, const struct cli_vm *now)
+static void say_orphan(struct cli *c, struct wsmc *w, const struct cli_vm *now)
 {
-    vr_auto(wsmc_free) struct wsmc *other = NULL;
-    wsmc_autolist struct wsmc_list l = { 0 };
-    const char *newest = NULL;
-    struct vr_err away = VR_ERR_INIT;
-    vr_autofree char *q =
-        vr_printf("SELECT * FROM Vmr_RecoveryPoint WHERE MachineIdentifier = '%s'", now->guid);
-    if (c->quiet || c->json || cli_connect_peer(c, c->local, now->peer, &other, &away) < 0 ||
-        wsmc_query(other, WSMC_NS_OURS, q, &l, &away) < 0) {
-        cli_say(
-            c,
-            "If host %s had written what this host never received, it is kept there as an orphan "
-            "point:\nvmreplica --host %s points %s",
-            now->peer, now->peer, now->name);
-        return;
-    }
-    for (size_t i = 0; i < l.n; i++)
-        if (!strcmp(cli_text_or(l.v[i], "Kind", ""), "orphan"))
-            newest = wsmc_str(l.v[i], "InstanceID");
-    if (newest)
+    struct wsmc_key key = { "InstanceID", now->rel_id };
+    struct wsmc_ref ref = {
+        .ns = WSMC_NS_OURS, .cls = "Vmr_ReplicationStatus", .keys = &key, .n_keys = 1
+    };
+    vr_auto(wsmc_inst_free) struct wsmc_inst *st = NULL;
+    struct vr_err none = VR_ERR_INIT;
+    const char *kept =
+        wsmc_get(w, &ref, &st, &none) == 0 ? wsmc_str(st, "LastReverseOrphan") : NULL;
+    if (kept && *kept)
         cli_say(c,
                 "What host %s had written and this host never received is kept there as the orphan "
                 "point\n%s (vmreplica --host %s points %s).",
-                now->peer, newest, now->peer, now->name);
+                now->peer, kept, now->peer, now->name);
 }
 
 static int start_shipping(struct cli *c, struct wsmc *w, const struct cli_vm *now,
@@ -355,7 +345,7 @@ static int start_shipping(struct cli *c, struct wsmc *w, const struct cli_vm *no
     if (c->no_wait)
         return 0;
     cli_say(c, "Machine %s is replicated back.", now->name);
-    say_orphan(c, now);
+    say_orphan(c, w, now);
     return 0;
 }
 

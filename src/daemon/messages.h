@@ -87,10 +87,12 @@ enum call_type {
 
 /* seeded: the disks there are a seed, an initial copy must follow; diverged: `wrote` names all that
  * was written there on its own, so that copy need not compare. */
-#define MSG_REVERSE_REPLY(X)  \
-    X(1, BOOL, OPT, seeded)   \
-    X(2, BOOL, OPT, diverged) \
-    X(3, LIST, OPT, wrote, VR_DISKS_MAX, msg_ranges)
+#define MSG_REVERSE_REPLY(X)                                                              \
+    X(1, BOOL, OPT, seeded)                                                               \
+    X(2, BOOL, OPT, diverged)                                                             \
+    X(3, LIST, OPT, wrote, VR_DISKS_MAX, msg_ranges)                                      \
+    X(4, UUID, OPT, kept_lineage) /* seeded: the orphan point that the disks are there */ \
+    X(5, U64, OPT, kept_epoch)
 
 #define MSG_PORT(X) X(1, U16, REQ, port)
 

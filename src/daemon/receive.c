@@ -166,6 +166,10 @@ static int answer_reverse(struct daemon *d, const struct peer_ask *a, struct vr_
                           struct vr_err *err)
 {
     struct msg_reverse_reply rr = { .seeded = a->seed };
+    if (rr.seeded) {
+        rr.kept_lineage = a->newest.lineage;
+        rr.kept_epoch = a->newest.epoch;
+    }
     struct divergence v = { .known = false };
     struct vr_buf *bufs = vr_new0(VR_DISKS_MAX, sizeof *bufs);
     struct msg_ranges *ranges = vr_new0(VR_DISKS_MAX, sizeof *ranges);

@@ -89,6 +89,7 @@ static void reverse_work(struct task *t)
         __attribute__((cleanup(msg_reverse_reply_done))) struct msg_reverse_reply rr = { 0 };
         if (msg_reverse_reply_decode(reply.data, reply.len, &rr, &t->err) == 0) {
             s->ev.seeded = rr.seeded;
+            s->ev.point = (struct vr_point_id){ rr.kept_lineage, rr.kept_epoch };
             s->ev.diverged = rr.seeded && rr.diverged && note_divergence(s, &rr);
             if (rr.seeded && !s->ev.diverged)
                 say_comparison(s);

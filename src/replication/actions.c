@@ -497,7 +497,7 @@ ACTION(become_primary)
     r->epoch = 0;
     r->queued = r->asked = false;
     r->way_back = true;
-    r->last_back = (struct rel_moved){ .dirty = 0 };
+    r->last_back = (struct rel_moved){ .kept = ev->point };
     r->acked = (struct vr_point_id){ .lineage = r->lineage, .epoch = 0 };
     r->diverged = ev->seeded && ev->diverged;
     r->has_acked = r->tracked = true;

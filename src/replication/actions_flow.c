@@ -206,8 +206,11 @@ ACTION(shipped)
     r->seeded_start = r->diverged = r->bad_open = false;
     vr_err_clear(&r->last_err);
     r->last = ev->moved;
-    if (r->way_back)
+    if (r->way_back) {
+        struct vr_point_id kept = r->last_back.kept;
         r->last_back = ev->moved;
+        r->last_back.kept = kept;
+    }
     r->way_back = false;
     rel_count(r, &ev->moved);
 }

@@ -43,6 +43,15 @@ bool job_cancellable(const struct job *j)
     return false;
 }
 
+/* "lineage:epoch", "" of zeros. */
+static char *kept_text(const struct vr_point_id *p)
+{
+    char lineage[VR_UUID_STR];
+    if (vr_uuid_is_zero(&p->lineage))
+        return vr_strdup("");
+    return vr_printf("%s:%" PRIu64, vr_uuid_fmt(&p->lineage, lineage), p->epoch);
+}
+
 char *job_moved(const struct job *j)
 {
     const struct rel_moved *v = &j->moved;
@@ -54,22 +63,26 @@ char *job_moved(const struct job *j)
                     : vr_printf("%" PRIu64 " KiB written here, %" PRIu64
                                 " KiB written there alone, %" PRIu64 " KiB between the points",
                                 v->written >> 10, v->alone >> 10, v->between >> 10);
+    vr_autofree char *kept = kept_text(&v->kept);
     return vr_printf("%" PRIu64 " KiB may have differed (%s); %" PRIu64 " KiB shipped, %" PRIu64
-                     " KiB on the wire",
-                     v->dirty >> 10, parts, v->payload >> 10, v->wire >> 10);
+                     " KiB on the wire%s%s",
+                     v->dirty >> 10, parts, v->payload >> 10, v->wire >> 10,
+                     *kept ? "; what only the old primary had is kept there as orphan point " : "",
+                     kept);
 }
 
 char *job_encode(const struct job *j)
 {
     char m[VR_UUID_STR];
     const struct rel_moved *v = &j->moved;
-    return vr_printf("%d %d %s %u %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %d %s %" PRIu64
-                     " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
-                     " %d\n%s\n%s",
-                     (int)j->type, (int)j->state, vr_uuid_fmt(&j->machine, m), j->percent,
-                     j->submitted.us, j->started.us, j->ended.us, j->scheduled.us,
-                     j->waits_for_cycle, vr_kind_name(j->err.kind), v->dirty, v->payload, v->wire,
-                     v->ms, v->written, v->between, v->alone, v->compared, j->owner, j->err.msg);
+    vr_autofree char *kept = kept_text(&v->kept);
+    return vr_printf(
+        "%d %d %s %u %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %d %s %" PRIu64 " %" PRIu64
+        " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %d%s%s\n%s\n%s",
+        (int)j->type, (int)j->state, vr_uuid_fmt(&j->machine, m), j->percent, j->submitted.us,
+        j->started.us, j->ended.us, j->scheduled.us, j->waits_for_cycle, vr_kind_name(j->err.kind),
+        v->dirty, v->payload, v->wire, v->ms, v->written, v->between, v->alone, v->compared,
+        *kept ? " " : "", kept, j->owner, j->err.msg);
 }
 
 /* The end of the first line; an older version did not write it. */
@@ -84,6 +97,12 @@ static const char *decode_moved(const char *s, struct rel_moved *v)
                &compared, &used) == 8) {
         *v = got;
         v->compared = compared != 0;
+        s += used;
+    }
+    char lineage[VR_UUID_STR];
+    if (sscanf(s, " %36[0-9a-f-]:%" SCNu64 "%n", lineage, &got.kept.epoch, &used) == 2 &&
+        vr_uuid_parse(lineage, &got.kept.lineage, NULL) == 0) {
+        v->kept = got.kept;
         s += used;
     }
     return *s == '\n' ? s + 1 : s;

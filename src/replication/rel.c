@@ -326,6 +326,8 @@ static const struct field fields[] = {
     FIELD("last_back_between", F_U64, last_back.between),
     FIELD("last_back_alone", F_U64, last_back.alone),
     FIELD("last_back_compared", F_BOOL, last_back.compared),
+    FIELD("last_back_kept_lineage", F_UUID, last_back.kept.lineage),
+    FIELD("last_back_kept_epoch", F_U64, last_back.kept.epoch),
 };
 
 static void put_field(struct vr_buf *b, const struct rel *r, const struct field *f)

@@ -105,7 +105,8 @@ struct rel_moved {
      * O (between the point failed over to and the newest) and D (written by the old primary alone).
      * docs/architecture.md "Reverse" */
     uint64_t written, between, alone;
-    bool compared; /* O and D were not known, but found by comparing */
+    bool compared;           /* O and D were not known, but found by comparing */
+    struct vr_point_id kept; /* the orphan point that the old primary keeps; zeros: none known */
 };
 
 struct rel {

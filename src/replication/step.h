@@ -92,7 +92,8 @@ struct rel_event {
                          0 as before; FAILED_OVER, REVERTED: of the point */
     struct rel_disk disks[VR_DISKS_MAX];
     struct vr_uuid lineage;    /* U_CREATE, U_FAILOVER: a fresh random one; PEER_*: the peer's */
-    struct vr_point_id point;  /* U_FAILOVER, RX_*, FAILED_OVER, PEER_REVERSE: parent point */
+    struct vr_point_id point;  /* U_FAILOVER, RX_*, FAILED_OVER, PEER_REVERSE: parent point;
+                                  REVERSED: the orphan that was kept there, or zeros */
     struct vr_point_id newest; /* PEER_REVERSE: newest point that the peer received */
     bool latest;               /* U_FAILOVER: no point was named */
     enum vr_point_kind kind;   /* RX_*, FAILED_OVER; CAPTURED: APPLICATION when it is consistent */

@@ -55,6 +55,8 @@ way_back() {
     differ=$(differing "$old" "$copy" 65536)
     if [ "${3:-}" != written ]; then
         [ -n "$orphan" ] || fail "what $(host_name "$to") had written alone is no orphan point"
+        [ "$(status "$from" g1 LastReverseOrphan)" = "$orphan" ] || fail "the status names the orphan '$(status "$from" g1 LastReverseOrphan)', not $orphan"
+        [[ $said == *"orphan point $orphan" ]] || fail "the job does not name the orphan $orphan: $said"
         rm -rf "$dir/$to/var/log/oracle/$uuid/${orphan/:/-}"
         mv "$old" "$dir/$to/var/log/oracle/$uuid/${orphan/:/-}"
     fi

@@ -7,6 +7,7 @@
 . "$(dirname "$0")/lib.sh"
 slow=/var/lib/vmreplica/slow
 frozen=
+ended=0
 
 freeze() {
     on B fsfreeze -f "$slow"

@@ -123,6 +123,9 @@ sent=$(($(sent_by B) - sent))
 [ $sent -lt $((fill << 20)) ] || fail "the reverse sent $(human $sent)"
 orphan=$(vr A --json points g1 | jq -r '.[] | select(.Kind == "orphan") | .InstanceID')
 [ "$orphan" = "$(points A g1 | head -n 1)" ] || fail "there is no orphan point: $(vr A points g1)"
+[ "$(status B g1 LastReverseOrphan)" = "$orphan" ] || fail "hostb names the orphan '$(status B g1 LastReverseOrphan)'"
+vr B --json jobs | jq -e --arg id "$orphan" '.[] | select(.JobType == 104 and (.JobStatus | endswith("orphan point " + $id)))' >/dev/null ||
+    fail "no job names the orphan $orphan: $(vr B --json jobs)"
 [ "$("$guest" counter "$dir" A "$disk")" = "$last" ] || fail "the orphan point is not what hosta wrote last"
 mkdir -p "$dir/A/var/log/oracle/$(uuid_of A g1)/${orphan/:/-}"
 on A qemu-img convert -U -O raw "$disk" "/var/log/oracle/$(uuid_of A g1)/${orphan/:/-}/vda.raw"

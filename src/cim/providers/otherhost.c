@@ -28,6 +28,7 @@ void otherhost_set(const struct host_providers *p, const struct vm *vm, struct c
     struct rel_story story = { .mode = REL_MODE_NONE };
     struct wall_us when = { 0 };
     bool away = false;
+    char id[PROV_ID_MAX];
 
     cim_inst_set_str(
         in, P(ONSUPERSEDED),
@@ -41,6 +42,8 @@ void otherhost_set(const struct host_providers *p, const struct vm *vm, struct c
     cim_inst_set_bool(in, P(LASTREVERSECOMPARED), r->last_back.compared);
     cim_inst_set_uint(in, P(LASTREVERSEBYTES), r->last_back.payload);
     cim_inst_set_uint(in, P(LASTREVERSEWIREBYTES), r->last_back.wire);
+    if (!vr_uuid_is_zero(&r->last_back.kept.lineage))
+        cim_inst_set_str(in, P(LASTREVERSEORPHAN), id_point_text(id, &r->last_back.kept));
     if (!h->peer_story || rel_mode(r) == REL_MODE_NONE)
         return;
     bool known = h->peer_story(h->ctx, &vm->uuid, &story, &when, &away);
