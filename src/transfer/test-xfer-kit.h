@@ -62,12 +62,12 @@ static char *make_qcow2(const char *name, uint64_t size, const char *backing)
 /* The format of layers with nothing below, as the store makes them (raw) and once made them. */
 static bool fresh_raw = true;
 
-static const char *fresh_format(void)
+static __attribute__((unused)) const char *fresh_format(void)
 {
     return fresh_raw ? "raw" : "qcow2";
 }
 
-static char *make_fresh(const char *name, uint64_t size)
+static __attribute__((unused)) char *make_fresh(const char *name, uint64_t size)
 {
     if (!fresh_raw)
         return make_qcow2(name, size, NULL);
@@ -193,7 +193,8 @@ static struct xfer_recv_disk base_disk(const char *image, const char *table, uin
     };
 }
 
-static struct xfer_recv_disk fresh_disk(const char *image, const char *table, uint64_t size)
+static __attribute__((unused)) struct xfer_recv_disk fresh_disk(const char *image,
+                                                                const char *table, uint64_t size)
 {
     struct xfer_recv_disk d = base_disk(image, table, size);
     d.raw = fresh_raw;
@@ -292,7 +293,8 @@ static struct xfer_send_disk from(const struct server *s, uint64_t size, enum xf
 }
 
 /* The digest table of a layer tells the truth about the image's bytes, as raw file. */
-static uint64_t assert_table_true(const char *table, const char *raw, uint64_t size)
+static __attribute__((unused)) uint64_t assert_table_true(const char *table, const char *raw,
+                                                          uint64_t size)
 {
     struct digestlog *d = NULL;
     struct vr_err e = VR_ERR_INIT;
