@@ -123,6 +123,28 @@ vr A --quiet sync g1
 check_points B g1
 ok "failed over in the middle of a cycle that will never go on"
 
+# Reversed while a merge is held, and the machine goes home again.
+step reversed-while-merging
+rm -f "$dir/B$slow/merging"
+: >"$dir/B$slow/on"
+for i in 274 276 278 280; do cycle $i; done
+wait_for 60 "a merge is held" [ -e "$dir/B$slow/merging" ]
+vr A --quiet failover g1 --planned --no-start
+on B qemu-io -f qcow2 -c "write -q -P 77 282M 1M" "$(virsh_on B domblklist g1 | awk '$1 == "vda" { print $2 }')"
+vr B --quiet reverse g1
+wait_state B g1 replicating 120
+wait_points A g1 1
+[ -e "$dir/B$slow/on" ] || fail "the merge was not held"
+check_points A g1
+rm "$dir/B$slow/on"
+vr B --quiet failover g1 --planned --no-start
+vr A --quiet reverse g1
+wait_state A g1 replicating 120
+disk=$(virsh_on A domblklist g1 | awk '$1 == "vda" { print $2 }') # the old one lies below it now
+cycle 284
+check_points B g1
+ok "reversed while a merge was held, and back"
+
 # Replication is ended while a merge is held: it is not waited for, either.
 step ended-while-merging
 rm -f "$dir/B$slow/merging"
