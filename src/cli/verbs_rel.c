@@ -408,7 +408,7 @@ int verb_resync(struct cli *c)
     if (pause && cli_rq(c, c->local, &vm, 7, NULL, &err) < 0)
         return cli_fail(&err);
     c->no_wait = no_wait;
-    if (cli_service(c, c->local, &vm, "Resynchronize", NULL, 0, "Resynchronisation", &err) < 0) {
+    if (begin_or_follow(c, &vm, "Resynchronize", NULL, 0, 10, 107, "Resynchronisation", &err) < 0) {
         if (pause && err.kind != VR_E_CANCELLED)
             vr_err_wrap(
                 &err, "replication of %s was suspended for it; if it stays so: vmreplica resume %s",
