@@ -292,14 +292,18 @@ libvirtd_pid() {
 }
 
 start_libvirtd() {
-    local dir=$1 host=$2
-    if ! libvirtd_pid "$dir" "$host" >/dev/null; then
-        rm -f "$dir/$host/run/libvirtd.pid"
-        inside "$dir" "$host" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C HOME=/root \
-            sh -c 'cd / && setsid libvirtd -d -p /run/libvirtd.pid </dev/null >>/var/log/libvirtd.start 2>&1' ||
-            die "libvirtd of $host does not start: $(tail -n 5 "$dir/$host/var/log/libvirtd.start")"
-    fi
-    wait_for 60 "libvirtd of $host answers" inside "$dir" "$host" virsh -q -c qemu:///system list
+    local dir=$1 host=$2 end=$((SECONDS + 60))
+    until inside "$dir" "$host" virsh -q -c qemu:///system list >/dev/null 2>&1; do
+        # One that was killed may be there for a moment still.
+        if ! libvirtd_pid "$dir" "$host" >/dev/null; then
+            rm -f "$dir/$host/run/libvirtd.pid"
+            inside "$dir" "$host" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C HOME=/root \
+                sh -c 'cd / && setsid libvirtd -d -p /run/libvirtd.pid </dev/null >>/var/log/libvirtd.start 2>&1' ||
+                die "libvirtd of $host does not start: $(tail -n 5 "$dir/$host/var/log/libvirtd.start")"
+        fi
+        [ $SECONDS -lt $end ] || die "libvirtd of $host answers: not within 60 s"
+        sleep 0.1
+    done
 }
 
 stop_libvirtd() {

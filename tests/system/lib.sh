@@ -53,6 +53,12 @@ show_logs() {
         file=$dir/$host/var/log/libvirt/libvirtd.log
         grep -vE 'ethtool|dnsmasq|DBus|udev|dmidecode|libvirt version|hostname:|Cgroup|default policy|high-privileges|^$' "$file" |
             tail -n "${VMR_LOG_LINES:-20}" || :
+        # Why a QEMU ended; its command line is long, and starts with spaces or variables.
+        for file in "$dir/$host"/var/log/libvirt/qemu/*.log; do
+            [ -e "$file" ] || continue
+            echo "-- QEMU of ${file##*/}"
+            grep -vE '^(-|LC_ALL|PATH|HOME|XDG|QEMU_|/usr/bin/qemu)' "$file" | tail -n 6 || :
+        done
     done >&2
 }
 
