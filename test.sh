@@ -13,7 +13,7 @@
 #
 # Environment: BUILD_DIR (default ./build; the sanitizers' build is $BUILD_DIR-asan), JOBS,
 # VMR_SLOTS (scripts at a time; default: the number of processors, and one more if the memory is there),
-# VMR_TEST_SECONDS (limit for one of them, default 900), VMR_NO_INSTALL=1 (never install).
+# VMR_TEST_SECONDS (limit for one of them, default 2400), VMR_NO_INSTALL=1 (never install).
 #
 # Scripts spend much of their time waiting. What they leave of the processors goes to the unit tests and
 # the build with sanitizers, which run beside them with a lower priority.
@@ -47,13 +47,13 @@ done
 
 build=${BUILD_DIR:-$tree/build}
 jobs=${JOBS:-$(nproc)}
-limit=${VMR_TEST_SECONDS:-900}
+limit=${VMR_TEST_SECONDS:-2400}
 # A script has two or three hosts with a machine or two on each; the unit tests and the fuzzers need some, too.
 lab_mib=1536
 memory_mib=$(($(sed -n 's/^MemAvailable: *\([0-9]*\) kB$/\1/p' /proc/meminfo) / 1024))
 slots=${VMR_SLOTS:-$(($(nproc) + (memory_mib >= (jobs + 3) * lab_mib ? 1 : 0)))}
 # The scripts that take longest, longest first: one of them begun last would run alone in the end.
-longest=(crash crashback hv network fuzz rounds suspend diskset power splitbrain disaster testfailover changes tsan
+longest=(crash crashback hv killedback killed network fuzz rounds suspend diskset power splitbrain disaster testfailover changes tsan
     cmdlets ways soon disks points restart)
 scripts=()
 passed=0 failed=0 skipped=0

@@ -134,7 +134,7 @@ daemon_config B verify_rate=1
 wait_for 60 "the machine is off" domain_off B g1
 copy_disk B
 fail_over_to A
-wait_for 60 "hostb learns that it is superseded" is_state B g1 "superseded by a failover"
+wait_for 180 "hostb learns that it is superseded" is_state B g1 "superseded by a failover"
 pos=$(log_pos B)
 way_back A B
 if log_has B "$pos" "reading its disks here for their digests"; then fail "hostb read its disk"; fi

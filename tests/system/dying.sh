@@ -56,7 +56,7 @@ crash() {
     while alive "$host" && kill -0 $worker 2>/dev/null; do
         sleep 0.05
     done
-    end=$((SECONDS + 10)) # what follows an operation's end: RETIRE, GUARD
+    end=$((SECONDS + 60)) # what follows an operation's end: RETIRE, GUARD
     while alive "$host" && [ $SECONDS -lt $end ]; do
         sleep 0.1
     done
@@ -68,9 +68,10 @@ crash() {
     rm -f "$dir/$host/run/vmreplica-die-at"
     alive "$host" || mortal_start "$host"
     wait $worker || :
+    end=$((SECONDS + 180))
     until "$goal"; do
         tries=$((tries + 1))
-        [ $tries -le 60 ] || fail "$operation: $host died at $point; it cannot be ended: $(cat "$log")"
+        [ $tries -le 60 ] || [ $SECONDS -lt $end ] || fail "$operation: $host died at $point; it cannot be ended: $(cat "$log")"
         "do_$operation" >"$log" 2>&1 || sleep 0.5
     done
     say "$operation: $host dies at $point$([ $tries -eq 0 ] || echo "; done again $tries times")"

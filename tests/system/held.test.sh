@@ -130,10 +130,11 @@ rm -f "$dir/B$slow/merging"
 for i in 274 276 278 280; do cycle $i; done
 wait_for 60 "a merge is held" [ -e "$dir/B$slow/merging" ]
 vr A --quiet failover g1 --planned --no-start
-on B qemu-io -f qcow2 -c "write -q -P 77 282M 1M" "$(virsh_on B domblklist g1 | awk '$1 == "vda" { print $2 }')"
+wait_for 60 "nobody else has the disk" \
+    on B qemu-io -f qcow2 -c "write -q -P 77 282M 1M" "$(virsh_on B domblklist g1 | awk '$1 == "vda" { print $2 }')"
 vr B --quiet reverse g1
 wait_state B g1 replicating 120
-wait_points A g1 1
+vr B --quiet sync g1 # by itself the next cycle is in an hour
 [ -e "$dir/B$slow/on" ] || fail "the merge was not held"
 check_points A g1
 rm "$dir/B$slow/on"

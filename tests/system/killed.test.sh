@@ -16,7 +16,7 @@ pair_hosts
 # ---- steps: step_X VICTIM HOST WHAT ----
 step_copy() {
     vr A --quiet --no-wait start g1 >/dev/null
-    wait_for 60 "half is sent" eval "[ \$(sent_by A) -ge $((sent + (fill << 19))) ]"
+    wait_for 180 "half is sent" eval "[ \$(sent_by A) -ge $((sent + (fill << 19))) ]"
     is_state A g1 "initial copy" || fail "too late: $(status A g1 State)"
     strike "$@"
     wait_state A g1 replicating 180
@@ -27,13 +27,13 @@ step_copy() {
 }
 step_capture() {
     oracle_hold $from
-    wait_for 60 "an instant is held" oracle_held $from
+    wait_for 180 "an instant is held" oracle_held $from
     strike "$@"
     oracle_release $from
     goes_on "$3"
 }
 step_transfer() {
-    wait_for 60 "a cycle is under way" under_way
+    wait_for 180 "a cycle is under way" under_way
     strike "$@"
     goes_on "$3"
 }

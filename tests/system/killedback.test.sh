@@ -22,17 +22,17 @@ prepare() {
     local when=$1 log=$dir/failover.log worker console
     shift
     console=$(stat -c %s "$("$guest" log "$dir" $to g1)" 2>/dev/null || echo 0)
-    # No cycle in between: what the guest writes now are the last changes.
+    # No cycle in between: what the guest writes now are the last changes, 5 MiB that take 5 s.
     vr $from --quiet set g1 --interval 3600
     vr $from --quiet sync g1
-    "$guest" wait-tick "$dir" $from g1 24 >/dev/null
+    "$guest" wait-tick "$dir" $from g1 40 180 >/dev/null
     oracle_hold $from
     vr $from failover g1 --planned >"$log" 2>&1 &
     worker=$!
-    wait_for 90 "the last instant is held" oracle_held $from
+    wait_for 180 "the last instant is held" oracle_held $from
     if [ $when = sent ]; then
         oracle_release $from
-        wait_for 60 "the last changes are under way" under_way
+        wait_for 180 "the last changes are under way" under_way
     fi
     [ "$(status $from g1 State)" = "preparing planned failover" ] || fail "too late: $(status $from g1 State)"
     if [ $when = held ]; then
@@ -45,13 +45,13 @@ prepare() {
         ok "$3: the failover went on"
     else
         say "$3: $(tail -n 2 "$log")"
-        wait_for 60 "the machine runs again" eval "[ \"\$(virsh_on $from domstate g1)\" = running ]"
+        wait_for 180 "the machine runs again" eval "[ \"\$(virsh_on $from domstate g1)\" = running ]"
         vr $from --quiet set g1 --interval 5
         goes_on "$3"
         vr $from --quiet failover g1 --planned || fail "$3: the failover cannot be repeated"
     fi
-    "$guest" wait-line "$dir" $to g1 90 "^VMR boot counter=$(guest_last_words $from g1)\$" "$console" >/dev/null
-    "$guest" wait-tick "$dir" $to g1 24 >/dev/null
+    "$guest" wait-line "$dir" $to g1 180 "^VMR boot counter=$(guest_last_words $from g1)\$" "$console" >/dev/null
+    "$guest" wait-tick "$dir" $to g1 24 180 >/dev/null
 }
 step_instant() {
     prepare held "$@"
@@ -75,19 +75,19 @@ exchange() {
     sent=$(sent_by $from)
 }
 step_turn() { # when it is asked for
-    on "$2" kill -9 "$(pid_of "$2" "$1")"
+    killed "$2" "$(pid_of "$2" "$1")"
     vr $to --quiet --no-wait reverse g1 >/dev/null
     "$lab" start-libvirtd "$dir" "$2"
-    wait_for 60 "$3: reversed" turn
+    wait_for 240 "$3: reversed" turn
     exchange
     vr $from --quiet set g1 --interval 5
     goes_on "$3"
 }
 step_back() { # while what was written since the failover is shipped
     vr $to --quiet --no-wait reverse g1 >/dev/null
-    wait_for 60 "$3: reversed" turn
+    wait_for 240 "$3: reversed" turn
     exchange
-    wait_for 60 "the way back is under way" under_way
+    wait_for 180 "the way back is under way" under_way
     strike "$1" "$2"
     vr $from --quiet set g1 --interval 5
     goes_on "$3"

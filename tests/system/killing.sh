@@ -25,15 +25,20 @@ hits() {
         sleep 0.1
     done
 }
+# killed HOST PID: it is killed, and gone: who starts its like again too early would take it for alive
+killed() {
+    on "$1" kill -9 "$2"
+    wait_for 60 "process $2 of $(host_name "$1") is gone" eval "! on $1 kill -0 $2"
+}
 # strike VICTIM HOST: it is there, and dies; what an administrator's system starts again is started
 strike() {
     local pid
     if [ "$1" = qemu-nbd ]; then
-        wait_for 60 "a transfer has lost its qemu-nbd on $(host_name "$2")" hits "$2" "sending to "
+        wait_for 180 "a transfer has lost its qemu-nbd on $(host_name "$2")" hits "$2" "sending to "
         return
     fi
     pid=$(pid_of "$2" "$1") || fail "no $1 on $(host_name "$2")"
-    on "$2" kill -9 "$pid"
+    killed "$2" "$pid"
     case $1 in
     libvirtd) "$lab" start-libvirtd "$dir" "$2" ;;
     QEMU) wait_for 60 "libvirt sees that QEMU is gone" domain_off "$2" g1 ;;
@@ -48,7 +53,7 @@ side() {
 # goes_on WHAT: a new point comes by itself, with no full copy, and all points are right
 goes_on() {
     wait_points $to g1 1 180
-    wait_for 60 "$1: replicating" eval 'is_state $from g1 replicating && is_state $to g1 replicating'
+    wait_for 180 "$1: replicating" eval 'is_state $from g1 replicating && is_state $to g1 replicating'
     sent=$(($(sent_by $from) - sent))
     [ $sent -lt $((fill << 20)) ] || fail "$1: $(human $sent) were sent: that looks like a full copy"
     check_points $to g1

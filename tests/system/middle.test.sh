@@ -43,7 +43,7 @@ released() {
     rm "$dir/B/run/hold"
     wait $order || fail "the failover: $(cat "$dir/failover.log")"
     is_state B g1 "failed over, waiting for completion" || fail "hostb is $(status B g1 State)"
-    wait_state A g1 "superseded by a failover" 60
+    wait_state A g1 "superseded by a failover" 180
     [ "$(points B g1)" = "$before" ] || fail "a point came in from a primary that was failed over: $(points B g1)"
     on B qemu-img compare -U -q -f raw -F qcow2 "$(oracle_of "$uuid" "${newest/:/-}")/vda.raw" \
         "$(virsh_on B domblklist g1 | awk '$1 == "vda" { print $2 }')" || fail "hostb was failed over to something else than its newest point"

@@ -47,9 +47,10 @@ grep -qE "$names_both" <<<"$out" || fail "check says: $out"
 [ "$(vr A --json jobs | jq '[.[] | select(.JobType == 115)] | max_by(.TimeSubmitted) | .ErrorCode')" = 32770 ] ||
     fail "the job of the connection test: $(vr A --json jobs)"
 grep -q 'may not be the port' <<<"$out" && fail "check blames the port: $out"
-wait_for 60 "hosta says that it cannot send" has_reason A cannot_send
-vr A explain g1 >"$dir/said"
-grep -qE "$names_both" "$dir/said" || fail "hosta explains: $(cat "$dir/said")"
+wait_for 120 "hosta says that it cannot send" has_reason A cannot_send
+# The first attempts may have met no daemon at all.
+names() { vr A explain g1 >"$dir/said" && grep -qE "$names_both" "$dir/said"; }
+wait_for 60 "hosta names both versions" names
 grep -q 'Install the same version.*on both hosts' "$dir/said" || fail "hosta does not say what to do: $(cat "$dir/said")"
 grep -qE "$names_both" <<<"$(status A g1 LastError)" || fail "status says: $(status A g1 LastError)"
 wait_for 60 "hostb says why nothing comes" has_reason B other_version
@@ -62,7 +63,7 @@ ok "another protocol: both hosts name both versions: $(grep -oE -m1 "$names_both
 
 "$daemon" stop "$dir" B
 "$daemon" start "$dir" B
-wait_points B g1 2
+wait_points B g1 2 180
 check_points B g1
 for host in A B; do
     for reason in cannot_send failing other_version; do

@@ -135,7 +135,7 @@ ok "checkpoints deleted by somebody: compared again, $(human $sent) sent"
 
 # ---- unknown to the peer ----
 vr B --quiet disable g1
-wait_for 3 "hosta knows at once" eval 'vr A --json status g1 | jq -e ".[0].Reasons | index(\"replica_ended\")"'
+wait_for 15 "hosta knows at once" eval 'vr A --json status g1 | jq -e ".[0].Reasons | index(\"replica_ended\")"'
 wait_for 60 "hosta tells that hostb knows nothing of it" eval '[ -n "$(status A g1 LastError)" ]'
 ok "hosta says: $(status A g1 LastError)"
 vr A --quiet disable g1

@@ -43,7 +43,7 @@ runs_soon "the daemon of hosta hangs" B g1 vr B --quiet failover g1
 "$guest" wait-line "$dir" B g1 60 '^VMR boot' >/dev/null
 points=$(points B g1)
 go_on A
-wait_state A g1 "superseded by a failover" 60
+wait_state A g1 "superseded by a failover" 180
 [ "$points" = "$(points B g1)" ] || fail "a point came in from a superseded primary"
 ok "hosta learns that it is superseded"
 vr B --quiet cancel g1 --discard

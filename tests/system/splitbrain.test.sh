@@ -53,7 +53,7 @@ runs_soon "hosta cut off" B g1 vr B --quiet failover g1
 refused A 1 'hostb|reach|answer' sync g1 # nothing gets through
 points=$(points B g1)
 "$lab" net-up "$dir" A
-wait_state A g1 "superseded by a failover" 60
+wait_state A g1 "superseded by a failover" 180
 wait_for 30 "hostb notices the other copy" has_reason B g1 both_run
 has_reason A g1 superseded || fail "hosta does not say why: $(vr A explain g1)"
 [ "$(health A g1)" = 3 ] && [ "$(health B g1)" = 3 ] || fail "not critical on both sides"
@@ -70,7 +70,7 @@ is_paused() {
 }
 vr A --quiet set g1 --on-superseded pause
 for again in 1 2 3; do
-    wait_for 40 "the machine on hosta is paused, time $again" is_paused
+    wait_for 120 "the machine on hosta is paused, time $again" is_paused
     virsh_on A resume g1 >/dev/null
 done
 vr A --quiet set g1 --on-superseded leave
@@ -149,7 +149,7 @@ wait_points A g1 1
 "$lab" net-down "$dir" B
 runs_soon "hostb cut off" A g1 vr A --quiet failover g1
 "$lab" net-up "$dir" B
-wait_state B g1 "superseded by a failover" 60
+wait_state B g1 "superseded by a failover" 180
 wait_for 30 "hosta notices the other copy" has_reason A g1 both_run
 vr B explain g1 | seen 'cancel g1 --discard' || fail "hostb does not tell how its copy goes on: $(vr B explain g1)"
 vr B --quiet server --receive no
@@ -189,7 +189,7 @@ runs A || fail "disable touched the machine"
 "$daemon" start "$dir" A
 runs B || fail "the copy on hostb does not run"
 "$lab" net-up "$dir" B
-wait_state B g1 "superseded by a failover" 60
+wait_state B g1 "superseded by a failover" 180
 wait_for 30 "hostb says what there is to do" has_reason B g1 superseded_ended
 [ "$(health B g1)" = 3 ] || fail "hostb is not critical"
 vr B explain g1 | seen 'replication was ended there.*it runs there.*is running, too' || fail "hostb tells: $(vr B explain g1)"
