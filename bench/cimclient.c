@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What a client of the management interface waits for, on one connection to a daemon that is there:
  *
- *   cimclient [--check] NAME local SOCKET
- *   cimclient [--check] NAME certificate HOST PIN CERT KEY    (PIN: SHA-256 of the server's
- * certificate) cimclient [--check] NAME basic HOST PIN USER PASSWORD cimclient [--check] NAME
- * kerberos HOST                    (the ticket cache of the caller)
+ *   cimclient [--check PID] NAME WAY
+ *
+ * WAY: "local SOCKET", "certificate HOST PIN CERT KEY", "basic HOST PIN USER PASSWORD", with PIN
+ * the SHA-256 of the server's certificate, or "kerberos HOST", with the ticket cache of the caller.
  *
  * Prints a line under NAME: all relationships, one of them, requests per second. With --check it
  * fails where a goal (docs/wsman.md, "Speed") is missed by more than twice; what counts then is the
