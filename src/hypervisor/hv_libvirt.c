@@ -20,6 +20,7 @@
 #include "nbdexport.h"
 
 enum { KEEPALIVE_S = 5, KEEPALIVE_COUNT = 4, RETRY_MS = 500, RETRY_MAX_MS = 5000, GENS_MAX = 4096 };
+enum { CAME_MS = 5000 }; /* see lv_just_came() */
 
 /* ---- errors ---- */
 
@@ -171,7 +172,8 @@ static void emit(struct hv *hv, enum hv_event_type type, virDomainPtr dom)
         hv->fn(hv->ctx, type, &uuid);
 }
 
-static void count_generation(struct hv *hv, const struct vr_uuid *uuid)
+/* A machine was started, @came: by a migration that ends now. */
+static void count_generation(struct hv *hv, const struct vr_uuid *uuid, bool came)
 {
     pthread_mutex_lock(&hv->mu);
     size_t i = 0;
@@ -181,9 +183,11 @@ static void count_generation(struct hv *hv, const struct vr_uuid *uuid)
         hv->gens = vr_grow(hv->gens, hv->n_gens + 1, sizeof *hv->gens);
         hv->gens[hv->n_gens++] = (struct lv_gen){ .uuid = *uuid };
     }
-    if (i < hv->n_gens)
+    if (i < hv->n_gens) {
         hv->gens[i].n++;
-    else
+        if (came)
+            hv->gens[i].came = vr_mono_now();
+    } else
         hv->conn_gen++; /* no room to count: distrust everything */
     pthread_mutex_unlock(&hv->mu);
 }
@@ -198,6 +202,17 @@ struct lv_mark lv_generation(struct hv *hv, const struct vr_uuid *uuid)
             m.machine = hv->gens[i].n;
     pthread_mutex_unlock(&hv->mu);
     return m;
+}
+
+bool lv_just_came(struct hv *hv, const struct vr_uuid *uuid)
+{
+    bool just = false;
+    pthread_mutex_lock(&hv->mu);
+    for (size_t i = 0; i < hv->n_gens; i++)
+        if (vr_uuid_eq(&hv->gens[i].uuid, uuid))
+            just = hv->gens[i].came.ms && vr_mono_now().ms < hv->gens[i].came.ms + CAME_MS;
+    pthread_mutex_unlock(&hv->mu);
+    return just;
 }
 
 static int on_lifecycle(virConnectPtr conn, virDomainPtr dom, int event, int detail, void *arg)
@@ -217,12 +232,12 @@ static int on_lifecycle(virConnectPtr conn, virDomainPtr dom, int event, int det
         { VIR_DOMAIN_EVENT_RESUMED, HV_EV_RESUMED },
     };
     (void)conn;
-    (void)detail;
     struct vr_uuid uuid;
+    bool came = event == VIR_DOMAIN_EVENT_RESUMED && detail == VIR_DOMAIN_EVENT_RESUMED_MIGRATED;
     /* Not stops: what is told late of a machine that was off before a capture says nothing of it.
      */
-    if (event == VIR_DOMAIN_EVENT_STARTED && virDomainGetUUID(dom, uuid.b) == 0)
-        count_generation(hv, &uuid);
+    if ((event == VIR_DOMAIN_EVENT_STARTED || came) && virDomainGetUUID(dom, uuid.b) == 0)
+        count_generation(hv, &uuid, came);
     for (size_t i = 0; i < VR_ARRAY_LEN(map); i++)
         if (map[i].event == event)
             emit(hv, map[i].type, dom);

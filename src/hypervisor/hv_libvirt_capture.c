@@ -193,9 +193,16 @@ static int clear_jobs(struct begin *b, struct vr_err *err)
         return -1;
     if (there && is_ours(b->hv, socket))
         return abort_job(b->dom, err);
+    /* Of a machine that comes in by migration libvirt tells no job but an error. A backup that is
+     * begun then waits for the end of the migration and starts in the moment of it, when QEMU still
+     * takes down what it received the disks with: QEMU 7.2 has died of that. */
     virDomainJobInfo info;
-    if (there || (virDomainGetJobInfo(b->dom, &info) == 0 && info.type != VIR_DOMAIN_JOB_NONE))
+    int told = virDomainGetJobInfo(b->dom, &info);
+    bool comes = told < 0 && virGetLastErrorCode() == VIR_ERR_OPERATION_UNSUPPORTED;
+    if (there || comes || (told == 0 && info.type != VIR_DOMAIN_JOB_NONE))
         return vr_fail(err, VR_E_BUSY, 0, "%s: another job is running", b->m.name);
+    if (lv_just_came(b->hv, &b->m.uuid))
+        return vr_fail(err, VR_E_BUSY, 0, "%s has just come to this host by migration", b->m.name);
     return 0;
 }
 

@@ -16,10 +16,11 @@ VR_DEFINE_CLEANUP(virDomainCheckpoint, virDomainCheckpointFree)
 #define lv_dom_auto vr_auto(virDomainFree) virDomainPtr
 #define lv_cp_auto vr_auto(virDomainCheckpointFree) virDomainCheckpointPtr
 
-/* How often a machine was started while we watched. */
+/* How often a machine was started while we watched, and when it came in by migration. */
 struct lv_gen {
     struct vr_uuid uuid;
     uint64_t n;
+    struct mono_ms came; /* 0: it did not */
 };
 
 struct lv_thaw; /* the watchdog of frozen guests; hv_libvirt_freeze.c */
@@ -64,6 +65,9 @@ struct lv_mark {
     uint64_t conn, machine;
 };
 struct lv_mark lv_generation(struct hv *hv, const struct vr_uuid *uuid);
+/* lv_just_came() - it runs here by a migration that ended within the last seconds, as far as we
+ * watched. */
+bool lv_just_came(struct hv *hv, const struct vr_uuid *uuid);
 
 /* lv_machine() - the machine as it is now, with sizes and what its images can do. @hv NULL:
  * whether it was migrated away is not asked. */

@@ -75,8 +75,10 @@ ok "libvirtd and the daemon were restarted: still away"
 
 migrate C A
 virsh_on C undefine g1
-wait_state A g1 replicating
-vr A --quiet sync g1
+# For some seconds no instant is taken of it, then its disks are compared.
+wait_for 180 "it is replicated again" vr A --quiet sync g1
+is_state A g1 replicating || fail "hosta is $(status A g1 State)"
+[ "$(virsh_on A domstate g1)" = running ] || fail "the machine does not run any more: it is $(virsh_on A domstate g1 --reason)"
 if told machine_away; then fail "explain says that the machine is still away"; fi
 check_points B g1
 vr A --quiet failover g1 --planned
