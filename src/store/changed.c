@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "store/baton.h"
 #include "store/qcow2.h"
 #include "store/tables.h"
 
@@ -25,6 +26,7 @@ static int find(struct db *db, const struct vr_uuid *machine, const char *target
 /* What one layer holds; everything when it cannot tell. */
 static int add_layer(const struct layer_row *l, struct extents *to, struct vr_err *err)
 {
+    TOUCHES_FILES;
     if (l->known != KNOWN_LAYER || !l->digests) {
         if (!strcmp(l->format, "qcow2"))
             return qcow2_allocated(l->path, to, err);

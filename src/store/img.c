@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
+#include "store/baton.h"
 
 static int run(const struct img *im, const char *const argv[], const char *path, struct vr_err *err)
 {
@@ -75,6 +76,7 @@ static char *escaped(const char *s)
 
 char *img_opts(const struct img_ref *ref, const char *prefix)
 {
+    TOUCHES_FILES;
     struct stat sb;
     bool block = stat(ref->path, &sb) == 0 && S_ISBLK(sb.st_mode);
     vr_autofree char *path = escaped(ref->path);

@@ -87,26 +87,27 @@ static bool same(const char *a, const char *b)
 static int find_covered(struct store *st, const struct vr_uuid *machine, struct record *m,
                         struct vr_err *err)
 {
-    struct extents own = { .v = NULL };
+    __attribute__((cleanup(extents_done))) struct extents own = { .v = NULL };
+    int64_t any = 0;
+    int rc = db_one_int(st->db, &any, err, "SELECT 1 FROM damage WHERE machine = ? AND layer = ?",
+                        "ui", machine, m->lower.id);
+    /* The file before the rows: others use the store meanwhile. */
+    if (rc <= 0 || qcow2_allocated(m->upper.path, &own, err) < 0)
+        return rc == 0 ? 0 : -1;
     vr_auto(db_rows_free) struct db_rows *r =
         db_select(st->db, err, "SELECT block FROM damage WHERE machine = ? AND layer = ?", "ui",
                   machine, m->lower.id);
-    int rc = r ? 1 : -1;
-    bool looked = false;
+    rc = r ? 1 : -1;
     while (rc > 0 && (rc = db_step(r, err)) > 0) {
         uint64_t block = (uint64_t)db_int(r, 0);
-        if (!looked && qcow2_allocated(m->upper.path, &own, err) < 0)
-            rc = -1;
-        looked = true;
-        if (rc < 0 || block * VR_BLOCK_SIZE >= m->upper.size ||
+        if (block * VR_BLOCK_SIZE >= m->upper.size ||
             !extents_contains(&own, block * VR_BLOCK_SIZE,
                               tables_block_bytes(block, m->upper.size)))
             continue;
         m->covered = vr_grow(m->covered, m->n_covered + 1, sizeof *m->covered);
         m->covered[m->n_covered++] = block;
     }
-    extents_done(&own);
-    return rc < 0 ? -1 : 0;
+    return rc;
 }
 
 static int forget_covered(struct store *st, const struct vr_uuid *machine, const struct record *m,

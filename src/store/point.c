@@ -211,8 +211,9 @@ int store_point_pin(struct store *st, const struct vr_uuid *machine, const struc
         return -1;
     if (store_begin(st, "pin", err) < 0)
         return -1;
-    int rc = db_run(st->db, err, "UPDATE point SET pinned = ? WHERE seq = ?", "ii",
-                    on ? now | pin : now & ~(int64_t)pin, seq);
+    /* Another pin of the point may have been lifted while the merges were waited for. */
+    int rc = db_run(st->db, err, "UPDATE point SET pinned = (pinned & ~?) | ? WHERE seq = ?", "iii",
+                    (int64_t)pin, on ? (int64_t)pin : (int64_t)0, seq);
     return store_end(st, "pin", rc, err);
 }
 

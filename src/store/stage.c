@@ -275,21 +275,24 @@ static int usable(const struct opening *o, enum keep *ret, struct vr_err *err)
     return 0;
 }
 
-static bool is_staged(const struct opening *o, const struct layers *l, const char *target)
+/* @stays: of each layer. */
+static bool is_staged(const struct layers *l, const bool *stays, const char *target)
 {
     for (size_t i = 0; i < l->n; i++)
         if (!strcmp(l->v[i].target, target))
-            return can_go_on(o, &l->v[i]);
+            return stays[i];
     return false;
 }
 
-static int adapt_rows(const struct opening *o, const struct layers *l, struct vr_err *err)
+static int adapt_rows(const struct opening *o, const struct layers *l, const bool *stays,
+                      struct vr_err *err)
 {
     for (size_t i = 0; i < l->n; i++)
-        if (!can_go_on(o, &l->v[i]) && layer_drop(o->st, &l->v[i], err) < 0)
+        if (!stays[i] && layer_drop(o->st, &l->v[i], err) < 0)
             return -1;
     for (size_t i = 0; i < o->n_disks; i++)
-        if (!is_staged(o, l, o->disks[i].target) && insert_layer(o, o->disks[i].target, err) < 0)
+        if (!is_staged(l, stays, o->disks[i].target) &&
+            insert_layer(o, o->disks[i].target, err) < 0)
             return -1;
     return db_run(o->st->db, err, "UPDATE stage SET state = ? WHERE machine = ?", "iu",
                   (int64_t)STAGE_MAKING, &o->chain->machine);
@@ -302,9 +305,14 @@ static int adapt(const struct opening *o, struct vr_err *err)
     struct store *st = o->st;
     vr_autolayers struct layers had = { 0 }, has = { 0 };
     store_look_numbers(st, o->chain->folder);
-    if (layers_role(st->db, &o->chain->machine, ROLE_STAGE, &had, err) < 0 ||
-        store_begin(st, "stage-adapting", err) < 0 ||
-        store_end(st, "stage-adapting", adapt_rows(o, &had, err), err) < 0 ||
+    if (layers_role(st->db, &o->chain->machine, ROLE_STAGE, &had, err) < 0)
+        return -1;
+    /* The files before the transaction, which would keep all others waiting for them. */
+    vr_autofree bool *stays = vr_new0(had.n ? had.n : 1, sizeof *stays);
+    for (size_t i = 0; i < had.n; i++)
+        stays[i] = can_go_on(o, &had.v[i]);
+    if (store_begin(st, "stage-adapting", err) < 0 ||
+        store_end(st, "stage-adapting", adapt_rows(o, &had, stays, err), err) < 0 ||
         trash_empty(st, &o->chain->machine, false, false, err) < 0 ||
         layers_role(st->db, &o->chain->machine, ROLE_STAGE, &has, err) < 0)
         return -1;

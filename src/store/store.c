@@ -205,7 +205,7 @@ static int highest_of(const char *folder, int64_t *ret, struct vr_err *err)
     return highest_number(folder, ret, err) < 0 || highest_number(active, ret, err) < 0 ? -1 : 0;
 }
 
-static const struct folder_seen *seen(const struct store *st, const char *folder)
+static struct folder_seen *seen(const struct store *st, const char *folder)
 {
     for (size_t i = 0; i < st->n_seen; i++)
         if (!strcmp(st->seen[i].folder, folder))
@@ -213,22 +213,27 @@ static const struct folder_seen *seen(const struct store *st, const char *folder
     return NULL;
 }
 
-/* Once: after that nothing is made there but by this store, with numbers from its counter. */
+/* Each time: what is there now may have been mounted over what was there before. */
 void store_look_numbers(struct store *st, const char *folder)
 {
     int64_t there = 0;
     struct vr_err e = VR_ERR_INIT;
-    if (seen(st, folder) || highest_of(folder, &there, &e) < 0)
-        return;
-    st->seen = vr_grow(st->seen, st->n_seen + 1, sizeof *st->seen);
-    st->seen[st->n_seen++] = (struct folder_seen){ vr_strdup(folder), there };
+    bool looked = highest_of(folder, &there, &e) == 0;
+    struct folder_seen *f = seen(st, folder);
+    if (looked && !f) {
+        st->seen = vr_grow(st->seen, st->n_seen + 1, sizeof *st->seen);
+        f = &st->seen[st->n_seen++];
+        f->folder = vr_strdup(folder);
+    }
+    if (f)
+        f->highest = looked ? there : -1;
 }
 
 int store_file_number(struct store *st, const char *folder, int64_t *ret, struct vr_err *err)
 {
     int64_t n = 0, there = 0;
     const struct folder_seen *known = seen(st, folder);
-    if (known)
+    if (known && known->highest >= 0)
         there = known->highest;
     else if (highest_of(folder, &there, err) < 0)
         return -1;

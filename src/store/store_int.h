@@ -41,7 +41,7 @@ struct hold {
     struct hold *next;    /* store thread only */
 };
 
-/* The highest number that was found in a folder when it was first looked into. */
+/* The highest number that was found in a folder when it was looked into last; -1: that failed. */
 struct folder_seen {
     char *folder;
     int64_t highest;

@@ -136,6 +136,32 @@ static void test_files_of_a_lost_database(void **state)
     assert_true(td_same(image, "raw", &lost));
 }
 
+/* The location is mounted while the daemon runs, over the folder that was there. */
+static void test_files_that_come_later(void **state)
+{
+    struct fixture *f = *state;
+    struct vr_err e = VR_ERR_INIT;
+    struct vr_uuid machine = { .b = { 7 } };
+    struct td_disk empty = lost;
+    vr_autofree char *location = vr_printf("%s/replicas", f->dir);
+    vr_autofree char *image = NULL, *table = NULL, *image2 = NULL, *table2 = NULL;
+    first_stage(f, location, &image, &table);
+    char *number = strstr(image, "/vda."), *end = NULL;
+    assert_non_null(number);
+    number += strlen("/vda.");
+    long next = strtol(number, &end, 10) + 1;
+    assert_string_equal(end, ".raw");
+    vr_autofree char *later = vr_printf("%.*s%ld.raw", (int)(number - image), image, next);
+    const char *copy[] = { "cp", image, later, NULL };
+    td_run(copy);
+    empty.byte[0] = 0;
+    td_write(later, NULL, &empty, &lost);
+    assert_int_equal(store_stage_discard(f->st, &machine, &e), 0);
+    first_stage(f, location, &image2, &table2);
+    assert_string_not_equal(image2, later);
+    assert_true(td_same(later, "raw", &lost));
+}
+
 /* ---- the trash ---- */
 
 static int stuck_unlink(const struct fsops *fs, const char *path, struct vr_err *err)
@@ -633,6 +659,7 @@ int main(void)
         T(test_documents),
         T(test_documents_together),
         T(test_files_of_a_lost_database),
+        T(test_files_that_come_later),
         T(test_undeletable_file),
         T(test_private),
         T(test_newer_is_refused),
