@@ -73,18 +73,18 @@ static void failover_work(struct task *t)
     rel_checkpoint(&t->r.next_lineage, 0, s->checkpoint);
     swap_wait_hv(t);
     fault_hold("FAILOVER");
-    storage_call(t->d, &t->r.machine, st_failover, s, &t->err);
+    bool begun = storage_call(t->d, &t->r.machine, st_failover, s, &t->err) == 0;
     for (uint32_t i = 0; i < s->ev.n_disks; i++)
         targets[n++] = s->ev.disks[i].target;
     if (t->err.kind == VR_OK)
         definitions_follow(t->d, &t->r.machine, s->ev.disks, s->ev.n_disks, &t->err);
     if (t->err.kind == VR_OK)
         hv_checkpoint_adopt(t->d->hv, &t->r.machine, s->checkpoint, targets, n, &t->err);
-    if (t->err.kind != VR_OK) {
+    if (t->err.kind != VR_OK) { /* to the end: a chain that is left so takes no points */
         struct swap_task *undo = vr_new(struct swap_task);
         undo->t = *t;
         vr_err_clear(&undo->t.err);
-        storage_call(t->d, &t->r.machine, st_drop_failover, undo, &undo->t.err);
+        storage_call(t->d, &t->r.machine, st_drop_failover, undo, begun ? NULL : &undo->t.err);
         if (undo->t.err.kind == VR_OK)
             define_newest(undo);
         free(undo);

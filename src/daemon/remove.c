@@ -143,7 +143,7 @@ static int make_disks(struct swap_task *s)
 {
     struct task *t = &s->t;
     struct vr_err err = VR_ERR_INIT;
-    storage_call(t->d, &t->r.machine, st_make_disks, s, &t->err);
+    bool begun = storage_call(t->d, &t->r.machine, st_make_disks, s, &t->err) == 0;
     if (t->err.kind == VR_OK && s->ev.n_disks &&
         definitions_follow(t->d, &t->r.machine, s->ev.disks, s->ev.n_disks, &err) < 0) {
         if (err.kind == VR_E_NOTFOUND) /* it was undefined here, or no other definition is kept */
@@ -156,7 +156,7 @@ static int make_disks(struct swap_task *s)
     struct swap_task *undo = vr_new(struct swap_task);
     undo->t = *t;
     vr_err_clear(&undo->t.err);
-    storage_call(t->d, &t->r.machine, st_drop, undo, &undo->t.err);
+    storage_call(t->d, &t->r.machine, st_drop, undo, begun ? NULL : &undo->t.err);
     if (undo->t.err.kind != VR_OK)
         vr_log_err(VR_LOG_WARN, "overlays of a removal that failed", &undo->t.err);
     free(undo);

@@ -114,7 +114,7 @@ static void st_become_base(void *arg)
 
 static void become_primary_work(struct task *t)
 {
-    storage_call(t->d, &t->r.machine, st_become_base, t, &t->err);
+    storage_call(t->d, &t->r.machine, st_become_base, t, NULL); /* it is too late to refuse */
     if (t->err.kind != VR_OK)
         vr_log_err(VR_LOG_ERROR, "the chain did not become the machine's own", &t->err);
     else if (!t->r.way_back) /* a start, perhaps after one that ended before it could */

@@ -75,7 +75,8 @@ static void st_yield(void *arg)
     }
     /* Disks that the chain does not know: it begins anew, but not at the cost of what lies in it.
      */
-    if (chain && (refuse_kept(s) < 0 || store_chain_drop(st, &r->machine, false, &s->t.err) < 0))
+    if (!storage_answers(s->t.d, s->t.d->cfg.storage, &s->t.err) ||
+        (chain && (refuse_kept(s) < 0 || store_chain_drop(st, &r->machine, false, &s->t.err) < 0)))
         return;
     store_chain_create(st, &r->machine, s->t.d->cfg.storage, s->disks, s->n, &first, when, kind,
                        &s->t.err);
