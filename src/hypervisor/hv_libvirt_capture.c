@@ -195,7 +195,8 @@ static int clear_jobs(struct begin *b, struct vr_err *err)
         return abort_job(b->dom, err);
     /* Of a machine that comes in by migration libvirt tells no job but an error. A backup that is
      * begun then waits for the end of the migration and starts in the moment of it, when QEMU still
-     * takes down what it received the disks with: QEMU 7.2 has died of that. */
+     * takes down what it received the disks with. QEMU 7.2 has ended there once; that this was the
+     * cause is not proven. */
     virDomainJobInfo info;
     int told = virDomainGetJobInfo(b->dom, &info);
     bool comes = told < 0 && virGetLastErrorCode() == VIR_ERR_OPERATION_UNSUPPORTED;
