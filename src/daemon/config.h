@@ -17,7 +17,7 @@
     P(state_dir, STR, "/var/lib/vmreplica", 0, 0, "", "database, certificate and key")             \
     P(run_dir, STR, "/run/vmreplica", 0, 0, "", "sockets and scratch files")                       \
     P(storage, STR, "/var/lib/vmreplica/replicas", 0, 0, "", "where replicas are stored")          \
-    P(storage_seconds, NUM, 20, 1, 3600, "s", "a storage silent for so long counts as hung")       \
+    P(storage_seconds, NUM, 60, 1, 3600, "s", "a storage silent for so long counts as hung")       \
     P(guard_dir, STR, "/var/lib/vmreplica/guard", 0, 0, "", "marks of machines not to be started") \
     P(libvirt_uri, STR, "qemu:///system", 0, 0, "", "hypervisor connection")                       \
     P(peer_address, STR, "", 0, 0, "", "address to accept peers on; empty: all")                   \
