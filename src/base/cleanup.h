@@ -30,7 +30,7 @@ static inline void vr_freep(void *p)
     free(*pp);
     *pp = NULL;
 }
-#define vr_autofree __attribute__((cleanup(vr_freep)))
+#define vr_autofree __attribute__((cleanup(vr_freep), unused))
 
 static inline void vr_closep(int *fd)
 {
@@ -38,7 +38,7 @@ static inline void vr_closep(int *fd)
         close(*fd);
     *fd = -1;
 }
-#define vr_autoclose __attribute__((cleanup(vr_closep)))
+#define vr_autoclose __attribute__((cleanup(vr_closep), unused))
 
 static inline int vr_take_fd(int *fd)
 {

@@ -273,7 +273,9 @@ static void ask_status(void *arg)
 {
     struct status_ask *a = arg;
     if (a->m->n_story) {
-        struct rel_event ev = { .type = EV_PEER_TOLD, .story = msg_to_story(a->m->story) };
+        struct rel_event ev = { .type = EV_PEER_TOLD,
+                                .story = msg_to_story(a->m->story),
+                                .unasked = true };
         struct machine_rt *rt = rt_get(a->d, &a->m->machine);
         const struct rel *of = engine_find(a->d->engine, &a->m->machine);
         if (of && !strcmp(of->peer, a->from)) {
@@ -285,6 +287,10 @@ static void ask_status(void *arg)
         engine_event(a->d->engine, &a->m->machine, &ev);
     }
     const struct rel *r = engine_find(a->d->engine, &a->m->machine);
+    /* The failover may be cancelled there: that is believed when it answers. */
+    if (a->m->n_story && r && r->st == ST_P_SUPERSEDED && !strcmp(r->peer, a->from) &&
+        !a->m->story->failed_over)
+        fx_probe(a->d, r);
     a->here = story_here(a->d, &a->m->machine);
     a->reply.running = a->here.power == REL_POWER_ON;
     a->reply.text = rel_state_text(r ? r->st : ST_NONE);

@@ -445,9 +445,11 @@ GUARD(supersedes_next)
            vr_uuid_eq(&ev->story.of, &r->next_lineage);
 }
 
+/* Only as an answer: what was told before the failover may arrive after it, from a host that was
+ * cut off meanwhile. */
 static bool follows(const struct rel *r, const struct rel_event *ev)
 {
-    return !strcmp(r->peer, ev->peer) && ev->story.mode == REL_MODE_REPLICA &&
+    return !ev->unasked && !strcmp(r->peer, ev->peer) && ev->story.mode == REL_MODE_REPLICA &&
            !ev->story.failed_over && vr_uuid_eq(&ev->story.lineage, &r->lineage);
 }
 

@@ -111,6 +111,7 @@ struct rel_event {
     struct wall_us start_at; /* U_START_IR, U_RESYNC: 0 now */
     struct rel_moved moved;  /* SHIPPED, RX_COMMITTED */
     struct rel_story story;  /* PEER_TOLD; `peer` is who told it */
+    bool unasked;            /* PEER_TOLD: not an answer; it may have been on its way for long */
 };
 
 /* step() - what @ev does to @r: *ret_next and the effects (rel_fx bits) in *ret_fx.

@@ -320,6 +320,11 @@ static void test_superseded_goes_on(void **state)
     assert_int_equal(feed(&r, cancelled, &fx, NULL), 0);
     assert_int_equal(r.st, ST_P_REPL);
     assert_true((fx & FX_UNGUARD) && (fx & FX_JOB_DONE));
+    r = before; /* told before the failover, heard after it: no reason to go on */
+    cancelled.unasked = true;
+    assert_int_equal(feed(&r, cancelled, &fx, NULL), 0);
+    assert_int_equal(r.st, ST_P_SUPERSEDED);
+    cancelled.unasked = false;
     r = before; /* nobody asks: it goes on by itself */
     assert_int_equal(feed(&r, cancelled, &fx, NULL), 0);
     assert_int_equal(r.st, ST_P_REPL);
