@@ -13,7 +13,9 @@
 #
 # Environment: BUILD_DIR (default ./build; the sanitizers' build is $BUILD_DIR-asan), JOBS,
 # VMR_SLOTS (scripts at a time; default: the number of processors, and one more if the memory is there),
-# VMR_TEST_SECONDS (limit for one of them, default 2400), VMR_NO_INSTALL=1 (never install).
+# VMR_TEST_SECONDS (limit for one of them, default 2400), VMR_NO_INSTALL=1 (never install); those of
+# tests/system/lib.sh: VMR_PATIENCE (by which limits are multiplied that end a test that hangs, default 5),
+# VMR_QUIET=1 (nothing else runs: what is promised of times is asserted, too).
 #
 # Scripts spend much of their time waiting. What they leave of the processors goes to the unit tests and
 # the build with sanitizers, which run beside them with a lower priority.
@@ -138,7 +140,7 @@ run_meson() {
     fi
     rm -f "$log"
     # With what others leave of the processors a test takes longer: its limit is there for one that hangs.
-    meson test -C "$dir" --no-rebuild --timeout-multiplier 4 --num-processes "$jobs" "${names[@]}" >"$dir.log" 2>&1
+    meson test -C "$dir" --no-rebuild --timeout-multiplier 10 --num-processes "$jobs" "${names[@]}" >"$dir.log" 2>&1
     if [ ! -s "$log" ]; then
         excerpt "$dir.log"
         result "$name" failed '' "meson test wrote no log"

@@ -28,7 +28,7 @@
 #include "hv.h"
 
 #define WORK "/run/hv-lab"
-enum { WAIT_S = 90 };
+enum { WAIT_S = 300 };
 
 extern struct hv *hv;
 extern struct vr_uuid uuid;

@@ -125,7 +125,7 @@ static int setup(void **state)
     host_init(&A, "alpha");
     host_init(&B, "beta");
     if (state && *state)
-        A.idle_seconds = B.idle_seconds = 1;
+        A.idle_seconds = B.idle_seconds = 3; /* long enough for a handshake on a busy machine */
     host_start(&A);
     host_start(&B);
     B.transfer = serve;

@@ -173,10 +173,10 @@ static void serve(int report)
                                    .role_of_thumbprint = by_thumb,
                                    .check_password = by_password,
                                    .exec = x };
-    const struct wsm_http_limits lim = { .request_s = 1,
-                                         .reply_s = 5,
+    const struct wsm_http_limits lim = { .request_s = 4,
+                                         .reply_s = 20,
                                          .idle_s = 60,
-                                         .stranger_s = 3,
+                                         .stranger_s = 8,
                                          .per_address = 6,
                                          .failed_delay_ms = 100 };
     const struct wsm_tls_listen l = { .address = "127.0.0.1",

@@ -44,7 +44,7 @@ for target in "${targets[@]}"; do
     time=$seconds
     if [ "$name" = fuzz_calls ]; then time=$((seconds * 5)); fi
     if [ -d "tests/fuzz/corpus/$name" ]; then cp -n "tests/fuzz/corpus/$name"/* "$corpus/"; fi
-    if "$fuzz/$target" -max_total_time="$time" -max_len=65536 -rss_limit_mb=2048 -timeout=20 \
+    if "$fuzz/$target" -max_total_time="$time" -max_len=65536 -rss_limit_mb=2048 -timeout=120 \
         -artifact_prefix="$fuzz/$name-" "$corpus" >"$fuzz/$name.log" 2>&1; then
         echo "ok: $name: $(grep -c '' <(ls "$corpus")) inputs kept, $(sed -n 's/^Done \([0-9]*\) runs.*/\1/p' "$fuzz/$name.log") runs"
     else

@@ -12,11 +12,12 @@
 #   daemon.sh log DIR HOST                    path of its log, seen from outside
 #   daemon.sh cli DIR HOST ARGS...            vmreplica on that host
 #
-# Environment: VMR_BUILD (default ./build of the tree).
+# Environment: VMR_BUILD (default ./build of the tree); VMR_PATIENCE (default 5), by which limits are multiplied.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 lab=$here/lab.sh
+patience=${VMR_PATIENCE:-5}
 build=${VMR_BUILD:-$(cd "$here/../.." && pwd)/build}
 program=$build/src/daemon/vmreplicad
 client=$build/src/cli/vmreplica
@@ -57,7 +58,7 @@ config() {
 }
 
 wait_ready() {
-    local end=$((SECONDS + ${1:-60}))
+    local end=$((SECONDS + ${1:-60} * patience))
     until on "$client" --quiet machines >/dev/null 2>&1; do
         pid_of >/dev/null || die "vmreplicad of $host is not there: $(tail -n 5 "$(log_file)")"
         [ $SECONDS -lt $end ] || die "vmreplicad of $host does not answer: $(tail -n 5 "$(log_file)")"
@@ -75,7 +76,7 @@ start() {
     # shellcheck disable=SC2016 # expanded by the shell inside
     on setsid --fork sh -c 'cd / && echo $$ >/run/vmreplicad.pid && exec </dev/null >>/var/log/vmreplicad.log 2>&1 "$@"' \
         sh "$@" "$program" -c /etc/vmreplica/vmreplicad.conf
-    for _ in $(seq 100); do
+    for _ in $(seq $((200 * patience))); do
         [ ! -s "$dir/$host/run/vmreplicad.pid" ] || break
         sleep 0.05
     done
@@ -83,7 +84,7 @@ start() {
 }
 
 end_with() {
-    local pid end=$((SECONDS + 60))
+    local pid end=$((SECONDS + 60 * patience))
     pid=$(pid_of) || return 0
     on kill "-$1" "$pid"
     while pid_of >/dev/null; do

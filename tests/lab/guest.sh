@@ -30,12 +30,14 @@
 #
 # Lines on the console: "VMR verify ok files=N counter=N" or "VMR verify BAD ...", "VMR boot
 # counter=N", "VMR tick N", "VMR power button counter=N", "VMR halted clean".
-# Environment: VMR_LAB_CACHE (default /var/cache/vmreplica-lab); VMR_KVM=0 or 1 instead of probing.
+# Environment: VMR_LAB_CACHE (default /var/cache/vmreplica-lab); VMR_KVM=0 or 1 instead of probing;
+# VMR_PATIENCE (default 5), by which every limit in seconds is multiplied on a busy machine.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${VMR_LAB_CACHE:-/var/cache/vmreplica-lab}
 lab=$here/lab.sh
+patience=${VMR_PATIENCE:-5}
 # What the kernel need not do here: a fifth of the processor time of a boot without KVM.
 bare='cryptomgr.notests noreplace-smp mitigations=off apparmor=0 audit=0 ipv6.disable=1'
 modules=(virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk
@@ -299,6 +301,7 @@ log_of() {
 # await LOG OFFSET SECONDS REGEX: the first line beyond OFFSET that matches.
 await() {
     local log=$1 offset=$2 seconds=$3 regex=$4 end line
+    seconds=$((seconds * patience))
     end=$((SECONDS + seconds))
     while :; do
         line=$(tail -c "+$((offset + 1))" "$log" 2>/dev/null | tr -d '\r' | grep -m1 -E -- "$regex" || :)
@@ -329,7 +332,7 @@ state() {
 }
 
 shut_down() {
-    local end=$((SECONDS + ${4:-60})) last_press=-10 now
+    local end=$((SECONDS + ${4:-60} * patience)) last_press=-10 now
     while :; do
         now=$(state "$1" "$2" "$3") || die "$3 is gone"
         [ "$now" != "shut off" ] || break
@@ -348,7 +351,7 @@ last_tick() {
 }
 
 wait_tick() {
-    local from now end=$((SECONDS + ${5:-60}))
+    local from now end=$((SECONDS + ${5:-60} * patience))
     from=$(last_tick "$1" "$2" "$3")
     while :; do
         now=$(last_tick "$1" "$2" "$3")
@@ -366,7 +369,7 @@ agent_says() {
 }
 
 wait_agent() {
-    local end=$((SECONDS + ${4:-60}))
+    local end=$((SECONDS + ${4:-60} * patience))
     until agent_says "$1" "$2" "$3" '{"execute":"guest-ping"}' >/dev/null 2>&1; do
         [ $SECONDS -lt $end ] || die "the agent of $3 does not answer"
         sleep 0.2

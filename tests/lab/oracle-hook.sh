@@ -5,7 +5,7 @@
 # for byte, with another program than the daemon, to
 # /var/log/oracle/MACHINE/LINEAGE-EPOCH/TARGET.raw.
 # Whatever the replica later lists as a point is compared with these.
-# While /var/log/oracle/hold exists, the instant stays held after that (at most 120 s).
+# While /var/log/oracle/hold exists, the instant stays held after that (at most 7 minutes: the daemon ends a hook after 10).
 # Arguments: MACHINE LINEAGE EPOCH [TARGET SOCKET EXPORT]...
 set -euo pipefail
 
@@ -23,7 +23,7 @@ while [ $# -ge 3 ]; do
 done
 rm -rf "${folder:?}/$name"
 mv "$work" "$folder/$name"
-for _ in $(seq 1200); do
+for _ in $(seq 4000); do
     [ -e "$folder/hold" ] || break
     : >"$folder/held"
     sleep 0.1

@@ -6,7 +6,7 @@ terminal.py [SECONDS] [REGEX KEYS]... -- COMMAND...
 
 When what the command has written since the last keys matches REGEX, KEYS are typed: "^C" is Ctrl-C, a
 backslash n is the return key. All that the command writes goes to standard output as it is. The exit
-status is the command's; 124 when it does not end within SECONDS (default 120) or ends before all keys were
+status is the command's; 124 when it does not end within SECONDS (default 600) or ends before all keys were
 typed.
 """
 import os
@@ -22,7 +22,7 @@ def main():
     args = sys.argv[1:]
     cut = args.index('--')
     before, command = args[:cut], args[cut + 1:]
-    limit = float(before.pop(0)) if len(before) % 2 else 120.0
+    limit = float(before.pop(0)) if len(before) % 2 else 600.0
     steps = [(re.compile(before[i]), before[i + 1].replace('^C', '\x03').replace('\\n', '\n'))
              for i in range(0, len(before), 2)]
     pid, fd = pty.fork()

@@ -8,7 +8,8 @@
 system_begin
 hosts_up
 pair_hosts
-"$guest" create "$dir" A g1 --disks 2 --fill 8
+fill=16
+"$guest" create "$dir" A g1 --disks 2 --fill $fill
 "$guest" start "$dir" A g1 >/dev/null
 vr A --quiet enable g1 --to hostb --interval 10 --resync-window never --start
 images=/var/lib/libvirt/images
@@ -106,7 +107,7 @@ vr A explain g1
 sent=$(sent_by A)
 vr A --quiet resync g1
 sent=$(($(sent_by A) - sent))
-[ $sent -lt $((8 << 20)) ] || fail "the comparison sent $(human $sent)"
+[ $sent -lt $((fill << 20)) ] || fail "the comparison sent $(human $sent)"
 go_on
 ok "compared again when asked, $(human $sent) sent; points from before are there still"
 

@@ -47,7 +47,7 @@ vr A --json events >"$dir/events.json" &
 wait_for 60 "vmreplica events is there" test -s "$dir/follower"
 
 # ---- the clients ----
-out=$(on B timeout 300 /usr/bin/python3 "$tree/tests/wsman/clients.py" https://hosta:5986/wsman \
+out=$(on B timeout 1200 /usr/bin/python3 "$tree/tests/wsman/clients.py" https://hosta:5986/wsman \
     "$dir/A/var/lib/vmreplica/host.crt" anna secret \
     "$dir/cert/cert.pem" "$dir/cert/key.pem" m1) || fail "$out"
 sed 's/^/    /' <<<"$out"
@@ -68,7 +68,7 @@ mkdir "$dir/wsl"
 cp "$dir/A/var/lib/vmreplica/host.crt" "$dir/wsl/hosta:5986.crt" # by which it knows the host
 wsl() {
     on B env -C "$dir/wsl" HOME="$dir/wsl" KEEPHISTORY=0 WSDONTASK=y WSENDPOINT=hosta:5986 WSUSER=anna \
-        WSPASS=secret timeout 120 "$@" </dev/null
+        WSPASS=secret timeout 600 "$@" </dev/null
 }
 wsl wslid check >"$dir/wsl.out" || fail "wslid: $(cat "$dir/wsl.out")"
 grep -q 'ProductVendor>vmreplica<' "$dir/wsl.out" || fail "wslid: $(cat "$dir/wsl.out")"
@@ -116,7 +116,7 @@ pair_hosts
 "$guest" create "$dir" A g1 --fill 4
 protect g1
 wait_points B g1 1
-on B timeout 300 /usr/bin/python3 "$tree/tests/wsman/clients.py" --relationship https://hosta:5986/wsman \
+on B timeout 1200 /usr/bin/python3 "$tree/tests/wsman/clients.py" --relationship https://hosta:5986/wsman \
     "$dir/A/var/lib/vmreplica/host.crt" "$dir/cert/cert.pem" "$dir/cert/key.pem" "$(uuid_of A g1 | tr a-f A-F)" \
     >"$dir/heard" 2>&1 &
 listener=$!

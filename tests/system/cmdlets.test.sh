@@ -17,7 +17,7 @@ pair_hosts
 
 walk() {
     local out
-    out=$(on B timeout 400 /usr/bin/python3 "$tree/tests/wsman/walk.py" "$dir/cert/cert.pem" "$dir/cert/key.pem" \
+    out=$(on B timeout 1500 /usr/bin/python3 "$tree/tests/wsman/walk.py" "$dir/cert/cert.pem" "$dir/cert/key.pem" \
         "$dir/A/var/lib/vmreplica/host.crt" "$dir/B/var/lib/vmreplica/host.crt" g1 "$@" 2>&1) || fail "$out"
     sed 's/^/    /' <<<"$out"
     ok "$*: $(grep -c '^ok' <<<"$out") checks"

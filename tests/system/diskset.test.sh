@@ -77,7 +77,7 @@ is_state A g1 replicating || fail "after the change: $(status A g1 State)"
 with=$(newest_point B g1)
 [ "$(point_disks B g1 "$with")" = "vda vdb" ] || fail "the point after the change has: $(point_disks B g1 "$with")"
 [ $sent -gt $((fill << 20)) ] || fail "only $(human $sent) were sent, less than the new disk"
-[ $sent -lt $((fill * 3 / 2 << 20)) ] || fail "$(human $sent) were sent: more than the new disk"
+[ $sent -lt $((fill * 2 << 20)) ] || fail "$(human $sent) were sent: more than the new disk"
 ok "$(human $sent) were sent for a disk of $fill MiB"
 both_at_once B g1 "$with"
 [ "$(disks_of B g1)" = "vda vdb" ] || fail "the replica is defined with $(disks_of B g1)"

@@ -25,7 +25,7 @@ mortal_hosts() {
 ask() {
     local host=$1
     shift
-    timeout 120 "$lab" exec "$dir" "$host" "$build/src/cli/vmreplica" --quiet "$@"
+    timeout 300 "$lab" exec "$dir" "$host" "$build/src/cli/vmreplica" --quiet "$@"
 }
 
 alive() {
@@ -63,7 +63,7 @@ crash() {
     while alive "$host" && kill -0 $worker 2>/dev/null; do
         sleep 0.05
     done
-    end=$((SECONDS + 60)) # what follows an operation's end: RETIRE, GUARD
+    end=$((SECONDS + 60 * VMR_PATIENCE)) # what follows an operation's end: RETIRE, GUARD
     while alive "$host" && [ $SECONDS -lt $end ]; do
         sleep 0.1
     done
@@ -75,7 +75,7 @@ crash() {
     rm -f "$dir/$host/run/vmreplica-die-at"
     alive "$host" || mortal_start "$host"
     wait $worker || :
-    end=$((SECONDS + 180))
+    end=$((SECONDS + 180 * VMR_PATIENCE))
     until "$goal"; do
         tries=$((tries + 1))
         libvirtd_runs

@@ -149,7 +149,7 @@ for where in EXPORT_SERVE EXPORT_OPEN EXPORT_END EXPORT_UNPIN; do
         ;;
     esac
     echo $where >"$dir/B/run/vmreplica-die-at"
-    timeout 60 "$lab" exec "$dir" B "$build/src/cli/vmreplica" --quiet export g1 $what >/dev/null 2>&1 || :
+    timeout 300 "$lab" exec "$dir" B "$build/src/cli/vmreplica" --quiet export g1 $what >/dev/null 2>&1 || :
     wait_for 60 "the daemon dies at $where" is_down
     start_b
     wait_for 30 "died at $where: nothing is left" is_clean
@@ -160,7 +160,7 @@ step quarantined
 bad=$(newest_point B g1)
 vr A --quiet suspend g1
 database_rw() {
-    sqlite3 -cmd '.timeout 20000' "$dir/B/var/lib/vmreplica/state.db" "$1"
+    sqlite3 -cmd '.timeout 120000' "$dir/B/var/lib/vmreplica/state.db" "$1"
 }
 "$daemon" stop "$dir" B
 database_rw "INSERT OR REPLACE INTO proof(point, quarantine, since, bad) SELECT max(seq), 1, 1, 3 FROM point WHERE listed"

@@ -26,7 +26,7 @@ truncate -s 512M "$dir/slow.img"
 mkfs.ext4 -q "$dir/slow.img"
 on B mkdir -p "$slow"
 on B mount -o loop "$dir/slow.img" "$slow" || skip "no loop devices here"
-hosts_up storage_seconds=3
+hosts_up storage_seconds=15
 pair_hosts
 "$guest" create "$dir" A g1 --fill 8
 "$guest" create "$dir" A g2 --fill 8

@@ -8,7 +8,7 @@
 . "$(dirname "$0")/killing.sh"
 system_begin
 fill=48
-hosts_up bandwidth=4
+hosts_up bandwidth=2 # half of the initial copy takes 12 s
 pair_hosts
 "$guest" create "$dir" A g1 --fill $fill --kib 128
 "$guest" start "$dir" A g1 >/dev/null
@@ -19,7 +19,7 @@ step_copy() {
     wait_for 180 "half is sent" eval "[ \$(sent_by A) -ge $((sent + (fill << 19))) ]"
     is_state A g1 "initial copy" || fail "too late: $(status A g1 State)"
     strike "$@"
-    wait_state A g1 replicating 180
+    wait_state A g1 replicating 240
     sent=$(($(sent_by A) - sent))
     [ $sent -lt $(((fill + fill / 3) << 20)) ] || fail "$3: $(human $sent) were sent, half of $fill MiB before"
     check_points B g1

@@ -17,7 +17,7 @@ pid_of() { # HOST VICTIM [MACHINE]
 }
 # hits HOST REGEX: what serves images there dies, and the primary's log says so of what it was sending
 hits() {
-    local pos end=$((SECONDS + 5))
+    local pos end=$((SECONDS + 15))
     pos=$(log_pos $from)
     on "$1" pkill -9 -x qemu-nbd || return
     until log_has $from "$pos" "$2"; do

@@ -4,7 +4,7 @@
 # libvirtd is restarted, or killed, on either side, during the initial copy and during cycles.
 . "$(dirname "$0")/lib.sh"
 system_begin
-hosts_up bandwidth=4
+hosts_up bandwidth=2
 pair_hosts
 # Random bytes that the guest never touches: a full copy sends at least so much, whatever the machine is
 # slow at. MiB.

@@ -6,7 +6,8 @@
 system_begin
 hosts_up
 pair_hosts
-"$guest" create "$dir" A g1 --disks 2 --fill 8
+fill=24
+"$guest" create "$dir" A g1 --disks 2 --fill $fill
 protect g1
 wait_state A g1 replicating
 [ "$(n_points B g1)" -ge 1 ] || fail "no point"
@@ -22,7 +23,7 @@ sent=$(sent_by A)
 "$guest" shutdown "$dir" A g1
 wait_points B g1 2
 sent=$(($(sent_by A) - sent))
-[ $sent -lt $((8 << 20)) ] || fail "cycles around a shutdown sent $(human $sent)"
+[ $sent -lt $((fill << 20)) ] || fail "cycles around a shutdown sent $(human $sent)"
 check_points B g1
 uuid=$(uuid_of B g1)
 last=$(point_files B "$uuid" | tail -n 1 | awk '{ print $1 }')

@@ -7,18 +7,19 @@
 system_begin
 hosts_up
 pair_hosts
-"$guest" create "$dir" A g1 --disks 2 --fill 32 --size 256M
+fill=32 # on each of two disks
+"$guest" create "$dir" A g1 --disks 2 --fill $fill --size 256M
 "$guest" start "$dir" A g1 >/dev/null
 protect g1
 wait_points B g1 1
 
-# goes_on WHAT LIMIT_MIB: two more points, and so many bytes on the cable at most.
+# goes_on WHAT: two more points, and not so many bytes on the cable as a full copy of one disk.
 goes_on() {
-    local what=$1 limit=$2
+    local what=$1
     wait_points B g1 2 180
     wait_state A g1 replicating
     sent=$(($(sent_by A) - sent))
-    [ $sent -lt $((limit << 20)) ] || fail "$what: $(human $sent) were sent: that looks like a full copy"
+    [ $sent -lt $((fill << 20)) ] || fail "$what: $(human $sent) were sent: that looks like a full copy"
     check_points B g1
     ok "$what: replication went on by itself, $(human $sent) sent"
     sent=$(sent_by A)
@@ -38,13 +39,13 @@ hard_start() {
 
 sent=$(sent_by A)
 during_cycle "$guest" shutdown "$dir" A g1
-goes_on "shutdown during a cycle" 12
+goes_on "shutdown during a cycle"
 hard_start
-goes_on "start" 12
+goes_on "start"
 console=$(stat -c %s "$("$guest" log "$dir" A g1)")
 virsh_on A reset g1
 "$guest" wait-line "$dir" A g1 60 '^VMR boot' "$console" >/dev/null
-goes_on "reset" 12
+goes_on "reset"
 # as a guest's power button does it: it shuts down in order, and libvirt starts it again in the same QEMU
 console=$(stat -c %s "$("$guest" log "$dir" A g1)")
 pid=$(cat "$dir/A/run/libvirt/qemu/g1.pid")
@@ -52,14 +53,14 @@ during_cycle virsh_on A reboot g1 --mode acpi
 "$guest" wait-line "$dir" A g1 60 '^VMR power button' "$console" >/dev/null
 "$guest" wait-line "$dir" A g1 60 "^VMR boot counter=$(guest_last_words A g1)\$" "$console" >/dev/null
 [ "$(cat "$dir/A/run/libvirt/qemu/g1.pid")" = "$pid" ] || fail "that was no reboot: QEMU is another one"
-goes_on "reboot, the guest answers" 12
+goes_on "reboot, the guest answers"
 virsh_on A suspend g1
-goes_on "paused machine" 12
+goes_on "paused machine"
 virsh_on A resume g1
 during_cycle virsh_on A destroy g1
-goes_on "virsh destroy during a cycle" 12
+goes_on "virsh destroy during a cycle"
 hard_start
-goes_on "start after destroy" 12
+goes_on "start after destroy"
 vr A --quiet set g1 --resync-window never # to have the reason looked at
 pid=$(cat "$dir/A/run/libvirt/qemu/g1.pid")
 on A kill -9 "$pid"
@@ -67,7 +68,7 @@ wait_for 60 "libvirt notices" domain_off A g1
 wait_state A g1 "waiting to resynchronise"
 [ "$(status A g1 TrackingLost)" = UNCLEAN ] || fail "QEMU was killed, and hosta says: $(vr A explain g1)"
 vr A --quiet set g1 --resync-window always
-goes_on "QEMU killed" 16
+goes_on "QEMU killed"
 hard_start
 "$guest" wait-tick "$dir" A g1 5 >/dev/null
-goes_on "start after the crash" 16
+goes_on "start after the crash"

@@ -17,7 +17,7 @@ protect g1
 wait_points B g1 1
 
 now() { # CMD...: is over while the replica's host still prepares
-    timeout 30 "$lab" exec "$dir" A "$build/src/cli/vmreplica" --quiet "$@" ||
+    timeout 600 "$lab" exec "$dir" A "$build/src/cli/vmreplica" --quiet "$@" ||
         fail "vmreplica $* does not end while hostb prepares"
     [ -e "$hold" ] || fail "the hold is gone"
 }
@@ -43,7 +43,7 @@ preparing() {
 for how in cancel jobs; do
     "$guest" shutdown "$dir" A g1
     : >"$hold"
-    timeout 120 "$lab" exec "$dir" A "$build/src/cli/vmreplica" failover g1 --planned --no-start >"$dir/said" 2>&1 &
+    timeout 600 "$lab" exec "$dir" A "$build/src/cli/vmreplica" failover g1 --planned --no-start >"$dir/said" 2>&1 &
     asked=$!
     wait_for 60 "the last changes are being sent" preparing
     virsh_on A start g1 >/dev/null 2>&1 && fail "hosta started the machine while its failover is prepared"

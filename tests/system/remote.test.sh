@@ -77,7 +77,7 @@ same() {
     local there=$1 from here far try
     shift
     if [ "$there" = A ]; then from=B; else from=A; fi
-    for try in 1 2 3; do # between the two a job may grow too old to be listed, and the like
+    for try in 1 2 3 4 5 6 7 8 9; do # between the two a job may grow too old to be listed, and the like
         here=$(vr "$there" "$@") || fail "vmreplica $* on $there: $here"
         far=$(vr $from --host "$(host_name "$there")" "$@") || fail "vmreplica --host $(host_name "$there") $* on $from: $far"
         # numbers that grow by themselves while one looks
@@ -106,7 +106,7 @@ refused B 1 'acts with its certificate on machines .* only.*[Ll]og in as an oper
 [ "$(n_points B g1)" = "$have" ] || fail "looking has made points"
 ok "what only looks is the same from the other host"
 # Who listens there hears it.
-on B timeout -s INT 300 "$build/src/cli/vmreplica" --host hosta events >"$dir/events" 2>&1 &
+on B timeout -s INT 1200 "$build/src/cli/vmreplica" --host hosta events >"$dir/events" 2>&1 &
 listens=$!
 
 # ---- a command that is told then can be given as it is told ----
@@ -164,9 +164,9 @@ on B curl -s -o /dev/null --max-time 5 "http://hosta:5985/wsman" && fail "there 
 ok "nothing in clear text"
 # The peers' port wants a certificate that is paired.
 pos=$(log_pos A)
-on B sh -c '(sleep 5; echo) | timeout 20 openssl s_client -connect hosta:8443 -alpn vmreplica/1 -quiet' >/dev/null 2>&1 || :
+on B sh -c '(sleep 5; echo) | timeout 60 openssl s_client -connect hosta:8443 -alpn vmreplica/1 -quiet' >/dev/null 2>&1 || :
 wait_for 20 "hosta refuses who has no certificate" log_has A "$pos" 'refused .*10\.99\.0\.2'
 pos=$(log_pos A)
-on B sh -c '(printf "\3\0\0\0\0\0\0\0"; sleep 5) | timeout 20 openssl s_client -connect hosta:8443 -alpn vmreplica/1 -quiet -cert /run/c.pem -key /run/k.pem' >/dev/null 2>&1 || :
+on B sh -c '(printf "\3\0\0\0\0\0\0\0"; sleep 5) | timeout 60 openssl s_client -connect hosta:8443 -alpn vmreplica/1 -quiet -cert /run/c.pem -key /run/k.pem' >/dev/null 2>&1 || :
 wait_for 20 "hosta refuses a stranger" log_has A "$pos" 'refused .*10\.99\.0\.2'
 [ "$(vr A --json peers | jq length)" = 1 ] || fail "a stranger became a peer"

@@ -6,7 +6,7 @@
 # before are there afterwards. The machine is off, so that nothing else changes.
 . "$(dirname "$0")/lib.sh"
 system_begin
-hosts_up bandwidth=6
+hosts_up bandwidth=2
 pair_hosts
 "$guest" create "$dir" A g1 --size 64M
 data=/var/lib/libvirt/images/data.qcow2
@@ -37,7 +37,7 @@ shows() {
 }
 
 well_under_way() {
-    [ "$(status A g1 State)" = resynchronising ] && [ $(($(sent_by A) - sent)) -gt $((12 << 20)) ]
+    [ "$(status A g1 State)" = resynchronising ] && [ $(($(sent_by A) - sent)) -gt $((6 << 20)) ]
 }
 
 last_copy() {
@@ -70,7 +70,7 @@ check_points B g1
 ok "the points from before the resynchronisation are there"
 
 step paused-and-resumed
-lose 64 64 # takes over ten seconds at 6 MiB/s: what follows happens in the middle of it
+lose 64 64 # takes over half a minute at 2 MiB/s: what follows happens in the middle of it
 sent=$(sent_by A)
 vr A --quiet --no-wait resync g1 >/dev/null
 wait_for 120 "the resynchronisation is well under way" well_under_way
@@ -95,7 +95,7 @@ ok "suspended after $(human $half), $(human $sent) in all for 64 MiB"
 
 step cancelled
 newest=$(newest_point B g1)
-lose 128 96
+lose 128 48
 sent=$(sent_by A)
 vr A --quiet --no-wait resync g1 >/dev/null
 wait_for 120 "the resynchronisation is well under way" well_under_way

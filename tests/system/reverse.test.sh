@@ -73,7 +73,7 @@ vr $from --quiet failover g1 --planned
 disk=$(virsh_on $from domblklist g1 | awk '$1 == "vda" { print $2 }')
 "$daemon" stop "$dir" $from
 mortal_start $from VMREPLICA_DIE_AT=YIELD_DEFINE
-timeout 60 "$lab" exec "$dir" $to "$build/src/cli/vmreplica" --quiet reverse g1 >/dev/null 2>&1 &
+timeout 300 "$lab" exec "$dir" $to "$build/src/cli/vmreplica" --quiet reverse g1 >/dev/null 2>&1 &
 wait_for 60 "the daemon of $(host_name $from) dies" is_dead $from
 [ "$(database $from 'SELECT count(*) FROM point WHERE listed')" != 0 ] || fail "it died too early"
 on $from mv "$disk" "$disk.away"

@@ -75,7 +75,7 @@ reverse_round() { # HOW
     to:* | from:*) # a daemon dies in the middle, where it says
         host=$([ "${1%%:*}" = to ] && echo $to || echo $from)
         die_at "$host" "${1#*:}"
-        timeout 60 "$lab" exec "$dir" $to "$build/src/cli/vmreplica" --quiet reverse g1 >/dev/null 2>&1 &
+        timeout 300 "$lab" exec "$dir" $to "$build/src/cli/vmreplica" --quiet reverse g1 >/dev/null 2>&1 &
         worker=$!
         wait_for 60 "the daemon of $host dies at ${1#*:}" eval '! alive "$host"'
         mortal_start "$host"

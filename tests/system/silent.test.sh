@@ -8,7 +8,7 @@
 system_begin
 hosts_up
 pair_hosts
-fill=16
+fill=32
 "$guest" create "$dir" A g1 --fill $fill
 "$guest" start "$dir" A g1 >/dev/null
 protect g1

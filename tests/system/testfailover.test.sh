@@ -73,7 +73,7 @@ die_at() {
     local where=$1
     shift
     echo "$where" >"$dir/B/run/vmreplica-die-at"
-    timeout 60 "$lab" exec "$dir" B "$build/src/cli/vmreplica" --quiet "$@" >/dev/null 2>&1 || :
+    timeout 300 "$lab" exec "$dir" B "$build/src/cli/vmreplica" --quiet "$@" >/dev/null 2>&1 || :
     wait_for 60 "the daemon dies at $where" is_down
     mortal_start B
     nothing_left

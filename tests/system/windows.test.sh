@@ -12,7 +12,7 @@ openssl req -x509 -newkey rsa:2048 -nodes -keyout "$dir/cert/key.pem" -out "$dir
 thumb=$(openssl x509 -in "$dir/cert/cert.pem" -noout -fingerprint -sha256 | cut -d= -f2)
 hosts_up "administrators=certificate:$thumb"
 "$guest" create "$dir" A web --fill 4
-on B timeout 900 /usr/bin/python3 "$tree/tests/wsman/windows.py" "$tree/docs/windows.md" "$dir/cert/cert.pem" "$dir/cert/key.pem" \
+on B timeout 1800 /usr/bin/python3 "$tree/tests/wsman/windows.py" "$tree/docs/windows.md" "$dir/cert/cert.pem" "$dir/cert/key.pem" \
     hosta "$dir/A/var/lib/vmreplica/host.crt" hostb "$dir/B/var/lib/vmreplica/host.crt" >"$dir/windows" || fail "$(cat "$dir/windows")"
 sed 's/^/    /' "$dir/windows"
 [ "$(tail -n 1 "$dir/windows")" = "ok: all of it" ] || fail "not all was done: $(cat "$dir/windows")"
