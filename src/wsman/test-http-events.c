@@ -31,7 +31,7 @@
 #include "wsman/ns.h"
 #include "wsman/wsm.h"
 
-enum { IDLE_S = 4 };
+enum { IDLE_S = 8 };
 
 static char dir[] = "/tmp/vr-test-events-XXXXXX";
 static char *sock;
@@ -281,7 +281,7 @@ static void test_long_patience(void **st)
     vr_autofree char *context = subscribe("");
     vr_autoclose int fd = open_socket();
     int64_t began = vr_mono_now().ms;
-    pull(fd, context, "PT6S");
+    pull(fd, context, "PT10S");
     vr_autofree char *text = hear(fd);
     must_say(text, "w:TimedOut");
     assert_true(vr_mono_now().ms - began >= 1000 * IDLE_S);
