@@ -22,10 +22,10 @@ prepare() {
     local when=$1 log=$dir/failover.log worker console
     shift
     console=$(stat -c %s "$("$guest" log "$dir" $to g1)" 2>/dev/null || echo 0)
-    # No cycle in between: what the guest writes now are the last changes, 5 MiB that take 5 s.
+    # No cycle in between: what the guest writes now are the last changes, 8 MiB that take 8 s.
     vr $from --quiet set g1 --interval 3600
     vr $from --quiet sync g1
-    "$guest" wait-tick "$dir" $from g1 40 180 >/dev/null
+    "$guest" wait-tick "$dir" $from g1 60 180 >/dev/null
     oracle_hold $from
     vr $from failover g1 --planned >"$log" 2>&1 &
     worker=$!
