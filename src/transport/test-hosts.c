@@ -220,7 +220,7 @@ bool host_wait(struct host *h, const unsigned *counter, unsigned n)
 {
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += 20;
+    until.tv_sec += 120;
     pthread_mutex_lock(&h->lock);
     int rc = 0;
     while (*counter < n && rc == 0)
@@ -251,8 +251,8 @@ unsigned host_get(struct host *h, const unsigned *counter)
 void raw_again(struct raw *r, const struct host *h)
 {
     int fd = -1;
-    must(net_connect("127.0.0.1", h->port, -1, net_after(10000), &fd, &err));
-    must(tls_new(r->id, fd, false, 10000, &r->t, &err));
+    must(net_connect("127.0.0.1", h->port, -1, net_after(60000), &fd, &err));
+    must(tls_new(r->id, fd, false, 60000, &r->t, &err));
     must(tls_handshake(r->t, &err));
     r->s = tls_stream(r->t);
 }
@@ -321,7 +321,7 @@ static bool tap_move(struct tap *t, int from, int to)
     for (ssize_t at = 0; at < n;) {
         ssize_t m = send(to, part + at, (size_t)(n - at), MSG_NOSIGNAL);
         struct pollfd p = { .fd = to, .events = POLLOUT };
-        if (m < 0 && (errno != EAGAIN || poll(&p, 1, 10000) != 1))
+        if (m < 0 && (errno != EAGAIN || poll(&p, 1, 60000) != 1))
             return false;
         at += m > 0 ? m : 0;
     }
@@ -337,7 +337,7 @@ static void *tap_run(void *arg)
         int in = -1, out = -1;
         if (poll(&p, 1, -1) != 1 || net_accept(t->listen_fd, &in, address, NULL) < 0)
             return NULL;
-        if (in < 0 || net_connect("127.0.0.1", t->to, -1, net_after(10000), &out, NULL) < 0)
+        if (in < 0 || net_connect("127.0.0.1", t->to, -1, net_after(60000), &out, NULL) < 0)
             return NULL;
         struct pollfd q[2] = { { .fd = in, .events = POLLIN }, { .fd = out, .events = POLLIN } };
         bool on = true;

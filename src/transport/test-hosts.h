@@ -63,7 +63,7 @@ struct xport_peer host_pair(struct host *a, struct host *b);
 /* host_forget() - nobody is a paired peer any more. */
 void host_forget(struct host *h);
 void host_gate(struct host *h, bool closed);
-/* host_wait() - wait until *@counter (a member, under lock) is at least @n; false after 20 s. */
+/* host_wait() - wait until *@counter (a member, under lock) is at least @n; false after 120 s. */
 bool host_wait(struct host *h, const unsigned *counter, unsigned n);
 /* host_said() - does the last refusal contain @text? */
 bool host_said(struct host *h, const char *text);

@@ -32,7 +32,7 @@ static struct xport_peer by_kerberos(const struct host *h, const char *name)
 static int call(struct host *from, const struct xport_peer *to, struct vr_err *err)
 {
     vr_autobuf struct vr_buf reply = VR_BUF_INIT;
-    int rc = xport_call(from->x, to, HOST_CALL_ECHO, "hello", 5, &reply, 20000, err);
+    int rc = xport_call(from->x, to, HOST_CALL_ECHO, "hello", 5, &reply, 120000, err);
     if (rc == 0) {
         assert_int_equal(reply.len, 5);
         assert_memory_equal(reply.data, "hello", 5);

@@ -47,7 +47,7 @@ static void must_echo(struct host *from, const struct xport_peer *to)
 {
     struct vr_err err = VR_ERR_INIT;
     vr_autobuf struct vr_buf reply = VR_BUF_INIT;
-    if (xport_call(from->x, to, HOST_CALL_ECHO, "hello", 5, &reply, 20000, &err) < 0)
+    if (xport_call(from->x, to, HOST_CALL_ECHO, "hello", 5, &reply, 120000, &err) < 0)
         fail_msg("call: %s (%s)", err.msg, vr_kind_name(err.kind));
     assert_int_equal(reply.len, 5);
     assert_memory_equal(reply.data, "hello", 5);
@@ -58,7 +58,7 @@ static const char *must_fail(struct host *from, const struct xport_peer *to, enu
 {
     static struct vr_err err;
     vr_err_clear(&err);
-    assert_int_equal(xport_call(from->x, to, HOST_CALL_ECHO, "x", 1, NULL, 20000, &err), -1);
+    assert_int_equal(xport_call(from->x, to, HOST_CALL_ECHO, "x", 1, NULL, 120000, &err), -1);
     if (err.kind != kind)
         fail_msg("%s instead of %s: %s", vr_kind_name(err.kind), vr_kind_name(kind), err.msg);
     return err.msg;
@@ -310,13 +310,13 @@ static void test_oversized_frames(void **state)
     /* our own side does not even begin */
     struct xport_peer peer = host_pair(&A, &B);
     char *big = calloc(1, (8 << 20) + 1);
-    assert_int_equal(xport_call(A.x, &peer, HOST_CALL_ECHO, big, (8 << 20) + 1, NULL, 20000, &err),
+    assert_int_equal(xport_call(A.x, &peer, HOST_CALL_ECHO, big, (8 << 20) + 1, NULL, 120000, &err),
                      -1);
     assert_int_equal(err.kind, VR_E_LIMIT);
     free(big);
     /* nor does the peer when its answer is too long */
     vr_err_clear(&err);
-    assert_int_equal(xport_call(A.x, &peer, HOST_CALL_BIG, NULL, 0, NULL, 20000, &err), -1);
+    assert_int_equal(xport_call(A.x, &peer, HOST_CALL_BIG, NULL, 0, NULL, 120000, &err), -1);
     assert_int_equal(err.kind, VR_E_LIMIT);
     must_echo(&A, &peer);
 }
@@ -329,7 +329,7 @@ static void test_too_many_connections(void **state)
     host_start(&B);
     int fds[12];
     for (size_t i = 0; i < VR_ARRAY_LEN(fds); i++)
-        assert_int_equal(net_connect("127.0.0.1", B.port, -1, net_after(10000), &fds[i], NULL), 0);
+        assert_int_equal(net_connect("127.0.0.1", B.port, -1, net_after(60000), &fds[i], NULL), 0);
     assert_true(host_wait(&B, &B.refused, VR_ARRAY_LEN(fds) - 3));
     assert_true(host_said(&B, "too many"));
     for (size_t i = 0; i < VR_ARRAY_LEN(fds); i++)
@@ -384,7 +384,7 @@ static void test_errors_travel_whole(void **state)
         body[0] = (char)k;
         snprintf(body + 1, 30, "web01: kind %s", vr_kind_name((enum vr_kind)k));
         body[1 + strlen(body + 1)] = '!'; /* a long message after all */
-        assert_int_equal(xport_call(A.x, &b, HOST_CALL_FAIL, body, sizeof body, NULL, 20000, &err),
+        assert_int_equal(xport_call(A.x, &b, HOST_CALL_FAIL, body, sizeof body, NULL, 120000, &err),
                          -1);
         bool ours = vr_kind_scope((enum vr_kind)k) != VR_SCOPE_PROC;
         assert_int_equal(err.kind, ours ? k : VR_E_PEER);
@@ -498,7 +498,7 @@ static void test_silent_peer(void **state)
     assert_int_equal(err.kind, VR_E_TIMEOUT);
     close(fd);
     vr_err_clear(&err);
-    assert_int_equal(xport_call(A.x, &mute, HOST_CALL_ECHO, "x", 1, NULL, 20000, &err), -1);
+    assert_int_equal(xport_call(A.x, &mute, HOST_CALL_ECHO, "x", 1, NULL, 120000, &err), -1);
     assert_int_equal(err.kind, VR_E_PEER); /* nobody listens there any more */
 }
 
@@ -511,7 +511,7 @@ static void test_slow_clients(void **state)
     host_start(&B);
     int fd = -1;
     char c;
-    assert_int_equal(net_connect("127.0.0.1", B.port, -1, net_after(10000), &fd, NULL), 0);
+    assert_int_equal(net_connect("127.0.0.1", B.port, -1, net_after(60000), &fd, NULL), 0);
     struct raw r = { 0 };
     vr_autobuf struct vr_buf b = VR_BUF_INIT;
     raw_open(&r, &B);
@@ -520,7 +520,7 @@ static void test_slow_clients(void **state)
     assert_int_equal(raw_put(&r, FRAME_PAIR_TRY, 34, "half", 4), 0);
     assert_int_equal(raw_get(&r, &b), -1);
     raw_close(&r);
-    assert_int_equal(net_wait(fd, POLLIN, -1, net_after(20000), NULL), 0);
+    assert_int_equal(net_wait(fd, POLLIN, -1, net_after(120000), NULL), 0);
     assert_true(recv(fd, &c, 1, 0) <= 0);
     close(fd);
 }
@@ -528,7 +528,7 @@ static void test_slow_clients(void **state)
 static void *call_echo_forever(void *arg)
 {
     struct vr_err err = VR_ERR_INIT;
-    while (xport_call(A.x, arg, HOST_CALL_ECHO, "x", 1, NULL, 20000, &err) == 0)
+    while (xport_call(A.x, arg, HOST_CALL_ECHO, "x", 1, NULL, 120000, &err) == 0)
         ;
     return NULL;
 }
@@ -593,7 +593,7 @@ static void test_nothing_in_clear(void **state)
     assert_int_equal(xport_pair_code(B.x, 600, code, &err), 0);
     assert_int_equal(xport_pair(A.x, "127.0.0.1", tap.port, code, A.port, &b, &err), 0);
     assert_int_equal(
-        xport_call(A.x, &b, HOST_CALL_ECHO, secret, sizeof secret, &reply, 20000, &err), 0);
+        xport_call(A.x, &b, HOST_CALL_ECHO, secret, sizeof secret, &reply, 120000, &err), 0);
     assert_string_equal((const char *)reply.data, secret);
     xport_unlisten(B.x, XPORT_CERT);
     tap_stop(&tap);

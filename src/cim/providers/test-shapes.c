@@ -73,7 +73,7 @@ static void machines_as_clients_know_them(void **st)
     w->vm[0].configured.us = 1700000000000000;
     assert_int_equal(num(w, VM(WEB), "ProcessID"), 4711);
     assert_int_equal(num(w, VM(WEB), "NumberOfNumaNodes"), 2);
-    assert_in_range(num(w, VM(WEB), "OnTimeInMilliseconds"), 5000, 65000);
+    assert_in_range(num(w, VM(WEB), "OnTimeInMilliseconds"), 5000, 3605000);
     assert_string_equal(txt(w, VM(WEB), "TimeOfLastConfigurationChange"),
                         "20231114221320.000000+000");
     assert_string_not_equal(txt(w, VM(WEB), "TimeOfLastStateChange"), "(null)");
