@@ -600,6 +600,11 @@ ACTION(restart)
             r->due.ms = ev->mono.ms + 1 +
                         (r->start_at.us > ev->wall.us ? (r->start_at.us - ev->wall.us) / 1000 : 0);
         break;
+    case ST_P_CRIT:
+    case ST_P_IR_CRIT:
+    case ST_P_UPDATE_CRIT:
+        r->peer_away = r->last_err.kind == VR_E_AUTH; /* it may be trusted again since */
+        __attribute__((fallthrough));
     default:
         r->due.ms = 0;
     }

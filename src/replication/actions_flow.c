@@ -149,6 +149,8 @@ static void count_failure(struct rel *r, const struct rel_event *ev)
     r->stat_fail++;
     if (ev->err.kind == VR_E_PEER || ev->err.kind == VR_E_TIMEOUT)
         r->stat_net_fail++;
+    if (ev->err.kind == VR_E_AUTH)
+        r->peer_away = false; /* what the question says that is asked now counts */
 }
 
 ACTION(flow_failed)

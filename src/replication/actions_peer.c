@@ -71,8 +71,8 @@ void rel_forget_story(struct rel *r)
     r->peer_power = REL_POWER_UNKNOWN;
 }
 
-/* A look that is due sooner stays so: two hosts that tell each other as often as they look would put
- * each other's looks off for ever. */
+/* A look that is due sooner stays so: two hosts that tell each other as often as they look would
+ * put each other's looks off for ever. */
 static void look_in(struct rel *r, const struct rel_event *ev, int64_t ms)
 {
     if (!r->due.ms || r->due.ms > ev->mono.ms + ms)
@@ -82,6 +82,9 @@ static void look_in(struct rel *r, const struct rel_event *ev, int64_t ms)
 static void look_again(struct rel *r, const struct rel_event *ev)
 {
     if (r->st == ST_R_RECOVERED || r->st == ST_R_COMMITTED || r->st == ST_P_SUPERSEDED)
+        look_in(r, ev, LOOK_MS);
+    if ((r->st == ST_P_CRIT || r->st == ST_P_IR_CRIT || r->st == ST_P_UPDATE_CRIT) &&
+        rel_g_distrusted(r, ev, NULL))
         look_in(r, ev, LOOK_MS);
     if (r->st == ST_R_REVERSE_WAIT)
         look_in(r, ev, LOOK_WAITING_MS);
@@ -127,6 +130,12 @@ ACTION(peer_told)
     r->peer_state_known = ev->story.state_known;
     r->peer_state = ev->story.state;
     look_again(r, ev);
+}
+
+ACTION(trusted_again)
+{
+    rel_a_peer_told(r, ev);
+    rel_a_go(r, ev);
 }
 
 ACTION(peer_away)

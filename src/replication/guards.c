@@ -436,6 +436,20 @@ GUARD(supersedes)
            vr_uuid_eq(&ev->story.of, &r->lineage);
 }
 
+/* It could not be asked since it stopped: who only lacks an authorization there is answered, and
+ * waits for somebody. */
+GUARD(distrusted)
+{
+    UNUSED;
+    return r->last_err.kind == VR_E_AUTH && r->peer_away;
+}
+
+GUARD(trusted_again)
+{
+    return rel_g_distrusted(r, ev, err) && rel_g_told_by_peer(r, ev, err) &&
+           !rel_g_supersedes(r, ev, err);
+}
+
 /* The machine was failed over there from the lineage that began here: the peer has been its
  * replica.
  */

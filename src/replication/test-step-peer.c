@@ -91,6 +91,68 @@ static struct rel_event failed_over(void)
     return ev;
 }
 
+/* Another certificate stops it for good as long as that is so, and no longer: it asks who the other
+ * host is, and goes on when both prove it. What an authorization is lacking for waits for somebody.
+ */
+static void test_trusted_again(void **state)
+{
+    (void)state;
+    static const struct {
+        enum rel_state from, crit;
+    } ways[] = { { ST_P_IR, ST_P_IR_CRIT },
+                 { ST_P_REPL, ST_P_CRIT },
+                 { ST_P_UPDATE, ST_P_UPDATE_CRIT } };
+    for (size_t i = 0; i < VR_ARRAY_LEN(ways); i++) {
+        struct rel r = in_state(ways[i].from);
+        struct rel_event no = event(EV_SHIP_FAILED), tick = event(EV_TICK),
+                         told = event(EV_PEER_TOLD);
+        uint32_t fx;
+        r.has_acked = r.tracked = true;
+        r.peer_away = true; /* of before */
+        assert_int_equal(feed(&r, tick, &fx, NULL), 0);
+        assert_int_equal(feed(&r, event(EV_CAPTURED), &fx, NULL), 0);
+        vr_fail(&no.err, VR_E_AUTH, 0, "shows another certificate");
+        assert_int_equal(feed(&r, no, &fx, NULL), 0);
+        assert_int_equal(r.st, ways[i].crit);
+        assert_true(fx & FX_PROBE);
+        assert_int_equal(feed(&r, event(EV_ENDED), &fx, NULL), 0);
+        struct rel lacks = r;
+        assert_int_equal(feed(&lacks, told, &fx, NULL), 0); /* it answers: no matter of trust */
+        assert_int_equal(lacks.st, ways[i].crit);
+        assert_int_equal(feed(&lacks, tick, &fx, NULL), 0);
+        assert_int_equal(fx, 0);
+
+        assert_int_equal(feed(&r, away(VR_E_AUTH), &fx, NULL), 0);
+        assert_int_equal(r.st, ways[i].crit);
+        assert_int_equal(r.last_err.kind, VR_E_AUTH);
+        assert_true(r.due.ms > 0);
+        tick.mono.ms = told.mono.ms = r.due.ms;
+        assert_int_equal(feed(&r, tick, &fx, NULL), 0);
+        assert_int_equal(r.st, ways[i].crit);
+        assert_int_equal(fx, FX_PROBE); /* and nothing else */
+        snprintf(told.peer, sizeof told.peer, "somebody");
+        assert_int_equal(feed(&r, told, &fx, NULL), 0);
+        assert_int_equal(r.st, ways[i].crit);
+        struct rel other = r, again = r;
+        struct rel_event over = failed_over();
+        assert_int_equal(feed(&other, over, &fx, NULL), 0);
+        assert_int_equal(other.st, ST_P_SUPERSEDED);
+
+        told = event(EV_PEER_TOLD);
+        assert_int_equal(feed(&r, told, &fx, NULL), 0);
+        assert_int_equal(r.st, ways[i].from);
+        assert_int_equal(fx, FX_PERSIST);
+        assert_int_equal(r.last_err.kind, VR_OK);
+        assert_true(r.due.ms > 0);
+
+        vr_autofree char *text = rel_encode(&again); /* it was put right while this one was down */
+        assert_int_equal(rel_decode(text, &again, NULL), 0);
+        assert_int_equal(feed(&again, event(EV_RESTART), &fx, NULL), 0);
+        assert_int_equal(feed(&again, told, &fx, NULL), 0);
+        assert_int_equal(again.st, ways[i].from);
+    }
+}
+
 /* The host that was failed over to ended replication while the old primary was away: that learns of
  * the failover all the same, and what it is told to do is possible. */
 static void test_superseded_by_what_was_ended(void **state)
@@ -514,6 +576,7 @@ int main(void)
         cmocka_unit_test(test_reverse_that_waits),
         cmocka_unit_test(test_reverse_that_is_withdrawn),
         cmocka_unit_test(test_reverse_that_is_refused),
+        cmocka_unit_test(test_trusted_again),
         cmocka_unit_test(test_comparison_is_announced),
         cmocka_unit_test(test_prepared_disks_were_altered),
         cmocka_unit_test(test_seed_for_a_peer_that_lost_a_point),
