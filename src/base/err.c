@@ -60,6 +60,17 @@ static size_t said_already(const char *context, const char *msg)
     return head + 2;
 }
 
+/* Whether @msg begins with what @context says: "host b" before "host b already has it", also "b".
+ */
+static bool says_it_itself(const char *context, const char *msg)
+{
+    static const char host[] = "host ";
+    size_t n = strlen(context);
+    if (!strncmp(msg, host, strlen(host)) && strncmp(context, host, strlen(host)) != 0)
+        msg += strlen(host);
+    return n && !strncmp(msg, context, n) && (msg[n] == ' ' || msg[n] == ',');
+}
+
 int vr_err_wrap(struct vr_err *e, const char *fmt, ...)
 {
     if (!e || e->kind == VR_OK)
@@ -69,6 +80,8 @@ int vr_err_wrap(struct vr_err *e, const char *fmt, ...)
     va_start(ap, fmt);
     int n = vsnprintf(out, sizeof out, fmt, ap);
     va_end(ap);
+    if (says_it_itself(out, e->msg))
+        return -1;
     if (n >= 0 && (size_t)n < sizeof out)
         snprintf(out + n, sizeof out - (size_t)n, ": %s", e->msg + said_already(out, e->msg));
     memcpy(e->msg, out, sizeof out);

@@ -40,7 +40,7 @@ __attribute__((format(printf, 5, 6))) int vr_fail_at(struct vr_err *e, const cha
                                                      enum vr_kind k, int sys, const char *fmt, ...);
 
 /* vr_err_wrap() - put context before the message: "context: message". What the context ends with
- * is not said twice.
+ * is not said twice, and nothing is put before a message that begins with the context.
  * @e: may be NULL or empty (then nothing happens). Returns: always -1. Thread: any. */
 __attribute__((format(printf, 2, 3))) int vr_err_wrap(struct vr_err *e, const char *fmt, ...);
 

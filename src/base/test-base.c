@@ -33,6 +33,22 @@ static void test_err_wraps_outermost_first(void **s)
     vr_fail(&net, VR_E_PEER, 0, "vda: gone");
     vr_err_wrap(&net, "hvda"); /* another name that only ends so */
     assert_string_equal(net.msg, "hvda: vda: gone");
+    static const struct {
+        const char *msg, *context, *want;
+    } once[] = {
+        { "host b already has it", "host b", "host b already has it" },
+        { "host b already has it", "b", "host b already has it" },
+        { "host b, port 5, is full", "host b", "host b, port 5, is full" },
+        { "host bb already has it", "host b", "host b: host bb already has it" },
+        { "b: no route", "host b", "host b: no route" },
+        { "no route", "host b", "host b: no route" },
+    };
+    for (size_t i = 0; i < VR_ARRAY_LEN(once); i++) {
+        vr_err_clear(&net);
+        vr_fail(&net, VR_E_PEER, 0, "%s", once[i].msg);
+        vr_err_wrap(&net, "%s", once[i].context);
+        assert_string_equal(net.msg, once[i].want);
+    }
     assert_int_equal(vr_kind_code(VR_E_STATE), 32775);
     assert_int_equal(vr_kind_scope(e.kind), VR_SCOPE_XFER);
     assert_int_equal(vr_kind_from_name("NOSPACE"), VR_E_NOSPACE);
