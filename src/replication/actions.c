@@ -93,8 +93,8 @@ ACTION(create)
     r->lost = VR_LOST_NOT;
     r->seeded_start = false;
     memset(&r->acked, 0, sizeof r->acked);
-    r->last_app_time.us = r->app_tried.us = 0;
-    r->app_note[0] = 0;
+    r->last_app_time.us = 0;
+    rel_forget_attempt(r);
     vr_err_clear(&r->last_err);
     rel_stats_reset(r, ev->wall);
 }
@@ -518,8 +518,8 @@ ACTION(become_primary)
 ACTION(modify)
 {
     rel_new_settings(r, ev);
-    if (!r->set.app_interval_s)
-        r->app_note[0] = 0;
+    if (!r->set.app_interval_s && r->app_note[0])
+        rel_forget_attempt(r);
     if (r->flow.phase == FLOW_IDLE && r->due.ms > ev->mono.ms)
         rel_due_now(r, ev);
 }

@@ -86,13 +86,24 @@ ACTION(begin_resync)
     rel_begin(r, ev, FLOW_RESYNC, false);
 }
 
+void rel_forget_attempt(struct rel *r)
+{
+    r->app_tried.us = 0;
+    r->app_frozen_ms = 0;
+    r->app_note[0] = 0;
+}
+
 ACTION(captured)
 {
     r->flow.phase = FLOW_SHIP;
     r->flow.instant = ev->instant;
     rel_disk_sizes(r, ev);
-    if (!r->flow.app || ev->vm_off) /* a machine that is off has nothing to make consistent */
+    if (!r->flow.app)
         return;
+    if (ev->vm_off) { /* it has nothing to make consistent, and what failed before is over */
+        rel_forget_attempt(r);
+        return;
+    }
     r->app_tried = ev->wall;
     r->app_frozen_ms = ev->frozen_ms;
     r->flow.app_done = ev->kind == VR_POINT_APPLICATION;

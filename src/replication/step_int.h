@@ -24,10 +24,11 @@ const struct rel_disk *rel_shrunk_disk(const struct rel *r, const struct rel_eve
 /* Pieces of actions: rel_set_error() - what is shown as the reason of trouble; rel_copy_disks() -
  * the event's disks; rel_copy_name() - cut to VR_NAME_MAX; rel_stats_reset() - a new window;
  * rel_count() - a transfer that is done, with what it moved;
- * rel_new_settings() - those of a user's event; rel_due_now() - a TICK as soon as possible;
- * rel_lose() - the checkpoint of `acked` is not to be relied on any more, why (enum vr_lost) and
- * what was found; rel_keep_old(), rel_back_to_old() - partner and settings before a change of role,
- * for when it fails; rel_forget_story() - of another lineage. */
+ * rel_new_settings() - those of a user's event; rel_forget_attempt() - there is none at an
+ * application-consistent point that anything is to be told of; rel_due_now() - a TICK as soon as
+ * possible; rel_lose() - the checkpoint of `acked` is not to be relied on any more, why (enum
+ * vr_lost) and what was found; rel_keep_old(), rel_back_to_old() - partner and settings before a
+ * change of role, for when it fails; rel_forget_story() - of another lineage. */
 void rel_set_error(struct rel *r, const struct rel_event *ev);
 void rel_copy_disks(struct rel *r, const struct rel_event *ev);
 /* rel_disk_sizes() - the event tells how large they are now. rel_disks_held() - the point that is
@@ -43,6 +44,7 @@ void rel_copy_name(char to[VR_NAME_MAX], const char *from);
 void rel_stats_reset(struct rel *r, struct wall_us now);
 void rel_count(struct rel *r, const struct rel_moved *moved);
 void rel_lose(struct rel *r, const struct rel_event *ev, unsigned why, const char *text);
+void rel_forget_attempt(struct rel *r);
 void rel_new_settings(struct rel *r, const struct rel_event *ev);
 void rel_due_now(struct rel *r, const struct rel_event *ev);
 void rel_keep_old(struct rel *r);

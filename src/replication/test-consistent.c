@@ -140,6 +140,24 @@ static void off_and_jumping_clocks(void **state)
     assert_true(cycle(&r, at - 86400, ANSWERS)); /* the clock was set back: not another day */
 }
 
+/* What is told is of the newest attempt, whatever it came to. */
+static void the_newest_attempt(void **state)
+{
+    (void)state;
+    struct rel r = primary();
+    struct rel_event asked = { .type = EV_U_SYNC, .app = true, .mono.ms = 1 };
+    static const enum guest order[] = { ANSWERS, HANGS, IS_OFF, HANGS, ANSWERS, IS_OFF };
+    r.set.app_interval_s = 0;
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
+        int64_t at = 1000 + 10 * (int64_t)i;
+        feed(&r, &asked);
+        assert_true(cycle(&r, at, order[i]));
+        assert_int_equal(r.app_tried.us, order[i] == IS_OFF ? 0 : at * SECOND);
+        assert_int_equal(r.app_frozen_ms, order[i] == ANSWERS ? 40 : 0);
+        assert_string_equal(r.app_note, order[i] == HANGS ? "it hangs" : "");
+    }
+}
+
 static void on_request(void **state)
 {
     (void)state;
@@ -187,6 +205,7 @@ int main(void)
         cmocka_unit_test(a_failure),
         cmocka_unit_test(a_point_that_did_not_arrive),
         cmocka_unit_test(off_and_jumping_clocks),
+        cmocka_unit_test(the_newest_attempt),
         cmocka_unit_test(on_request),
         cmocka_unit_test(what_counts),
         cmocka_unit_test(what_an_older_version_wrote),
