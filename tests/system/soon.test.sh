@@ -1,10 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# A failover of a host that is gone takes less than 5 s from the command to the machine that runs,
-# whatever the size of its disks and the number of its points: here 1 TiB and some 50 points, the host
-# crashed, its packets vanish. The limit is the promise itself.
+# A failover of a host that is gone takes as long whatever the size of its disks and the number of its points:
+# here 1 TiB and some 50 points, the host crashed, its packets vanish. Asserted is that next to nothing is read;
+# the time, less than 5 s from the command to the machine that runs, is asserted by bench/failover.sh.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/reading.sh"
 system_begin
 hosts_up
 pair_hosts
@@ -29,31 +30,24 @@ done
 newest=$(newest_point B g1)
 virsh_on A start g1 >/dev/null
 "$lab" crash "$dir" A
-# once OPTION...: one failover and back; prints how many milliseconds it took
+# once WHAT OPTION...: one failover and back
 once() {
-    local from ms
-    from=$(date +%s%N)
-    runs_after B g1 vr B --quiet failover g1 "$@" >&2 || fail "the failover failed"
-    ms=$((($(date +%s%N) - from) / 1000000))
+    local what=$1 before read
+    shift
+    before=$(read_by_daemon B)
+    runs_soon "$what" B g1 vr B --quiet failover g1 "$@"
+    read=$(($(read_by_daemon B) - before))
+    [ $read -lt $((64 << 20)) ] || fail "$what: the daemon read $read bytes, of the disks or once for each point"
+    ok "$what: $((read >> 10)) KiB read"
+    if [ "${VMR_QUIET:-}" ]; then
+        virsh_on B destroy g1 >/dev/null
+        in_time "to compare, virsh start of that machine" 5000 virsh_on B --quiet start g1
+    fi
     vr B --quiet cancel g1 --discard
     wait_state B g1 replicating
-    echo $ms
 }
-# soonest WHAT OPTION...: whoever waits for something fixed waits for it in each of three attempts; a
-# machine that is busy with other tests is not so in all of them.
-soonest() {
-    local what=$1 ms all=
-    shift
-    for _ in 1 2 3; do
-        ms=$(once "$@")
-        all="$all $ms ms"
-        [ "$ms" -ge 5000 ] || break
-    done
-    [ "$ms" -lt 5000 ] || fail "failover, $what: took$all, and less than 5 s is promised"
-    ok "failover, $what:$all"
-}
-soonest "1 TiB and $(n_points B g1) points"
-soonest "asking nobody" --force
+once "1 TiB and $(n_points B g1) points"
+once "asking nobody" --force
 vr B --quiet failover g1 --no-start
 for target in vda vdb; do
     on B qemu-img compare -U -q -f raw -F qcow2 "$(oracle_of "$(uuid_of B g1)" "${newest/:/-}")/$target.raw" \
