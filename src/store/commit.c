@@ -26,12 +26,16 @@ struct commit {
     struct new_point point;
     struct layers layers; /* of the stage */
     bool *empty;          /* layer i holds nothing that its parent does not */
+    struct extents *got;  /* what layer i holds of what was wanted */
 };
 
 static void commit_done(struct commit *c)
 {
+    for (size_t i = 0; c->got && i < c->layers.n; i++)
+        extents_done(&c->got[i]);
     layers_done(&c->layers);
     free(c->empty);
+    free(c->got);
 }
 
 static int is_empty(struct store *st, const struct layer_row *l, bool *ret, struct vr_err *err)
@@ -61,7 +65,8 @@ static int sync_all(struct commit *c, const char *folder, struct vr_err *err)
             return -1;
         if (c->empty[i])
             continue;
-        if (fs->sync_file(fs, l->path, err) < 0 || fs->sync_file(fs, l->digests, err) < 0)
+        if (proof_look(c->st, &c->point.machine, l, &c->got[i], err) < 0 ||
+            fs->sync_file(fs, l->path, err) < 0 || fs->sync_file(fs, l->digests, err) < 0)
             return -1;
         c->point.bytes += image_room(l->path);
     }
@@ -100,7 +105,7 @@ static int insert(struct commit *c, struct vr_err *err)
         if (c->empty[i] ? layer_drop(st, l, err) < 0
                         : db_run(st->db, err, "UPDATE layer SET role = ? WHERE id = ?", "ii",
                                  (int64_t)ROLE_CHAIN, l->id) < 0 ||
-                              proof_received(st, &c->point.machine, l, err) < 0)
+                              proof_received(st, &c->point.machine, l->target, &c->got[i], err) < 0)
             return -1;
     }
     return db_run(st->db, err, "DELETE FROM stage WHERE machine = ?", "u", &c->point.machine);
@@ -122,6 +127,7 @@ int store_stage_commit(struct store *st, struct store_stage *sg, struct wall_us 
         check(&c, &chain, err) < 0)
         return -1;
     c.empty = vr_new0(c.layers.n, sizeof *c.empty);
+    c.got = vr_new0(c.layers.n, sizeof *c.got);
     if (sync_all(&c, chain.folder, err) < 0 || store_begin(st, "commit", err) < 0 ||
         store_end(st, "commit", insert(&c, err), err) < 0)
         return -1;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What is known about the content of points: rows of proof and damage. docs/store.md section 10.
- * Store thread; reads digest tables. */
+ * Store thread. Digest tables lie on the machine's storage, which may not answer: what they say is
+ * looked up first, and only then a transaction is begun. */
 #include "store/proof_int.h"
 
 #include <string.h>
@@ -72,6 +73,7 @@ static int holds(struct view *w, size_t i, uint64_t block, struct vr_err *err)
     struct vr_digest d;
     if (l->known == KNOWN_NONE || !l->digests)
         return 0;
+    TOUCHES_FILES;
     if (!w->logs[i] && digestlog_open(l->digests, 0, false, &w->logs[i], err) < 0)
         return -1;
     return digestlog_get(w->logs[i], block, &d, err);
@@ -209,11 +211,12 @@ static int quarantine(struct store *st, int64_t seq, uint64_t bad, bool sticky, 
         return 0;
     noted->points += had == 0;
     return db_run(st->db, err,
-                  "INSERT INTO proof(point, quarantine, sticky, since, bad) VALUES(?,?,?,?,?)"
-                  " ON CONFLICT(point) DO UPDATE SET quarantine = excluded.quarantine,"
+                  "INSERT INTO proof(point, quarantine, sticky, since, bad)"
+                  " SELECT seq, ?, ?, ?, ? FROM point WHERE seq = ? ON CONFLICT(point) DO UPDATE "
+                  "SET quarantine = excluded.quarantine,"
                   " sticky = max(sticky, excluded.sticky), bad = excluded.bad,"
                   " since = excluded.since, acknowledged = 0, how = 0, verified = 0",
-                  "iiiii", seq, (int64_t)STORE_QUARANTINED, (int64_t)sticky, now.us, (int64_t)bad);
+                  "iiiii", (int64_t)STORE_QUARANTINED, (int64_t)sticky, now.us, (int64_t)bad, seq);
 }
 
 /* A block may be known already: from the last reading, or because the layer held something else
@@ -241,52 +244,72 @@ static int put_damage(struct store *st, const struct vr_uuid *machine, const str
 
 /* ---- what was found ---- */
 
+/* A block that is wrong in a layer, 0: in no layer that is known. */
+struct verdict {
+    const struct store_bad *bad;
+    int64_t layer;
+    bool wanted;
+};
+
 struct finding {
     struct store *st;
-    const struct vr_uuid *machine;
-    int64_t newest, layer, seq;
-    struct wall_us now;
+    const struct damage *d;
+    int64_t newest;
     struct shown shown;
-    uint64_t here; /* blocks that count for point @seq alone */
-    struct store_noted *noted;
+    uint64_t here; /* blocks that count for point @d->seq alone */
+    struct verdict *v;
+    size_t n;
 };
+
+static void finding_done(struct finding *f)
+{
+    free(f->shown.v);
+    free(f->v);
+}
 
 /* The layer whose content is wrong: index in @w, -1 unknown, -2 error. */
 static int guilty(const struct finding *f, struct view *w, const struct store_bad *b,
                   struct vr_err *err)
 {
-    if (f->layer)
-        return index_of(w, f->layer);
+    if (f->d->layer)
+        return index_of(w, f->d->layer);
     int64_t top = 0;
     if (!b->rot)
         return -1;
-    if (point_top(f->st->db, f->seq, b->target, &top, err) < 0)
+    if (point_top(f->st->db, f->d->seq, b->target, &top, err) < 0)
         return -2;
     int at = index_of(w, top);
     return at < 0 ? -1 : giver(w, (size_t)at, b->block, err);
 }
 
-static int found_block(struct finding *f, struct view *w, const struct store_bad *b,
-                       struct vr_err *err)
+static void judge(struct finding *f, const struct store_bad *b, int64_t layer, bool wanted)
+{
+    f->v[f->n++] = (struct verdict){ .bad = b, .layer = layer, .wanted = wanted };
+}
+
+static int look_at(struct finding *f, struct view *w, const struct store_bad *b, struct vr_err *err)
 {
     int i = guilty(f, w, b, err);
     if (i == -2)
         return -1;
-    if (i < 0 && !f->layer) {
+    if (i < 0 && !f->d->layer) {
         f->here++;
-        return put_damage(f->st, f->machine, b, 0, true, f->now, f->noted, err);
+        judge(f, b, 0, true);
+        return 0;
     }
-    int64_t layer = i < 0 ? f->layer : w->l.v[i].id;
+    int64_t layer = i < 0 ? f->d->layer : w->l.v[i].id;
     int above = i < 0 ? -1 : cover(w, i, b->block, err);
     int shown = above == -2 ? -1 : mark(f->st, w, &f->shown, layer, above, i, b->block, err);
-    if (shown <= 0) /* nobody sees it: it is covered, and goes with the next merge */
-        return shown;
-    return put_damage(f->st, f->machine, b, layer, i >= 0 && above < 0, f->now, f->noted, err);
+    if (shown > 0) /* else nobody sees it: it is covered, and goes with the next merge */
+        judge(f, b, layer, i >= 0 && above < 0);
+    return shown < 0 ? -1 : 0;
 }
 
-static int found_all(struct finding *f, const struct store_bad_list *bad, struct vr_err *err)
+static int look(struct finding *f, struct vr_err *err)
 {
     vr_autoview struct view w = { .logs = NULL };
+    const struct store_bad_list *bad = f->d->bad;
+    f->v = vr_new0(bad->n, sizeof *f->v);
     for (size_t i = 0; i < bad->n; i++) {
         const struct store_bad *b = &bad->v[i];
         if (strcmp(w.target, b->target) != 0) {
@@ -294,71 +317,133 @@ static int found_all(struct finding *f, const struct store_bad_list *bad, struct
             if (view_open(f->st, f->newest, b->target, &w, err) < 0)
                 return -1;
         }
-        if (found_block(f, &w, b, err) < 0)
-            return -1;
-    }
-    for (size_t k = 0; k < f->shown.n; k++) {
-        const struct shown_point *p = &f->shown.v[k];
-        uint64_t n = p->bad + (p->seq == f->seq ? f->here : 0);
-        bool sticky = p->seq == f->seq && f->here;
-        if (n && quarantine(f->st, p->seq, n, sticky, f->now, f->noted, err) < 0)
+        if (look_at(f, &w, b, err) < 0)
             return -1;
     }
     return 0;
 }
 
-int damage_found(struct store *st, const struct vr_uuid *machine, const struct store_bad_list *bad,
-                 int64_t layer, int64_t seq, struct wall_us now, struct store_noted *ret,
-                 struct vr_err *err)
+static int put(const struct finding *f, struct wall_us now, struct store_noted *noted,
+               struct vr_err *err)
 {
-    struct finding f = { .st = st, .machine = machine, .layer = layer, .seq = seq, .now = now };
-    f.noted = ret;
-    int rc = point_newest(st->db, machine, &f.newest, NULL, err);
+    for (size_t i = 0; i < f->n; i++) {
+        const struct verdict *v = &f->v[i];
+        if (put_damage(f->st, f->d->machine, v->bad, v->layer, v->wanted, now, noted, err) < 0)
+            return -1;
+    }
+    for (size_t k = 0; k < f->shown.n; k++) {
+        const struct shown_point *p = &f->shown.v[k];
+        uint64_t n = p->bad + (p->seq == f->d->seq ? f->here : 0);
+        bool sticky = p->seq == f->d->seq && f->here;
+        if (n && quarantine(f->st, p->seq, n, sticky, now, noted, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int damage_found(struct store *st, const struct damage *d, struct wall_us now,
+                 struct store_noted *ret, struct vr_err *err)
+{
+    __attribute__((cleanup(finding_done))) struct finding f = { .st = st, .d = d };
+    int rc = point_newest(st->db, d->machine, &f.newest, NULL, err);
     if (rc <= 0)
         return rc;
-    rc = load_shown(st, machine, &f.shown, err);
-    if (rc == 0)
-        rc = found_all(&f, bad, err);
-    free(f.shown.v);
+    if (load_shown(st, d->machine, &f.shown, err) < 0 || look(&f, err) < 0)
+        return -1;
+    if (d->hold->stale) /* since it was looked at */
+        return vr_fail(err, VR_E_CANCELLED, 0, "the machine changed its role meanwhile");
+    struct store_noted noted = { 0 };
+    if (store_begin(st, "damage", err) < 0 ||
+        store_end(st, "damage", put(&f, now, &noted, err), err) < 0)
+        return -1;
+    *ret = noted;
+    return 0;
+}
+
+/* ---- what is known to be wrong in layers ---- */
+
+struct flaw {
+    char target[VR_TARGET_MAX];
+    int64_t layer;
+    uint64_t block;
+};
+
+struct flaws {
+    struct flaw *v;
+    size_t n;
+};
+
+static int load_flaws(struct store *st, const struct vr_uuid *machine, struct flaws *ret,
+                      struct vr_err *err)
+{
+    vr_auto(db_rows_free) struct db_rows *r =
+        db_select(st->db, err,
+                  "SELECT target, layer, block FROM damage WHERE machine = ? AND layer > 0"
+                  " ORDER BY target",
+                  "u", machine);
+    int rc = r ? 1 : -1;
+    while (rc > 0 && (rc = db_step(r, err)) > 0) {
+        if (ret->n % 64 == 0)
+            ret->v = vr_grow(ret->v, ret->n + 64, sizeof *ret->v);
+        struct flaw *w = &ret->v[ret->n++];
+        *w = (struct flaw){ .layer = db_int(r, 1), .block = (uint64_t)db_int(r, 2) };
+        snprintf(w->target, sizeof w->target, "%s", db_text(r, 0));
+    }
     return rc;
+}
+
+static int mark_flaws(struct store *st, int64_t newest, const struct flaws *all, struct shown *s,
+                      struct vr_err *err)
+{
+    vr_autoview struct view w = { .logs = NULL };
+    for (size_t k = 0; k < all->n; k++) {
+        const struct flaw *f = &all->v[k];
+        if (strcmp(w.target, f->target) != 0) {
+            view_done(&w);
+            if (view_open(st, newest, f->target, &w, err) < 0)
+                return -1;
+        }
+        int i = index_of(&w, f->layer);
+        int above = i >= 0 ? cover(&w, i, f->block, err) : -1;
+        if (above == -2 || mark(st, &w, s, f->layer, above, i, f->block, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int lift(struct store *st, const struct shown *s, size_t *ret_points, struct vr_err *err)
+{
+    for (size_t k = 0; k < s->n; k++) {
+        if (!s->v[k].quarantined || s->v[k].hit)
+            continue;
+        if (db_run(st->db, err, "UPDATE proof SET quarantine = ? WHERE point = ?", "ii",
+                   (int64_t)STORE_REPAIRED, s->v[k].seq) < 0)
+            return -1;
+        ++*ret_points;
+    }
+    return 0;
 }
 
 int quarantine_review(struct store *st, const struct vr_uuid *machine, size_t *ret_points,
                       struct vr_err *err)
 {
     struct shown s = { NULL };
-    vr_autoview struct view w = { .logs = NULL };
+    struct flaws all = { NULL };
     int64_t newest = 0;
     int rc = point_newest(st->db, machine, &newest, NULL, err);
     if (rc <= 0)
         return rc;
-    vr_auto(db_rows_free) struct db_rows *r =
-        db_select(st->db, err,
-                  "SELECT target, layer, block FROM damage WHERE machine = ? AND layer > 0"
-                  " ORDER BY target",
-                  "u", machine);
-    rc = r && load_shown(st, machine, &s, err) == 0 ? 1 : -1;
-    while (rc > 0 && (rc = db_step(r, err)) > 0) {
-        if (strcmp(w.target, db_text(r, 0)) != 0) {
-            view_done(&w);
-            if (view_open(st, newest, db_text(r, 0), &w, err) < 0)
-                rc = -1;
-        }
-        int64_t layer = db_int(r, 1);
-        uint64_t block = (uint64_t)db_int(r, 2);
-        int i = rc > 0 ? index_of(&w, layer) : -1;
-        int above = i >= 0 ? cover(&w, i, block, err) : -1;
-        if (rc > 0 && (above == -2 || mark(st, &w, &s, layer, above, i, block, err) < 0))
-            rc = -1;
-    }
-    for (size_t k = 0; rc == 0 && k < s.n; k++) {
-        if (!s.v[k].quarantined || s.v[k].hit)
-            continue;
-        rc = db_run(st->db, err, "UPDATE proof SET quarantine = ? WHERE point = ?", "ii",
-                    (int64_t)STORE_REPAIRED, s.v[k].seq);
-        ++*ret_points;
-    }
+    rc = load_flaws(st, machine, &all, err);
+    if (rc == 0)
+        rc = load_shown(st, machine, &s, err);
+    if (rc == 0)
+        rc = mark_flaws(st, newest, &all, &s, err);
+    if (rc == 0)
+        rc = store_begin(st, "review", err);
+    if (rc == 0)
+        rc = store_end(st, "review", lift(st, &s, ret_points, err), err);
     free(s.v);
+    free(all.v);
     return rc;
 }
 
@@ -384,16 +469,20 @@ int store_verify_save(struct store *st, const struct store_verify_input *v,
                       enum store_proof_how how, struct wall_us now, struct store_noted *ret,
                       struct vr_err *err)
 {
-    struct store_noted noted = { 0 };
+    if (ret)
+        *ret = (struct store_noted){ 0 };
     if (v->hold->stale)
         return vr_fail(err, VR_E_CANCELLED, 0, "the machine changed its role meanwhile");
+    if (v->bad.n) {
+        struct store_noted noted = { 0 };
+        const struct damage d = {
+            .machine = &v->machine, .bad = &v->bad, .hold = v->hold, .seq = v->seq
+        };
+        return damage_found(st, &d, now, ret ? ret : &noted, err);
+    }
     if (store_begin(st, "proof", err) < 0)
         return -1;
-    int rc = v->bad.n ? damage_found(st, &v->machine, &v->bad, 0, v->seq, now, &noted, err)
-                      : save_clean(st, v, how, now, err);
-    if (ret)
-        *ret = noted;
-    return store_end(st, "proof", rc, err);
+    return store_end(st, "proof", save_clean(st, v, how, now, err), err);
 }
 
 /* ---- single points ---- */
@@ -464,14 +553,15 @@ int proof_wanted(struct store *st, const struct vr_uuid *machine, const char *ta
     return rc;
 }
 
-int proof_received(struct store *st, const struct vr_uuid *machine, const struct layer_row *l,
-                   struct vr_err *err)
+int proof_look(struct store *st, const struct vr_uuid *machine, const struct layer_row *l,
+               struct extents *ret, struct vr_err *err)
 {
     __attribute__((cleanup(extents_done))) struct extents wanted = { 0 };
     if (proof_wanted(st, machine, l->target, l->size, &wanted, err) < 0)
         return -1;
     if (!wanted.n)
         return 0;
+    TOUCHES_FILES;
     vr_auto(digestlog_free) struct digestlog *log = NULL;
     if (digestlog_open(l->digests, l->size, false, &log, err) < 0)
         return -1;
@@ -483,14 +573,26 @@ int proof_received(struct store *st, const struct vr_uuid *machine, const struct
             int rc = digestlog_get(log, at, &d, err);
             if (rc < 0)
                 return -1;
-            if (rc == 0)
-                continue;
-            if (db_run(st->db, err,
-                       "UPDATE damage SET wanted = 0 WHERE machine = ? AND target = ?"
-                       " AND block = ?",
-                       "usi", machine, l->target, (int64_t)at) < 0)
-                return -1;
+            if (rc > 0)
+                extents_add(ret, at * VR_BLOCK_SIZE, VR_BLOCK_SIZE);
         }
+    }
+    return 0;
+}
+
+int proof_received(struct store *st, const struct vr_uuid *machine, const char *target,
+                   const struct extents *got, struct vr_err *err)
+{
+    if (!got->n)
+        return 0;
+    for (size_t i = 0; i < got->n; i++) {
+        int64_t from = (int64_t)(got->v[i].offset / VR_BLOCK_SIZE);
+        int64_t end = from + (int64_t)(got->v[i].length / VR_BLOCK_SIZE);
+        if (db_run(st->db, err,
+                   "UPDATE damage SET wanted = 0 WHERE machine = ? AND target = ?"
+                   " AND block >= ? AND block < ?",
+                   "usii", machine, target, from, end) < 0)
+            return -1;
     }
     /* Of what no layer is guilty, nothing is left to do. */
     return db_run(st->db, err, "DELETE FROM damage WHERE machine = ? AND layer = 0 AND wanted = 0",

@@ -33,13 +33,19 @@ struct store_verify_input {
 /* bad_add() - one more; beyond STORE_BAD_MAX it is only counted. */
 void bad_add(struct store_bad_list *l, const char *target, uint64_t block, bool rot);
 
-/* damage_found() - note @bad blocks and quarantine the points that show them, in a transaction.
- * @layer: the layer that was read, 0: point @seq was. @ret: what was not known before. */
-int damage_found(struct store *st, const struct vr_uuid *machine, const struct store_bad_list *bad,
-                 int64_t layer, int64_t seq, struct wall_us now, struct store_noted *ret,
-                 struct vr_err *err);
-/* quarantine_review() - lift the quarantine of points that show no damage any more, in a
- * transaction. */
+/* What a reading of a machine's files found wrong. */
+struct damage {
+    const struct vr_uuid *machine;
+    const struct store_bad_list *bad;
+    const struct hold *hold; /* of the reading */
+    int64_t layer, seq;      /* the layer that was read, 0: point @seq was */
+};
+/* damage_found() - note bad blocks and quarantine the points that show them, in a transaction of
+ * its own, before which it reads digest tables. @ret: what was not known before; untouched on
+ * failure. Errors: VR_E_CANCELLED when what was read counts no more. */
+int damage_found(struct store *st, const struct damage *d, struct wall_us now,
+                 struct store_noted *ret, struct vr_err *err);
+/* quarantine_review() - lift the quarantine of points that show no damage any more; likewise. */
 int quarantine_review(struct store *st, const struct vr_uuid *machine, size_t *ret_points,
                       struct vr_err *err);
 

@@ -463,9 +463,9 @@ static int put_in(struct store *st, struct store_repair *r, size_t *ret_points, 
         (put && st->fs->sync_dir(st->fs, c.folder, err) < 0) ||
         store_begin(st, "repair", err) < 0 ||
         store_end(st, "repair", settle_rows(st, r, put, err), err) < 0 ||
-        repair_complete(st, &r->machine, err) < 0 || store_begin(st, "review", err) < 0)
+        repair_complete(st, &r->machine, err) < 0)
         return -1;
-    return store_end(st, "review", quarantine_review(st, &r->machine, ret_points, err), err);
+    return quarantine_review(st, &r->machine, ret_points, err);
 }
 
 int store_repair_finish(struct store *st, struct store_repair *take, size_t *ret_blocks,

@@ -180,7 +180,6 @@ int store_scrub_finish(struct store *st, struct store_scrub *take, struct wall_u
                        struct store_noted *ret, struct vr_err *err)
 {
     vr_auto(scrub_free) struct store_scrub *s = take;
-    int rc = 0;
     *ret = (struct store_noted){ 0 };
     *ret_bytes = s->bytes;
     *ret_pass = s->through && s->last;
@@ -192,10 +191,15 @@ int store_scrub_finish(struct store *st, struct store_scrub *take, struct wall_u
         *at = (struct store_scrub_at){ .layer = s->layer.id, .block = s->next };
     if (!s->bad.n || s->hold->stale)
         return 0;
-    if (store_begin(st, "scrub", err) < 0)
+    const struct damage d = {
+        .machine = &s->machine, .bad = &s->bad, .hold = s->hold, .layer = s->layer.id
+    };
+    if (damage_found(st, &d, now, ret, err) == 0)
+        return 0;
+    if (!s->hold->stale)
         return -1;
-    rc = damage_found(st, &s->machine, &s->bad, s->layer.id, 0, now, ret, err);
-    return store_end(st, "scrub", rc, err);
+    vr_err_clear(err); /* it did not count any more */
+    return 0;
 }
 
 int store_scrub_bytes(struct store *st, const struct vr_uuid *machine, uint64_t *ret,

@@ -225,12 +225,15 @@ int merge_yield(struct store *st, const struct vr_uuid *machine, struct vr_err *
 
 /* ---- proof.c ---- */
 /* proof_wanted() - add the blocks of a disk of @size bytes that the newest point shows wrong.
- * proof_received() - layer @l of a stage becomes one of the chain: what it holds is wanted no more;
- * in a transaction. */
+ * proof_look() - which of them layer @l of a stage holds, as whole blocks; reads its table, not
+ * inside a transaction. proof_received() - the layer becomes one of the chain: they are wanted no
+ * more; in a transaction. */
 int proof_wanted(struct store *st, const struct vr_uuid *machine, const char *target, uint64_t size,
                  struct extents *ret, struct vr_err *err);
-int proof_received(struct store *st, const struct vr_uuid *machine, const struct layer_row *l,
-                   struct vr_err *err);
+int proof_look(struct store *st, const struct vr_uuid *machine, const struct layer_row *l,
+               struct extents *ret, struct vr_err *err);
+int proof_received(struct store *st, const struct vr_uuid *machine, const char *target,
+                   const struct extents *got, struct vr_err *err);
 
 /* ---- parts of recovery ---- */
 int stage_recover(struct store *st, struct vr_err *err);

@@ -3,6 +3,10 @@
  * are asked for again, older points are repaired, and nothing is repaired wrongly. */
 #include "store/test-proof-kit.h"
 
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+
 /* ---- tests ---- */
 
 static void test_whole_is_proven(void **state)
@@ -558,6 +562,132 @@ static void test_a_repair_that_fails_goes_last(void **state)
     assert_int_equal(damage(f, "lost = 0"), 0);
 }
 
+/* ---- a storage that does not answer ---- */
+static atomic_bool hangs, over;
+static sem_t news, thaw;
+
+int __real_digestlog_open(const char *path, uint64_t size, bool create, struct digestlog **ret,
+                          struct vr_err *err);
+int __wrap_digestlog_open(const char *path, uint64_t size, bool create, struct digestlog **ret,
+                          struct vr_err *err);
+int __wrap_digestlog_open(const char *path, uint64_t size, bool create, struct digestlog **ret,
+                          struct vr_err *err)
+{
+    if (atomic_load(&hangs)) {
+        sem_post(&news);
+        sem_wait(&thaw);
+    }
+    return __real_digestlog_open(path, size, create, ret, err);
+}
+
+struct act {
+    struct fixture *f;
+    void (*fn)(struct fixture *f, void *arg);
+    void *arg;
+};
+
+static void *run_act(void *arg)
+{
+    struct act *a = arg;
+    store_enter(a->f->st);
+    a->fn(a->f, a->arg);
+    store_leave(a->f->st);
+    atomic_store(&over, true);
+    sem_post(&news);
+    return NULL;
+}
+
+/* Each time that @fn has a table before it that does not answer, others use the store. How often.
+ */
+static int beside_others(struct fixture *f, void (*fn)(struct fixture *f, void *arg), void *arg)
+{
+    struct act a = { f, fn, arg };
+    pthread_t tid;
+    int n = 0;
+    sem_init(&news, 0, 0);
+    sem_init(&thaw, 0, 0);
+    atomic_store(&over, false);
+    atomic_store(&hangs, true);
+    assert_int_equal(pthread_create(&tid, NULL, run_act, &a), 0);
+    for (;; n++) {
+        while (sem_wait(&news) < 0)
+            ;
+        if (atomic_load(&over))
+            break;
+        store_enter(f->st); /* would wait for ever if it were kept waiting */
+        ok(store_doc_put(f->st, "relationship", "x", "y", err));
+        store_leave(f->st);
+        sem_post(&thaw);
+    }
+    atomic_store(&hangs, false);
+    assert_int_equal(pthread_join(tid, NULL), 0);
+    return n;
+}
+
+static void end_scrub(struct fixture *f, void *arg)
+{
+    struct store_scrub_at at = { 0 };
+    struct store_noted n;
+    bool pass;
+    uint64_t bytes;
+    ok(store_scrub_finish(f->st, arg, now, &at, &pass, &bytes, &n, err));
+    assert_int_equal(n.blocks, 2);
+    assert_int_equal(n.points, 2);
+    assert_int_equal(n.wanted, 1);
+}
+
+static void end_stage(struct fixture *f, void *arg)
+{
+    ok(store_stage_commit(f->st, arg, now, VR_POINT_STANDARD, err));
+}
+
+static void end_repair(struct fixture *f, void *arg)
+{
+    size_t blocks = 0, points = 0;
+    ok(store_repair_finish(f->st, arg, &blocks, &points, err));
+    assert_int_equal(blocks, 1);
+    assert_int_equal(points, 1);
+}
+
+static void test_tables_keep_nobody_waiting(void **state)
+{
+    struct fixture *f = *state;
+    struct store_scrub_at at = { 0 };
+    struct store_scrub *s = NULL;
+    struct store_repair *r = NULL;
+    cycle(f, 3, 33);
+    cycle(f, 3, 34); /* the layer that rots */
+    cycle(f, 4, 44);
+    rot(f, 2, 3, 35);
+    rot(f, 2, 15, 99);            /* covered by point 3, and nobody has the right bytes */
+    for (int i = 0; i < 2; i++) { /* the first layer, then the second one */
+        struct store_noted n;
+        bool pass;
+        uint64_t bytes;
+        ok(store_scrub_prepare(f->st, &f->m, &at, MIB * 64, &s, err));
+        ok(store_scrub_run(s, err));
+        if (i == 0)
+            ok(store_scrub_finish(f->st, s, now, &at, &pass, &bytes, &n, err));
+    }
+    assert_true(beside_others(f, end_scrub, s) > 0);
+    assert_int_equal(state_of(f, 3), STORE_QUARANTINED);
+    struct store_stage *sg = wants(f, 1, 3);
+    struct td_disk before = f->now;
+    before.byte[3]++; /* so that it is written */
+    td_write(sg->disks[0].image, sg->disks[0].digests, &before, &f->now);
+    f->newest = sg->point;
+    f->at[4] = f->now;
+    assert_true(beside_others(f, end_stage, sg) > 0);
+    store_stage_free(wants(f, 0, -1));
+    ok(store_repair_prepare(f->st, &f->m, &r, err));
+    ok(store_repair_run(r, err));
+    assert_true(beside_others(f, end_repair, r) > 0);
+    for (unsigned e = 1; e <= 4; e++)
+        assert_int_equal(same(f, e), e != 2);
+    assert_int_equal(state_of(f, 2), STORE_QUARANTINED);
+    assert_int_equal(state_of(f, 3), STORE_REPAIRED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -578,6 +708,7 @@ int main(void)
         T(test_what_a_merge_covers_is_put_right),
         T(test_a_repair_that_fails_goes_last),
         T(test_cut_merge_of_an_unknown_layer),
+        T(test_tables_keep_nobody_waiting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
