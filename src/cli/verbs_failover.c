@@ -316,17 +316,34 @@ static int stop_old(struct cli *c, const struct cli_vm *vm, unsigned seconds, bo
     return cli_power(c, e.p, &e.pvm, 3, NULL, err);
 }
 
-/* What the old primary had written alone is a point there now; whoever reversed shall know. */
-static void say_orphan(struct cli *c, struct wsmc *w, const struct cli_vm *now)
+/* NULL when it cannot be had; the caller frees it. */
+static struct wsmc_inst *status_of(struct wsmc *w, const struct cli_vm *vm)
 {
-    struct wsmc_key key = { "InstanceID", now->rel_id };
+    struct wsmc_key key = { "InstanceID", vm->rel_id };
     struct wsmc_ref ref = {
         .ns = WSMC_NS_OURS, .cls = "Vmr_ReplicationStatus", .keys = &key, .n_keys = 1
     };
-    vr_auto(wsmc_inst_free) struct wsmc_inst *st = NULL;
+    struct wsmc_inst *st = NULL;
     struct vr_err none = VR_ERR_INIT;
-    const char *kept =
-        wsmc_get(w, &ref, &st, &none) == 0 ? wsmc_str(st, "LastReverseOrphan") : NULL;
+    return wsmc_get(w, &ref, &st, &none) == 0 ? st : NULL;
+}
+
+/* Comparing costs more than shipping what is known to differ: nobody shall find out by waiting. */
+static void say_comparison(struct cli *c, struct wsmc *w, const struct cli_vm *now)
+{
+    vr_auto(wsmc_inst_free) struct wsmc_inst *st = status_of(w, now);
+    const struct wsmc_prop *names = st ? wsmc_prop(st, "Reasons") : NULL;
+    const struct wsmc_prop *why = st ? wsmc_prop(st, "ReasonTexts") : NULL;
+    for (size_t i = 0; names && why && i < names->n && i < why->n; i++)
+        if (!strcmp(names->v[i], "compares_back"))
+            cli_say(c, "%s", why->v[i]);
+}
+
+/* What the old primary had written alone is a point there now; whoever reversed shall know. */
+static void say_orphan(struct cli *c, struct wsmc *w, const struct cli_vm *now)
+{
+    vr_auto(wsmc_inst_free) struct wsmc_inst *st = status_of(w, now);
+    const char *kept = st ? wsmc_str(st, "LastReverseOrphan") : NULL;
     if (kept && *kept)
         cli_say(c,
                 "What host %s had written and this host never received is kept there as the orphan "
@@ -353,15 +370,8 @@ static int start_shipping(struct cli *c, struct wsmc *w, const struct cli_vm *no
 static void say_queued(struct cli *c, const struct cli_vm *vm, const char *to)
 {
     const char *host = to ? to : vm->peer;
-    struct wsmc_key key = { "InstanceID", vm->rel_id };
-    struct wsmc_ref ref = {
-        .ns = WSMC_NS_OURS, .cls = "Vmr_ReplicationStatus", .keys = &key, .n_keys = 1
-    };
-    vr_auto(wsmc_inst_free) struct wsmc_inst *st = NULL;
-    struct vr_err none = VR_ERR_INIT;
-    const char *how = wsmc_get(c->local, &ref, &st, &none) == 0
-                          ? cli_text_or(st, "PeerMachine", "unreachable")
-                          : "unreachable";
+    vr_auto(wsmc_inst_free) struct wsmc_inst *st = status_of(c->local, vm);
+    const char *how = st ? cli_text_or(st, "PeerMachine", "unreachable") : "unreachable";
     if (c->json)
         cli_json_object(&(struct cli_field){ "Queued", "true", CLI_BOOL }, 1);
     if (!strcmp(how, "running"))
@@ -401,6 +411,7 @@ static int reverse(struct cli *c, struct wsmc *w, const struct cli_vm *vm, const
     }
     if (cli_find_vm(w, vm->guid, &now, err) < 0)
         return -1;
+    say_comparison(c, w, &now);
     if (now.state == 1 && start)
         return start_shipping(c, w, &now, err);
     if (now.state == 1)
