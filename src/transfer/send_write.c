@@ -109,13 +109,13 @@ static int write_unit(struct writing *w, const struct send_unit *u, struct vr_er
 /* What else there is to say after a unit or a while without one. */
 static int chores(struct writing *w, bool idle, struct vr_err *err)
 {
-    int64_t now = vr_mono_now().ms;
+    int64_t now = vr_mono_now().ms, hurry = w->c->x->hurry ? w->c->x->hurry : 1;
     if (w->records > w->asked &&
-        (w->since_sync >= SEND_SYNC_BYTES || now - w->last_sync.ms >= SEND_SYNC_MS))
+        (w->since_sync >= SEND_SYNC_BYTES || now - w->last_sync.ms >= SEND_SYNC_MS / hurry))
         return sync_now(w, err);
     if (!idle)
         return 0;
-    if (now - w->last_write.ms >= SEND_NOOP_MS) {
+    if (now - w->last_write.ms >= SEND_NOOP_MS / hurry) {
         uint8_t b[FRAME_HEADER];
         frame_put_header(b, FRAME_NOOP, 0);
         if (put(w, b, sizeof b, err) < 0)

@@ -249,6 +249,7 @@ static void transfer_over(struct transfer *t, const struct xfer_send_disk *s,
                                   .n_disks = n,
                                   .level = t->send.level ? t->send.level : 3,
                                   .bytes_per_second = t->send.bytes_per_second,
+                                  .hurry = t->send.hurry,
                                   .progress = &t->sp,
                                   .sums = t->sums };
     t->recv = (struct xfer_recv){

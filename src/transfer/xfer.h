@@ -73,6 +73,7 @@ struct xfer_send {
     size_t n_disks;
     int level;                      /* zstd level; 0: no compression; negative are the fast ones */
     uint64_t bytes_per_second;      /* limit, 0 none */
+    unsigned hurry;                 /* SYNC and NOOP so many times as often; 0: as usual */
     struct xfer_progress *progress; /* shared with whoever shows it */
     /* NULL, or n_disks checksums, set on success: what each disk in mode XFER_COMPARE held. */
     struct disksum *sums;
