@@ -54,9 +54,9 @@ limit=${VMR_TEST_SECONDS:-2400}
 lab_mib=1536
 memory_mib=$(($(sed -n 's/^MemAvailable: *\([0-9]*\) kB$/\1/p' /proc/meminfo) / 1024))
 slots=${VMR_SLOTS:-$(($(nproc) + (memory_mib >= (jobs + 3) * lab_mib ? 1 : 0)))}
-# The scripts that take longest, longest first: one of them begun last would run alone in the end.
-longest=(crash crashback hv killedback killed network fuzz rounds suspend diskset power splitbrain disaster testfailover changes tsan
-    cmdlets ways soon disks points restart)
+# The scripts that take longest (80 s and more of a whole test), longest first: one of them begun last would run alone in the end.
+longest=(crash hv crashback network power rounds suspend diskset testfailover fuzz killedback splitbrain demo ways changes
+    disaster points cmdlets restart disks tsan soon killed clock hung service)
 scripts=()
 passed=0 failed=0 skipped=0
 tally= # where results are noted that a part of this script finds beside the rest
