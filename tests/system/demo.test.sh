@@ -92,13 +92,16 @@ ok "$(grep -E '^Recovery points equal' "$out" | tr -s ' ')"
 # ---- what it names ----
 sed -n '/^The two hosts are still there/,/^Remove them/p' "$out" | sed -n 's/^  //p' >"$work/commands"
 [ "$(wc -l <"$work/commands")" -ge 10 ] || fail "the demo names only these commands: $(cat "$work/commands")"
+told_again() {
+    [ "$(grep -c '^g1 ' "$work/said")" -ge 2 ]
+}
 while read -r command; do
     got=0
     case $command in
-    *--watch*) # it goes on until it is ended: as soon as it has said something, or after ten minutes
+    *--watch*) # it goes on until it is ended: when it has told twice how things are, or after ten minutes
         timeout -s INT 600 bash -c "exec $command" >"$work/said" 2>&1 </dev/null &
         watcher=$!
-        wait_for 60 "$command says something" test -s "$work/said"
+        wait_for 60 "$command tells it again" told_again
         kill -INT $watcher
         wait $watcher || got=$?
         ;;
