@@ -24,7 +24,7 @@
 #include "imginfo.h"
 #include "nbdexport.h"
 
-enum { PATIENCE_MS = 15000, ABORT_MS = 60000 };
+enum { PATIENCE_MS = 15000, ABORT_MS = 60000, ENDS_MS = 2000 };
 
 struct lv_capture {
     struct lv_mark mark;
@@ -458,6 +458,34 @@ static void name_the_loss(struct begin *b, struct vr_err *e)
     }
 }
 
+/* A QEMU that closes its disks has no change maps any more, and libvirt says of them what it says
+ * of lost ones: whether the machine has ended, or does so within a moment, since we looked at it.
+ */
+static bool just_ends(const struct begin *b)
+{
+    int64_t end = vr_mono_now().ms + ENDS_MS;
+    for (;;) {
+        int state = VIR_DOMAIN_NOSTATE, reason = 0;
+        if (virDomainGetState(b->dom, &state, &reason, 0) < 0 || state == VIR_DOMAIN_SHUTDOWN ||
+            state == VIR_DOMAIN_SHUTOFF || state == VIR_DOMAIN_CRASHED ||
+            lv_generation(b->hv, &b->m.uuid).machine != b->p->mark.machine)
+            return true;
+        if (vr_mono_now().ms > end)
+            return false;
+        poll(NULL, 0, 50);
+    }
+}
+
+static int begin_running(struct begin *b, struct vr_err *err)
+{
+    if (begin_live(b, err) == 0)
+        return 0;
+    if (err->kind != VR_E_TRACKING || !just_ends(b))
+        return -1;
+    vr_err_clear(err);
+    return vr_fail(err, VR_E_STATE, 0, "%s: the machine was stopped", b->m.name);
+}
+
 static int begin(struct begin *b, struct vr_err *err)
 {
     b->p->mark = lv_generation(b->hv, &b->m.uuid);
@@ -474,7 +502,7 @@ static int begin(struct begin *b, struct vr_err *err)
     if (clear_name(b, live > 0, err) < 0 || check_parent(b, live > 0, err) < 0)
         return -1;
     if (live)
-        return begin_live(b, err);
+        return begin_running(b, err);
     if (begin_off(b, err) == 0)
         return 0;
     for (size_t i = 0; i < b->p->n_exports; i++)

@@ -251,6 +251,35 @@ static void test_start_during_off_line_capture(void **state)
     assert_string_equal(looks(b), "liu");
 }
 
+/* In the moment when QEMU closes its disks it knows no change maps any more: none is lost by that.
+ */
+static void test_begin_while_it_ends(void **state)
+{
+    char a[64], b[64];
+    for (int i = 0; i < 4; i++) {
+        struct vr_err lost = VR_ERR_INIT;
+        stop_clean();
+        baseline(a);
+        start();
+        ok(hv_power(hv, &uuid, HV_SHUTDOWN, err));
+        while (power() != HV_POWER_OFF && lost.kind == VR_OK) {
+            struct hv_capture *cap = NULL;
+            struct vr_err e = VR_ERR_INIT;
+            name_it(b);
+            if (hv_capture_begin(hv, &uuid, disks, 2, a, b, &cap, &e) == 0)
+                hv_capture_end(hv, cap, false, &e);
+            if (e.kind == VR_E_TRACKING)
+                vr_err_move(&lost, &e);
+            vr_err_clear(&e);
+        }
+        until(power() == HV_POWER_OFF);
+        /* QEMU 7.2 may die of a job that begins then: that is a loss, and has to be told. */
+        if (lost.kind != VR_OK && strcmp(looks(a), "liu") == 0)
+            fail_msg("%s", lost.msg);
+        vr_err_clear(&lost);
+    }
+}
+
 static void *flush_it(void *arg)
 {
     struct vr_err e = VR_ERR_INIT;
@@ -623,6 +652,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_off_line),
         cmocka_unit_test(test_off_line_full),
         cmocka_unit_test(test_start_during_off_line_capture),
+        cmocka_unit_test(test_begin_while_it_ends),
         cmocka_unit_test(test_qemu_killed),
         cmocka_unit_test(test_slow_to_pause),
         cmocka_unit_test(test_disagreement),

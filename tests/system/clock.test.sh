@@ -17,6 +17,7 @@ done
 pair_hosts
 "$guest" create "$dir" A g1 --fill 4 # it is off: what happens here has nothing to do with a guest
 protect g1
+vr A --quiet retention g1 --every 1h # none is given up while the test looks, however long that takes
 wait_points B g1 2
 disk=$(virsh_on A domblklist g1 | awk '$1 == "vda" { print $2 }')
 at=32
