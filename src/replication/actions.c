@@ -503,7 +503,7 @@ ACTION(become_primary)
     r->has_acked = r->tracked = true;
     r->lost = VR_LOST_NOT;
     r->seeded_start = ev->seeded;
-    r->has_newest = false;
+    r->has_newest = r->seed = false;
     r->ever_replica = true;
     r->committed = false;
     r->failover_kind = VR_POINT_NONE;

@@ -169,15 +169,17 @@ ACTION(superseded)
     r->due.ms = ev->mono.ms + LOOK_MS;
 }
 
-/* The peer had become the replica with disks that are the point failed over to: a seed without a
- * point cannot be failed over. */
+/* The peer had become the replica. Failed over to a point of its own from before that, it still
+ * waited for the first copy, and its disks were to be compared; else they were those failed over
+ * to. */
 ACTION(reversed_superseded)
 {
     if (r->st != ST_R_REVERSE_WAIT)
         r->set = r->old_set; /* those that the peer was asked with */
     rel_a_become_primary(r, ev);
     rel_a_superseded(r, ev);
-    r->super_from = ST_P_REPL;
+    r->seeded_start = !vr_uuid_eq(&ev->story.point.lineage, &ev->story.of);
+    r->super_from = r->seeded_start ? ST_P_IR : ST_P_REPL;
 }
 
 /* A point that was on its way got there first; it changes nothing. */

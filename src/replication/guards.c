@@ -325,6 +325,39 @@ GUARD(fo_ready)
     return vr_fail(err, VR_E_STATE, 0, "machine %s has no recovery point yet", r->name);
 }
 
+/* Waits for the first copy of a primary, with points of its own below: such as it became a replica
+ * with. An unbound seed has nobody to fail over from. */
+static bool has_own(const struct rel *r)
+{
+    return r->seed && r->has_newest && r->peer[0];
+}
+
+GUARD(fo_own_busy)
+{
+    (void)err;
+    return has_own(r) && !ev->latest && r->rx_active;
+}
+
+GUARD(fo_own)
+{
+    if (!has_own(r))
+        return 0;
+    if (!ev->latest)
+        return 1;
+    return vr_fail(
+        err, VR_E_STATE, 0,
+        "host %s has sent no recovery point of machine %s yet; what is here is what this "
+        "host had itself, and such a point must be named: see vmreplica points %s, then "
+        "vmreplica failover %s --point POINT",
+        r->peer, r->name, r->name, r->name);
+}
+
+GUARD(was_own_paused)
+{
+    UNUSED;
+    return r->seed && r->paused_for_failover;
+}
+
 /* The call may have had its effect although no answer came. */
 GUARD(unsure)
 {
@@ -364,9 +397,12 @@ GUARD(may_diverge)
     /* The point may be an older lineage's; what counts is that the peer received from here. */
     if (!vr_uuid_eq(&r->lineage, &ev->newest.lineage) &&
         !vr_uuid_eq(&r->lineage, &ev->point.lineage))
-        return vr_fail(err, VR_E_STATE, 0,
-                       "machine %s was failed over to a point that did not come from here",
-                       r->name);
+        return vr_fail(
+            err, VR_E_STATE, 0,
+            "machine %s was failed over to a point that did not come from here. With the "
+            "machine off on the host whose disks are to become the replica, there: "
+            "vmreplica seed %s; then reverse again",
+            r->name, r->name);
     return ev->vm_off ? 1 : still_running(r, err);
 }
 

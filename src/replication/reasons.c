@@ -332,9 +332,15 @@ WHY(plain_disks)
     return is_primary(f) && f->plain_disks;
 }
 
+static bool waits_with_own(const struct rel_facts *f)
+{
+    enum rel_state st = f->r->st;
+    return f->r->seed && (st == ST_R_WAIT || st == ST_R_IR_SUSP || st == ST_R_IR_CRIT);
+}
+
 WHY(seed)
 {
-    return is_replica(f) && f->r->seed;
+    return waits_with_own(f);
 }
 
 WHY(tests)
@@ -371,6 +377,11 @@ LOSS(replica_ended)
 LOSS(superseded)
 {
     return f->r->st == ST_P_SUPERSEDED || ended_over_there(f);
+}
+
+LOSS(own)
+{
+    return waits_with_own(f) && f->r->has_newest && f->r->peer[0];
 }
 
 LOSS(nothing_yet)

@@ -518,6 +518,78 @@ static void test_seed_for_a_peer_that_lost_a_point(void **state)
 }
 
 /* What a way back cost stays with its job; jobs of older versions know nothing of it. */
+/* The new primary was lost before its first copy came: what this host had written, which nobody
+ * else has, can be failed over to by its name, and taken back to what it was. */
+static void test_own_points_are_failed_over_to(void **state)
+{
+    (void)state;
+    static const struct {
+        enum rel_state from, back;
+    } all[] = { { ST_R_WAIT, ST_R_WAIT },
+                { ST_R_IR_SUSP, ST_R_IR_SUSP },
+                { ST_R_IR_CRIT, ST_R_WAIT } };
+    for (size_t i = 0; i < VR_ARRAY_LEN(all); i++) {
+        struct rel r = in_state(all[i].from);
+        struct rel_event ev = event(EV_U_FAILOVER);
+        struct vr_err err = VR_ERR_INIT;
+        uint32_t fx;
+        assert_int_equal(feed(&r, ev, &fx, &err), -1); /* there is none */
+        vr_err_clear(&err);
+        r.seed = r.diverged = r.has_newest = true;
+        ev.latest = true;
+        assert_int_equal(feed(&r, ev, &fx, &err), -1);
+        assert_int_equal(err.kind, VR_E_STATE);
+        assert_non_null(strstr(err.msg, "vmreplica failover web01 --point POINT"));
+        vr_err_clear(&err);
+        ev.latest = false;
+        r.rx_active = true;
+        assert_int_equal(feed(&r, ev, &fx, NULL), 0);
+        assert_int_equal(fx, FX_PERSIST | FX_CANCEL_RX);
+        assert_int_equal(feed(&r, event(EV_RX_ENDED), &fx, NULL), 0);
+        assert_int_equal(fx, FX_FAILOVER);
+        struct rel before = r;
+        struct rel_event failed = event(EV_FAILOVER_FAILED);
+        vr_fail(&failed.err, VR_E_IO, 0, "no");
+        assert_int_equal(feed(&r, failed, &fx, NULL), 0);
+        assert_int_equal(r.st, all[i].back);
+        r = before;
+        assert_int_equal(feed(&r, event(EV_FAILED_OVER), &fx, NULL), 0);
+        assert_int_equal(r.st, ST_R_RECOVERED);
+        assert_int_equal(feed(&r, event(EV_U_REVERT), &fx, NULL), 0);
+        assert_int_equal(feed(&r, event(EV_REVERTED), &fx, NULL), 0);
+        assert_int_equal(r.st, all[i].back);
+        assert_true(r.seed && r.has_newest);
+    }
+    struct rel r = in_state(ST_R_WAIT); /* a seed that nobody has claimed */
+    struct rel_event ev = event(EV_U_FAILOVER);
+    r.seed = r.has_newest = true;
+    r.peer[0] = 0;
+    uint32_t fx;
+    assert_int_equal(feed(&r, ev, &fx, NULL), -1);
+}
+
+/* The answer to a reversal was lost, and the new replica was failed over to what it had before
+ * that: when that is taken back, its disks are still to be compared. */
+static void test_superseded_by_a_seed(void **state)
+{
+    (void)state;
+    struct rel r = in_state(ST_R_RECOVERED);
+    struct rel_event told = failed_over();
+    uint32_t fx;
+    r.next_lineage = fresh;
+    assert_int_equal(feed(&r, event_to("beta"), &fx, NULL), 0);
+    r.queued = r.asked = true;
+    told.story.of = fresh;
+    told.story.lineage = (struct vr_uuid){ { 5 } };
+    told.story.point = (struct vr_point_id){ line, 9 };
+    assert_int_equal(feed(&r, told, &fx, NULL), 0);
+    assert_int_equal(r.st, ST_P_SUPERSEDED);
+    told.story = (struct rel_story){ .mode = REL_MODE_REPLICA, .lineage = fresh };
+    assert_int_equal(feed(&r, told, &fx, NULL), 0);
+    assert_int_equal(r.st, ST_P_IR);
+    assert_true(r.seeded_start);
+}
+
 static void test_job_keeps_what_was_moved(void **state)
 {
     (void)state;
@@ -581,6 +653,8 @@ int main(void)
         cmocka_unit_test(test_prepared_disks_were_altered),
         cmocka_unit_test(test_seed_for_a_peer_that_lost_a_point),
         cmocka_unit_test(test_seed_is_an_orphan),
+        cmocka_unit_test(test_own_points_are_failed_over_to),
+        cmocka_unit_test(test_superseded_by_a_seed),
         cmocka_unit_test(test_job_keeps_what_was_moved),
         cmocka_unit_test(test_superseded),
         cmocka_unit_test(test_superseded_by_what_was_ended),

@@ -96,7 +96,7 @@ static void fill(struct host *h, struct rel_event *ev)
     if (ev->type == EV_U_RESYNC && chance(s, 30))
         ev->start_at.us = (s->now + s->wall_off + rnd(s, 60000)) * 1000;
     if (ev->type == EV_U_FAILOVER) {
-        ev->latest = !h->d.n_points || chance(s, 70);
+        ev->latest = !h->d.n_points || chance(s, r->seed ? 20 : 70);
         if (!ev->latest)
             ev->point = h->d.points[rnd(s, (uint32_t)h->d.n_points)].id;
     }
@@ -250,6 +250,8 @@ static enum op sensible(struct host *h)
             return r->st == ST_R_COMMITTED ? OP_REMOVE : chance(s, 50) ? OP_REVERT : OP_COMMIT;
         return OP_REVERSE;
     case ST_R_WAIT:
+        if (r->seed && chance(s, other(h)->up ? 2 : 30)) /* its own points are what is left */
+            return OP_FAILOVER;
         return there == ST_NONE && chance(s, 20) ? OP_REMOVE : OP_SYNC;
     default:
         return OP_SYNC;
