@@ -69,6 +69,37 @@ static void tell(struct verify *v)
     proof_differs(v->t.d, &v->machine, v->noted.blocks, v->noted.wanted > 0, text);
 }
 
+/* Who waits for a job asks for the points next, and finds what came of it: the job ends when they
+ * have been listed anew. The store thread does one after the other. */
+struct ending {
+    struct task t;
+    struct vr_uuid job;
+    struct vr_err err;
+};
+
+static void ending_work(struct task *t)
+{
+    (void)t; /* the list was before it */
+}
+
+static void ending_done(struct task *t)
+{
+    struct ending *e = (struct ending *)t;
+    engine_job_end(t->d->engine, &e->job, e->err.kind == VR_OK ? NULL : &e->err);
+}
+
+static void end_when_listed(struct daemon *d, const struct vr_uuid *machine,
+                            const struct vr_uuid *job, const struct vr_err *err)
+{
+    struct ending *e = vr_new(struct ending);
+    e->t.work = ending_work;
+    e->t.done = ending_done;
+    e->job = *job;
+    vr_err_move(&e->err, err);
+    host_refresh_points(d, machine);
+    task_run(d, d->store_exec, &e->t);
+}
+
 static void verify_done(struct task *t)
 {
     struct verify *v = (struct verify *)t;
@@ -83,8 +114,7 @@ static void verify_done(struct task *t)
                 "%" PRIu64 " of %" PRIu64 " blocks differ from what was received; the point is "
                 "quarantined, see: vmreplica points",
                 v->bad, v->blocks);
-    engine_job_end(t->d->engine, &v->job, t->err.kind == VR_OK ? NULL : &t->err);
-    host_refresh_points(t->d, &v->machine);
+    end_when_listed(t->d, &v->machine, &v->job, &t->err);
     store_verify_free(v->in);
 }
 
@@ -158,8 +188,7 @@ static void note_work(struct task *t)
 static void note_done(struct task *t)
 {
     struct note *n = (struct note *)t;
-    engine_job_end(t->d->engine, &n->job, t->err.kind == VR_OK ? NULL : &t->err);
-    host_refresh_points(t->d, &n->machine);
+    end_when_listed(t->d, &n->machine, &n->job, &t->err);
 }
 
 static struct note *note_new(struct daemon *d, const struct vr_uuid *machine, const char *owner,

@@ -87,6 +87,13 @@ out=$(vr A sync g1 --application)
 grep -q 'application-consistent point was made' <<<"$out" || fail "sync --application says: $out"
 check_points B g1
 vr A --quiet retention g1 --app 3600
+wait_points B g1 1
+newest=$(of_kind application)
+out=$(vr B --json failover g1 --dry-run)
+[ "$(jq -r .NewestConsistent <<<"$out")" = "$newest" ] || fail "the newest consistent point is $newest, the dry run says: $out"
+jq -e '.PointKind == "standard" and .Point != .NewestConsistent' <<<"$out" >/dev/null || fail "the dry run takes for consistent what is not: $out"
+vr B failover g1 --dry-run | seen "consistent: *$newest, .* old (.*, application)" || fail "the dry run says: $(vr B failover g1 --dry-run)"
+ok "the dry run names the newest application-consistent point: $newest"
 virsh_on A suspend g1 >/dev/null
 out=$(vr A sync g1 --application 2>&1) && fail "sync --application is content without a consistent point"
 virsh_on A resume g1 >/dev/null
