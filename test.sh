@@ -55,7 +55,7 @@ lab_mib=1536
 memory_mib=$(($(sed -n 's/^MemAvailable: *\([0-9]*\) kB$/\1/p' /proc/meminfo) / 1024))
 slots=${VMR_SLOTS:-$(($(nproc) + (memory_mib >= (jobs + 3) * lab_mib ? 1 : 0)))}
 # The scripts that take longest (80 s and more of a whole test), longest first: one of them begun last would run alone in the end.
-longest=(crash hv crashback network power rounds suspend diskset testfailover fuzz killedback splitbrain demo ways changes
+longest=(crash hv crashback resync verify network power rounds suspend diskset testfailover fuzz killedback splitbrain demo ways changes
     disaster points cmdlets restart disks tsan soon killed clock hung service)
 scripts=()
 passed=0 failed=0 skipped=0
