@@ -661,6 +661,14 @@ bool domxml_checkpoint_size(const char *xml, uint64_t *ret)
     return doc != NULL;
 }
 
+char *domxml_checkpoint_note(const char *xml)
+{
+    vr_auto(xmlFreeDoc) xmlDocPtr doc = parse(xml, "domaincheckpoint", NULL);
+    xmlNodePtr note = doc ? child(xmlDocGetRootElement(doc), "description") : NULL;
+    xstr text = note ? xmlNodeGetContent(note) : NULL;
+    return text ? vr_strdup((const char *)text) : NULL;
+}
+
 int64_t domxml_checkpoint_created(const char *xml)
 {
     vr_auto(xmlFreeDoc) xmlDocPtr doc = parse(xml, "domaincheckpoint", NULL);

@@ -71,10 +71,12 @@ uint64_t domxml_kib(const char *unit, uint64_t v);
 #define DOMXML_DIRTY "vmr-dirty"
 int domxml_backup(const char *socket, const char *parent, const struct domxml_capture_disk *disks,
                   size_t n, char **ret, struct vr_err *err);
-/* domxml_checkpoint() - a <domaincheckpoint>; @created in seconds since 1970, 0 to leave it out
- * (then it cannot be used to redefine). Caller frees *ret. */
-int domxml_checkpoint(const char *name, int64_t created, const struct domxml_capture_disk *disks,
-                      size_t n, char **ret, struct vr_err *err);
+/* domxml_checkpoint() - a <domaincheckpoint>; @note is kept with it as its description, NULL for
+ * none; @created in seconds since 1970, 0 to leave it out (then it cannot be used to redefine).
+ * Caller frees *ret. */
+int domxml_checkpoint(const char *name, const char *note, int64_t created,
+                      const struct domxml_capture_disk *disks, size_t n, char **ret,
+                      struct vr_err *err);
 
 /* domxml_backup_socket() - the UNIX socket in a <domainbackup>, NULL in *ret if it has none.
  * Caller frees *ret. Errors: VR_E_INVAL. */
@@ -90,6 +92,8 @@ bool domxml_checkpoint_has(const char *xml, const char *target, bool sized);
 /* domxml_checkpoint_size() - bytes marked since the checkpoint, all disks, as libvirt wrote them on
  * request: false if a disk that has a bitmap shows none. */
 bool domxml_checkpoint_size(const char *xml, uint64_t *ret);
+/* domxml_checkpoint_note() - its description, NULL if it has none. Caller frees it. */
+char *domxml_checkpoint_note(const char *xml);
 /* domxml_checkpoint_created() - its creation time in seconds since 1970, 0 if it has none. */
 int64_t domxml_checkpoint_created(const char *xml);
 

@@ -74,14 +74,17 @@ int domxml_backup(const char *socket, const char *parent, const struct domxml_ca
     return finish(&w, &b, ret, err);
 }
 
-int domxml_checkpoint(const char *name, int64_t created, const struct domxml_capture_disk *disks,
-                      size_t n, char **ret, struct vr_err *err)
+int domxml_checkpoint(const char *name, const char *note, int64_t created,
+                      const struct domxml_capture_disk *disks, size_t n, char **ret,
+                      struct vr_err *err)
 {
     vr_autobuf struct vr_buf b = VR_BUF_INIT;
     struct vr_xmlw w;
     vr_xmlw_init(&w, &b);
     vr_xmlw_start(&w, NULL, "domaincheckpoint");
     vr_xmlw_elem(&w, NULL, "name", name);
+    if (note)
+        vr_xmlw_elem(&w, NULL, "description", note);
     if (created) {
         char text[24];
         snprintf(text, sizeof text, "%lld", (long long)created);

@@ -172,10 +172,9 @@ static void emit(struct hv *hv, enum hv_event_type type, virDomainPtr dom)
         hv->fn(hv->ctx, type, &uuid);
 }
 
-/* A machine was started, @came: by a migration that ends now. */
-static void count_generation(struct hv *hv, const struct vr_uuid *uuid, bool came)
+/* What is noted of a machine, made if need be; NULL: no room. With hv->mu. */
+static struct lv_gen *gen_of(struct hv *hv, const struct vr_uuid *uuid)
 {
-    pthread_mutex_lock(&hv->mu);
     size_t i = 0;
     while (i < hv->n_gens && !vr_uuid_eq(&hv->gens[i].uuid, uuid))
         i++;
@@ -183,13 +182,43 @@ static void count_generation(struct hv *hv, const struct vr_uuid *uuid, bool cam
         hv->gens = vr_grow(hv->gens, hv->n_gens + 1, sizeof *hv->gens);
         hv->gens[hv->n_gens++] = (struct lv_gen){ .uuid = *uuid };
     }
-    if (i < hv->n_gens) {
-        hv->gens[i].n++;
+    return i < hv->n_gens ? &hv->gens[i] : NULL;
+}
+
+/* A machine was started, @came: by a migration that ends now. */
+static void count_generation(struct hv *hv, const struct vr_uuid *uuid, bool came)
+{
+    pthread_mutex_lock(&hv->mu);
+    struct lv_gen *g = gen_of(hv, uuid);
+    if (g) {
+        g->n++;
         if (came)
-            hv->gens[i].came = vr_mono_now();
+            g->came = vr_mono_now();
     } else
         hv->conn_gen++; /* no room to count: distrust everything */
     pthread_mutex_unlock(&hv->mu);
+}
+
+static void note_end(struct hv *hv, const struct vr_uuid *uuid, int detail)
+{
+    bool crash =
+        detail == VIR_DOMAIN_EVENT_STOPPED_CRASHED || detail == VIR_DOMAIN_EVENT_STOPPED_FAILED;
+    pthread_mutex_lock(&hv->mu);
+    struct lv_gen *g = gen_of(hv, uuid);
+    if (g)
+        g->end = crash ? LOST_END_CRASH : LOST_END_ORDERLY;
+    pthread_mutex_unlock(&hv->mu);
+}
+
+enum lost_end lv_last_end(struct hv *hv, const struct vr_uuid *uuid)
+{
+    enum lost_end end = LOST_END_UNKNOWN;
+    pthread_mutex_lock(&hv->mu);
+    for (size_t i = 0; i < hv->n_gens; i++)
+        if (vr_uuid_eq(&hv->gens[i].uuid, uuid))
+            end = hv->gens[i].end;
+    pthread_mutex_unlock(&hv->mu);
+    return end;
 }
 
 struct lv_mark lv_generation(struct hv *hv, const struct vr_uuid *uuid)
@@ -238,6 +267,8 @@ static int on_lifecycle(virConnectPtr conn, virDomainPtr dom, int event, int det
      */
     if ((event == VIR_DOMAIN_EVENT_STARTED || came) && virDomainGetUUID(dom, uuid.b) == 0)
         count_generation(hv, &uuid, came);
+    if (event == VIR_DOMAIN_EVENT_STOPPED && virDomainGetUUID(dom, uuid.b) == 0)
+        note_end(hv, &uuid, detail);
     for (size_t i = 0; i < VR_ARRAY_LEN(map); i++)
         if (map[i].event == event)
             emit(hv, map[i].type, dom);

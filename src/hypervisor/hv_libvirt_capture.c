@@ -210,9 +210,9 @@ static int clear_jobs(struct begin *b, struct vr_err *err)
 static int live_job(struct begin *b, const struct domxml_capture_disk *d, bool tracked,
                     struct vr_err *err)
 {
-    vr_autofree char *backup = NULL, *checkpoint = NULL;
+    vr_autofree char *backup = NULL, *checkpoint = NULL, *note = lv_checkpoint_note(b->m.name);
     if (domxml_backup(b->p->socket, b->parent, d, b->n, &backup, err) < 0 ||
-        (tracked && domxml_checkpoint(b->name, 0, d, b->n, &checkpoint, err) < 0))
+        (tracked && domxml_checkpoint(b->name, note, 0, d, b->n, &checkpoint, err) < 0))
         return -1;
     char *why = b->cap->why_not;
     bool frozen = b->limit_s && lv_freeze(b->hv, b->dom, &b->m.uuid, b->limit_s, b->cap->why_not);
@@ -405,16 +405,6 @@ static int clear_name(struct begin *b, bool live, struct vr_err *err)
 }
 
 /* The parent must be known to libvirt; if only the images have it, it is made known. */
-/* A change map that was made while the machine ran is written only when QEMU closes the disk: one
- * that died left none behind, and nobody has taken it away. */
-static enum vr_lost lost_by_crash(virDomainPtr dom, enum vr_lost lost)
-{
-    int state = 0, reason = 0;
-    bool crashed = virDomainGetState(dom, &state, &reason, 0) == 0 && state == VIR_DOMAIN_SHUTOFF &&
-                   (reason == VIR_DOMAIN_SHUTOFF_CRASHED || reason == VIR_DOMAIN_SHUTOFF_FAILED);
-    return crashed && lost == VR_LOST_MISSING ? VR_LOST_UNCLEAN : lost;
-}
-
 static int check_parent(struct begin *b, bool live, struct vr_err *err)
 {
     if (!b->parent)
@@ -434,8 +424,8 @@ static int check_parent(struct begin *b, bool live, struct vr_err *err)
             return -1;
         }
         enum vr_lost lost = e.kind == VR_E_TRACKING ? (enum vr_lost)e.detail : VR_LOST_NOT;
-        return vr_fail_detail(err, VR_E_TRACKING, known ? lost_by_crash(b->dom, lost) : lost,
-                              "%s: %s", b->parent, e.msg);
+        lost = lv_lost(b->hv, b->dom, &b->m, b->parent, with, n, lost);
+        return vr_fail_detail(err, VR_E_TRACKING, lost, "%s: %s", b->parent, e.msg);
     }
     return 0;
 }
@@ -446,16 +436,20 @@ static void name_the_loss(struct begin *b, struct vr_err *e)
     if (!b->parent || e->kind != VR_E_TRACKING || e->detail != VR_LOST_NOT)
         return;
     e->detail = VR_LOST_UNCLEAN;
+    const char *with[VR_DISKS_MAX];
+    size_t n = 0;
     for (size_t i = 0; i < b->n; i++) {
         imginfo_auto struct imginfo info = { .qcow2 = false };
         const struct hv_disk *d = lv_disk(&b->m, b->targets[i]);
         if (!d || !d->trackable || !parent_of(b, i) ||
             imginfo_read(d->path, "qcow2", &info, NULL) < 0 || imginfo_bitmap(&info, b->parent))
             continue;
-        e->detail = VR_LOST_MISSING;
-        vr_err_wrap(e, "disk %s", d->target);
-        return;
+        with[n++] = b->targets[i];
     }
+    if (!n)
+        return;
+    e->detail = lv_lost(b->hv, b->dom, &b->m, b->parent, with, n, VR_LOST_MISSING);
+    vr_err_wrap(e, "disk %s", with[0]);
 }
 
 /* A QEMU that closes its disks has no change maps any more, and libvirt says of them what it says

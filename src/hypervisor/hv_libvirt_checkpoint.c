@@ -43,7 +43,7 @@ static int redefine(virDomainPtr dom, const char *name, const struct domxml_capt
                     size_t n, bool validate, struct vr_err *err)
 {
     vr_autofree char *xml = NULL;
-    if (domxml_checkpoint(name, (int64_t)time(NULL), disks, n, &xml, err) < 0)
+    if (domxml_checkpoint(name, NULL, (int64_t)time(NULL), disks, n, &xml, err) < 0)
         return -1;
     unsigned flags = VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE;
     if (validate)

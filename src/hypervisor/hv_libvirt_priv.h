@@ -8,6 +8,7 @@
 #include <pthread.h>
 
 #include "hv.h"
+#include "lost.h"
 
 VR_DEFINE_CLEANUP(virConnect, virConnectClose)
 VR_DEFINE_CLEANUP(virDomain, virDomainFree)
@@ -16,11 +17,12 @@ VR_DEFINE_CLEANUP(virDomainCheckpoint, virDomainCheckpointFree)
 #define lv_dom_auto vr_auto(virDomainFree) virDomainPtr
 #define lv_cp_auto vr_auto(virDomainCheckpointFree) virDomainCheckpointPtr
 
-/* How often a machine was started while we watched, and when it came in by migration. */
+/* How often a machine was started while we watched, when it came in by migration, how it ended. */
 struct lv_gen {
     struct vr_uuid uuid;
     uint64_t n;
     struct mono_ms came; /* 0: it did not */
+    enum lost_end end;   /* of the last run whose end we saw */
 };
 
 struct lv_thaw; /* the watchdog of frozen guests; hv_libvirt_freeze.c */
@@ -68,12 +70,18 @@ struct lv_mark lv_generation(struct hv *hv, const struct vr_uuid *uuid);
 /* lv_just_came() - it runs here by a migration that ended within the last seconds, as far as we
  * watched. */
 bool lv_just_came(struct hv *hv, const struct vr_uuid *uuid);
+/* lv_last_end() - how the last run ended whose end we saw; LOST_END_UNKNOWN: we saw none. */
+enum lost_end lv_last_end(struct hv *hv, const struct vr_uuid *uuid);
 
 /* lv_machine() - the machine as it is now, with sizes and what its images can do. @hv NULL:
  * whether it was migrated away is not asked. */
 int lv_machine(const struct hv *hv, virDomainPtr dom, struct hv_machine *ret, struct vr_err *err);
 /* lv_process() - fill in what the host knows of the machine's process and definition. */
 void lv_process(struct hv_machine *m);
+/* lv_run() - names the running QEMU of machine @name in a way that never comes back, not after a
+ * reset of the host either: a text without spaces; NULL if the host does not tell. Caller frees it.
+ */
+char *lv_run(const char *name);
 /* lv_disk() - the disk of @m named @target, NULL if there is none. */
 const struct hv_disk *lv_disk(const struct hv_machine *m, const char *target);
 
@@ -98,6 +106,15 @@ int lv_checkpoint_redefine(virDomainPtr dom, const struct hv_machine *m, const c
                            const char *const targets[], size_t n_targets, struct vr_err *err);
 /* lv_checkpoint_known() - has libvirt metadata of @name? 1, 0, -1. */
 int lv_checkpoint_known(virDomainPtr dom, const char *name, struct vr_err *err);
+/* lv_checkpoint_note() - what is kept with a checkpoint that the running QEMU of machine @name
+ * makes now, so that lv_lost() can tell; may be NULL. Caller frees it. */
+char *lv_checkpoint_note(const char *name);
+/* lv_lost() - why the changes since checkpoint @name are lost, @lost being what the images tell of
+ * it: VR_LOST_UNCLEAN also for a map that is missing because its QEMU or the host died. Only
+ * @targets count. Reads the images and libvirt's metadata; what cannot be read counts as unknown.
+ */
+enum vr_lost lv_lost(struct hv *hv, virDomainPtr dom, const struct hv_machine *m, const char *name,
+                     const char *const targets[], size_t n_targets, enum vr_lost lost);
 /* lv_checkpoint_delete() - hv_checkpoint_delete() of a machine at hand. */
 int lv_checkpoint_delete(virDomainPtr dom, const char *name, struct vr_err *err);
 

@@ -43,6 +43,17 @@ static uint64_t start_ticks(unsigned pid)
     return rest && sscanf(rest, skip, &ticks) == 1 ? ticks : 0;
 }
 
+char *lv_run(const char *name)
+{
+    char boot[64] = "";
+    unsigned pid = read_pid(name);
+    uint64_t ticks = pid ? start_ticks(pid) : 0;
+    vr_autofclose FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+    if (!ticks || !f || fscanf(f, "%63s", boot) != 1)
+        return NULL;
+    return vr_printf("%s/%u/%" PRIu64, boot, pid, ticks);
+}
+
 static struct wall_us wall_of_ticks(uint64_t ticks)
 {
     struct timespec up;

@@ -460,7 +460,7 @@ static void test_backup(void **state)
         { .target = "vda", .scratch = "/s/vda", .tracked = true, .incremental = true },
         { .target = "vdb", .scratch = "/s/vdb" },
     };
-    vr_autofree char *backup = NULL, *cp = NULL, *socket = NULL;
+    vr_autofree char *backup = NULL, *cp = NULL, *noted = NULL, *note = NULL, *socket = NULL;
     ok(domxml_backup("/run/x<y", "vmr.1", disks, 2, &backup, err));
     assert_string_equal(
         backup, "<domainbackup mode=\"pull\"><server transport=\"unix\" socket=\"/run/x&lt;y\"/>"
@@ -472,7 +472,11 @@ static void test_backup(void **state)
                 "</disks></domainbackup>");
     ok(domxml_backup_socket(backup, &socket, err));
     assert_string_equal(socket, "/run/x<y");
-    ok(domxml_checkpoint("vmr.2", 1700000000, disks, 2, &cp, err));
+    ok(domxml_checkpoint("vmr.2", "run <1>", 1700000000, disks, 2, &noted, err));
+    assert_string_equal(note = domxml_checkpoint_note(noted), "run <1>");
+    ok(domxml_checkpoint("vmr.2", NULL, 1700000000, disks, 2, &cp, err));
+    assert_null(domxml_checkpoint_note(cp));
+    assert_null(domxml_checkpoint_note("garbage"));
     assert_string_equal(cp, "<domaincheckpoint><name>vmr.2</name>"
                             "<creationTime>1700000000</creationTime><disks>"
                             "<disk name=\"vda\" checkpoint=\"bitmap\" bitmap=\"vmr.2\"/>"

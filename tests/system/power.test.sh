@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # What people do to a machine while it is replicated: shutdown, start, reboot, reset, pause, destroy;
-# and what happens to it: QEMU killed. Replication goes on by itself, with no full copy.
+# and what happens to it: QEMU killed, the host reset. Replication goes on by itself, with no full copy.
 . "$(dirname "$0")/lib.sh"
 system_begin
 hosts_up
@@ -72,3 +72,16 @@ goes_on "QEMU killed"
 hard_start
 "$guest" wait-tick "$dir" A g1 5 >/dev/null
 goes_on "start after the crash"
+
+# The host is reset, and the machine runs again before anybody looks: nobody saw its end.
+vr A --quiet set g1 --resync-window never
+"$lab" crash "$dir" A
+"$lab" boot "$dir" A
+sent=$(sent_by A) # the cable is another one
+"$lab" start-libvirtd "$dir" A
+hard_start
+"$daemon" start "$dir" A
+wait_state A g1 "waiting to resynchronise"
+[ "$(status A g1 TrackingLost)" = UNCLEAN ] || fail "hosta was reset, and it says: $(vr A explain g1)"
+vr A --quiet set g1 --resync-window always
+goes_on "host reset"
