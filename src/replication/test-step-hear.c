@@ -241,6 +241,41 @@ static void test_trouble_is_told(void **state)
     assert_true(fx & FX_PROBE);
 }
 
+/* The failover was cancelled there, and the daemon died before it told so: the old primary looks by
+ * itself, again while nobody answers and after a restart of its own, and goes on when it hears it.
+ */
+static void test_a_cancel_that_is_not_told(void **state)
+{
+    (void)state;
+    struct rel r = in_state(ST_P_REPL);
+    struct rel_event over = told(0), cancelled = told(0), away = event(EV_PEER_AWAY);
+    uint32_t fx;
+    over.story = (struct rel_story){ .mode = REL_MODE_REPLICA,
+                                     .failed_over = true,
+                                     .lineage = fresh,
+                                     .of = line,
+                                     .point = { line, 1 } };
+    cancelled.story = (struct rel_story){ .mode = REL_MODE_REPLICA, .lineage = line };
+    assert_int_equal(feed(&r, over, &fx, NULL), 0);
+    assert_int_equal(r.st, ST_P_SUPERSEDED);
+    for (int i = 0; i < 3; i++) {
+        assert_in_range(r.due.ms, 1, over.mono.ms + 10000);
+        r.due.ms = 0; /* as the engine does */
+        assert_int_equal(feed(&r, event(EV_TICK), &fx, NULL), 0);
+        assert_true(fx & FX_PROBE);
+        assert_int_equal(feed(&r, i == 1 ? over : away, &fx, NULL), 0);
+        assert_int_equal(r.st, ST_P_SUPERSEDED);
+    }
+    vr_autofree char *text = rel_encode(&r);
+    assert_int_equal(rel_decode(text, &r, NULL), 0);
+    assert_int_equal(feed(&r, event(EV_RESTART), &fx, NULL), 0);
+    assert_true(fx & FX_PROBE);
+    assert_int_equal(feed(&r, cancelled, &fx, NULL), 0);
+    assert_int_equal(r.st, ST_P_REPL);
+    assert_true(fx & FX_UNGUARD);
+    assert_int_not_equal(r.due.ms, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -252,6 +287,7 @@ int main(void)
         cmocka_unit_test(test_removing_is_no_revert),
         cmocka_unit_test(test_the_end_is_told),
         cmocka_unit_test(test_trouble_is_told),
+        cmocka_unit_test(test_a_cancel_that_is_not_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
