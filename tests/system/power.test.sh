@@ -44,14 +44,14 @@ hard_start
 goes_on "start"
 console=$(stat -c %s "$("$guest" log "$dir" A g1)")
 virsh_on A reset g1
-"$guest" wait-line "$dir" A g1 60 '^VMR boot' "$console" >/dev/null
+"$guest" wait-line "$dir" A g1 240 '^VMR boot' "$console" >/dev/null
 goes_on "reset"
 # as a guest's power button does it: it shuts down in order, and libvirt starts it again in the same QEMU
 console=$(stat -c %s "$("$guest" log "$dir" A g1)")
 pid=$(cat "$dir/A/run/libvirt/qemu/g1.pid")
 during_cycle virsh_on A reboot g1 --mode acpi
-"$guest" wait-line "$dir" A g1 60 '^VMR power button' "$console" >/dev/null
-"$guest" wait-line "$dir" A g1 60 "^VMR boot counter=$(guest_last_words A g1)\$" "$console" >/dev/null
+"$guest" wait-line "$dir" A g1 240 '^VMR power button' "$console" >/dev/null
+"$guest" wait-line "$dir" A g1 240 "^VMR boot counter=$(guest_last_words A g1)\$" "$console" >/dev/null
 [ "$(cat "$dir/A/run/libvirt/qemu/g1.pid")" = "$pid" ] || fail "that was no reboot: QEMU is another one"
 goes_on "reboot, the guest answers"
 virsh_on A suspend g1
