@@ -108,6 +108,8 @@ static int insert(struct commit *c, struct vr_err *err)
                               proof_received(st, &c->point.machine, l->target, &c->got[i], err) < 0)
             return -1;
     }
+    if (proof_committed(st, c->sg, seq, err) < 0)
+        return -1;
     return db_run(st->db, err, "DELETE FROM stage WHERE machine = ?", "u", &c->point.machine);
 }
 

@@ -447,6 +447,34 @@ int quarantine_review(struct store *st, const struct vr_uuid *machine, size_t *r
     return rc;
 }
 
+/* Found while the point was on its way, after its sender had been told what to send: the point
+ * below shows it, and so does this one. No table is asked: this is inside a transaction. */
+int proof_committed(struct store *st, const struct store_stage *sg, int64_t seq, struct vr_err *err)
+{
+    struct wall_us found = { 0 };
+    struct store_noted noted = { 0 };
+    uint64_t late = 0;
+    bool sticky = false;
+    for (size_t i = 0; i < sg->n_disks; i++) {
+        vr_auto(db_rows_free) struct db_rows *r =
+            db_select(st->db, err,
+                      "SELECT block, layer, found FROM damage WHERE machine = ? AND target = ?"
+                      " AND wanted = 1",
+                      "us", &sg->machine, sg->disks[i].target);
+        int rc = r ? 1 : -1;
+        while (rc > 0 && (rc = db_step(r, err)) > 0) {
+            if (extents_contains(&sg->disks[i].wanted, (uint64_t)db_int(r, 0) * VR_BLOCK_SIZE, 1))
+                continue;
+            late++;
+            sticky |= db_int(r, 1) == 0;
+            found.us = db_int(r, 2) > found.us ? db_int(r, 2) : found.us;
+        }
+        if (rc < 0)
+            return -1;
+    }
+    return late ? quarantine(st, seq, late, sticky, found, &noted, err) : 0;
+}
+
 /* ---- saving ---- */
 
 static int save_clean(struct store *st, const struct store_verify_input *v,

@@ -234,6 +234,10 @@ int proof_look(struct store *st, const struct vr_uuid *machine, const struct lay
                struct extents *ret, struct vr_err *err);
 int proof_received(struct store *st, const struct vr_uuid *machine, const char *target,
                    const struct extents *got, struct vr_err *err);
+/* proof_committed() - point @seq was made of @sg: quarantined if it shows what was found to be
+ * wrong after the sender had been told what to send; in the transaction of its commit. */
+int proof_committed(struct store *st, const struct store_stage *sg, int64_t seq,
+                    struct vr_err *err);
 
 /* ---- parts of recovery ---- */
 int stage_recover(struct store *st, struct vr_err *err);

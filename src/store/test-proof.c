@@ -118,6 +118,48 @@ static void test_rot_of_the_newest(void **state)
     assert_int_equal(compare(f, &f->now).blocks, 0);
 }
 
+/* Rot found while a point is on its way, whose sender was not told of it: the new point shows it,
+ * too, and is quarantined with the others until it is repaired. */
+static void test_rot_found_in_mid_transfer(void **state)
+{
+    struct fixture *f = *state;
+    struct td_disk to;
+    cycle(f, 1, 10);
+    cycle(f, 3, 33);
+    struct store_stage *sg = stage_open(f);
+    rot(f, 2, 3, 34);
+    assert_int_equal(compare(f, &f->now).wanted, 1);
+    to = f->now;
+    to.byte[5] = 55;
+    commit(f, sg, &to);
+    assert_false(same(f, 3));
+    assert_int_equal(state_of(f, 3), STORE_QUARANTINED);
+    assert_int_equal(point(f, 3).proof.bad, 1);
+    ship_again(f, wants(f, 1, 3), 3);
+    assert_int_equal(state_of(f, 4), STORE_SOUND);
+    assert_int_equal(repair(f), 1);
+    assert_true(same(f, 3));
+    assert_int_equal(state_of(f, 3), STORE_REPAIRED);
+}
+
+/* The same of a block of which only the primary says that it is wrong: nothing lifts it here. */
+static void test_a_difference_found_in_mid_transfer(void **state)
+{
+    struct fixture *f = *state;
+    cycle(f, 1, 10);
+    struct store_stage *sg = stage_open(f);
+    struct td_disk primary = f->now, to = f->now;
+    primary.byte[1] = 99;
+    assert_int_equal(compare(f, &primary).wanted, 1);
+    to.byte[5] = 55;
+    commit(f, sg, &to);
+    assert_int_equal(state_of(f, 2), STORE_QUARANTINED);
+    ship_again(f, wants(f, 1, 1), 1);
+    assert_int_equal(state_of(f, 3), STORE_SOUND);
+    assert_int_equal(repair(f), 0);
+    assert_int_equal(state_of(f, 2), STORE_QUARANTINED);
+}
+
 /* The primary's bytes changed and nothing here did: the compared point is not what the machine
  * sees; older ones keep what was. */
 static void test_the_primary_differs(void **state)
@@ -696,6 +738,8 @@ int main(void)
         T(test_rot_that_is_lost),
         T(test_rot_of_the_newest),
         T(test_phantom_block),
+        T(test_rot_found_in_mid_transfer),
+        T(test_a_difference_found_in_mid_transfer),
         T(test_the_primary_differs),
         T(test_rot_moves_with_a_merge),
         T(test_booted),
