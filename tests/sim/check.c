@@ -24,7 +24,7 @@ static void check_points(struct host *h)
     for (int i = 0; i < h->d.n_points; i++) {
         const struct point *p = &h->d.points[i];
         const struct oracle *o = &h->s->oracle[p->oracle];
-        if (!vr_point_eq(&p->id, &o->id) || memcmp(&p->d, &o->d, sizeof o->d) != 0)
+        if (!vr_point_eq(&p->id, &o->id) || !rot_same_disk(&p->d, &o->d))
             violated(h->s, "%s lists point %" PRIu64 " and it is not what was captured", h->name,
                      p->id.epoch);
         if (p->kind == VR_POINT_APPLICATION && !o->consistent)
@@ -58,7 +58,7 @@ static void check_planned(struct sim *s)
         if (a->st != ST_P_PREPARED || !p->up || !q->up || p->edited)
             continue;
         int o = oracle_find(s, &a->acked);
-        if (memcmp(&s->oracle[o].d, &p->hv.disk, sizeof p->hv.disk) != 0)
+        if (!rot_same_disk(&s->oracle[o].d, &p->hv.disk))
             violated(s, "%s is prepared and its disk differs from the last point", p->name);
         (void)b;
     }
@@ -107,6 +107,8 @@ void check_all(struct sim *s)
         check_points(&s->h[i]);
     for (int i = 0; i < HOSTS; i++)
         check_orphans(&s->h[i]);
+    for (int i = 0; i < HOSTS; i++)
+        check_rot(&s->h[i]);
     check_power(s);
     check_planned(s);
     check_acked(s);
@@ -219,6 +221,7 @@ void check_settled(struct sim *s, const uint64_t acked_before[HOSTS])
     for (int i = 0; i < HOSTS; i++) {
         check_told(&s->h[i]);
         check_settings(&s->h[i]);
+        check_rot_settled(&s->h[i]);
     }
     for (int i = 0; i < HOSTS; i++) {
         struct host *p = &s->h[i], *q = other(p);

@@ -92,7 +92,7 @@ static void env_write_job(void *ctx, const struct vr_uuid *id, const char *text)
 static void by_allocation(struct host *h, struct capture *cap)
 {
     for (int b = 0; b < BLOCKS; b++)
-        cap->dirty[b] = h->hv.allocated[b] || h->hv.disk.b[b] != h->d.overlay_base.b[b];
+        cap->dirty[b] = h->hv.allocated[b] || !rot_same(h->hv.disk.b[b], h->d.overlay_base.b[b]);
     h->s->n_allocation++;
 }
 
@@ -168,6 +168,8 @@ static void fx_end(struct sim *s, struct task *t)
     char name[64];
     rel_checkpoint(&t->r->lineage, t->r->flow.epoch, name);
     if (t->fx == FX_BIT_RETIRE)
+        rot_prove(h, t->r);
+    if (t->fx == FX_BIT_RETIRE)
         cp_delete_but(h, name);
     else
         cp_delete(h, name);
@@ -233,7 +235,9 @@ static void fx_failover(struct sim *s, struct task *t)
 {
     struct host *h = &s->h[t->host];
     const struct rel *r = t->r;
-    struct point *p = r->failover_latest ? point_taken(h) : point_find(h, &r->failover);
+    struct vr_err err = VR_ERR_INIT;
+    /* Chosen once: what is found later does not change it. */
+    struct point *p = t->step ? point_find(h, &h->d.overlay_on) : rot_choose(h, r, &err);
     if (!p || chance(s, s->faults && t->step == 0 ? 5 : 0)) {
         h->hv.has_disk = h->d.failed_over = false; /* nothing half made is left */
         fail_with(h, EV_FAILOVER_FAILED, VR_E_NOTFOUND, "no such point");
@@ -252,9 +256,10 @@ static void fx_failover(struct sim *s, struct task *t)
             h->d.failed_over = true;
             h->d.overlay_lineage = r->next_lineage;
             h->d.overlay_on = p->id;
-            h->d.overlay_base = p->d;
+            h->d.overlay_base = p->told;
             memset(h->hv.allocated, 0, sizeof h->hv.allocated);
-            oracle_put(s, &first, &p->d);
+            struct disk truth = s->oracle[p->oracle].d; /* which may move */
+            oracle_put(s, &first, &truth);
         }
         h->hv.has_disk = true;
         go_on(s, t, rnd(s, 30));
@@ -320,6 +325,8 @@ static void yield_store(struct host *h, const struct rel *r)
     struct point n = { .id = first, .d = h->hv.disk, .instant.us = h->s->now * 1000 };
     n.kind = rel_yield_kind(r);
     h->s->n_orphan += r->diverged;
+    rot_fresh(h->s, &n);
+    memset(h->d.wanted, 0, sizeof h->d.wanted);
     n.oracle = oracle_put(h->s, &first, &h->hv.disk);
     points_return(h);
     h->d.stage.exists = false;

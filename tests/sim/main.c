@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* sim --seed N --steps M [--trace]: one run. sim --seeds FROM N: many. Without either, or with
+/* sim --seed N --steps M [--trace]: one run. --blind: proof sees no difference, which must break.
+ * sim --seeds FROM N: many. Without either, or with
  * VMR_SIM_SEEDS in the environment, the test: 10,000 reversals of the direction, or so many seeds.
  * A run has a wild part with faults and users, then a quiet one in which everything must settle. */
 #include "sim.h"
@@ -47,7 +48,7 @@ struct sum {
     long seen[FAULT_COUNT], killed[FX_BIT_COUNT], troubled[MSG_COUNT][TROUBLES];
     long superseded, queued, orphan, discarded, given_up, app, app_failed, diverged, points, full,
         compare, known, allocation, reverse, failover, crash, seed, cuts, resync, lost, ops,
-        refused;
+        refused, rot, found, repaired, resent;
 };
 
 static void add(struct sum *a, const struct sim *s)
@@ -80,16 +81,22 @@ static void add(struct sum *a, const struct sim *s)
     a->lost += s->n_lost_answers;
     a->ops += s->n_ops;
     a->refused += s->n_refused;
+    a->rot += s->n_rot;
+    a->found += s->n_found;
+    a->repaired += s->n_repaired;
+    a->resent += s->n_resent;
 }
 
 int main(int argc, char **argv)
 {
     uint64_t first = 1, n = 0;
     long steps = 4000;
-    bool trace = false;
+    bool trace = false, blind = false;
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--trace"))
             trace = true;
+        else if (!strcmp(argv[i], "--blind"))
+            blind = true;
         else if (!strcmp(argv[i], "--seed") && i + 1 < argc)
             first = strtoull(argv[++i], NULL, 10), n = 1;
         else if (!strcmp(argv[i], "--seeds") && i + 2 < argc)
@@ -97,7 +104,9 @@ int main(int argc, char **argv)
         else if (!strcmp(argv[i], "--steps") && i + 1 < argc)
             steps = strtol(argv[++i], NULL, 10);
         else
-            return fprintf(stderr, "usage: sim --seed N | --seeds FROM N [--steps M] [--trace]\n"),
+            return fprintf(
+                       stderr,
+                       "usage: sim --seed N | --seeds FROM N [--steps M] [--trace] [--blind]\n"),
                    2;
     }
     const char *more = getenv("VMR_SIM_SEEDS");
@@ -109,8 +118,10 @@ int main(int argc, char **argv)
         n = rounds ? seed - first + 1 : n;
         struct sim *s = vr_new(struct sim);
         sim_init(s, seed, steps, trace);
+        s->blind = blind;
         users_start(s);
         faults_start(s);
+        rot_start(s);
         run(s);
         add(&sum, s);
         sim_done(s);
@@ -124,12 +135,14 @@ int main(int argc, char **argv)
            "%ld full and %ld comparing copies, %ld that read only what was written since the "
            "failover, told %ld times by what the overlay holds, %ld resyncs, %ld crashes, %ld "
            "cuts, %ld answers "
-           "lost, %ld requests (%ld refused)\n",
+           "lost, %ld requests (%ld refused), %ld bits flipped: %ld blocks found, %ld sent again, "
+           "%ld repaired\n",
            n, sum.points, sum.app, sum.app_failed, sum.failover, sum.reverse, sum.diverged,
            sum.queued, sum.superseded, sum.orphan, sum.discarded, sum.given_up, sum.seed, sum.full,
            sum.compare, sum.known, sum.allocation, sum.resync, sum.crash, sum.cuts, sum.lost,
-           sum.ops, sum.refused);
+           sum.ops, sum.refused, sum.rot, sum.found, sum.resent, sum.repaired);
     /* A fault that never happens proves nothing. */
-    bool all = !faults_missing(sum.seen, sum.killed, sum.troubled) && sum.known && sum.allocation;
+    bool all = !faults_missing(sum.seen, sum.killed, sum.troubled) && sum.known && sum.allocation &&
+               sum.found && sum.resent && sum.repaired;
     return n >= 500 && !all ? 1 : 0;
 }

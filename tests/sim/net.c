@@ -34,7 +34,7 @@ static bool note_divergence(struct host *h, const struct call *c)
     h->d.extra = c->wrote;
     h->d.extra.of = (struct vr_point_id){ .lineage = c->r.next_lineage };
     for (int b = 0; b < BLOCKS; b++)
-        h->d.extra.b[b] |= p->d.b[b] != newest->d.b[b];
+        h->d.extra.b[b] |= p->told.b[b] != newest->told.b[b];
     h->s->n_diverged++;
     return true;
 }
@@ -309,7 +309,7 @@ static uint32_t effective(struct host *to, int b)
     struct point *p = point_newest(to);
     if (to->d.stage.exists && to->d.stage.have[b])
         return to->d.stage.val[b];
-    return p ? p->d.b[b] : 0;
+    return p ? p->told.b[b] : 0;
 }
 
 static void stage_open(struct host *to)
@@ -344,6 +344,8 @@ static void choose_blocks(struct sim *s, struct xfer *x, const struct capture *c
         case MODE_KNOWN:
             x->todo[b] = differs;
         }
+        x->doubt[b] = to->d.wanted[b] && !staged;
+        x->todo[b] |= x->doubt[b];
     }
 }
 
@@ -352,7 +354,7 @@ static void check_known(struct sim *s, const struct xfer *x)
 {
     const struct host *h = &s->h[x->from];
     for (int b = 0; b < BLOCKS; b++)
-        if (!h->hv.cap.dirty[b] && x->at.b[b] != h->d.overlay_base.b[b])
+        if (!h->hv.cap.dirty[b] && !rot_same(x->at.b[b], h->d.overlay_base.b[b]))
             violated(s, "%s does not read block %d, which was written since the failover", h->name,
                      b);
 }
@@ -374,7 +376,7 @@ static void check_need(struct sim *s, struct xfer *x)
     int since = oracle_find(s, &x->r.acked);
     for (int b = 0; b < BLOCKS && x->mode == MODE_DIRTY; b++)
         if (x->todo[b] && x->at.b[b] && x->at.b[b] == s->oracle[since].d.b[b] &&
-            !to->d.stage.have[b] && !(x->r.diverged && s->h[x->from].d.extra.b[b]))
+            !to->d.stage.have[b] && !x->doubt[b] && !(x->r.diverged && s->h[x->from].d.extra.b[b]))
             violated(s, "block %d is shipped and did not change since epoch %" PRIu64, b,
                      x->r.acked.epoch);
 }
@@ -467,8 +469,13 @@ static void x_commit(struct sim *s, struct xfer *x)
                        .kind = x->kind,
                        .instant = x->instant,
                        .oracle = x->oracle };
-    for (int b = 0; b < BLOCKS; b++)
-        p.d.b[b] = effective(to, b);
+    const struct point *below = point_newest(to);
+    bool have[BLOCKS];
+    for (int b = 0; b < BLOCKS; b++) {
+        have[b] = to->d.stage.exists && to->d.stage.have[b];
+        p.d.b[b] = have[b] ? to->d.stage.val[b] : below ? below->d.b[b] : 0;
+    }
+    rot_commit(to, &p, have);
     to->d.stage.exists = false;
     memset(to->d.stage.have, 0, sizeof to->d.stage.have);
     point_add(to, &p);

@@ -34,7 +34,9 @@ int point_expired(struct host *h)
                                      .instant = p->instant,
                                      .moment = { p->moment },
                                      .ours = p->ours,
-                                     .kind = p->kind };
+                                     .kind = p->kind,
+                                     .proof = { .quarantine = p->quarantine,
+                                                .acknowledged = p->acknowledged } };
         if (h->d.failed_over && vr_point_eq(&p->id, &h->d.overlay_on))
             v[i].pins = STORE_PIN_USE;
     }
@@ -43,14 +45,6 @@ int point_expired(struct host *h)
         if (!v[i].why)
             return i;
     return -1;
-}
-
-struct point *point_taken(struct host *h)
-{
-    for (int i = h->d.n_points; i-- > 0;)
-        if (h->d.points[i].kind != VR_POINT_ORPHAN)
-            return &h->d.points[i];
-    return NULL;
 }
 
 /* ---- orphans over changes of role ---- */
@@ -131,7 +125,7 @@ void check_orphans(struct host *h)
     int64_t time = (int64_t)h->s->keep.orphan_s * 1000;
     for (int i = 0; i < h->d.n_kept; i++) {
         const struct point *p = &h->d.kept[i];
-        if (memcmp(&p->d, &h->s->oracle[p->oracle].d, sizeof p->d) != 0)
+        if (!rot_same_disk(&p->d, &h->s->oracle[p->oracle].d))
             violated(h->s, "%s keeps an orphan point that is not what was written", h->name);
     }
     for (int i = 0; i < h->d.n_orphans; i++) {

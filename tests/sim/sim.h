@@ -60,6 +60,16 @@ struct point {
     struct wall_us instant;
     int64_t received, moment, ours; /* as the store tells its age */
     int oracle;
+    /* Proof, rot.c: @d is what the images show; */
+    struct disk told;                         /* what their digest tables say, */
+    uint32_t copy[BLOCKS];                    /* which stored block it is: points share them */
+    uint32_t read[BLOCKS], read_told[BLOCKS]; /* what a verifier has read there, */
+    bool compared[BLOCKS];                    /* and what the primary */
+    uint32_t theirs[BLOCKS], ours_then[BLOCKS];
+    bool known[BLOCKS]; /* to be rotten */
+    int bad, sticky;
+    enum store_quarantine quarantine;
+    bool acknowledged;
 };
 
 /* What survives a crash of the daemon, and, but for what is marked, of the host. */
@@ -91,8 +101,9 @@ struct durable {
         bool known;
         struct vr_point_id of;
         bool b[BLOCKS];
-    } wrote, extra;   /* as old primary; as new one */
-    bool failed_over; /* the machine's disk is an overlay on a point of the chain */
+    } wrote, extra;      /* as old primary; as new one */
+    bool wanted[BLOCKS]; /* known to be wrong in the newest point: to be sent again */
+    bool failed_over;    /* the machine's disk is an overlay on a point of the chain */
     struct vr_uuid overlay_lineage;
     struct vr_point_id overlay_on;
     struct disk overlay_base; /* what lies below the overlay, as its digest tables tell it */
@@ -127,6 +138,8 @@ struct host {
         arrived; /* messages: numbers of the last one sent, and of the last that arrived */
     enum rel_fx_bit running_fx; /* the last one that was begun */
     bool merging;
+    bool alarm; /* differences were found and nobody has acknowledged them */
+    int scrub_point;
     int64_t full_until, away_until; /* its disk is full; its hypervisor does not answer */
     bool edited;                    /* while prepared: its disk is not the last point any more */
     struct vr_point_id edited_of;   /* that point */
@@ -171,6 +184,7 @@ struct xfer {
     struct disk at;
     int oracle;
     bool todo[BLOCKS];
+    bool doubt[BLOCKS]; /* the receiver wants them in any case */
     int shipped;
     uint64_t sent; /* number of the message under way */
     struct wall_us instant;
@@ -197,6 +211,8 @@ struct sim {
     int64_t now;
     uint64_t seq;
     bool trace, faults, users, stop;
+    bool rots, blind; /* bits flip; the verifier sees nothing */
+    uint32_t next_copy;
     struct task **q;
     int n_q, cap_q;
     struct host h[HOSTS];
@@ -219,7 +235,8 @@ struct sim {
     /* counters, for the summary and for the test of the simulator itself */
     long n_diverged, n_points, n_full, n_compare, n_known, n_allocation, n_reverse, n_failover,
         n_crash, n_seed, n_cuts, n_resync, n_app, n_app_failed, n_lost_answers, n_ops, n_refused,
-        n_superseded, n_queued, n_orphan, n_discarded, n_given_up;
+        n_superseded, n_queued, n_orphan, n_discarded, n_given_up, n_rot, n_found, n_repaired,
+        n_resent;
 };
 
 /* world.c */
@@ -256,13 +273,12 @@ void point_add(struct host *h, const struct point *p);
 
 /* points.c: orphan points and retention */
 /* point_place() - the times of a new point. point_expired() - which one goes by the real rule of
- * retention, -1: none. point_taken() - what a failover takes that names none. points_hide() - this
+ * retention, -1: none. points_hide() - this
  * host is a primary: orphans but @first (NULL: all) stay, unlisted. points_return() - they are
  * listed again, below what follows. points_forget() - the chain is gone. point_discard() - a user
  * gives an orphan up. orphan_made(), orphan_unmade() - what must be there from now on. */
 void point_place(struct host *h, struct point *p);
 int point_expired(struct host *h);
-struct point *point_taken(struct host *h);
 void points_hide(struct host *h, const struct vr_point_id *first);
 void points_return(struct host *h);
 void points_forget(struct host *h);
@@ -299,6 +315,23 @@ void message_came(struct host *from, enum message m, uint64_t sent);
 void troubled(struct sim *s, enum message m, enum trouble t);
 int faults_missing(const long all[FAULT_COUNT], const long killed[FX_BIT_COUNT],
                    const long troubled[MSG_COUNT][TROUBLES]);
+
+/* rot.c: bits that flip, and proof */
+/* rot_start() - bits may flip from now on, and verifiers read. rot_flip() - one does on @h.
+ * rot_same(), rot_same_disk() - equal but for what rotted. rot_fresh() - the files of a point are
+ * new. rot_prove() - the primary has a slice of its capture compared. rot_commit() - what a new
+ * point has of the one below it. rot_choose() - what a failover takes. */
+void rot_start(struct sim *s);
+void rot_flip(struct host *h);
+bool rot_same(uint32_t a, uint32_t b);
+bool rot_same_disk(const struct disk *a, const struct disk *b);
+uint32_t rot_copy(struct sim *s);
+void rot_fresh(struct sim *s, struct point *p);
+void rot_prove(struct host *h, const struct rel *r);
+void rot_commit(struct host *h, struct point *p, const bool have[BLOCKS]);
+struct point *rot_choose(struct host *h, const struct rel *r, struct vr_err *err);
+void check_rot(struct host *h);
+void check_rot_settled(struct host *p);
 
 /* check.c */
 void check_all(struct sim *s);

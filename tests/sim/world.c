@@ -153,7 +153,7 @@ int oracle_put(struct sim *s, const struct vr_point_id *id, const struct disk *d
 {
     int i = oracle_find(s, id);
     if (i >= 0) {
-        if (memcmp(&s->oracle[i].d, d, sizeof *d) != 0)
+        if (!rot_same_disk(&s->oracle[i].d, d))
             violated(s, "epoch %" PRIu64 " of a lineage names two different instants", id->epoch);
         return i;
     }
