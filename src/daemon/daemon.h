@@ -43,6 +43,7 @@ struct machine_rt {
     struct proof proof;
     struct merge_task *merge; /* RETENTION runs, or waits for a worker; retention.c */
     bool merge_again;
+    struct pin_task *pins; /* the first one runs, the others wait for it; retention.c */
     struct store_point *points; /* snapshot for the providers */
     size_t n_points;
     const char *effect;     /* being run, for fault_after() */
@@ -226,6 +227,9 @@ int host_peer_store(struct daemon *d, const struct xport_peer *p, struct vr_err 
  * the old one on open connections to the management ends before the next request. Control thread.
  */
 void host_peers_changed(struct daemon *d);
+/* host_peer_changes() - somebody else than peers.c begins to write the document of a peer. Control
+ * thread. */
+void host_peer_changes(void);
 /* host_peer_contact() - note whether a peer was reached. Control thread. */
 void host_peer_contact(struct daemon *d, const char *name, bool reached);
 /* on_peer_clock() - how far a peer's clock is ahead of ours. Any thread. */

@@ -341,6 +341,7 @@ static int h_unpair(void *ctx, const char *peer, struct vr_err *err)
         snprintf(a->address, sizeof a->address, "%s", d->peers[i].name);
         d->peers[i] = d->peers[--d->n_peers];
         host_peers_changed(d);
+        host_peer_changes();
         task_run(d, d->store_exec, &a->t);
         return 0;
     }

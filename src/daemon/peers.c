@@ -65,8 +65,21 @@ int host_load_peers(struct daemon *d, struct vr_err *err)
     return store_doc_each(d->store, "peer", load_peer, d, err);
 }
 
+/* The document of a peer is written from several threads. Each counts the changes that were begun:
+ * who finds that there were others while it wrote writes once more what is true then, on the
+ * store's own thread, behind all of them. */
+static unsigned changes;
+
+static void write_peer(struct daemon *d, const struct host_peer *p);
+
+void host_peer_changes(void)
+{
+    changes++;
+}
+
 struct peer_ctl {
     struct daemon *d;
+    unsigned changes; /* when it began */
     const struct xport_peer *p;
     const char *thumb; /* or what Kerberos calls a host */
     struct xport_peer *ret;
@@ -136,6 +149,7 @@ static void ctl_text(void *arg)
 {
     struct peer_ctl *c = arg;
     const struct host_peer *had = find(c->d, c->p->name);
+    c->changes = changes;
     c->text = peer_text(c->p->address, c->p->port, c->p->thumb, had ? had->krb_port : 0);
 }
 
@@ -149,6 +163,8 @@ static void ctl_put_peer(void *arg)
         if (!strcasecmp(c->d->peers[i].name, c->p->name) && c->d->peers[i].port != c->p->port)
             engine_port_moved(c->d->engine, c->p->name, c->d->peers[i].port, c->p->port);
     peer_set(c->d, c->p->name, c->p->address, c->p->port, c->p->thumb);
+    if (changes++ != c->changes)
+        write_peer(c->d, find(c->d, c->p->name));
     host_peers_changed(c->d);
     host_peer_contact(c->d, c->p->name, true);
 }
@@ -279,6 +295,17 @@ static void note_done(struct task *t)
     free(n->text);
 }
 
+static void write_peer(struct daemon *d, const struct host_peer *p)
+{
+    struct note_task *n = vr_new(struct note_task);
+    n->t.work = note_work;
+    n->t.done = note_done;
+    n->name = vr_strdup(p->name);
+    n->text = peer_text(p->address, p->port, p->thumb, p->krb_port);
+    changes++;
+    task_run(d, d->store_exec, &n->t);
+}
+
 /* Kerberos calls a host @name and it awaits hosts on @port (0: nowhere, or not known). */
 static struct host_peer *note(struct daemon *d, const char *name, uint16_t port)
 {
@@ -295,12 +322,7 @@ static struct host_peer *note(struct daemon *d, const char *name, uint16_t port)
     }
     if (port)
         p->krb_port = port;
-    struct note_task *n = vr_new(struct note_task);
-    n->t.work = note_work;
-    n->t.done = note_done;
-    n->name = vr_strdup(p->name);
-    n->text = peer_text(p->address, p->port, p->thumb, p->krb_port);
-    task_run(d, d->store_exec, &n->t);
+    write_peer(d, p);
     return p;
 }
 

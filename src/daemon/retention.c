@@ -139,9 +139,10 @@ void run_without_merge(struct daemon *d, struct vr_exec *x, struct task *t)
     task_run(d, x, t);
 }
 
-/* ---- pins ---- */
+/* ---- pins: those of a machine one after the other, as they were asked for ---- */
 struct pin_task {
     struct task t;
+    struct pin_task *next; /* waits for this one */
     struct vr_uuid job;
     struct vr_point_id point;
     bool on;
@@ -159,9 +160,24 @@ static void pin_work(struct task *t)
     storage_call(t->d, &t->r.machine, st_pin, t, &t->err);
 }
 
+static void pin_run(struct daemon *d, struct pin_task *p)
+{
+    struct pin_task **end = &rt_get(d, &p->t.r.machine)->pins;
+    bool first = !*end;
+    while (*end)
+        end = &(*end)->next;
+    *end = p;
+    if (first)
+        task_run(d, d->hv_exec, &p->t);
+}
+
 static void pin_done(struct task *t)
 {
     struct pin_task *p = (struct pin_task *)t;
+    struct machine_rt *rt = rt_get(t->d, &t->r.machine);
+    rt->pins = p->next;
+    if (rt->pins)
+        task_run(t->d, t->d->hv_exec, &rt->pins->t);
     host_refresh_points(t->d, &t->r.machine);
     engine_job_end(t->d->engine, &p->job, t->err.kind == VR_OK ? NULL : &t->err);
 }
@@ -197,7 +213,7 @@ static int h_discard(void *ctx, const struct vr_uuid *machine, const struct vr_p
     p->t.r.machine = *machine;
     p->point = *point;
     p->job = *ret_job = engine_job_new(d->engine, JOB_PIN, machine, owner);
-    task_run(d, d->hv_exec, &p->t);
+    pin_run(d, p);
     return 0;
 }
 
@@ -213,7 +229,7 @@ static int h_pin(void *ctx, const struct vr_uuid *machine, const struct vr_point
     p->point = *point;
     p->on = on;
     p->job = *ret_job = engine_job_new(d->engine, JOB_PIN, machine, owner);
-    task_run(d, d->hv_exec, &p->t);
+    pin_run(d, p);
     return 0;
 }
 

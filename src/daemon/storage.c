@@ -31,12 +31,18 @@ struct location {
     bool said;
 };
 
+/* One that waits at a gate, on its own stack. */
+struct waiter {
+    struct waiter *next;
+};
+
 /* What is going on with the files of one machine. */
 struct gate {
     struct gate *next;
     struct vr_uuid machine;
     struct location *at; /* NULL: not known, or nowhere */
     char *folder;
+    struct waiter *first; /* who came first */
     bool busy;
     struct mono_ms since; /* busy */
     struct wall_us since_wall;
@@ -175,9 +181,9 @@ static int busy_at(const struct daemon *d, const struct location *l)
     return n;
 }
 
-static bool may_begin(const struct daemon *d, const struct gate *g)
+static bool may_begin(const struct daemon *d, const struct gate *g, bool refusable)
 {
-    return !g->busy && (!g->at || busy_at(d, g->at) < AT_ONCE);
+    return !g->busy && (!refusable || !g->at || busy_at(d, g->at) < AT_ONCE);
 }
 
 /* What keeps @g from beginning, if it is more than a matter of moments. */
@@ -196,46 +202,108 @@ static bool hangs(const struct daemon *d, const struct gate *g, const char **ret
     return true;
 }
 
+static void look_again_later(void)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until); /* a clock that is set costs one look at most */
+    until.tv_nsec += LOOK_MS * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000L;
+    until.tv_nsec %= 1000000000L;
+    pthread_cond_timedwait(&changed, &lock, &until);
+}
+
+static void line_up(struct gate *g, struct waiter *w)
+{
+    struct waiter **end = &g->first;
+    while (*end)
+        end = &(*end)->next;
+    w->next = NULL;
+    *end = w;
+}
+
+static void step_out(struct gate *g, const struct waiter *w)
+{
+    struct waiter **at = &g->first;
+    while (*at != w)
+        at = &(*at)->next;
+    *at = w->next;
+    pthread_cond_broadcast(&changed); /* the next one may be the first */
+}
+
+/* In the order in which they came. */
 static int enter(struct daemon *d, struct gate *g, struct vr_err *err)
 {
     const char *what = NULL;
     struct wall_us since = { 0 };
+    struct waiter me;
+    line_up(g, &me);
     for (;;) {
-        if (err && hangs(d, g, &what, &since))
+        if (err && hangs(d, g, &what, &since)) {
+            step_out(g, &me);
             return fail(err, what, since);
-        if (err ? may_begin(d, g) : !g->busy)
+        }
+        if (g->first == &me && may_begin(d, g, err != NULL))
             break;
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until); /* a clock that is set costs one look at most */
-        until.tv_nsec += LOOK_MS * 1000000L;
-        until.tv_sec += until.tv_nsec / 1000000000L;
-        until.tv_nsec %= 1000000000L;
-        pthread_cond_timedwait(&changed, &lock, &until);
+        look_again_later();
     }
+    step_out(g, &me);
     g->busy = true;
     g->since = vr_mono_now();
     g->since_wall = vr_wall_now();
     return 0;
 }
 
-int storage_call(struct daemon *d, const struct vr_uuid *machine, void (*fn)(void *arg), void *arg,
-                 struct vr_err *err)
+static struct gate *begin(struct daemon *d, const struct vr_uuid *machine, struct vr_err *err)
 {
     pthread_mutex_lock(&lock);
     struct gate *g = gate_of(machine);
-    int rc = enter(d, g, err);
+    if (enter(d, g, err) < 0)
+        g = NULL;
     pthread_mutex_unlock(&lock);
-    if (rc < 0)
+    return g;
+}
+
+static void end(struct gate *g)
+{
+    pthread_mutex_lock(&lock);
+    g->busy = false;
+    pthread_cond_broadcast(&changed);
+    pthread_mutex_unlock(&lock);
+}
+
+int storage_call(struct daemon *d, const struct vr_uuid *machine, void (*fn)(void *arg), void *arg,
+                 struct vr_err *err)
+{
+    struct gate *g = begin(d, machine, err);
+    if (!g)
         return -1;
     store_enter(d->store);
     fn(arg);
     learn(d, machine);
     store_leave(d->store);
-    pthread_mutex_lock(&lock);
-    g->busy = false;
-    pthread_cond_broadcast(&changed);
-    pthread_mutex_unlock(&lock);
+    end(g);
     return 0;
+}
+
+int storage_files(struct daemon *d, const struct vr_uuid *machine, void (*fn)(void *arg), void *arg,
+                  struct vr_err *err)
+{
+    struct gate *g = begin(d, machine, err);
+    if (!g)
+        return -1;
+    fn(arg);
+    end(g);
+    return 0;
+}
+
+unsigned storage_waiting(const struct vr_uuid *machine)
+{
+    unsigned n = 0;
+    pthread_mutex_lock(&lock);
+    for (const struct waiter *w = gate_of(machine)->first; w; w = w->next)
+        n++;
+    pthread_mutex_unlock(&lock);
+    return n;
 }
 
 struct vr_exec *storage_workers(struct daemon *d, const struct vr_uuid *machine)

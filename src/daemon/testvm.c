@@ -263,6 +263,13 @@ static int make_folder(const char *folder, struct vr_err *err)
     return sync_parent(folder, err);
 }
 
+/* Beside the points: who waits for that storage waits as for theirs. */
+static void fs_make_folder(void *arg)
+{
+    struct test_task *x = arg;
+    make_folder(x->folder, &x->t.err);
+}
+
 static void remove_all(struct test_task *x, struct vr_err *err);
 
 static void create_work(struct task *t)
@@ -272,7 +279,9 @@ static void create_work(struct task *t)
     fault_before("TEST_MAKE");
     storage_call(t->d, &x->test.machine, st_begin, x, &t->err);
     fault_before("TEST_OVERLAYS");
-    if (t->err.kind == VR_OK && make_folder(x->folder, &t->err) == 0)
+    if (t->err.kind == VR_OK)
+        storage_files(t->d, &x->test.machine, fs_make_folder, x, &t->err);
+    if (t->err.kind == VR_OK)
         storage_call(t->d, &x->test.machine, st_overlays, x, &t->err);
     fault_before("TEST_DEFINE");
     if (t->err.kind == VR_OK &&
@@ -329,6 +338,12 @@ struct end {
     struct vr_err *err;
 };
 
+static void fs_delete_folder(void *arg)
+{
+    struct end *e = arg;
+    delete_folder(e->x->folder, e->err);
+}
+
 /* A point that was given up meanwhile by other means needs no unpinning. */
 static void st_end(void *arg)
 {
@@ -365,7 +380,9 @@ static void remove_all(struct test_task *x, struct vr_err *err)
     if (hv_undefine_test(hv, &x->test.uuid, err) < 0)
         return;
     fault_before("TEST_DELETE");
-    if (x->folder && delete_folder(x->folder, err) < 0)
+    if (x->folder)
+        storage_files(x->t.d, &x->test.machine, fs_delete_folder, &end, err);
+    if (err->kind != VR_OK)
         return;
     fault_before("TEST_UNPIN");
     store_call(x->t.d, st_end, &end);
