@@ -15,9 +15,10 @@
 #include "base/log.h"
 
 enum {
-    TOUCH_S = 5, /* between two looks at a location */
-    AT_ONCE = 2, /* calls at a location: what a location that hangs may keep of the workers */
-    WORKERS = 4, /* for long work, of each location */
+    TOUCH_S = 5,   /* between two looks at a location */
+    AT_ONCE = 2,   /* calls at a location: what a location that hangs may keep of the workers */
+    WORKERS = 4,   /* for long work, of each location */
+    PATIENCE = 10, /* times as long may a call take at a location that answers meanwhile */
     LOOK_MS = 250,
     TICK_MS = 1000,
 };
@@ -54,9 +55,14 @@ static struct location *locations;
 static struct gate *gates;
 static struct vr_uuidmap gate_by_machine;
 
+static bool longer(const struct daemon *d, struct mono_ms since, int times)
+{
+    return since.ms && vr_mono_now().ms - since.ms > (int64_t)d->cfg.storage_seconds * 1000 * times;
+}
+
 static bool late(const struct daemon *d, struct mono_ms since)
 {
-    return since.ms && vr_mono_now().ms - since.ms > (int64_t)d->cfg.storage_seconds * 1000;
+    return longer(d, since, 1);
 }
 
 /* ---- locations ---- */
@@ -121,7 +127,8 @@ static int fail(struct vr_err *err, const char *what, struct wall_us since)
     char when[32];
     return vr_fail(err, VR_E_IO, 0,
                    "the storage %s of this host has not answered since %s: nothing more is begun "
-                   "there before it does; replicas elsewhere go on",
+                   "there before it does; replicas elsewhere go on (a disk that is only slow: "
+                   "storage_seconds in vmreplicad.conf)",
                    what, vr_wall_iso(since, when));
 }
 
@@ -195,7 +202,8 @@ static bool hangs(const struct daemon *d, const struct gate *g, const char **ret
         *ret_since = g->at->asked_wall;
         return true;
     }
-    if (!g->busy || !late(d, g->since))
+    /* A long flush of a disk that answers is waited for: above all, a failover is not refused. */
+    if (!g->busy || !longer(d, g->since, g->at ? PATIENCE : 1))
         return false;
     *ret_what = g->folder ? g->folder : "of a new replica";
     *ret_since = g->since_wall;

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "base/alloc.h"
 #include "base/testing.h"
 #include "daemon/storage.h"
 #include "store/testdisk.h"
@@ -17,6 +18,7 @@
 enum { WAITING = 12 };
 static const struct vr_uuid machine = { { 1 } }, other = { { 2 } };
 static struct daemon d = { .cfg.storage_seconds = 3600 };
+static char dir[TD_DIR];
 static sem_t inside, go;
 static int order[WAITING], n_order;
 
@@ -77,10 +79,53 @@ static void test_in_the_order_they_came(void **state)
     assert_int_equal(storage_waiting(&machine), 0);
 }
 
+struct refusable {
+    _Atomic int refused; /* times in a row */
+};
+
+static void nothing(void *arg)
+{
+    (void)arg;
+}
+
+static void *run_refusable(void *arg)
+{
+    struct refusable *r = arg;
+    struct vr_err e = VR_ERR_INIT;
+    /* Under load the location itself may seem not to answer once. */
+    while (storage_call(&d, &machine, nothing, NULL, &e) < 0 && ++r->refused < 20)
+        vr_err_clear(&e);
+    return NULL;
+}
+
+/* What takes long at a location that answers is waited for. */
+static void test_slow_is_not_hung(void **state)
+{
+    pthread_t first, second;
+    struct refusable r = { 0 };
+    vr_autofree char *folder = vr_printf("%s/1", dir);
+    (void)state;
+    d.cfg.storage_seconds = 2;
+    storage_learn(&d, &machine, folder);
+    assert_int_equal(pthread_create(&first, NULL, run_hold, NULL), 0);
+    sem_wait(&inside);
+    struct mono_ms since = vr_mono_now();
+    while (vr_mono_now().ms - since.ms <= 2100)
+        poll(NULL, 0, 10);
+    assert_int_equal(pthread_create(&second, NULL, run_refusable, &r), 0);
+    while (storage_waiting(&machine) != 1 && r.refused < 20)
+        poll(NULL, 0, 1);
+    sem_post(&go);
+    assert_int_equal(pthread_join(first, NULL), 0);
+    assert_int_equal(pthread_join(second, NULL), 0);
+    assert_true(r.refused < 20);
+    d.cfg.storage_seconds = 3600;
+}
+
 int main(void)
 {
-    char dir[TD_DIR];
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_in_the_order_they_came) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_in_the_order_they_came),
+                                        cmocka_unit_test(test_slow_is_not_hung) };
     sem_init(&inside, 0, 0);
     sem_init(&go, 0, 0);
     td_setup(dir, &d.store);

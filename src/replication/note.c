@@ -102,7 +102,8 @@ int engine_is_silent(const struct rel *r, enum rel_event_type ev, struct vr_err 
         return 0;
     return vr_fail(err, VR_E_IO, 0,
                    "the storage %s of this host, where the files of machine %s are, has not "
-                   "answered since %s",
+                   "answered since %s: see the server or disk behind it, and try again when it "
+                   "answers (a disk that is only slow: storage_seconds in vmreplicad.conf)",
                    r->silent, r->name, vr_wall_iso(r->silent_since, when));
 }
 

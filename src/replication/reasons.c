@@ -100,9 +100,20 @@ WHY(not_done_committed)
     return f->r->st == ST_R_COMMITTED && f->r->last_err.kind != VR_OK;
 }
 
+/* The chain of a machine that lives here is its own disks. */
+static bool lives_here(const struct rel_facts *f)
+{
+    return is_primary(f) || in(f, 5) || in(f, 6);
+}
+
 WHY(storage_silent)
 {
-    return f->r->silent[0];
+    return f->r->silent[0] && !lives_here(f);
+}
+
+WHY(machine_silent)
+{
+    return f->r->silent[0] && lives_here(f);
 }
 
 WHY(resync_required)

@@ -43,6 +43,7 @@ struct row {
     uint32_t ok, miss, fail, failures, interval_s;
     uint16_t level;
     const char *text;
+    bool hung; /* the storage of its files does not answer */
 };
 
 #define BEHIND "Replica is behind the primary by more than an hour."
@@ -102,6 +103,12 @@ static const struct row d1[] = {
     { "R 3: resynchronisation paused", ST_R_RESYNC_SUSP, 60, .level = 3,
       .text = "Replication is paused." },
     { "R 1: failing over", ST_R_FAILING, 60, .level = 1 },
+    { "ours: the replica's files", ST_R_REPL, 60, .hung = true, .level = 3,
+      .text = "The storage of the replica does not answer." },
+    { "ours: the disks of a primary that was a replica", ST_P_REPL, 60, .hung = true, .level = 3,
+      .text = "The storage of the machine does not answer." },
+    { "ours: the disks of a machine that was failed over", ST_R_RECOVERED, 60, .hung = true,
+      .level = 3, .text = "The storage of the machine does not answer." },
 };
 
 static void health_by_the_contract(void **state)
@@ -116,6 +123,7 @@ static void health_by_the_contract(void **state)
         r.stat_ok = w->ok, r.stat_miss = w->miss, r.stat_fail = w->fail, r.failures = w->failures;
         if (w->interval_s)
             r.set.interval_s = w->interval_s;
+        snprintf(r.silent, sizeof r.silent, "%s", w->hung ? "/srv" : "");
         uint16_t level = rel_health(&r, now, why, &n);
         if (level != w->level)
             fail_msg("%s: %u instead of %u", w->rule, level, w->level);

@@ -41,6 +41,8 @@ wait_points B g2 2 180
 [ -n "$(on B sh -c "ls $slow/replicas/$(uuid_of A g1)")" ] || fail "g1 is not on the slow storage"
 on B test -d "/var/lib/vmreplica/good/$(uuid_of A g2)" || fail "g2 is not on the other storage"
 
+vr B --quiet test g1 --no-start
+
 told() {
     vr B explain g1 | tr '\n' ' ' | seen -E "storage $slow/replicas .*has not answered since"
 }
@@ -59,7 +61,8 @@ vr B status | seen g1 || fail "status does not list g1"
 vr B --json jobs >/dev/null
 refused B 1 'has not answered since' pin g1 "$(newest_point B g1)"
 refused B 1 'has not answered since' failover g1 --force
-refused B 1 'has not answered since' test g1
+refused B 1 'has not answered since' test g1 --another --no-start
+refused B 1 'has not answered since' test g1 --end
 have=$(points B g1)
 wait_points B g2 3 60
 check_points B g2
@@ -75,6 +78,7 @@ wait_for 60 "hostb tells nothing more of the storage" not_told
 wait_points B g1 2 180
 wait_state B g1 replicating
 check_points B g1
+vr B --quiet test g1 --end
 [ "$(grep -c . <<<"$have")" -ge 1 ] || fail "g1 had no points"
 ok "it answers again: g1 went on"
 
