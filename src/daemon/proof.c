@@ -112,7 +112,8 @@ struct slice {
     struct proof_state at; /* moves on */
     bool whole;            /* began at the beginning of a pass */
     bool over;             /* and the pass ended */
-    uint64_t budget;       /* blocks */
+    uint64_t budget;       /* blocks: of those given, the ones left */
+    uint64_t given;        /* 0: as many as there are, somebody waits */
     int64_t until_ms;
     uint64_t chunk; /* blocks with data for the next call */
     uint64_t rate;
@@ -355,7 +356,7 @@ static void slice_done(struct task *t)
     d->slices--;
     if (!p->restart) { /* else somebody asked for a pass meanwhile: it begins at the beginning */
         p->at = s->at;
-        p->at.slice = vr_wall_now();
+        p->at.slice = proof_since(p->at.slice, vr_wall_now(), s->given, s->over ? 0 : s->budget);
         p->total = s->total;
         p->done = s->done;
     }
@@ -408,6 +409,7 @@ static bool is_due(struct daemon *d, const struct rel *r, struct proof *p, struc
     }
     s->budget = proof_budget(s->total, d->cfg.verify_days,
                              (vr_wall_now().us - p->at.slice.us) / 1000000, PROOF_LEAST);
+    s->given = s->budget;
     return s->budget > 0;
 }
 

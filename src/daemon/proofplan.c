@@ -18,6 +18,14 @@ uint64_t proof_budget(uint64_t total, uint32_t days, int64_t elapsed_s, uint64_t
     return due >= least || due >= total ? due : 0;
 }
 
+struct wall_us proof_since(struct wall_us since, struct wall_us now, uint64_t given, uint64_t left)
+{
+    if (!given || left > given || now.us <= since.us)
+        return now;
+    double unread = (double)(now.us - since.us) * ((double)left / (double)given);
+    return (struct wall_us){ .us = now.us - (int64_t)unread };
+}
+
 char *proof_encode(const struct proof_state *s)
 {
     return vr_printf("1 %u %" PRIu64 " %" PRId64 " %" PRIu64 " %" PRId64 " %" PRId64 " %" PRIu64

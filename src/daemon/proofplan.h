@@ -22,6 +22,10 @@ enum {
  * everything is to be read once in @days. 0: nothing yet, it is less than @least (and less than
  * everything). */
 uint64_t proof_budget(uint64_t total, uint32_t days, int64_t elapsed_s, uint64_t least);
+/* proof_since() - from when on time counts for the next piece, when one with a budget of @given
+ * blocks that was due since @since ended at @now with @left of them unread: what a piece could not
+ * read in its time stays due. */
+struct wall_us proof_since(struct wall_us since, struct wall_us now, uint64_t given, uint64_t left);
 
 /* What is kept of the proof of a machine: document "proof". */
 struct proof_state {
@@ -30,7 +34,7 @@ struct proof_state {
     uint64_t block;       /* and block */
     struct wall_us began; /* of the pass; 0: none has begun */
     uint64_t bad;         /* blocks that differed in it */
-    struct wall_us slice; /* the last slice */
+    struct wall_us slice; /* what has become due since then is to be read: proof_since() */
     /* Of the last whole pass; both sides'. */
     struct wall_us last; /* its end; 0: there was none */
     uint64_t last_bad;

@@ -322,6 +322,31 @@ static void test_proof_is_due_in_time(void **state)
     assert_in_range(read, total - 10 * PROOF_LEAST, total);
 }
 
+/* Slices that are cut off by their time, cycles of five minutes: what they left is read later. */
+static void test_proof_that_was_due_stays_due(void **state)
+{
+    (void)state;
+    const uint64_t week = 7 * 86400, total = 1 << 20, most = 600; /* blocks in one slice */
+    struct wall_us since = { .us = 1 };
+    uint64_t read = 0;
+    for (uint64_t s = 300; s <= week; s += 300) {
+        struct wall_us now = { .us = 1 + (int64_t)s * 1000000 };
+        if (s < week / 2 && s % 3600)
+            continue; /* seldom at first: twelve times as much is due as a slice can read */
+        uint64_t n = proof_budget(total, 7, (now.us - since.us) / 1000000, PROOF_LEAST);
+        uint64_t now_read = n < most ? n : most;
+        read += now_read;
+        if (n)
+            since = proof_since(since, now, n, n - now_read);
+    }
+    assert_in_range(read, 84 * most + 1008 * 599, total);
+    assert_int_equal(proof_since((struct wall_us){ 5 }, (struct wall_us){ 9 }, 0, 0).us, 9);
+    assert_int_equal(proof_since((struct wall_us){ 5 }, (struct wall_us){ 9 }, 4, 0).us, 9);
+    assert_int_equal(proof_since((struct wall_us){ 5 }, (struct wall_us){ 9 }, 4, 4).us, 5);
+    assert_int_equal(proof_since((struct wall_us){ 9 }, (struct wall_us){ 5 }, 4, 4).us,
+                     5); /* set back */
+}
+
 static void test_proof_is_written_down(void **state)
 {
     (void)state;
@@ -525,6 +550,7 @@ int main(void)
         cmocka_unit_test(test_failover_takes_the_newest_sound_point),
         cmocka_unit_test(test_failover_takes_no_other_point_unasked),
         cmocka_unit_test(test_proof_is_due_in_time),
+        cmocka_unit_test(test_proof_that_was_due_stays_due),
         cmocka_unit_test(test_proof_is_written_down),
         cmocka_unit_test(test_proof_says_who_is_wrong),
         cmocka_unit_test(test_one_look_at_a_time),
