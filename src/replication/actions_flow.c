@@ -138,9 +138,19 @@ ACTION(final_refused)
     r->flow.phase = FLOW_DROP;
 }
 
+/* What a way back ships, it ships in as many attempts as it takes: all of them count. */
+static void count_way_back(struct rel *r, const struct rel_event *ev)
+{
+    if (!r->way_back)
+        return;
+    r->last_back.payload += ev->moved.payload;
+    r->last_back.wire += ev->moved.wire;
+    r->last_back.ms += ev->moved.ms;
+}
+
 ACTION(drop)
 {
-    (void)ev;
+    count_way_back(r, ev);
     r->flow.phase = FLOW_DROP;
 }
 
@@ -174,6 +184,7 @@ ACTION(flow_failed)
 ACTION(ship_failed)
 {
     count_failure(r, ev);
+    count_way_back(r, ev);
     r->flow.phase = FLOW_DROP;
 }
 
@@ -195,6 +206,7 @@ ACTION(ship_lost_tracking)
     if (!r->flow.has_since)
         count_failure(r, ev);
     rel_set_error(r, ev);
+    count_way_back(r, ev);
     rel_lose(r, ev, ev->err.detail, ev->err.msg);
     r->flow.phase = FLOW_DROP;
 }
@@ -220,9 +232,13 @@ ACTION(shipped)
     vr_err_clear(&r->last_err);
     r->last = ev->moved;
     if (r->way_back) {
-        struct vr_point_id kept = r->last_back.kept;
+        count_way_back(r, ev);
+        struct rel_moved all = r->last_back;
         r->last_back = ev->moved;
-        r->last_back.kept = kept;
+        r->last_back.payload = all.payload;
+        r->last_back.wire = all.wire;
+        r->last_back.ms = all.ms;
+        r->last_back.kept = all.kept;
     }
     r->way_back = false;
     rel_count(r, &ev->moved);

@@ -210,8 +210,10 @@ struct rel {
     uint32_t stat_ok, stat_miss, stat_net_fail, stat_fail, stat_app_fail;
     uint64_t stat_bytes, stat_max_bytes;
     uint64_t stat_ms, stat_max_ms;
-    struct rel_moved last;      /* last finished transfer */
-    struct rel_moved last_back; /* the first one after the last reversal */
+    struct rel_moved last; /* last finished transfer */
+    /* The first one after the last reversal. As long as it has not finished (way_back) payload,
+     * wire and ms are those of the attempts that failed. */
+    struct rel_moved last_back;
 };
 
 /* rel_flow_kind() - of the point that the cycle in progress makes. Pure. */

@@ -590,6 +590,34 @@ static void test_superseded_by_a_seed(void **state)
     assert_true(r.seeded_start);
 }
 
+/* A way back that is cut and goes on has shipped what all its attempts shipped. */
+static void test_way_back_in_attempts(void **state)
+{
+    (void)state;
+    struct rel r = in_state(ST_P_REPL);
+    struct rel_event no = event(EV_SHIP_FAILED), done = event(EV_SHIPPED), tick = event(EV_TICK);
+    uint32_t fx;
+    r.has_acked = r.tracked = r.way_back = true;
+    r.last_back.kept.epoch = 7;
+    no.moved = (struct rel_moved){ .payload = 5, .wire = 2, .ms = 10 };
+    done.moved = (struct rel_moved){ .dirty = 8, .payload = 3, .wire = 1, .ms = 20 };
+    vr_fail(&no.err, VR_E_PEER, 0, "cut");
+    for (int i = 0; i < 3; i++) {
+        tick.mono.ms = r.due.ms;
+        assert_int_equal(feed(&r, tick, &fx, NULL), 0);
+        assert_int_equal(feed(&r, event(EV_CAPTURED), &fx, NULL), 0);
+        assert_int_equal(feed(&r, i < 2 ? no : done, &fx, NULL), 0);
+        assert_int_equal(feed(&r, event(EV_ENDED), &fx, NULL), 0);
+    }
+    assert_false(r.way_back);
+    assert_int_equal(r.last_back.dirty, 8);
+    assert_int_equal(r.last_back.payload, 13);
+    assert_int_equal(r.last_back.wire, 5);
+    assert_int_equal(r.last_back.ms, 40);
+    assert_int_equal(r.last_back.kept.epoch, 7);
+    assert_int_equal(r.last.payload, 3);
+}
+
 static void test_job_keeps_what_was_moved(void **state)
 {
     (void)state;
@@ -655,6 +683,7 @@ int main(void)
         cmocka_unit_test(test_seed_is_an_orphan),
         cmocka_unit_test(test_own_points_are_failed_over_to),
         cmocka_unit_test(test_superseded_by_a_seed),
+        cmocka_unit_test(test_way_back_in_attempts),
         cmocka_unit_test(test_job_keeps_what_was_moved),
         cmocka_unit_test(test_superseded),
         cmocka_unit_test(test_superseded_by_what_was_ended),

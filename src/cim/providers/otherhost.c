@@ -40,8 +40,8 @@ void otherhost_set(const struct host_providers *p, const struct vm *vm, struct c
         cim_inst_set_uint(in, P(LASTREVERSEBETWEENBYTES), r->last_back.between);
     }
     cim_inst_set_bool(in, P(LASTREVERSECOMPARED), r->last_back.compared);
-    cim_inst_set_uint(in, P(LASTREVERSEBYTES), r->last_back.payload);
-    cim_inst_set_uint(in, P(LASTREVERSEWIREBYTES), r->last_back.wire);
+    cim_inst_set_uint(in, P(LASTREVERSEBYTES), r->way_back ? 0 : r->last_back.payload);
+    cim_inst_set_uint(in, P(LASTREVERSEWIREBYTES), r->way_back ? 0 : r->last_back.wire);
     if (!vr_uuid_is_zero(&r->last_back.kept.lineage))
         cim_inst_set_str(in, P(LASTREVERSEORPHAN), id_point_text(id, &r->last_back.kept));
     if (!h->peer_story || rel_mode(r) == REL_MODE_NONE)
