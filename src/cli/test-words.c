@@ -31,8 +31,9 @@ static void properties_become_options(void **st)
 static void commands_ask_the_same_host(void **st)
 {
     static const char *const rows[][2] = {
-        { "Next: vmreplica reverse web01; or commit web01",
-          "Next: vmreplica --host b:59 --pin AB reverse web01; or commit web01" },
+        { "Next: vmreplica reverse web01; or vmreplica commit web01",
+          "Next: vmreplica --host b:59 --pin AB reverse web01; or vmreplica --host b:59 --pin AB "
+          "commit web01" },
         { "vmreplica status, vmreplica explain web01.",
           "vmreplica --host b:59 --pin AB status, vmreplica --host b:59 --pin AB explain web01." },
         { "to keep it (vmreplica export web01), insist on it: vmreplica failover web01 --force",

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #include "base/alloc.h"
@@ -160,20 +161,23 @@ int verb_points(struct cli *c)
 }
 
 /* ---- pins ---- */
-static int change_pin(struct cli *c, const char *verb, const char *method, const char *done)
+static int change_pin(struct cli *c, const char *verb, const char *method, const char *done,
+                      const char *so_already)
 {
     const char *args[3];
     struct cli_vm vm;
     struct vr_err err = VR_ERR_INIT;
     wsmc_autolist struct wsmc_list l = { 0 };
-    bool found = false;
+    bool found = false, pinned = false;
     if (cli_parse(c, verb, NULL, 0, args, 2, 2) < 0)
         return cli_usage(verb);
     if (cli_find_vm(c->local, args[0], &vm, &err) < 0 || list_points(c, &vm, &l, &err) < 0)
         return cli_fail(&err);
     bool away = !l.n && vm.mode == 1 && vm.peer[0]; /* they are on its replica */
-    for (size_t i = 0; i < l.n; i++)
-        found |= !strcmp(cli_text_or(l.v[i], "InstanceID", ""), args[1]);
+    for (size_t i = 0; i < l.n && !found; i++) {
+        found = !strcmp(cli_text_or(l.v[i], "InstanceID", ""), args[1]);
+        pinned = found && !strcasecmp(cli_text_or(l.v[i], "Pinned", "false"), "true");
+    }
     if (!found) {
         vr_fail(&err, VR_E_NOTFOUND, 0,
                 "machine %s has no recovery point %s here; see: vmreplica%s%s points %s", vm.name,
@@ -186,24 +190,26 @@ static int change_pin(struct cli *c, const char *verb, const char *method, const
     };
     if (cli_invoke(c, c->local, &ref, method, NULL, 0, NULL, NULL, &err) < 0)
         return cli_fail(&err);
-    if (!c->no_wait)
+    if (!pinned && so_already) /* asked for all the same: somebody may have pinned it just now */
+        cli_say(c, "Point %s %s.", args[1], so_already);
+    else if (!c->no_wait)
         cli_say(c, "Point %s %s.", args[1], done);
     return EXIT_OK;
 }
 
 int verb_pin(struct cli *c)
 {
-    return change_pin(c, "pin", "Pin", "is kept until it is unpinned");
+    return change_pin(c, "pin", "Pin", "is kept until it is unpinned", NULL);
 }
 
 int verb_discard(struct cli *c)
 {
-    return change_pin(c, "discard", "Discard", "is discarded");
+    return change_pin(c, "discard", "Discard", "is discarded", NULL);
 }
 
 int verb_unpin(struct cli *c)
 {
-    return change_pin(c, "unpin", "Unpin", "is no longer pinned");
+    return change_pin(c, "unpin", "Unpin", "is no longer pinned", "was not pinned");
 }
 
 /* ---- retention ---- */

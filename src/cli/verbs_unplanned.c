@@ -143,7 +143,8 @@ int cli_unplanned(struct cli *c, const struct cli_vm *vm, const char *point, boo
                            "boot %s",
                            vm->name, vm->name);
     cli_say(c,
-            "Machine %s was failed over%s. Next: vmreplica reverse %s; or commit %s, or cancel %s.",
+            "Machine %s was failed over%s. Next: vmreplica reverse %s; or vmreplica commit %s, or "
+            "vmreplica cancel %s.",
             vm->name, start ? " and is started" : "; it is off (vmreplica boot starts it)",
             vm->name, vm->name, vm->name);
     return 0;

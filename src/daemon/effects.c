@@ -216,8 +216,9 @@ static void guard_work(struct task *t)
                         "--anyway",
                         t->r.name, t->r.peer, t->r.name, t->r.peer, t->r.name);
     else if (rel_mode(&t->r) == REL_MODE_PRIMARY)
-        why = vr_printf("machine %s is prepared for a planned failover to %s; cancel it first: "
-                        "vmreplica cancel %s",
+        why = vr_printf("machine %s is prepared for a planned failover to host %s, or was failed "
+                        "over there already. Where it stands, and how it goes on: vmreplica "
+                        "explain %s",
                         t->r.name, t->r.peer, t->r.name);
     else
         why = vr_printf("machine %s is a replica; to start it here fail it over: "

@@ -17,6 +17,14 @@ static const struct {
 #include "replication/explain.def"
 };
 
+static const struct variant {
+    const char *doing, *todo, *command;
+    bool (*holds)(const struct rel_facts *f);
+} variants[] = {
+#define V(name, doing, todo, command) { doing, todo, command, rel_variant_##name },
+#include "replication/explain.def"
+};
+
 static const struct reason {
     const char *name;
     uint16_t level;
@@ -289,21 +297,25 @@ bool rel_age(const struct rel_facts *f, uint64_t *ret_s)
     return true;
 }
 
+static const struct variant *variant(const struct rel_facts *f)
+{
+    for (size_t i = 0; i < VR_ARRAY_LEN(variants); i++)
+        if (variants[i].holds(f))
+            return &variants[i];
+    return NULL;
+}
+
 char *rel_doing(const struct rel_facts *f, char out[REL_TEXT_MAX])
 {
-    if (f->r->st == ST_R_WAIT && f->r->seed && !f->r->peer[0])
-        return rel_expand(
-            f,
-            "The disks of $M wait here as the seed of a replica, until replication to "
-            "this host is enabled on a primary.",
-            out, REL_TEXT_MAX);
-    return rel_expand(f, states[f->r->st].doing, out, REL_TEXT_MAX);
+    const struct variant *v = variant(f);
+    return rel_expand(f, v ? v->doing : states[f->r->st].doing, out, REL_TEXT_MAX);
 }
 
 void rel_next(const struct rel_facts *f, char todo[REL_TEXT_MAX], char command[384])
 {
-    rel_expand(f, states[f->r->st].todo, todo, REL_TEXT_MAX);
-    rel_expand(f, states[f->r->st].command, command, 384);
+    const struct variant *v = variant(f);
+    rel_expand(f, v ? v->todo : states[f->r->st].todo, todo, REL_TEXT_MAX);
+    rel_expand(f, v ? v->command : states[f->r->st].command, command, 384);
 }
 
 char *rel_loss(const struct rel_facts *f, char out[REL_TEXT_MAX])

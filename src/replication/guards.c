@@ -208,10 +208,14 @@ GUARD(vm_off)
 
 GUARD(vm_off_idle)
 {
-    if (r->flow.phase != FLOW_IDLE)
-        return vr_fail(err, VR_E_BUSY, 0, "a cycle of machine %s is running; suspend it first",
+    if (r->flow.phase == FLOW_IDLE)
+        return rel_g_vm_off(r, ev, err);
+    if (r->st == ST_P_REPL)
+        return vr_fail(err, VR_E_BUSY, 0,
+                       "a cycle of machine %s is running; first: vmreplica suspend %s", r->name,
                        r->name);
-    return rel_g_vm_off(r, ev, err);
+    return vr_fail(err, VR_E_BUSY, 0,
+                   "a cycle of machine %s is just ending; wait a moment, then ask again", r->name);
 }
 
 static int same_peer_or_none(const struct rel *r, const struct rel_event *ev, struct vr_err *err)
@@ -401,8 +405,8 @@ GUARD(may_diverge)
             err, VR_E_STATE, 0,
             "machine %s was failed over to a point that did not come from here. With the "
             "machine off on the host whose disks are to become the replica, there: "
-            "vmreplica seed %s; then reverse again",
-            r->name, r->name);
+            "vmreplica seed %s; then again: vmreplica reverse %s",
+            r->name, r->name, r->name);
     return ev->vm_off ? 1 : still_running(r, err);
 }
 
@@ -606,11 +610,18 @@ GUARD(over_there)
                        "was ended there. To go on with what is here: see that it is off there, "
                        "then vmreplica disable %s and vmreplica boot %s",
                        r->name, r->peer, r->name, r->name);
+    if (r->peer_state_known && r->peer_state == 6)
+        return vr_fail(err, VR_E_SUPERSEDED, 0,
+                       "machine %s is failed over to host %s for good, which may run it. It goes "
+                       "on with: vmreplica --host %s reverse %s. If that host is lost: vmreplica "
+                       "disable %s here",
+                       r->name, r->peer, r->peer, r->name, r->name);
     return vr_fail(err, VR_E_SUPERSEDED, 0,
                    "machine %s is failed over to host %s, which may run it. To go on with what is "
-                   "there: vmreplica reverse %s on %s. To go on with what is here: first vmreplica "
-                   "cancel %s --discard on %s. If that host is lost: vmreplica disable %s here",
-                   r->name, r->peer, r->name, r->peer, r->name, r->peer, r->name);
+                   "there: vmreplica --host %s reverse %s. To go on with what is here: first "
+                   "vmreplica --host %s cancel %s --discard (what was written there since is lost)"
+                   ". If that host is lost: vmreplica disable %s here",
+                   r->name, r->peer, r->peer, r->name, r->peer, r->name, r->name);
 }
 
 /* ---- a reversal that waits ---- */

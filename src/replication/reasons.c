@@ -364,6 +364,22 @@ WHY(exports)
     return f->exports != NULL;
 }
 
+/* ---- other words than those of the state ---- */
+VARIANT(unbound_seed)
+{
+    return f->r->st == ST_R_WAIT && f->r->seed && !f->r->peer[0];
+}
+
+VARIANT(prepared_ended)
+{
+    return f->r->st == ST_P_PREPARED && ended_over_there(f);
+}
+
+VARIANT(prepared_over)
+{
+    return f->r->st == ST_P_PREPARED && f->r->peer_over;
+}
+
 /* ---- what a failover now would lose ---- */
 LOSS(unprotected)
 {
@@ -399,6 +415,11 @@ LOSS(nothing_yet)
 {
     uint64_t age;
     return !rel_age(f, &age);
+}
+
+LOSS(prepared_over)
+{
+    return rel_variant_prepared_over(f);
 }
 
 LOSS(prepared)

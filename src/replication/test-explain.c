@@ -202,6 +202,65 @@ static void loss(void **state)
     assert_non_null(strstr(rel_loss(&(struct rel_facts){ .r = &r, .now = now }, text), "nothing"));
 }
 
+/* What was prepared has been done: nobody is told to fail over again, or to cancel here. */
+static void prepared_and_done(void **state)
+{
+    (void)state;
+    struct rel r = in_state(ST_P_PREPARED);
+    struct rel_facts f = { .r = &r, .now = now, .host = "hosta" };
+    char text[REL_TEXT_MAX], command[384];
+    assert_null(has(&f, "failed_over_there"));
+    r.peer_over = true;
+    assert_non_null(strstr(rel_doing(&f, text), "was failed over to host hostb"));
+    rel_next(&f, text, command);
+    assert_string_equal(command, "vmreplica --host hostb reverse web");
+    assert_null(strstr(text, "cancel"));
+    assert_non_null(has(&f, "failed_over_there"));
+    assert_non_null(strstr(rel_loss(&f, text), "written there since the failover"));
+    r.peer_state_known = true; /* and replication was ended there */
+    r.peer_state = 0;
+    rel_next(&f, text, command);
+    assert_string_equal(command, "");
+    assert_non_null(has(&f, "superseded_ended"));
+    assert_non_null(strstr(has(&f, "superseded_ended")->todo,
+                           "vmreplica --host hostb enable web --to hosta and vmreplica --host "
+                           "hostb start web --seeded"));
+}
+
+/* Nobody has to complete what is told to be typed: "vmreplica disable web, enable web". */
+static void commands_are_whole(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+#define W(st, doing, todo, command) doing, todo, command,
+#include "replication/explain.def"
+#define V(name, doing, todo, command) doing, todo, command,
+#include "replication/explain.def"
+#define R(name, level, id, health, why, todo, command) why, todo, command,
+#include "replication/explain.def"
+#define K(kind, todo, command) todo, command,
+#include "replication/explain.def"
+    };
+    static const char *const verbs[] = { "enable",  "disable", "start",  "seed",
+                                         "reverse", "commit",  "cancel", "resume",
+                                         "suspend", "test",    "resync", "failover" };
+    for (size_t i = 0; i < VR_ARRAY_LEN(texts); i++)
+        for (size_t k = 0; k < VR_ARRAY_LEN(verbs) && texts[i]; k++) {
+            char bare[32];
+            snprintf(bare, sizeof bare, " %s $M", verbs[k]);
+            for (const char *at = texts[i]; (at = strstr(at, bare)); at++) {
+                static const char program[] = "vmreplica", there[] = "--host $P";
+                size_t n = (size_t)(at - texts[i]);
+                bool whole = (n >= sizeof program - 1 &&
+                              !strncmp(at - (sizeof program - 1), program, sizeof program - 1)) ||
+                             (n >= sizeof there - 1 &&
+                              !strncmp(at - (sizeof there - 1), there, sizeof there - 1));
+                if (!whole)
+                    fail_msg("'%s' without its program: %s", bare, texts[i]);
+            }
+        }
+}
+
 /* Facts that a relationship does not know. */
 static void facts_of_the_host(void **state)
 {
@@ -410,6 +469,8 @@ int main(void)
         cmocka_unit_test(hints),
         cmocka_unit_test(waiting_to_reverse),
         cmocka_unit_test(committed_there),
+        cmocka_unit_test(prepared_and_done),
+        cmocka_unit_test(commands_are_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -352,7 +352,15 @@ static void test_prepared_is_failed_over_there(void **state)
     assert_int_equal(feed(&r, failed_over(), &fx, NULL), 0);
     assert_int_equal(feed(&r, event(EV_U_REVERT), &fx, &err), -1);
     assert_int_equal(err.kind, VR_E_SUPERSEDED);
-    assert_non_null(strstr(err.msg, "cancel web01 --discard on beta"));
+    assert_non_null(strstr(err.msg, "vmreplica --host beta cancel web01 --discard"));
+    struct rel_event committed = failed_over();
+    committed.story.state_known = true;
+    committed.story.state = 6; /* that way is closed */
+    assert_int_equal(feed(&r, committed, &fx, NULL), 0);
+    vr_err_clear(&err);
+    assert_int_equal(feed(&r, event(EV_U_REVERT), &fx, &err), -1);
+    assert_non_null(strstr(err.msg, "vmreplica --host beta reverse web01"));
+    assert_null(strstr(err.msg, "cancel"));
     struct rel_event cancelled = event(EV_PEER_TOLD);
     cancelled.story = (struct rel_story){ .mode = REL_MODE_REPLICA, .lineage = line };
     assert_int_equal(feed(&r, cancelled, &fx, NULL), 0);
@@ -493,6 +501,42 @@ static void test_prepared_disks_were_altered(void **state)
     assert_true(fx & FX_REPLY);
     assert_true(r.seed && r.diverged && vr_point_eq(&r.newest, &own));
     assert_true(vr_uuid_eq(&r.lineage, &fresh));
+}
+
+/* While a cycle runs: what is told to do is what can be done in that state. */
+static void test_seed_while_a_cycle_runs(void **state)
+{
+    (void)state;
+    for (int st = 0; st < ST_COUNT; st++) {
+        struct rel r = in_state((enum rel_state)st);
+        struct vr_err err = VR_ERR_INIT, no = VR_ERR_INIT;
+        uint32_t fx;
+        r.flow = (struct rel_flow){ .phase = FLOW_SHIP, .kind = FLOW_CYCLE };
+        struct rel paused = r;
+        if (feed(&r, event(EV_U_BECOME_REPLICA), &fx, &err) == 0 || err.kind != VR_E_BUSY)
+            continue;
+        bool may_pause = feed(&paused, event(EV_U_PAUSE), &fx, &no) == 0;
+        if (!strstr(err.msg, may_pause ? "vmreplica suspend web01" : "wait a moment"))
+            fail_msg("%s: %s", rel_state_name((enum rel_state)st), err.msg);
+    }
+}
+
+/* The peer was failed over to what it had itself: the way on is told in whole commands. */
+static void test_reverse_from_a_point_of_their_own(void **state)
+{
+    (void)state;
+    struct rel r = in_state(ST_P_SUPERSEDED);
+    struct rel_event ask = event(EV_PEER_REVERSE);
+    struct vr_err err = VR_ERR_INIT;
+    uint32_t fx;
+    ask.point = ask.newest = (struct vr_point_id){ .lineage = { { 9 } }, .epoch = 1 };
+    assert_int_equal(feed(&r, ask, &fx, &err), -1);
+    assert_non_null(strstr(err.msg, "there: vmreplica seed web01"));
+    assert_non_null(strstr(err.msg, "vmreplica reverse web01"));
+    assert_int_equal(feed(&r, event(EV_U_BECOME_REPLICA), &fx, NULL), 0);
+    assert_int_equal(feed(&r, event(EV_YIELDED), &fx, NULL), 0);
+    assert_int_equal(feed(&r, ask, &fx, NULL), 0); /* so it is */
+    assert_int_equal(r.st, ST_R_WAIT);
 }
 
 /* Disks are offered that count their changes since point 7; a peer that was restored and holds 6
@@ -680,6 +724,8 @@ int main(void)
         cmocka_unit_test(test_comparison_is_announced),
         cmocka_unit_test(test_prepared_disks_were_altered),
         cmocka_unit_test(test_seed_for_a_peer_that_lost_a_point),
+        cmocka_unit_test(test_seed_while_a_cycle_runs),
+        cmocka_unit_test(test_reverse_from_a_point_of_their_own),
         cmocka_unit_test(test_seed_is_an_orphan),
         cmocka_unit_test(test_own_points_are_failed_over_to),
         cmocka_unit_test(test_superseded_by_a_seed),

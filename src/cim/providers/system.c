@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "base/alloc.h"
+#include "replication/step.h"
 
 #define P(n) CIM_P_MSVM_COMPUTERSYSTEM_##n
 
@@ -177,6 +178,22 @@ static int target(struct call *c, struct vm *vm, struct vr_err *err)
     return vm_of_ref(c->p, path, vm, err);
 }
 
+/* What was prepared cannot always be taken back: the other host may run the machine by now. */
+static int may_not_before_cancel(const struct vm *vm, struct vr_err *err)
+{
+    const struct rel_event cancel = { .type = EV_U_REVERT };
+    struct rel next;
+    uint32_t fx;
+    if (rel_step(vm->rel, &cancel, &next, &fx, err) < 0) {
+        err->kind = VR_E_STATE;
+        return vr_err_wrap(err, "machine %s cannot be started here", vm->name);
+    }
+    return vr_fail(err, VR_E_STATE, 0,
+                   "machine %s is prepared for a planned failover to %s; to start it here, first: "
+                   "vmreplica cancel %s",
+                   vm->name, vm->rel->peer, vm->name);
+}
+
 /* May the machine be started as far as replication goes? src:[contract.md C.1, C.2 "Start VM",
  * section 0 rule 10] */
 static int may_start(const struct vm *vm, struct vr_err *err)
@@ -186,10 +203,12 @@ static int may_start(const struct vm *vm, struct vr_err *err)
     switch (vm->rel->st) {
     case ST_P_PREPARING:
     case ST_P_PREPARED:
+        return may_not_before_cancel(vm, err);
     case ST_P_YIELDING:
         return vr_fail(err, VR_E_STATE, 0,
-                       "machine %s is prepared for a planned failover to %s; cancel that first",
-                       vm->name, peer);
+                       "the disks of machine %s are just becoming a replica; it can be started "
+                       "after a failover (see: vmreplica status %s)",
+                       vm->name, vm->name);
     case ST_R_CREATING:
     case ST_R_WAIT:
     case ST_R_REPL:

@@ -494,7 +494,20 @@ static void prepare_and_revert(void **st)
     assert_int_equal(num(w, REL_PATH(WEB, "0"), "LastReplicationType"), 3);
     /* locked until it is taken back */
     assert_int_equal(CALL(w, VM(WEB), "RequestStateChange", { "RequestedState", "2" }), 32775);
+    assert_non_null(strstr(refusal(w), "vmreplica cancel web"));
     assert_int_equal(SVC(w, WEB, "InitiateFailover"), 32775);
+    /* nobody is sent to a cancel that is refused, too */
+    struct rel_event told = { .type = EV_PEER_TOLD };
+    const struct rel *r = engine_find(w->engine, &w->vm[0].uuid);
+    snprintf(told.peer, sizeof told.peer, "hostb");
+    told.story = (struct rel_story){ .mode = REL_MODE_REPLICA, .failed_over = true };
+    told.story.of = r->lineage;
+    engine_event(w->engine, &w->vm[0].uuid, &told);
+    assert_int_equal(CALL(w, VM(WEB), "RequestStateChange", { "RequestedState", "2" }), 32775);
+    assert_non_null(strstr(refusal(w), "vmreplica --host hostb cancel web --discard"));
+    assert_int_equal(SVC(w, WEB, "RevertFailover"), 32775);
+    told.story = (struct rel_story){ .mode = REL_MODE_REPLICA, .lineage = r->lineage };
+    engine_event(w->engine, &w->vm[0].uuid, &told);
     done(w, SVC(w, WEB, "RevertFailover"));
     assert_int_equal(state(w, WEB), 3);
     done(w, CALL(w, VM(WEB), "RequestStateChange", { "RequestedState", "2" }));
