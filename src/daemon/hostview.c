@@ -392,11 +392,9 @@ static void explain_test(struct act_task *a)
                                  : " (RecoveryServerEnabled)");
         return;
     }
+    vr_err_wrap(e, "host %s at %s port %u", a->peer.name, a->peer.address, a->peer.port);
     if (e->sys != EPROTONOSUPPORT && (e->kind == VR_E_VERSION || e->kind == VR_E_PROTO))
-        vr_err_wrap(e, "port %u may not be the port for peers of host %s", a->peer.port,
-                    a->peer.name);
-    else
-        vr_err_wrap(e, "host %s at %s port %u", a->peer.name, a->peer.address, a->peer.port);
+        vr_err_wrap(e, "port %u may not be the port for peers", a->peer.port);
 }
 
 static void test_work(struct task *t)

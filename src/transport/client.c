@@ -137,7 +137,8 @@ static int greet(struct xport *x, struct vr_stream *s, uint64_t more, struct fra
     return 0;
 }
 
-/* A session with whoever is at @address, HELLO exchanged. @thumb NULL: any certificate. */
+/* A session with whoever is at @address, HELLO exchanged. @thumb NULL: any certificate. Errors do
+ * not say where that is: the caller does. */
 static int connect_to(struct xport *x, const char *address, uint16_t port, const char *thumb,
                       uint64_t more, struct mono_ms deadline, struct vr_stream **ret,
                       struct frame_hello *ret_hello, struct vr_err *err)
@@ -151,14 +152,14 @@ static int connect_to(struct xport *x, const char *address, uint16_t port, const
     struct mono_ms soon = net_after(x->handshake_ms);
     tls_set_deadline(t, deadline.ms < soon.ms ? deadline : soon);
     if (tls_handshake(t, err) < 0)
-        return vr_err_wrap(err, "%s port %u", address, port);
+        return -1;
     if (thumb && strcmp(thumb, tls_peer_thumb(t)) != 0)
         return vr_fail(err, VR_E_AUTH, 0,
-                       "the host at %s port %u shows another certificate (%s) than the paired one "
-                       "(%s): if its certificate was replaced on purpose, pair again",
-                       address, port, tls_peer_thumb(t), thumb);
+                       "it shows another certificate (%s) than the paired one (%s): if its "
+                       "certificate was replaced on purpose, pair again",
+                       tls_peer_thumb(t), thumb);
     if (greet(x, s, more, ret_hello, err) < 0)
-        return vr_err_wrap(err, "%s port %u", address, port);
+        return -1;
     tls_set_deadline(t, deadline);
     *ret = vr_take(s);
     return 0;
@@ -173,8 +174,8 @@ static int doubt(struct vr_err *err)
     return -1;
 }
 
-static int connect_peer(struct xport *x, const struct xport_peer *peer, struct mono_ms deadline,
-                        struct vr_stream **ret, struct vr_err *err)
+static int log_in(struct xport *x, const struct xport_peer *peer, struct mono_ms deadline,
+                  struct vr_stream **ret, struct vr_err *err)
 {
     stream_auto struct vr_stream *s = NULL;
     struct frame_hello hello;
@@ -183,11 +184,20 @@ static int connect_peer(struct xport *x, const struct xport_peer *peer, struct m
                    deadline, &s, &hello, err) < 0)
         return peer->kerberos ? doubt(err) : -1;
     if (peer->kerberos && login_call(x, s, peer->name, err) < 0)
-        return vr_err_wrap(err, "%s port %u", peer->address, peer->port);
+        return -1;
     if (x->h.clock && hello.wall_us)
         x->h.clock(x->h.ctx, peer, hello.ahead_us);
     *ret = vr_take(s);
     return 0;
+}
+
+/* Who and where is said once, here. */
+static int connect_peer(struct xport *x, const struct xport_peer *peer, struct mono_ms deadline,
+                        struct vr_stream **ret, struct vr_err *err)
+{
+    if (log_in(x, peer, deadline, ret, err) == 0)
+        return 0;
+    return vr_err_wrap(err, "host %s at %s port %u", peer->name, peer->address, peer->port);
 }
 
 /* Read the answer to what we sent; @sent tells whether sending went well. When it did not, the peer
@@ -240,7 +250,7 @@ static int call_new(struct xport *x, const struct xport_peer *peer, const struct
 {
     stream_auto struct vr_stream *s = NULL;
     if (connect_peer(x, peer, deadline, &s, err) < 0)
-        return vr_err_wrap(err, "%s", peer->name);
+        return -1;
     int rc = call_on(s, c, err);
     if (rc >= 0)
         cache_put(x, peer, vr_take(s));
@@ -306,7 +316,7 @@ static int open_transfer(struct xport *x, const struct xport_peer *peer, const v
 {
     stream_auto struct vr_stream *s = NULL;
     if (connect_peer(x, peer, net_after(XPORT_CONNECT_MS), &s, err) < 0)
-        return vr_err_wrap(err, "%s", peer->name);
+        return -1;
     if (!watch(ctx, s))
         return vr_fail(err, VR_E_CANCELLED, 0, "cancelled before the transfer began");
     int rc = ask_transfer(x, s, body, n, err);

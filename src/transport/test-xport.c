@@ -260,6 +260,14 @@ static void test_replaced_certificate(void **state)
     const char *msg = must_fail(&A, &b, VR_E_AUTH);
     assert_non_null(strstr(msg, b.thumb));
     assert_non_null(strstr(msg, xport_thumb(B.x)));
+    /* who it is stands there once, whatever is put before it on the way up */
+    struct vr_err err = VR_ERR_INIT;
+    char want[128];
+    snprintf(want, sizeof want, "host beta.example at 127.0.0.1 port %u: it shows another ", port);
+    vr_fail(&err, VR_E_AUTH, 0, "%s", msg);
+    vr_err_wrap(&err, "host beta.example");
+    vr_err_wrap(&err, "host beta.example at 127.0.0.1 port %u", port);
+    assert_memory_equal(err.msg, want, strlen(want));
 }
 
 static void test_versions(void **state)
