@@ -383,7 +383,7 @@ ACTION(rx_open)
 {
     rel_heard(r, ev);
     r->rx_active = true;
-    r->rx_cancel = false;
+    r->rx_cancel = r->rx_differed = false;
 }
 
 ACTION(rx_committed)
@@ -395,7 +395,7 @@ ACTION(rx_committed)
     r->last_kind = ev->kind;
     if (ev->kind == VR_POINT_APPLICATION)
         r->last_app_time = ev->wall;
-    r->bad_open = false; /* what was wanted is part of every transfer */
+    r->bad_open &= r->rx_differed; /* what was wanted when it began is part of every transfer */
     r->seed = r->diverged = false;
     rel_heard(r, ev);
     rel_copy_disks(r, ev);

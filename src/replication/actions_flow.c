@@ -228,7 +228,8 @@ ACTION(shipped)
         r->last_app_time = ev->wall;
     r->flow.phase = FLOW_RETIRE;
     r->failures = 0;
-    r->seeded_start = r->diverged = r->bad_open = false;
+    r->seeded_start = r->diverged = false;
+    r->bad_open &= r->flow.differed; /* see rx_committed */
     vr_err_clear(&r->last_err);
     r->last = ev->moved;
     if (r->way_back) {

@@ -98,9 +98,9 @@ void engine_rename(struct engine *e, const struct vr_uuid *machine, const char *
 
 /* engine_differs() - a proof found @blocks that differ: both sides tell it until
  * engine_acknowledge().
- * @open: the newest point shows them, until the next one is there; @text: a sentence, which disks
- * and what follows. Further findings add up. Errors of both: VR_E_STATE when the machine is not
- * replicated. */
+ * @open: the newest point shows them, until one is there whose transfer began later; @text: a
+ * sentence, which disks and what follows. Further findings add up. Errors of both: VR_E_STATE when
+ * the machine is not replicated. */
 int engine_differs(struct engine *e, const struct vr_uuid *machine, uint64_t blocks, bool open,
                    const char *text, struct vr_err *err);
 int engine_acknowledge(struct engine *e, const struct vr_uuid *machine, struct vr_err *err);

@@ -76,6 +76,8 @@ int engine_differs(struct engine *e, const struct vr_uuid *machine, uint64_t blo
     struct rel before = *r;
     r->bad_blocks += blocks;
     r->bad_open |= open;
+    r->rx_differed |= open && r->rx_active;
+    r->flow.differed |= open && r->flow.phase != FLOW_IDLE;
     r->bad_since = engine_now(e);
     snprintf(r->bad_text, sizeof r->bad_text, "%s", text);
     engine_write_down(e, machine, &before);

@@ -93,6 +93,7 @@ struct rel_flow {
     bool again;    /* a sync was asked for while this cycle ran */
     bool app;      /* the point shall be application-consistent, */
     bool app_done; /* and it is */
+    bool differed; /* a proof found a difference since it began: its point may show it as well */
 };
 
 /* What a finished transfer moved. */
@@ -178,7 +179,9 @@ struct rel {
     uint32_t missed;             /* P, volatile: intervals since then that were counted as missed */
     bool rx_active;              /* R, volatile: a transfer is coming in */
     bool rx_cancel;              /* R, volatile: and has been told to stop */
-    struct mono_ms due;          /* volatile: when TICK is wanted; 0 never */
+    bool
+        rx_differed; /* R, volatile: a proof found a difference since it began, see flow.differed */
+    struct mono_ms due; /* volatile: when TICK is wanted; 0 never */
     /* What the peer told last (volatile). */
     bool peer_away;           /* it did not answer when it was asked last, */
     char other_version[256];  /* as the versions of the two hosts differ in this way; "" else */

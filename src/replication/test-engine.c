@@ -444,6 +444,101 @@ static void test_preparing_can_be_called_off(void **state)
     }
 }
 
+/* ---- what a proof found ---- */
+static void differs(struct engine *e, bool open)
+{
+    struct vr_err err = VR_ERR_INIT;
+    assert_int_equal(engine_differs(e, &machine, 1, open, "1 block differs.", &err), 0);
+}
+
+static void newest_is(struct engine *e, bool right)
+{
+    assert_true(engine_find(e, &machine)->bad_blocks > 0);
+    assert_int_equal(engine_find(e, &machine)->bad_open, !right);
+}
+
+static void receives(struct engine *e)
+{
+    struct rel_event ev = event(EV_RX_OPEN);
+    struct vr_err err = VR_ERR_INIT;
+    ev.lineage = line;
+    ev.latest = engine_find(e, &machine)->has_newest;
+    assert_int_equal(engine_rx_open(e, &machine, &ev, &err), 0);
+}
+
+static void commits(struct engine *e)
+{
+    struct rel_event point = event(EV_RX_COMMITTED), end = event(EV_RX_ENDED);
+    engine_event(e, &machine, &point);
+    engine_event(e, &machine, &end);
+}
+
+/* Its sender had been told what to send before the damage was found: the point that is committed
+ * shows it as well. */
+static void test_the_alarm_stays_until_the_newest_point_is_right(void **state)
+{
+    (void)state;
+    struct env x = { 0 };
+    struct rel r = in_state(ST_R_REPL);
+    vr_autofree char *text = rel_encode(&r);
+    struct engine *e = engine_with(&x, text);
+    receives(e);
+    differs(e, true);
+    newest_is(e, false);
+    commits(e);
+    newest_is(e, false);
+    receives(e);
+    differs(e, false); /* an older point; the newest does not show it */
+    commits(e);
+    newest_is(e, true);
+    differs(e, true); /* between two */
+    receives(e);
+    commits(e);
+    newest_is(e, true);
+    engine_free(e);
+    free(x.written);
+}
+
+/* The primary, too: the answer of a comparison may come while the next point is on its way. */
+static void test_the_alarm_stays_at_the_primary_too(void **state)
+{
+    (void)state;
+    struct env x = { 0 };
+    struct rel r = in_state(ST_P_REPL);
+    r.due.ms = 1;
+    vr_autofree char *text = rel_encode(&r);
+    struct engine *e = engine_with(&x, text);
+    for (int i = 0; i < 3; i++) {
+        struct rel_event go = event(EV_U_SYNC), captured = event(EV_CAPTURED),
+                         shipped = event(EV_SHIPPED), ended = event(EV_ENDED);
+        captured.n_disks = 1;
+        snprintf(captured.disks[0].target, sizeof captured.disks[0].target, "vda");
+        engine_event(e, &machine, &go);
+        engine_tick(e);
+        settle(e);
+        engine_event(e, &machine, &captured);
+        settle(e);
+        assert_int_equal(engine_find(e, &machine)->flow.phase, FLOW_SHIP);
+        if (i == 0)
+            differs(e, true); /* while it ships */
+        engine_event(e, &machine, &shipped);
+        settle(e);
+        if (i == 0)
+            newest_is(e, false);
+        else
+            newest_is(e, true);
+        if (i == 1) { /* what is captured still is compared */
+            assert_int_equal(engine_find(e, &machine)->flow.phase, FLOW_RETIRE);
+            differs(e, true);
+            newest_is(e, false);
+        }
+        engine_event(e, &machine, &ended);
+        settle(e);
+    }
+    engine_free(e);
+    free(x.written);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -457,6 +552,8 @@ int main(void)
         cmocka_unit_test(test_settings_of_an_older_version),
         cmocka_unit_test(test_older_settings_are_dropped),
         cmocka_unit_test(test_preparing_can_be_called_off),
+        cmocka_unit_test(test_the_alarm_stays_until_the_newest_point_is_right),
+        cmocka_unit_test(test_the_alarm_stays_at_the_primary_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -393,6 +393,12 @@ void check_rot(struct host *h)
     }
     if (h->up && h->alarm && rel_mode(rel_of(h)) != REL_MODE_NONE && !rel_of(h)->bad_blocks)
         violated(h->s, "%s found blocks that differ and is silent about it", h->name);
+    bool wanted = false;
+    for (int b = 0; b < BLOCKS; b++)
+        wanted |= h->d.wanted[b];
+    if (h->up && h->alarm && wanted && rel_mode(rel_of(h)) == REL_MODE_REPLICA &&
+        rel_of(h)->bad_blocks && !rel_of(h)->bad_open)
+        violated(h->s, "%s calls its newest point right again, which it is not yet", h->name);
     if (rel_mode(rel_of(h)) == REL_MODE_NONE)
         h->alarm = false;
 }
