@@ -138,11 +138,11 @@ static int make_dir(const char *path, mode_t mode, struct vr_err *err)
     return 0;
 }
 
-/* A point is committed before the relationship is written: after a crash between the two the store
- * knows better what this host holds. */
+/* A point is committed, and damage noted, before the relationship is written: after a crash between
+ * the two the store knows better what this host holds. */
 static int catch_up(struct daemon *d, struct rel *r, struct vr_err *err)
 {
-    struct store_point *pts = NULL;
+    vr_autofree struct store_point *pts = NULL;
     size_t n = 0;
     if (rel_mode(r) != REL_MODE_REPLICA || !store_chain_exists(d->store, &r->machine))
         return 0;
@@ -167,7 +167,8 @@ static int catch_up(struct daemon *d, struct rel *r, struct vr_err *err)
         if (r->st == ST_R_IR_SUSP)
             r->st = ST_R_SUSP;
     }
-    free(pts);
+    if (proof_catch_up(r, pts, n, d->cfg.host_name))
+        vr_log(VR_LOG_ERROR, "machine %s: PROOF FAILED: %s", r->name, r->bad_text);
     return 0;
 }
 

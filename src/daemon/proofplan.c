@@ -65,3 +65,36 @@ void proof_text(const struct proof_diff *d, char *out, size_t size)
                  "quarantined; older ones hold the earlier content.",
                  where, d->replica, d->epoch);
 }
+
+static bool shows_damage(const struct store_point *p)
+{
+    return p->proof.quarantine == STORE_QUARANTINED || p->proof.quarantine == STORE_RELEASED;
+}
+
+bool proof_catch_up(struct rel *r, const struct store_point *p, size_t n, const char *host)
+{
+    uint64_t bad = 0;
+    size_t points = 0;
+    struct wall_us since = { 0 };
+    for (size_t i = 0; i < n; i++) {
+        const struct store_proof *f = &p[i].proof;
+        if (f->quarantine == STORE_SOUND || f->acknowledged)
+            continue;
+        points++;
+        bad = f->bad > bad ? f->bad : bad;
+        since = f->since.us > since.us ? f->since : since;
+    }
+    bool open = points && shows_damage(&p[n - 1]) && !p[n - 1].proof.acknowledged;
+    if (!points || (r->bad_blocks && (r->bad_open || !open)))
+        return false;
+    r->bad_open |= open;
+    if (!r->bad_blocks) {
+        r->bad_blocks = bad ? bad : 1;
+        r->bad_since = since;
+        snprintf(r->bad_text, sizeof r->bad_text,
+                 "%" PRIu64 " or more blocks of %zu recovery points on host %.64s were found to be "
+                 "wrong just before vmreplicad ended there; the points were quarantined.",
+                 r->bad_blocks, points, host);
+    }
+    return true;
+}

@@ -10,6 +10,8 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "model/model.h"
+#include "replication/rel.h"
+#include "store/store.h"
 
 /* How much is proven when, where a proof stands, and what is said about a difference. Pure. */
 
@@ -72,5 +74,12 @@ struct proof_diff {
 };
 /* proof_text() - a sentence or two into @out. */
 void proof_text(const struct proof_diff *d, char *out, size_t size);
+
+/* proof_catch_up() - damage is noted with the points first and the alarm is raised then: raise it
+ * in
+ * @r when the @n points @p of the replica, oldest first, tell of damage that nobody has
+ * acknowledged and @r does not, or not that the newest point shows it. @host: this one. True: @r
+ * was changed. */
+bool proof_catch_up(struct rel *r, const struct store_point *p, size_t n, const char *host);
 
 #endif

@@ -447,6 +447,50 @@ static void test_failover_takes_no_other_point_unasked(void **state)
     assert_non_null(strstr(err.msg, "quarantined"));
 }
 
+/* ---- the daemon ended between noting damage and raising the alarm ---- */
+static void test_damage_that_was_noted_is_told_after_a_start(void **state)
+{
+    struct rel r = { .name = "web" };
+    struct store_point p[3];
+    (void)state;
+    points_of(p);
+    assert_false(proof_catch_up(&r, p, 0, "hostb"));
+    assert_false(proof_catch_up(&r, p, 3, "hostb"));
+    p[0].proof = (struct store_proof){ .quarantine = STORE_QUARANTINED, .since = { 5 }, .bad = 2 };
+    p[1].proof = (struct store_proof){ .quarantine = STORE_REPAIRED, .since = { 4 }, .bad = 1 };
+    assert_true(proof_catch_up(&r, p, 3, "hostb"));
+    assert_int_equal(r.bad_blocks, 2);
+    assert_int_equal(r.bad_since.us, 5);
+    assert_false(r.bad_open); /* the newest does not show it */
+    assert_non_null(strstr(r.bad_text, "2 recovery points on host hostb"));
+    assert_false(proof_catch_up(&r, p, 3, "hostb")); /* it is told already */
+    /* The newest one was found to be wrong later; what was told of the others stays. */
+    snprintf(r.bad_text, sizeof r.bad_text, "earlier");
+    p[2].proof = (struct store_proof){ .quarantine = STORE_QUARANTINED, .since = { 9 }, .bad = 7 };
+    assert_true(proof_catch_up(&r, p, 3, "hostb"));
+    assert_true(r.bad_open);
+    assert_string_equal(r.bad_text, "earlier");
+    assert_false(proof_catch_up(&r, p, 3, "hostb"));
+}
+
+static void test_damage_that_was_acknowledged_is_not_told_again(void **state)
+{
+    struct rel r = { .name = "web" };
+    struct store_point p[3];
+    (void)state;
+    points_of(p);
+    for (int i = 0; i < 3; i++)
+        p[i].proof = (struct store_proof){ .quarantine = STORE_QUARANTINED + i,
+                                           .bad = 2,
+                                           .acknowledged = true };
+    assert_false(proof_catch_up(&r, p, 3, "hostb"));
+    assert_int_equal(r.bad_blocks, 0);
+    p[2].proof = (struct store_proof){ .quarantine = STORE_RELEASED, .bad = 1 };
+    assert_true(proof_catch_up(&r, p, 3, "hostb"));
+    assert_true(r.bad_open);
+    assert_int_equal(r.bad_blocks, 1);
+}
+
 /* A message that waited for the network must not undo what is known since. */
 static void test_stories_overtake_each_other(void **state)
 {
@@ -553,6 +597,8 @@ int main(void)
         cmocka_unit_test(test_proof_that_was_due_stays_due),
         cmocka_unit_test(test_proof_is_written_down),
         cmocka_unit_test(test_proof_says_who_is_wrong),
+        cmocka_unit_test(test_damage_that_was_noted_is_told_after_a_start),
+        cmocka_unit_test(test_damage_that_was_acknowledged_is_not_told_again),
         cmocka_unit_test(test_one_look_at_a_time),
         cmocka_unit_test(test_few_ask_one_host),
         cmocka_unit_test(test_what_a_failover_leaves),
