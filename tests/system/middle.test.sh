@@ -94,3 +94,47 @@ orphan=$(vr A --json points g1 | jq -r '[.[] | select(.Kind == "orphan")] | last
 mv "$dir/A/var/log/oracle/orphan" "$dir/A/var/log/oracle/$uuid/${orphan/:/-}"
 check_points A g1
 ok "reversed with $(human $sent); what hosta had is the orphan point"
+
+# ---- the new primary is lost before its first copy has arrived ----
+# hostb, the primary now, crashes and comes back as the replica of what hosta went on with; then hosta is
+# lost in the middle of the first copy. What hostb had written is the only copy there is.
+step only-the-orphan-is-left
+vr B --quiet boot g1
+wait_points A g1 1
+"$guest" wait-tick "$dir" B g1 4 >/dev/null
+"$lab" crash "$dir" B
+vr A --quiet failover g1
+"$lab" boot "$dir" B
+"$lab" start-libvirtd "$dir" B
+own=$(virsh_on B domblklist g1 | awk '$1 == "vda" { print $2 }')
+on B qemu-img convert -O raw "$own" /var/log/own.raw
+"$daemon" start "$dir" B
+wait_state B g1 "superseded by a failover" 60
+oracle_hold A
+vr A --quiet reverse g1 >"$dir/reverse.log" 2>&1 &
+order=$!
+wait_state B g1 "waiting for initial copy" 60
+wait_for 60 "the first copy is held" oracle_held A
+"$lab" crash "$dir" A
+wait $order && fail "the reversal ended although its first copy was held"
+refused B 1 'failover g1 --point POINT' failover g1 --force
+orphan=$(vr B --json points g1 | jq -r '[.[] | select(.Kind == "orphan")] | last | .InstanceID')
+vr B --quiet failover g1 --point "$orphan" --no-start
+own=$(virsh_on B domblklist g1 | awk '$1 == "vda" { print $2 }')
+on B qemu-img compare -U -q -f raw -F qcow2 /var/log/own.raw "$own" || fail "hostb was not set to what it had written"
+vr B --quiet cancel g1
+is_state B g1 "waiting for initial copy" || fail "after cancelling hostb is $(status B g1 State)"
+size=$(stat -c %s "$("$guest" log "$dir" B g1)")
+vr B --quiet failover g1 --point "$orphan"
+"$guest" wait-line "$dir" B g1 60 '^VMR boot' "$size" >/dev/null
+ok "the new primary was lost before its first copy came: hostb runs what it had written itself"
+"$lab" boot "$dir" A
+oracle_release A
+"$lab" start-libvirtd "$dir" A
+"$daemon" start "$dir" A
+wait_state A g1 "superseded by a failover" 60
+wait_for 60 "hostas last cycle has ended" vr A --quiet seed g1
+vr B --quiet reverse g1
+wait_state B g1 replicating 120
+wait_points A g1 1
+ok "and is replicated to the host that was lost"
