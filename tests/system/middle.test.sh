@@ -4,7 +4,8 @@
 # The primary comes back in the middle of an unplanned failover: the replica's failover is held while the
 # cable of the primary is plugged in again, with its machine running; then while the primary boots after a
 # crash. It becomes superseded, nothing of it is received, and neither copy is written to by anybody but its
-# own machine.
+# own machine. Last, the new primary is lost before its first copy has come back: what the old one had is
+# failed over to.
 . "$(dirname "$0")/lib.sh"
 system_begin
 mortal=$build/src/daemon/vmreplicad-fault
