@@ -395,6 +395,42 @@ int store_repair_run(struct store_repair *r, struct vr_err *err)
     return rc < 0 ? vr_err_wrap(err, "repairing %s", r->rotten.path) : 0;
 }
 
+/* ---- the end, also run by recovery ---- */
+
+/* The row goes last: what was cut before that is done again. That the quarantine cannot be looked
+ * at keeps nobody from the chain, a failover least of all. */
+static int complete(struct store *st, const struct vr_uuid *machine, size_t *ret_points,
+                    struct vr_err *err)
+{
+    vr_autolayer struct layer_row fresh = { 0 };
+    struct vr_err later = VR_ERR_INIT;
+    int rc = chain_rests(st, machine, err);
+    if (rc <= 0)
+        return rc;
+    vr_auto(db_rows_free) struct db_rows *r =
+        db_select(st->db, err, "SELECT layer FROM repair WHERE machine = ?", "u", machine);
+    rc = r ? db_step(r, err) : -1;
+    if (rc <= 0)
+        return rc;
+    if (layer_load(st->db, db_int(r, 0), &fresh, err) < 0)
+        return -1;
+    db_rows_free(vr_take(r));
+    if (rebase_all(st, machine, fresh.id, &fresh, err) < 0)
+        return vr_err_wrap(err, "putting %s in its place", fresh.path);
+    if (quarantine_review(st, machine, ret_points, &later) < 0)
+        vr_log_err(VR_LOG_WARN, "repaired points stay quarantined", &later);
+    if (store_begin(st, "repair-done", err) < 0)
+        return -1;
+    rc = db_run(st->db, err, "DELETE FROM repair WHERE machine = ?", "u", machine);
+    return store_end(st, "repair-done", rc, err);
+}
+
+int repair_complete(struct store *st, const struct vr_uuid *machine, struct vr_err *err)
+{
+    size_t points = 0;
+    return complete(st, machine, &points, err);
+}
+
 /* ---- putting it in ---- */
 
 static size_t count(const struct store_repair *r, enum fate f)
@@ -462,10 +498,10 @@ static int put_in(struct store *st, struct store_repair *r, size_t *ret_points, 
     if (chain_load(st, &r->machine, &c, err) < 0 ||
         (put && st->fs->sync_dir(st->fs, c.folder, err) < 0) ||
         store_begin(st, "repair", err) < 0 ||
-        store_end(st, "repair", settle_rows(st, r, put, err), err) < 0 ||
-        repair_complete(st, &r->machine, err) < 0)
+        store_end(st, "repair", settle_rows(st, r, put, err), err) < 0)
         return -1;
-    return quarantine_review(st, &r->machine, ret_points, err);
+    return put ? complete(st, &r->machine, ret_points, err)
+               : quarantine_review(st, &r->machine, ret_points, err);
 }
 
 int store_repair_finish(struct store *st, struct store_repair *take, size_t *ret_blocks,
@@ -487,29 +523,6 @@ int store_repair_finish(struct store *st, struct store_repair *take, size_t *ret
     hold_release(vr_take(r->hold));
     trash_sweep(st, &r->machine);
     return rc < 0 ? -1 : 0;
-}
-
-/* ---- the end, also run by recovery ---- */
-
-int repair_complete(struct store *st, const struct vr_uuid *machine, struct vr_err *err)
-{
-    vr_autolayer struct layer_row fresh = { 0 };
-    int rc = chain_rests(st, machine, err);
-    if (rc <= 0)
-        return rc;
-    vr_auto(db_rows_free) struct db_rows *r =
-        db_select(st->db, err, "SELECT layer FROM repair WHERE machine = ?", "u", machine);
-    rc = r ? db_step(r, err) : -1;
-    if (rc <= 0)
-        return rc;
-    if (layer_load(st->db, db_int(r, 0), &fresh, err) < 0)
-        return -1;
-    db_rows_free(vr_take(r));
-    if (rebase_all(st, machine, fresh.id, &fresh, err) < 0 ||
-        store_begin(st, "repair-done", err) < 0)
-        return vr_err_wrap(err, "putting %s in its place", fresh.path);
-    rc = db_run(st->db, err, "DELETE FROM repair WHERE machine = ?", "u", machine);
-    return store_end(st, "repair-done", rc, err);
 }
 
 int repair_recover(struct store *st, struct vr_err *err)

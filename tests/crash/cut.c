@@ -41,7 +41,7 @@ static struct {
 static bool chosen(void)
 {
     g.random = g.random * 1103515245u + 12345u;
-    return g.cfg.one_in <= 1 || (g.random >> 16) % g.cfg.one_in == 0;
+    return g.cfg.one_in && (g.random >> 16) % g.cfg.one_in == 0;
 }
 
 static void lose(void)
@@ -223,6 +223,11 @@ const struct fsops *cut_begin(const struct cut_config *cfg)
     g.cfg = *cfg;
     g.random = cfg->seed;
     return &rec;
+}
+
+void cut_every(unsigned one_in)
+{
+    g.cfg.one_in = one_in;
 }
 
 size_t cut_count(void)

@@ -16,12 +16,14 @@ struct cut_config {
     /* Recover and check; runs in the child, where @work is the copy. 0: all is well. */
     int (*check)(void *ctx);
     void *ctx;
-    unsigned one_in; /* of how many cuts one is made; 1: all, in both modes */
+    unsigned one_in; /* of how many cuts one is made; 1: all, in both modes; 0: none */
     unsigned seed;
 };
 
 /* cut_begin() - the operations to open the store with. */
 const struct fsops *cut_begin(const struct cut_config *cfg);
+/* cut_every() - one_in from here on. */
+void cut_every(unsigned one_in);
 /* cut_here() - one more place for a cut. */
 void cut_here(const char *what);
 /* cut_count() - places so far; cut_made() - cuts made; cut_failed() - how many did not check. */

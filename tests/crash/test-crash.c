@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A scripted life of two machines in a store, cut at its file operations and transactions.
+ *   branches           another life: rot under two branches, and each step of its repair is cut
  *   VMR_CRASH_FULL=1   every cut, both kinds of end
  *   VMR_CRASH_SEED=n   which cuts are taken otherwise
  *   VMR_CRASH_ONLY=k   cut k alone (as printed by a failure) */
@@ -36,7 +37,8 @@ static void live(struct world *w)
     struct vr_point_id rots = m->newest;
     w_cycle(w, m, 36);
     w_cycle(w, m, 20);
-    w_rot(w, m, &rots);
+    w_rot(w, m, &rots, &rots, 1);
+    w_find(w, m);
     w_repair(w, m);
     struct vr_point_id older = m->newest;
     w_cycle(w, m, 7);
@@ -83,6 +85,32 @@ static void live_adopted(struct world *w)
     w_merge(w, m, 1);
 }
 
+/* What rots lies under two branches: both are led around it, and every step of that is cut. */
+static void live_branches(struct world *w)
+{
+    struct mach *m = &w->m[0];
+    w->n = 1;
+    w_create(w, m);
+    w_cycle(w, m, 2);
+    w_cycle(w, m, 20);
+    struct vr_point_id show[3] = { m->newest };
+    w_cycle(w, m, 5);
+    show[1] = m->newest; /* a branch of its own later */
+    w_pin(w, m, &show[0], true);
+    w_pin(w, m, &show[1], true);
+    w_failover(w, m, &show[0]);
+    w_become(w, m);
+    w_return(w, m);
+    show[2] = m->newest;
+    w_cycle(w, m, 36);
+    w_cycle(w, m, 20); /* the same bytes again */
+    w_rot(w, m, &show[0], show, 3);
+    w_find(w, m);
+    cut_every(1);
+    w_repair(w, m);
+    cut_every(0);
+}
+
 static bool may_mount(void)
 {
     pid_t pid = fork();
@@ -99,8 +127,9 @@ static unsigned number(const char *name, unsigned otherwise)
     return s ? (unsigned)strtoul(s, NULL, 10) : otherwise;
 }
 
-int main(void)
+int main(int argc, char *argv[])
 {
+    bool branches = argc > 1 && !strcmp(argv[1], "branches");
     struct world *w = vr_new(struct world);
     struct vr_err e = VR_ERR_INIT;
     char root[TD_DIR];
@@ -127,16 +156,22 @@ int main(void)
         .spare = w->spare,
         .check = w_check,
         .ctx = w,
-        .one_in = full ? 1 : number("VMR_CRASH_ONE_IN", 12),
+        .one_in = branches ? 0
+                  : full   ? 1
+                           : number("VMR_CRASH_ONE_IN", 12),
         .seed = number("VMR_CRASH_SEED", 1),
     };
     if (store_open_fs(w->dir, cut_begin(&cfg), &w->st, &e) < 0) {
         fprintf(stderr, "%s\n", e.msg);
         return 1;
     }
-    live(w);
-    live_adopted(w);
-    w_drop(w, &w->m[0]);
+    if (branches) {
+        live_branches(w);
+    } else {
+        live(w);
+        live_adopted(w);
+        w_drop(w, &w->m[0]);
+    }
     store_close(w->st);
     printf("%zu places, %zu cuts, %zu failed\n", cut_count(), cut_made(), cut_failed());
     td_remove(root);

@@ -249,11 +249,13 @@ void w_drop(struct world *w, struct mach *m)
     ok(store_chain_drop(w->st, &m->id, true, &err));
 }
 
-void w_rot(struct world *w, struct mach *m, const struct vr_point_id *p)
+void w_rot(struct world *w, struct mach *m, const struct vr_point_id *p,
+           const struct vr_point_id *show, size_t n)
 {
     vr_autofree char *path = NULL;
     ok(store_point_image(w->st, &m->id, p, "vda", &path, NULL, &err));
-    w_known(m, p)->rotten = true;
+    for (size_t i = 0; i < n; i++)
+        w_known(m, &show[i])->rotten = true;
     const char *argv[] = { "qemu-io", "-f", "qcow2", "-c", "write -P 77 256k 64k", path, NULL };
     td_run(argv);
 }
@@ -274,18 +276,51 @@ static void scrub(struct world *w, struct mach *m)
     }
 }
 
-void w_repair(struct world *w, struct mach *m)
+void w_find(struct world *w, struct mach *m)
+{
+    scrub(w, m);
+    for (size_t i = 0; i < m->n_known; i++)
+        m->known[i].found = m->known[i].rotten;
+}
+
+/* Points whose quarantine ended, of one layer; -1: nothing could be repaired. */
+static int repair(struct world *w, struct mach *m)
 {
     struct store_repair *r = NULL;
     size_t blocks = 0, points = 0;
-    scrub(w, m);
     ok(store_repair_prepare(w->st, &m->id, &r, &err));
     if (!r)
-        _exit(4);
+        return -1;
     ok(store_repair_run(r, &err));
     ok(store_repair_finish(w->st, r, &blocks, &points, &err));
-    if (blocks != 1 || points != 1)
+    return blocks ? (int)points : -1;
+}
+
+void w_repair(struct world *w, struct mach *m)
+{
+    int rotten = 0;
+    for (size_t i = 0; i < m->n_known; i++)
+        rotten += m->known[i].found;
+    if (repair(w, m) != rotten)
         _exit(5);
     for (size_t i = 0; i < m->n_known; i++)
-        m->known[i].rotten = false;
+        m->known[i].rotten = m->known[i].found = false;
+}
+
+int w_put_right(struct world *w, struct mach *m)
+{
+    vr_autofree struct store_point *p = NULL;
+    size_t n = 0;
+    scrub(w, m);
+    while (repair(w, m) >= 0)
+        ;
+    for (size_t i = 0; i < m->n_known; i++)
+        m->known[i].rotten = m->known[i].found = false;
+    ok(store_points(w->st, &m->id, &p, &n, &err));
+    for (size_t i = 0; i < n; i++)
+        if (p[i].proof.quarantine == STORE_QUARANTINED) {
+            fprintf(stderr, "epoch %llu stays quarantined\n", (unsigned long long)p[i].id.epoch);
+            return -1;
+        }
+    return 0; /* that all are right is looked at later */
 }

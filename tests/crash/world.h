@@ -16,6 +16,7 @@ struct known_point {
     bool must; /* listed, or something was lost */
     bool pinned;
     bool rotten; /* its bytes were damaged and are being repaired: it may show either */
+    bool found;  /* and that is known: it shows what is right, or is quarantined */
 };
 
 struct mach {
@@ -56,10 +57,14 @@ void w_become(struct world *w, struct mach *m);
 void w_forget_newer(struct world *w, struct mach *m);
 void w_return(struct world *w, struct mach *m);
 void w_drop(struct world *w, struct mach *m);
-/* w_rot() - damage block 4 in the layer of point @p. w_repair() - find and repair it: the right
- * bytes are in a newer layer. */
-void w_rot(struct world *w, struct mach *m, const struct vr_point_id *p);
+/* w_rot() - damage block 4 in the layer of point @p, which the @n points @show show. w_find() -
+ * find it. w_repair() - repair it: the right bytes are in a newer layer. w_put_right() - find and
+ * repair what there is; -1: a point is wrong, or quarantined, all the same. */
+void w_rot(struct world *w, struct mach *m, const struct vr_point_id *p,
+           const struct vr_point_id *show, size_t n);
+void w_find(struct world *w, struct mach *m);
 void w_repair(struct world *w, struct mach *m);
+int w_put_right(struct world *w, struct mach *m);
 void w_doc(struct world *w, const char *text);
 /* w_known() - what point @id must show, NULL if the test never made it. */
 struct known_point *w_known(struct mach *m, const struct vr_point_id *id);
