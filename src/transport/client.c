@@ -191,13 +191,17 @@ static int log_in(struct xport *x, const struct xport_peer *peer, struct mono_ms
     return 0;
 }
 
-/* Who and where is said once, here. */
+/* Who and where is said once, here: of a connection that fails, and of an answer that does not
+ * come. */
+static int at_peer(const struct xport_peer *peer, struct vr_err *err)
+{
+    return vr_err_wrap(err, "host %s at %s port %u", peer->name, peer->address, peer->port);
+}
+
 static int connect_peer(struct xport *x, const struct xport_peer *peer, struct mono_ms deadline,
                         struct vr_stream **ret, struct vr_err *err)
 {
-    if (log_in(x, peer, deadline, ret, err) == 0)
-        return 0;
-    return vr_err_wrap(err, "host %s at %s port %u", peer->name, peer->address, peer->port);
+    return log_in(x, peer, deadline, ret, err) == 0 ? 0 : at_peer(peer, err);
 }
 
 /* Read the answer to what we sent; @sent tells whether sending went well. When it did not, the peer
@@ -217,6 +221,7 @@ static int answer(struct vr_stream *s, int sent, struct vr_err *send_err, enum f
 /* Calls ----------------------------------------------------------------------------------- */
 
 struct call {
+    const struct xport_peer *peer;
     uint16_t type;
     const void *body;
     size_t n;
@@ -232,7 +237,7 @@ static int call_on(struct vr_stream *s, const struct call *c, struct vr_err *err
     uint8_t head[2] = { (uint8_t)(c->type >> 8), (uint8_t)c->type };
     int sent = tframe_send(s, FRAME_CALL, head, sizeof head, c->body, c->n, &send_err);
     if (answer(s, sent, &send_err, FRAME_ST_CALLING, &type, &b, err) < 0)
-        return -1;
+        return at_peer(c->peer, err);
     if (type == FRAME_REFUSED)
         return take_refused(&b, err);
     if (!b.len || b.data[0] > 1)
@@ -260,7 +265,7 @@ static int call_new(struct xport *x, const struct xport_peer *peer, const struct
 int xport_call(struct xport *x, const struct xport_peer *peer, uint16_t type, const void *body,
                size_t n, struct vr_buf *reply, uint32_t timeout_ms, struct vr_err *err)
 {
-    struct call c = { type, body, n, reply };
+    struct call c = { peer, type, body, n, reply };
     struct mono_ms deadline = net_after(timeout_ms);
     if (enter(x, err) < 0)
         return -1;
@@ -295,8 +300,8 @@ static bool unwatched(void *ctx, struct vr_stream *s)
     return true;
 }
 
-static int ask_transfer(struct xport *x, struct vr_stream *s, const void *body, size_t n,
-                        struct vr_err *err)
+static int ask_transfer(struct xport *x, const struct xport_peer *peer, struct vr_stream *s,
+                        const void *body, size_t n, struct vr_err *err)
 {
     vr_autobuf struct vr_buf b = VR_BUF_INIT;
     struct vr_err send_err = VR_ERR_INIT;
@@ -306,7 +311,7 @@ static int ask_transfer(struct xport *x, struct vr_stream *s, const void *body, 
     int sent = tframe_send(s, FRAME_TRANSFER, NULL, 0, body, n, &send_err);
     session_keepalive(x, tls_of(s));
     if (answer(s, sent, &send_err, FRAME_ST_OPENING, &type, &b, err) < 0)
-        return -1;
+        return at_peer(peer, err);
     return type == FRAME_REFUSED ? take_refused(&b, err) : 0;
 }
 
@@ -319,7 +324,7 @@ static int open_transfer(struct xport *x, const struct xport_peer *peer, const v
         return -1;
     if (!watch(ctx, s))
         return vr_fail(err, VR_E_CANCELLED, 0, "cancelled before the transfer began");
-    int rc = ask_transfer(x, s, body, n, err);
+    int rc = ask_transfer(x, peer, s, body, n, err);
     watch(ctx, NULL);
     if (rc == 0)
         *ret = vr_take(s);
@@ -363,7 +368,10 @@ static int prove(struct xport *x, struct vr_stream *s, const uint8_t key[TLS_HAS
     try[TLS_HASH + 1] = (uint8_t)my_port;
     int sent = tframe_send(s, FRAME_PAIR_TRY, NULL, 0, try, sizeof try, &send_err);
     if (answer(s, sent, &send_err, FRAME_ST_PAIRING, &type, &b, err) < 0)
-        return -1;
+        return err->kind == VR_E_PEER || err->kind == VR_E_TIMEOUT
+                   ? vr_err_wrap(err, "no answer came: the host there may know this one already; "
+                                      "pair again with a new code")
+                   : -1;
     if (type == FRAME_REFUSED)
         return take_refused(&b, err);
     pair_proof(key, PAIR_ACCEPTOR, binding, x->facts->hash, tls_peer_hash(t), want);

@@ -124,9 +124,10 @@ int xport_pair(struct xport *x, const char *address, uint16_t port, const char *
  * are unknown there; our own keys are no good), VR_E_VERSION, VR_E_TIMEOUT, VR_E_LIMIT (over 8 MiB,
  * reply over 32 MiB), VR_E_CANCELLED (being stopped), or the peer's own answer: same kind and
  * message, except that a kind of scope PROC (STORE, NOMEM, INTERNAL) or unknown here arrives as
- * VR_E_PEER. When no connection comes about, the message begins with "host NAME at ADDRESS port
- * PORT: "; the peer's own words do not name it. CALLS MUST BE IDEMPOTENT: when a kept connection
- * breaks before the answer, the call is made once more on a new one, and the peer may see it twice.
+ * VR_E_PEER. When no connection or no answer comes, the message begins with "host NAME at ADDRESS
+ * port PORT: "; the peer's own words do not name it. CALLS MUST BE IDEMPOTENT: when a kept
+ * connection breaks before the answer, the call is made once more on a new one, and the peer may
+ * see it twice.
  * @reply may be NULL; it is appended to. */
 int xport_call(struct xport *x, const struct xport_peer *peer, uint16_t type, const void *body,
                size_t n, struct vr_buf *reply, uint32_t timeout_ms, struct vr_err *err);
