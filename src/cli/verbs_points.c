@@ -105,8 +105,9 @@ static int list_points(struct cli *c, const struct cli_vm *vm, struct wsmc_list 
     return wsmc_query(c->local, WSMC_NS_OURS, q, l, err);
 }
 
-static void print_points(const struct wsmc_list *l, const char *name)
+static void print_points(const struct wsmc_list *l, const struct cli_vm *vm)
 {
+    const char *name = vm->name;
     enum { COLUMNS = 9 };
     static const char *const head[COLUMNS] = { "TIME",   "AGE",          "KIND",
                                                "SIZE",   "KEPT BECAUSE", "GOES AFTER",
@@ -123,9 +124,16 @@ static void print_points(const struct wsmc_list *l, const char *name)
                 stdout,
                 "An orphan is what this host had written and the other one never received when "
                 "that took over,\nor what its disks held when they were offered as a seed (at that "
-                "time).\nTry it: vmreplica test %s --point POINT. Give it up: vmreplica "
+                "time).\n%s: vmreplica %s %s --point POINT. Give it up: vmreplica "
                 "discard %s POINT.\n",
-                name, name);
+                vm->mode == 1 ? "Read it" : "Try it", vm->mode == 1 ? "export" : "test", name,
+                name);
+    if (vm->mode == 1)
+        cli_print(stdout,
+                  "Machine %s is the primary here: these points are kept below its disks, and no "
+                  "failover takes them\nbefore this host is the replica again. The others are on "
+                  "the other host.\n",
+                  name);
     for (size_t i = 0; i < l->n; i++) {
         free(t[i].why);
         free(t[i].proof);
@@ -156,7 +164,7 @@ int verb_points(struct cli *c)
                 vm.name);
         return EXIT_OK;
     }
-    print_points(&l, vm.name);
+    print_points(&l, &vm);
     return EXIT_OK;
 }
 
@@ -173,7 +181,7 @@ static int change_pin(struct cli *c, const char *verb, const char *method, const
         return cli_usage(verb);
     if (cli_find_vm(c->local, args[0], &vm, &err) < 0 || list_points(c, &vm, &l, &err) < 0)
         return cli_fail(&err);
-    bool away = !l.n && vm.mode == 1 && vm.peer[0]; /* they are on its replica */
+    bool away = vm.mode == 1 && vm.peer[0]; /* the others are on its replica */
     for (size_t i = 0; i < l.n && !found; i++) {
         found = !strcmp(cli_text_or(l.v[i], "InstanceID", ""), args[1]);
         pinned = found && !strcasecmp(cli_text_or(l.v[i], "Pinned", "false"), "true");

@@ -43,9 +43,10 @@ struct machine_rt {
     struct proof proof;
     struct merge_task *merge; /* RETENTION runs, or waits for a worker; retention.c */
     bool merge_again;
-    struct pin_task *pins; /* the first one runs, the others wait for it; retention.c */
+    struct pin_task *pins;      /* the first one runs, the others wait for it; retention.c */
     struct store_point *points; /* snapshot for the providers */
     size_t n_points;
+    bool points_beneath;    /* they are what a primary keeps below its disks */
     const char *effect;     /* being run, for fault_after() */
     bool runs_on;           /* superseded, and running all the same: that was said */
     bool untold;            /* the last attempt to tell the settings failed */

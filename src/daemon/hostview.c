@@ -137,7 +137,15 @@ struct points_task {
     struct task t;
     struct store_point *v;
     size_t n;
+    bool beneath; /* what a primary keeps below its disks */
 };
+
+/* No rule of retention is applied there: it stays as long as the machine runs on it. */
+static void kept_beneath(struct store_point *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        v[i].why = v[i].kind == VR_POINT_ORPHAN ? STORE_WHY_ORPHAN : 0;
+}
 
 static void points_work(struct task *t)
 {
@@ -146,8 +154,11 @@ static void points_work(struct task *t)
     struct vr_err none = VR_ERR_INIT;
     (void)store_chain_folder(t->d->store, &t->r.machine, &folder, &none);
     storage_learn(t->d, &t->r.machine, folder);
-    if (folder)
-        store_points(t->d->store, &t->r.machine, &p->v, &p->n, &t->err);
+    if (!folder || store_points(t->d->store, &t->r.machine, &p->v, &p->n, &t->err) < 0 || p->n)
+        return;
+    p->beneath = true;
+    if (store_points_beneath(t->d->store, &t->r.machine, &p->v, &p->n, &t->err) == 0)
+        kept_beneath(p->v, p->n);
 }
 
 static void points_done(struct task *t)
@@ -157,6 +168,7 @@ static void points_done(struct task *t)
     free(rt->points);
     rt->points = p->v;
     rt->n_points = p->n;
+    rt->points_beneath = p->beneath;
     if (t->err.kind != VR_OK)
         vr_log_err(VR_LOG_WARN, "list of recovery points", &t->err);
 }
@@ -175,11 +187,14 @@ static size_t h_points(void *ctx, const struct vr_uuid *machine, const struct st
     struct daemon *d = ctx;
     const struct rel *r = engine_find(d->engine, machine);
     struct machine_rt *rt = rt_get(d, machine);
-    /* A primary's chain is its own disks: it has no points to offer. */
-    if (!r || rel_mode(r) != REL_MODE_REPLICA)
+    /* A primary's chain is its own disks: it has no points to offer, only such as are kept. A list
+     * from before a change of role is told to nobody. */
+    if (!r || rel_mode(r) != (rt->points_beneath ? REL_MODE_PRIMARY : REL_MODE_REPLICA))
         return 0;
-    struct store_retention keep = retention_of(d, r);
-    store_retention_apply(rt->points, rt->n_points, &keep);
+    if (!rt->points_beneath) {
+        struct store_retention keep = retention_of(d, r);
+        store_retention_apply(rt->points, rt->n_points, &keep);
+    }
     *ret = rt->points;
     return rt->n_points;
 }

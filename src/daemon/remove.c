@@ -124,8 +124,8 @@ static void st_forget_chain(void *arg)
     struct swap_task *s = arg;
     struct store *st = s->t.d->store;
     const struct rel *r = &s->t.r;
-    vr_autofree struct store_point *pts = NULL;
-    size_t n = 0;
+    vr_autofree struct store_point *pts = NULL, *beneath = NULL;
+    size_t n = 0, n_beneath = 0;
     if (!store_chain_exists(st, &r->machine))
         return;
     /* Files go only with a chain that was never filled. That the relationship knows of no point is
@@ -134,6 +134,9 @@ static void st_forget_chain(void *arg)
         store_stage_discard(st, &r->machine, &s->t.err) < 0)
         return;
     say_given_up(r, pts, n);
+    if (!n && store_points_beneath(st, &r->machine, &beneath, &n_beneath, &s->t.err) < 0)
+        return;
+    say_given_up(r, beneath, n_beneath);
     bool never_filled = rel_mode(r) == REL_MODE_REPLICA && !r->has_newest && n == 0;
     store_chain_drop(st, &r->machine, never_filled, &s->t.err);
 }

@@ -38,6 +38,7 @@ struct rel_facts {
     uint64_t ahead;           /* bytes, rounded up to what the change map records */
     const char *tests;        /* names of test machines */
     const char *exports;      /* points that are open for reading */
+    bool kept_below;          /* primary: orphan or pinned points lie below its disks */
 };
 
 enum { REL_REASONS_MAX = 12, REL_TEXT_MAX = 768 };

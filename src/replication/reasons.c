@@ -364,6 +364,11 @@ WHY(exports)
     return f->exports != NULL;
 }
 
+WHY(kept_below)
+{
+    return f->kept_below;
+}
+
 /* ---- other words than those of the state ---- */
 VARIANT(unbound_seed)
 {

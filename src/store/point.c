@@ -79,8 +79,10 @@ bool store_point_has(const struct store_point *p, const char *target)
     return false;
 }
 
-int store_points(struct store *st, const struct vr_uuid *machine, struct store_point **ret,
-                 size_t *ret_n, struct vr_err *err)
+/* Those that are listed; or (@listed false) of those that are not the ones that stay over a change
+ * of role, as in forget_points(). */
+static int points(struct store *st, const struct vr_uuid *machine, bool listed,
+                  struct store_point **ret, size_t *ret_n, struct vr_err *err)
 {
     vr_auto(db_rows_free) struct db_rows *r =
         db_select(st->db, err,
@@ -89,8 +91,9 @@ int store_points(struct store *st, const struct vr_uuid *machine, struct store_p
                   " q.acknowledged, q.booted, coalesce(ours, instant),"
                   " (SELECT group_concat(target, ' ') FROM point_disk WHERE point = seq)"
                   " FROM point LEFT JOIN proof q ON q.point = seq"
-                  " WHERE machine = ? AND listed = 1 ORDER BY seq",
-                  "u", machine);
+                  " WHERE machine = ? AND listed = ? AND (listed = 1 OR kind = ? OR pinned != 0)"
+                  " ORDER BY seq",
+                  "uii", machine, (int64_t)listed, (int64_t)VR_POINT_ORPHAN);
     struct store_point *v = NULL;
     size_t n = 0;
     int rc = r ? 1 : -1;
@@ -126,6 +129,18 @@ int store_points(struct store *st, const struct vr_uuid *machine, struct store_p
     return 0;
 }
 
+int store_points(struct store *st, const struct vr_uuid *machine, struct store_point **ret,
+                 size_t *ret_n, struct vr_err *err)
+{
+    return points(st, machine, true, ret, ret_n, err);
+}
+
+int store_points_beneath(struct store *st, const struct vr_uuid *machine, struct store_point **ret,
+                         size_t *ret_n, struct vr_err *err)
+{
+    return points(st, machine, false, ret, ret_n, err);
+}
+
 static int find_row(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
                     bool listed_only, int64_t *ret, struct vr_err *err)
 {
@@ -138,10 +153,43 @@ static int find_row(struct store *st, const struct vr_uuid *machine, const struc
     return rc < 0 ? -1 : 0;
 }
 
+/* A point that store_points() or store_points_beneath() tells. */
 static int find(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
                 int64_t *ret, struct vr_err *err)
 {
-    return find_row(st, machine, p, true, ret, err);
+    int64_t told = 0;
+    if (find_row(st, machine, p, false, ret, err) < 0 ||
+        db_one_int(st->db, &told, err,
+                   "SELECT listed = 1 OR kind = ? OR pinned != 0 FROM point WHERE seq = ?", "ii",
+                   (int64_t)VR_POINT_ORPHAN, *ret) < 0)
+        return -1;
+    return told ? 0 : find_row(st, machine, p, true, ret, err);
+}
+
+/* Layers come to rest before somebody reads them. Those below a primary's disks are at rest: what
+ * was left there half-done is finished when nothing runs on it any more. */
+static int come_to_rest(struct store *st, const struct vr_uuid *machine, bool to_be_read,
+                        struct vr_err *err)
+{
+    char name[64];
+    vr_autochain struct chain_row c = { 0 };
+    int64_t left = 0;
+    if (chain_load(st, machine, &c, err) < 0)
+        return -1;
+    if (c.state != CHAIN_PRIMARY)
+        return merges_settle(st, machine, err);
+    if (!to_be_read)
+        return 0;
+    if (db_one_int(st->db, &left, err,
+                   "SELECT (SELECT count(*) FROM merge WHERE machine = ?)"
+                   " + (SELECT count(*) FROM repair WHERE machine = ?)",
+                   "uu", machine, machine) < 0)
+        return -1;
+    return left ? vr_fail(err, VR_E_BUSY, 0,
+                          "a merge below the disks of %s could not be finished; its recovery "
+                          "points can be read when this host is the replica again",
+                          machine_name(machine, name))
+                : 0;
 }
 
 int store_point_image(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
@@ -184,9 +232,8 @@ static int user_pins(struct store *st, const struct vr_uuid *machine, int64_t *r
                      struct vr_err *err)
 {
     int rc = db_one_int(st->db, ret, err,
-                        "SELECT count(*) FROM point WHERE machine = ? AND listed = 1"
-                        " AND (pinned & ?) != 0",
-                        "ui", machine, (int64_t)STORE_PIN_USER);
+                        "SELECT count(*) FROM point WHERE machine = ? AND (pinned & ?) != 0", "ui",
+                        machine, (int64_t)STORE_PIN_USER);
     return rc < 0 ? -1 : 0;
 }
 
@@ -196,7 +243,7 @@ int store_point_pin(struct store *st, const struct vr_uuid *machine, const struc
     char name[64];
     int64_t seq = 0, now = 0, count = 0;
     /* A pin is lifted whatever has become of the machine meanwhile: a primary lists no points. */
-    if (find_row(st, machine, p, on, &seq, err) < 0 ||
+    if ((on ? find(st, machine, p, &seq, err) : find_row(st, machine, p, false, &seq, err)) < 0 ||
         db_one_int(st->db, &now, err, "SELECT pinned FROM point WHERE seq = ?", "i", seq) < 0)
         return -1;
     if (((now & pin) != 0) == on)
@@ -207,7 +254,7 @@ int store_point_pin(struct store *st, const struct vr_uuid *machine, const struc
         return vr_fail(err, VR_E_LIMIT, 0,
                        "%d recovery points of %s are pinned already; unpin one first",
                        STORE_USER_PINS_MAX, machine_name(machine, name));
-    if (on && pin & STORE_PIN_READ && merges_settle(st, machine, err) < 0)
+    if (on && pin & STORE_PIN_READ && come_to_rest(st, machine, true, err) < 0)
         return -1;
     if (store_begin(st, "pin", err) < 0)
         return -1;
@@ -221,7 +268,8 @@ int store_point_discard(struct store *st, const struct vr_uuid *machine,
                         const struct vr_point_id *p, struct vr_err *err)
 {
     int64_t seq = 0, newest = 0, kind = 0, pins = 0;
-    if (find(st, machine, p, &seq, err) < 0 ||
+    vr_autochain struct chain_row c = { 0 };
+    if (chain_load(st, machine, &c, err) < 0 || find(st, machine, p, &seq, err) < 0 ||
         db_one_int(st->db, &kind, err, "SELECT kind FROM point WHERE seq = ?", "i", seq) < 0 ||
         db_one_int(st->db, &pins, err, "SELECT pinned FROM point WHERE seq = ?", "i", seq) < 0 ||
         point_newest(st->db, machine, &newest, NULL, err) < 0)
@@ -233,12 +281,18 @@ int store_point_discard(struct store *st, const struct vr_uuid *machine,
         return vr_fail(err, VR_E_STATE, 0,
                        "the orphan point is the newest one: what the primary sends will stand on "
                        "it; wait for the next recovery point");
+    if (seq == c.fo_point)
+        return vr_fail(err, VR_E_STATE, 0,
+                       "the machine's disks stand on this orphan point: it can be discarded when "
+                       "the failover is cancelled, or this host is the replica again and has the "
+                       "next recovery point");
     if (pins || hold_on_point(st, seq))
         return vr_fail(
             err, VR_E_BUSY, 0,
             "the orphan point is pinned or being read; unpin it, end its test, or close its "
             "export");
-    if (merges_settle(st, machine, err) < 0 || store_begin(st, "discard", err) < 0)
+    /* Layers that others stand on stay, whatever role they have. */
+    if (come_to_rest(st, machine, false, err) < 0 || store_begin(st, "discard", err) < 0)
         return -1;
     int rc = db_run(st->db, err, "DELETE FROM point WHERE seq = ?", "i", seq);
     if (rc == 0)

@@ -128,9 +128,14 @@ static inline const struct store_point *store_newest_sound(const struct store_po
             return &p[n];
     return NULL;
 }
-/* store_points() - oldest first; caller frees the array. */
+/* store_points() - oldest first; caller frees the array. A primary has none of these.
+ * store_points_beneath() - what a primary keeps below its disks: orphans, and points that are
+ * pinned or being read. They are listed again when it is a replica; nothing is failed over to them
+ * before. Of a replica: none. */
 int store_points(struct store *st, const struct vr_uuid *machine, struct store_point **ret,
                  size_t *ret_n, struct vr_err *err);
+int store_points_beneath(struct store *st, const struct vr_uuid *machine, struct store_point **ret,
+                         size_t *ret_n, struct vr_err *err);
 /* store_point_has() - does the point have the disk @target? (Also if that cannot be told: " ...".)
  * Pure. store_point_disks() - targets and sizes of a point's disks, listed or not, in the chain's
  * order. Points of one machine may have different disks. Errors: VR_E_NOTFOUND, VR_E_STORE. */
@@ -148,13 +153,16 @@ enum { STORE_USER_PINS_MAX = 16 }; /* of one machine: each costs a layer of the 
 /* store_point_pin() - set or (@on false) lift one pin of a point. For a test failover pin the point
  * with STORE_PIN_USE first, then let the machine read store_point_image(); when the machine is
  * gone, unpin. A pinned point outlives failovers and changes of role, and its pin can be lifted
- * while it is not listed. Durable, idempotent. Errors: VR_E_NOTFOUND, VR_E_LIMIT too many pins of
- * the user. */
+ * while it is not listed; those of store_points_beneath() can be pinned, too. Durable, idempotent.
+ * Errors: VR_E_NOTFOUND, VR_E_LIMIT too many pins of the user, VR_E_BUSY to be read on a primary: a
+ * merge was left unfinished. */
 int store_point_pin(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
                     enum store_pin pin, bool on, struct vr_err *err);
-/* store_point_discard() - give an orphan point up; its layers go with the next merges. Durable.
- * Errors: VR_E_NOTFOUND; VR_E_STATE no orphan, or the newest point (what follows stands on it);
- * VR_E_BUSY pinned or being read. */
+/* store_point_discard() - give an orphan point up, listed or not; its layers go with the next
+ * merges, those on which nothing stands at once. No layer that a machine or another point reads is
+ * touched. Durable.
+ * Errors: VR_E_NOTFOUND; VR_E_STATE no orphan, the newest point (what follows stands on it), or the
+ * one that was failed over to; VR_E_BUSY pinned or being read. */
 int store_point_discard(struct store *st, const struct vr_uuid *machine,
                         const struct vr_point_id *p, struct vr_err *err);
 /* store_point_image() - path of the top layer of a disk of a point, listed or not (read-only use!),

@@ -343,6 +343,84 @@ static size_t layers_on_disk(struct fixture *f)
     return n;
 }
 
+static bool beneath(struct fixture *f, const struct vr_point_id *id)
+{
+    vr_autofree struct store_point *p = NULL;
+    size_t n = 0;
+    bool found = false;
+    ok(store_points_beneath(f->st, &f->m, &p, &n, err));
+    for (size_t i = 0; i < n; i++)
+        found |= vr_point_eq(&p[i].id, id);
+    return found;
+}
+
+/* While the machine runs here what is kept below its disks is told, read and given up. What it
+ * reads itself is not touched by that. */
+static void test_given_up_below_a_machine(void **state)
+{
+    struct fixture *f = *state;
+    struct vr_point_id back = { vr_uuid_new(), 3 }, gone;
+    for (int i = 0; i < 3; i++)
+        cycle(f);
+    assert_false(beneath(f, &f->orphan)); /* a replica lists it */
+    gone = f->newest;
+    ok(store_failover_prepare(f->st, &f->m, &f->newest, "vmr.x.0", err));
+    ok(store_failover_become_base(f->st, &f->m, err));
+    vm_writes(f, 3, 77);
+    assert_true(beneath(f, &f->orphan) && !listed(f, &f->orphan));
+    assert_false(beneath(f, &f->newest)); /* nobody wanted it kept */
+    fails(VR_E_NOTFOUND, store_point_pin(f->st, &f->m, &gone, STORE_PIN_USER, true, err));
+    fails(VR_E_NOTFOUND, store_point_discard(f->st, &f->m, &f->newest, err));
+    ok(store_point_pin(f->st, &f->m, &f->orphan, STORE_PIN_EXPORT, true, err));
+    assert_true(td_point_same(f->st, &f->m, &f->orphan, &f->first, 1));
+    fails(VR_E_BUSY, store_point_discard(f->st, &f->m, &f->orphan, err));
+    ok(store_point_pin(f->st, &f->m, &f->orphan, STORE_PIN_EXPORT, false, err));
+    size_t layers = layers_on_disk(f);
+    ok(store_point_discard(f->st, &f->m, &f->orphan, err));
+    assert_false(beneath(f, &f->orphan));
+    assert_int_equal(layers_on_disk(f), layers);
+    vr_autofree char *path = NULL;
+    ok(store_failover_path(f->st, &f->m, "vda", &path, err));
+    assert_true(td_same(path, "qcow2", &f->now));
+    ok(store_failover_return(f->st, &f->m, &back, (struct wall_us){ 5 }, VR_POINT_STANDARD, err));
+    f->newest = back;
+    cycle(f);
+    merge_all(f, 0);
+    assert_false(listed(f, &f->orphan));
+    assert_true(td_point_same(f->st, &f->m, &f->newest, &f->now, 1));
+}
+
+/* A machine that runs on the orphan itself stands on it. A second one, beside it, goes at once. */
+static void test_not_what_the_machine_stands_on(void **state)
+{
+    struct fixture *f = *state;
+    struct vr_point_id second = { vr_uuid_new(), 3 };
+    for (int i = 0; i < 3; i++)
+        cycle(f);
+    there_and_back(f, &f->newest, &f->now, &second, VR_POINT_ORPHAN, 200);
+    cycle(f);
+    struct vr_err e = VR_ERR_INIT;
+    ok(store_failover_prepare(f->st, &f->m, &f->orphan, "vmr.x.1", err));
+    f->now = f->first;
+    vm_writes(f, 3, 78);
+    for (int primary = 0; primary < 2; primary++) {
+        assert_int_equal(store_point_discard(f->st, &f->m, &f->orphan, &e), -1);
+        assert_non_null(strstr(e.msg, "disks stand on this orphan point"));
+        vr_err_clear(&e);
+        if (!primary)
+            ok(store_failover_become_base(f->st, &f->m, err));
+    }
+    ok(store_failover_forget_newer(f->st, &f->m, err));
+    assert_true(beneath(f, &f->orphan) && beneath(f, &second));
+    size_t layers = layers_on_disk(f);
+    ok(store_point_discard(f->st, &f->m, &second, err));
+    assert_true(layers_on_disk(f) < layers && beneath(f, &f->orphan));
+    vr_autofree char *path = NULL;
+    ok(store_failover_path(f->st, &f->m, "vda", &path, err));
+    assert_true(td_same(path, "qcow2", &f->now));
+    assert_true(td_point_same(f->st, &f->m, &f->orphan, &f->first, 1));
+}
+
 /* Every block in which two disks differ is among @x. */
 static void covers(const struct extents *x, const struct td_disk *a, const struct td_disk *b)
 {
@@ -699,6 +777,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_kept_and_discarded),
         T(test_survives_failover_and_return),
+        T(test_given_up_below_a_machine),
+        T(test_not_what_the_machine_stands_on),
         T(test_failover_to_the_older_of_two),
         T(test_branch_goes_with_its_point),
         T(test_survives_a_return_that_is_undone),

@@ -109,6 +109,7 @@ static const char *or_null(const char *list)
 static void gather(const struct host_providers *p, const struct vm *vm, struct lists *l,
                    struct rel_facts *f)
 {
+    const struct store_point *kept;
     struct host_transfer t;
 
     *l = (struct lists){ .added = "" };
@@ -128,6 +129,7 @@ static void gather(const struct host_providers *p, const struct vm *vm, struct l
     f->plain_disks = or_null(l->plain);
     f->tests = or_null(l->tests);
     f->exports = or_null(l->exports);
+    f->kept_below = rel_mode(vm->rel) == REL_MODE_PRIMARY && vm_points_held(p, vm, &kept);
     if (p->h->transfer(p->h->ctx, &vm->uuid, &t)) {
         f->moving = true;
         f->moved = t.done;

@@ -81,16 +81,16 @@ int status_export(struct call *c, const struct vm *vm, struct vr_err *err)
 {
     const struct host *h = c->p->h;
     const char *id = cim_args_str(c->args, "PointId");
-    const struct store_point *pt = id ? vm_point(c->p, vm, id) : NULL;
+    const struct store_point *pt = id ? vm_point_held(c->p, vm, id) : NULL;
     struct vr_uuid export, job;
     char guid[VR_UUID_STR];
 
     if (!h->export_open)
         return call_unsupported(c, err);
-    if (rel_mode(vm->rel) != REL_MODE_REPLICA)
+    if (rel_mode(vm->rel) != REL_MODE_REPLICA && !pt)
         return vr_fail(err, VR_E_STATE, 0,
-                       "machine %s has no recovery points here: they are held on the replica",
-                       vm->name);
+                       "machine %s has no %srecovery point%s here: they are held on the replica",
+                       vm->name, id ? "such " : "", id ? "" : "s");
     if (id && !pt)
         return vr_fail(err, VR_E_INVAL, 0, "\"%.80s\" is no recovery point of machine %s", id,
                        vm->name);

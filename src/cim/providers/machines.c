@@ -135,14 +135,18 @@ size_t vm_points(const struct host_providers *p, const struct vm *vm,
                  const struct store_point **ret)
 {
     *ret = NULL;
+    return rel_mode(vm->rel) == REL_MODE_REPLICA ? vm_points_held(p, vm, ret) : 0;
+}
+
+size_t vm_points_held(const struct host_providers *p, const struct vm *vm,
+                      const struct store_point **ret)
+{
+    *ret = NULL;
     return p->h->points(p->h->ctx, &vm->uuid, ret);
 }
 
-const struct store_point *vm_point(const struct host_providers *p, const struct vm *vm,
-                                   const char *id)
+static const struct store_point *find_point(const struct store_point *v, size_t n, const char *id)
 {
-    const struct store_point *v;
-    size_t n = vm_points(p, vm, &v);
     char text[PROV_ID_MAX];
 
     for (size_t i = 0; i < n; i++)
@@ -150,6 +154,24 @@ const struct store_point *vm_point(const struct host_providers *p, const struct 
             !strcasecmp(id_point_text(text, &v[i].id), id))
             return &v[i];
     return NULL;
+}
+
+const struct store_point *vm_point(const struct host_providers *p, const struct vm *vm,
+                                   const char *id)
+{
+    const struct store_point *v;
+    size_t n = vm_points(p, vm, &v);
+
+    return find_point(v, n, id);
+}
+
+const struct store_point *vm_point_held(const struct host_providers *p, const struct vm *vm,
+                                        const char *id)
+{
+    const struct store_point *v;
+    size_t n = vm_points_held(p, vm, &v);
+
+    return find_point(v, n, id);
 }
 
 uint16_t vm_health(const struct vm *vm)
@@ -191,7 +213,7 @@ static bool vm_of_point(const struct host_providers *p, const struct vr_uuid *uu
     const struct store_point *v;
 
     for (size_t i = 0; vm_next(p, &i, ret);) {
-        size_t n = vm_points(p, ret, &v);
+        size_t n = vm_points_held(p, ret, &v);
         for (size_t k = 0; k < n; k++) {
             struct vr_uuid u = point_uuid(&v[k].id);
             if (vr_uuid_eq(&u, uuid))

@@ -152,8 +152,9 @@ static void set_retention(struct cim_inst *in, const struct store_point *pt)
 static bool emit_points(const struct host_providers *p, const struct vm *vm, struct cim_sink *sink)
 {
     const struct store_point *v;
-    size_t n = vm_points(p, vm, &v);
-    const struct store_point *taken = store_newest_sound(v, n);
+    size_t n = vm_points_held(p, vm, &v);
+    bool offers = rel_mode(vm->rel) == REL_MODE_REPLICA;
+    const struct store_point *taken = offers ? store_newest_sound(v, n) : NULL;
     char id[PROV_ID_MAX], target[VR_TARGET_MAX];
     uint64_t size;
 
@@ -198,7 +199,7 @@ static int target_point(struct call *c, struct vm *vm, const struct store_point 
     if (vr_uuid_parse(cim_inst_str(c->target, POINT(MACHINEIDENTIFIER)), &uuid, err) < 0 ||
         !vm_find(c->p, &uuid, vm))
         return vr_fail(err, VR_E_UNAVAIL, 0, "the machine is gone");
-    *ret = vm_point(c->p, vm, cim_inst_str(c->target, POINT(INSTANCEID)));
+    *ret = vm_point_held(c->p, vm, cim_inst_str(c->target, POINT(INSTANCEID)));
     return *ret ? 0 : vr_fail(err, VR_E_STATE, 0, "the recovery point is gone");
 }
 

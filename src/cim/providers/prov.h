@@ -52,8 +52,10 @@ int vm_of_ref(const struct host_providers *p, const struct cim_path *ref, struct
               struct vr_err *err);
 /* vm_disk() - disk by target, NULL if it has none. */
 const struct hv_disk *vm_disk(const struct vm *vm, const char *target);
-/* vm_points() - recovery points, oldest first; vm_point() - by its identifier in object paths or by
- * "lineage:epoch", NULL if there is none. */
+/* vm_points() - recovery points of a replica, oldest first; vm_point() - by its identifier in
+ * object paths or by "lineage:epoch", NULL if there is none. vm_points_held(), vm_point_held() -
+ * also those that a primary keeps below its disks: orphans and pinned ones, which no failover takes
+ * there. */
 /* vm_point_disk() - target, and size if it is known (else 0), of disk @k of a recovery point; false
  * past the last one. Points of one machine may have different disks. */
 bool vm_point_disk(const struct vm *vm, const struct store_point *pt, size_t k,
@@ -62,6 +64,10 @@ size_t vm_points(const struct host_providers *p, const struct vm *vm,
                  const struct store_point **ret);
 const struct store_point *vm_point(const struct host_providers *p, const struct vm *vm,
                                    const char *id);
+size_t vm_points_held(const struct host_providers *p, const struct vm *vm,
+                      const struct store_point **ret);
+const struct store_point *vm_point_held(const struct host_providers *p, const struct vm *vm,
+                                        const char *id);
 /* vm_health() - ReplicationHealth now. */
 uint16_t vm_health(const struct vm *vm);
 /* vm_enabled_state() - EnabledState; 0 unknown. src:[contract.md A.9] */
