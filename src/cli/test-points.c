@@ -48,7 +48,8 @@ int cli_fail(const struct vr_err *err)
     return EXIT_FAILED;
 }
 
-void __wrap_cli_say(const struct cli *c, const char *fmt, ...);
+__attribute__((format(printf, 2, 3))) void __wrap_cli_say(const struct cli *c, const char *fmt,
+                                                          ...);
 void __wrap_cli_say(const struct cli *c, const char *fmt, ...)
 {
     va_list ap;
