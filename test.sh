@@ -60,8 +60,13 @@ longest=(crash hv crashback resync verify network power rounds suspend diskset t
 scripts=()
 passed=0 failed=0 skipped=0
 tally= # where results are noted that a part of this script finds beside the rest
+failures=() # what is told of them once more at the end, where it is looked for first
 
 finish() {
+    if [ ${#failures[@]} -gt 0 ]; then
+        echo "---- what failed"
+        printf '%s\n' "${failures[@]}"
+    fi
     echo "$passed passed, $failed failed, $skipped skipped"
     [ "$failed" -eq 0 ]
     exit
@@ -76,7 +81,10 @@ result() {
     [ -z "$tally" ] || echo "$2" >>"$tally"
     case $2 in
     passed) passed=$((passed + 1)) ;;
-    failed) failed=$((failed + 1)) ;;
+    failed)
+        failed=$((failed + 1))
+        failures+=("$1: ${4:-}")
+        ;;
     skipped) skipped=$((skipped + 1)) ;;
     esac
     printf '%-8s %s%s%s\n' "$2" "$1" "${3:+ (${3}s)}" "${4:+: $4}"
@@ -178,16 +186,25 @@ units() {
 
 # units_over FILE: show what they found, and count it.
 units_over() {
+    local name why
     cat "$1"
     passed=$((passed + $(grep -c -x passed "$1.tally")))
     failed=$((failed + $(grep -c -x failed "$1.tally")))
     skipped=$((skipped + $(grep -c -x skipped "$1.tally")))
+    while read -r _ name why; do failures+=("$name $why"); done < <(grep '^failed ' "$1")
     rm -f "$1" "$1.tally"
 }
 
 # script_log NAME: where the output of a script goes.
 script_log() {
     echo "$build/system-logs/$(basename "$1").log"
+}
+
+# why_failed LOG: the line that tells it.
+why_failed() {
+    {
+        grep -a -m 1 -E '^(\[.*\] )?FAILED: ' "$1" || grep -a -m 1 '^exit status ' "$1" || tail -n 1 "$1"
+    } | cut -c 1-800
 }
 
 # script_over NAME STATUS SECONDS: exit status 0 is passed, 77 is skipped, its last line says why.
@@ -199,11 +216,11 @@ script_over() {
     77) result "$1" skipped "$3" "$(grep -v '^ *$' "$log" | tail -n 1)" ;;
     124 | 137)
         excerpt "$log"
-        result "$1" failed "$3" "not done within $limit s"
+        result "$1" failed "$3" "not done within $limit s: $(why_failed "$log")"
         ;;
     *)
         excerpt "$log"
-        result "$1" failed "$3" "exit status $2"
+        result "$1" failed "$3" "exit status $2: $(why_failed "$log")"
         ;;
     esac
 }

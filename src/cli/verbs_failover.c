@@ -414,7 +414,13 @@ static int reverse(struct cli *c, struct wsmc *w, const struct cli_vm *vm, const
     say_comparison(c, w, &now);
     if (now.state == 1 && start)
         return start_shipping(c, w, &now, err);
-    if (now.state == 1)
+    if (now.state == 2) /* it was queued, and nobody was waited for */
+        cli_say(
+            c,
+            "Direction of %s is reversed. What the two hosts wrote apart is being shipped; see it "
+            "with: vmreplica status %s --watch",
+            vm->name, vm->name);
+    else if (now.state == 1)
         cli_say(c,
                 "Direction of %s is reversed. The old disks are the seed; now run: vmreplica start "
                 "%s --seeded",
