@@ -53,7 +53,7 @@ certificate=$(invoke B GetSystemCertificates '' | grep -o '<p:EncodedCertificate
 ok "GetSystemCertificates tells the certificate that hostb uses"
 
 # ---- what can be wrong, in words ----
-returns A 32779 TestReplicationConnection "$(test_xml '<p:AuthenticationType>1</p:AuthenticationType>')"
+refused A 1 'no keytab' check hostb --auth kerberos
 returns A 32773 TestReplicationConnection "$(test_xml '<p:AuthenticationType>2</p:AuthenticationType><p:CertificateThumbPrint>0123456789ABCDEF0123456789ABCDEF01234567</p:CertificateThumbPrint>')"
 returns A 32773 TestReplicationConnection "$(test_xml '<p:AuthenticationType>3</p:AuthenticationType>')"
 refused A 1 'nothing listens at .* port 9999.*RecoveryServerEnabled' check hostb --port 9999

@@ -290,6 +290,18 @@ void call_job(struct call *c, const struct vr_uuid *job)
     c->code = JOB_STARTED;
 }
 
+int call_failed_job(struct call *c, enum job_type type, const struct vr_uuid *machine,
+                    struct vr_err *io_why)
+{
+    struct engine *e = c->p->h->engine;
+    struct vr_uuid job = engine_job_new(e, type, machine, c->who->name);
+
+    engine_job_end(e, &job, io_why);
+    call_job(c, &job);
+    vr_err_clear(io_why);
+    return 0;
+}
+
 /* Long work that shows in ReplicationState; its state decides what is allowed meanwhile. */
 static bool is_long(enum job_type t)
 {

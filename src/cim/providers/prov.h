@@ -198,6 +198,11 @@ int paired_may_use(const struct cim_caller *who, const char *peer, const char *w
                    struct vr_err *err);
 /* call_job() - the call is answered by 4096 and this job. */
 void call_job(struct call *c, const struct vr_uuid *job);
+/* call_failed_job() - what is wrong lies with the hosts, not with the call: it is answered by 4096
+ * and a job of this type that has failed with *@io_why, because a return code alone would not say
+ * what to do. @machine: that it is about, or NULL. *@io_why is empty then. Returns 0. */
+int call_failed_job(struct call *c, enum job_type type, const struct vr_uuid *machine,
+                    struct vr_err *io_why);
 /* call_admit() - may @ev happen to the machine now? Fills in vm_off where it counts. Errors:
  * VR_E_BUSY another operation runs, VR_E_STATE wrong state or side, VR_E_UNAVAIL or VR_E_UNKNOWN
  * the machine's power cannot be told. Changes nothing. src:[contract.md C.1, C.2, C.6] */
@@ -258,7 +263,8 @@ int settings_all_disks(const struct vm *vm, struct rel_event *ev, struct vr_err 
  * that the settings had before and that may come back unchanged, or NULL. */
 bool same_thumb(const char *a, const char *b);
 /* settings_peer() - the host that a connection point means with this AuthenticationType; with
- * Kerberos any name does. NULL and why. Borrowed until the next call or until control returns. */
+ * Kerberos any name does. NULL and why (VR_E_NOTFOUND: not paired). Borrowed until the next call or
+ * until control returns. */
 const struct host_peer *settings_peer(const struct host *h, uint64_t auth_type, const char *point,
                                       struct vr_err *err);
 /* kerberos_name() - what Kerberos calls this host; NULL and why. */

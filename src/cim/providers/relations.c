@@ -27,9 +27,11 @@ int svc_create(struct call *c, struct vr_err *err)
         return call_rel1(&vm, err);
     if (!vm.hv)
         return vr_fail(err, VR_E_UNAVAIL, 0, "the hypervisor does not know machine %s", vm.name);
-    if (call_admit(c, &vm, &ev, err) < 0 ||
-        settings_of(c, &vm, in, SETTINGS_CREATE, &ev.set, &peer, err) < 0 ||
-        settings_disks(&vm, in, &ev, err) < 0)
+    if (call_admit(c, &vm, &ev, err) < 0)
+        return -1;
+    if (settings_of(c, &vm, in, SETTINGS_CREATE, &ev.set, &peer, err) < 0)
+        return err->kind == VR_E_NOTFOUND ? call_failed_job(c, JOB_CREATE, &vm.uuid, err) : -1;
+    if (settings_disks(&vm, in, &ev, err) < 0)
         return -1;
     snprintf(ev.peer, sizeof ev.peer, "%s", peer->name);
     snprintf(ev.name, sizeof ev.name, "%s", vm.name);

@@ -219,9 +219,13 @@ static int test_connection(struct call *c, struct vr_err *err)
     if (!port)
         return vr_fail(err, VR_E_INVAL, 0, "RecoveryServerPortNumber must not be 0");
     uint16_t auth = (uint16_t)cim_args_uint(c->args, "AuthenticationType", 0);
+    if (auth == 1 && !kerberos_name(h, err))
+        return call_failed_job(c, JOB_TEST_CONNECTION, NULL, err);
     if (settings_connection(h, auth, cim_args_str(c->args, "CertificateThumbPrint"), NULL, err) < 0)
         return -1;
     const struct host_peer *peer = settings_peer(h, auth, point, err);
+    if (!peer && err->kind == VR_E_NOTFOUND)
+        return call_failed_job(c, JOB_TEST_CONNECTION, NULL, err);
     if (!peer)
         return -1;
     if (engine_jobs_unfinished(h->engine, JOB_TEST_CONNECTION, c->who->name) >= TESTS_EACH)

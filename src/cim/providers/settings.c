@@ -202,7 +202,7 @@ const struct host_peer *settings_peer(const struct host *h, uint64_t auth_type, 
         return NULL;
     }
     if (auth_type != 1 && !p)
-        vr_fail(err, VR_E_INVAL, 0,
+        vr_fail(err, VR_E_NOTFOUND, 0,
                 "host %.200s is not paired with this one; pair it first (vmreplica pair)", point);
     if (auth_type != 1 || check_name(point, err) < 0)
         return p;
