@@ -43,6 +43,23 @@ static int text_of_tree(const struct vr_xml *el, struct cim_value *v, struct wsm
     return 0;
 }
 
+static bool is_epr(const struct vr_xml *el)
+{
+    return wsm_addr_child(el, "EndpointReference") || wsm_addr_child(el, "ReferenceParameters") ||
+           wsm_addr_child(el, "ReferenceProperties");
+}
+
+/* An endpoint reference where a document belongs: as the text of the object path. */
+static int text_of_reference(const struct vr_xml *el, struct cim_value *v, struct wsm_fault *f)
+{
+    vr_auto(cim_path_free) struct cim_path *p = NULL;
+    if (wsm_epr_read(el, WSM_F_PAR_VALUE, &p, f))
+        return -1;
+    vr_autofree char *text = cim_path_fmt(p, NULL);
+    cim_value_put_str(v, text);
+    return 0;
+}
+
 static int get_instance(const struct vr_xml *el, const struct cim_class *c, int depth,
                         struct cim_inst **ret, struct wsm_fault *f);
 
@@ -86,6 +103,8 @@ static int get_one(const struct vr_xml *el, const struct slot *s, struct cim_val
                    struct wsm_fault *f)
 {
     if (s->type == CIM_STRING) {
+        if (is_epr(el))
+            return text_of_reference(el, v, f);
         if (el->first)
             return text_of_tree(el->first, v, f);
         cim_value_put_str(v, el->text);

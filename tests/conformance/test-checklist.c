@@ -369,6 +369,50 @@ static void g_13_dialects_of_embedded_instances(void **st)
 #undef BODY
 }
 
+/* An object path in place of an instance stands for that instance as it is. */
+static void g_13_references_to_instances(void **st)
+{
+    static const char *const bad[] = {
+        REL_PATH(WEB, "7"),
+        REL_PATH(DB, "0"), /* of another machine */
+        "Msvm_ReplicationRelationship",
+        "Msvm_ReplicationRelationship.Name=\"x\"",
+        "Msvm_Nothing.InstanceID=\"x\"",
+        "CIM_ManagedElement.InstanceID=\"Microsoft:" WEB "\\\\HVR\\\\0\"",
+        "instance of Msvm_ReplicationRelationship { };",
+    };
+    struct world *w = *st;
+
+    make_replicating(w);
+    for (size_t i = 0; i < VR_ARRAY_LEN(bad); i++)
+        assert_int_equal(
+            SVC(w, WEB, "GetReplicationStatisticsEx", { "ReplicationRelationship", bad[i] }),
+            32773);
+    assert_int_equal(
+        SVC(w, WEB, "GetReplicationStatisticsEx", { "ReplicationRelationship", VM(WEB) }), 32773);
+    assert_int_equal(SVC(w, WEB, "GetReplicationStatisticsEx",
+                         { "ReplicationRelationship", FRSD_PATH(WEB, "0") }),
+                     32776);
+    assert_int_equal(SVC(w, WEB, "GetReplicationStatisticsEx",
+                         { "ReplicationRelationship", REL_PATH(WEB, "0") }),
+                     0);
+    assert_int_equal(CALL(w, VM(WEB), "RequestReplicationStateChangeEx",
+                          { "ReplicationRelationship",
+                            "\\\\HOSTA\\root\\virtualization\\v2:" REL_PATH(WEB, "0") },
+                          { "RequestedState", "7" }),
+                     4096);
+    pump(w);
+    assert_int_equal(state(w, WEB), 7);
+    /* nothing is another than it is */
+    done(w, SVC(w, WEB, "ModifyReplicationSettings",
+                { "ReplicationSettingData", FRSD_PATH(WEB, "0") }));
+    assert_int_equal(num(w, FRSD_PATH(WEB, "0"), "ReplicationInterval"), 30);
+    assert_int_equal(state(w, WEB), 7);
+    done(w, SVC(w, WEB, "RemoveReplicationRelationshipEx",
+                { "ReplicationRelationship", REL_PATH(WEB, "0") }));
+    assert_int_equal(state(w, WEB), 0);
+}
+
 /* The daemon is killed in these states with real disks in tests/system/restart.test.sh and
  * crash.test.sh; here the engine forgets all but what was written down. */
 static void g_14_restart_in_transient_states(void **st)
@@ -414,6 +458,7 @@ int main(void)
         T(g_11_authorization_entries),
         T(g_12_errors_are_readable),
         T(g_13_dialects_of_embedded_instances),
+        T(g_13_references_to_instances),
         T(g_14_restart_in_transient_states),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -99,8 +99,8 @@ static int parse_entry(struct call *c, struct cim_inst **ret, struct vr_err *err
 
     if (!text || !*text)
         return vr_fail(err, VR_E_INVAL, 0, "AuthorizationEntry must be given");
-    if (cim_xml_parse_used(text, cim_class_get(CIM_C_MSVM_REPLICATIONAUTHORIZATIONSETTINGDATA),
-                           used, VR_ARRAY_LEN(used), ret, err) < 0)
+    if (call_instance(c, text, cim_class_get(CIM_C_MSVM_REPLICATIONAUTHORIZATIONSETTINGDATA), used,
+                      VR_ARRAY_LEN(used), ret, err) < 0)
         return vr_err_wrap(err, "AuthorizationEntry");
     return check_host(cim_inst_str(*ret, P(ALLOWEDPRIMARYHOSTSYSTEM)), err);
 }

@@ -3,6 +3,7 @@
  * Control thread only. Invariant: a refused call has changed nothing. */
 #include "cim/providers/prov.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -241,6 +242,49 @@ int call_rel1_begin(const struct vm *vm, struct vr_err *err)
     return rel1(vm, VR_E_UNSUPPORTED, err);
 }
 
+static bool has_subclasses(const struct cim_class *cls)
+{
+    for (size_t i = 0; i < CIM_CLASS_COUNT; i++)
+        if (cim_classes[i].super == cls)
+            return true;
+    return false;
+}
+
+/* The instance that an object path names. Only by its own class and its key: otherwise it would
+ * have to be looked for among all, in one go. */
+static int named_instance(struct call *c, const char *path, struct cim_inst **ret,
+                          struct vr_err *err)
+{
+    vr_auto(cim_path_free) struct cim_path *p = NULL;
+    struct vr_err why = VR_ERR_INIT;
+
+    if (cim_path_parse(path, &p, &why) < 0)
+        return vr_fail(err, why.kind, 0, "neither an instance in CIM-XML nor an object path: %s",
+                       why.msg);
+    const struct cim_class *cls = cim_path_class(p);
+    if (!cls || has_subclasses(cls) || !cim_path_key(p, "InstanceID"))
+        return vr_fail(err, VR_E_INVAL, 0,
+                       "the object path names no instance by its own class and InstanceID");
+    if (cim_get(c->p->server, c->who, p, ret, &why) != CIM_S_OK)
+        return vr_fail(err, VR_E_INVAL, 0, "%s", why.msg);
+    return 0;
+}
+
+int call_instance(struct call *c, const char *text, const struct cim_class *want, const int used[],
+                  size_t n, struct cim_inst **ret, struct vr_err *err)
+{
+    vr_auto(cim_inst_free) struct cim_inst *named = NULL;
+    vr_autofree char *xml = NULL;
+    const char *start = text + strspn(text, " \t\r\n");
+
+    if (!isalpha((unsigned char)*start) && *start != '\\' && *start != '/')
+        return cim_xml_parse_used(text, want, used, n, ret, err);
+    if (named_instance(c, start, &named, err) < 0 ||
+        cim_xml_text(named, c->p->h->name, &xml, err) < 0)
+        return -1;
+    return cim_xml_parse_used(xml, want, used, n, ret, err);
+}
+
 int call_relationship(struct call *c, const struct vm *vm, int *ret_n, struct vr_err *err)
 {
     const char *text = cim_args_str(c->args, "ReplicationRelationship");
@@ -251,8 +295,8 @@ int call_relationship(struct call *c, const struct vm *vm, int *ret_n, struct vr
     if (!text || !*text)
         return 0;
     static const int used[] = { CIM_P_MSVM_REPLICATIONRELATIONSHIP_INSTANCEID };
-    if (cim_xml_parse_used(text, cim_class_get(CIM_C_MSVM_REPLICATIONRELATIONSHIP), used,
-                           VR_ARRAY_LEN(used), &in, err) < 0)
+    if (call_instance(c, text, cim_class_get(CIM_C_MSVM_REPLICATIONRELATIONSHIP), used,
+                      VR_ARRAY_LEN(used), &in, err) < 0)
         return vr_err_wrap(err, "ReplicationRelationship");
     const char *id = cim_inst_str(in, used[0]);
     if (!id)

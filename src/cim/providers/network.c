@@ -264,15 +264,15 @@ static int check_addresses(const struct cim_inst *in, struct vr_err *err)
     return 0;
 }
 
-static int parse_failover(const struct vm *vm, const char *text, struct cim_inst **ret,
-                          struct vr_err *err)
+static int parse_failover(struct call *c, const struct vm *vm, const char *text,
+                          struct cim_inst **ret, struct vr_err *err)
 {
     static const int used[] = { F(INSTANCEID), F(PROTOCOLIFTYPE),  F(DHCPENABLED), F(IPADDRESSES),
                                 F(SUBNETS),    F(DEFAULTGATEWAYS), F(DNSSERVERS) };
     const struct cim_class *cls = cim_class_get(CIM_C_MSVM_FAILOVERNETWORKADAPTERSETTINGDATA);
     vr_auto(cim_inst_free) struct cim_inst *in = NULL;
 
-    if (!text || cim_xml_parse_used(text, cls, used, VR_ARRAY_LEN(used), &in, err) < 0)
+    if (!text || call_instance(c, text, cls, used, VR_ARRAY_LEN(used), &in, err) < 0)
         return text ? vr_err_wrap(err, "NetworkSettings")
                     : vr_fail(err, VR_E_INVAL, 0, "NetworkSettings has an empty element");
     const char *id = cim_inst_str(in, F(INSTANCEID));
@@ -330,7 +330,7 @@ int svc_set_failover_network(struct call *c, struct vr_err *err)
     struct cim_inst **in = vr_new0(v->n, sizeof *in);
     int rc = 0;
     for (size_t i = 0; i < v->n && rc == 0; i++)
-        rc = parse_failover(&vm, v->many[i].str, &in[i], err);
+        rc = parse_failover(c, &vm, v->many[i].str, &in[i], err);
     if (rc == 0)
         rc = call_save_insts(c, HOSTSET_FAILOVER_NIC, in, v->n, &vm.uuid, err);
     if (rc == 0)
@@ -347,7 +347,7 @@ static int parse_connection(struct call *c, const char *text, struct cim_inst **
     const struct cim_class *want = cim_class_get(CIM_C_MSVM_ETHERNETPORTALLOCATIONSETTINGDATA);
     static const int used[] = { C(INSTANCEID), C(TESTREPLICASWITCHNAME), C(TESTREPLICAPOOLID) };
 
-    if (!text || cim_xml_parse_used(text, NULL, used, VR_ARRAY_LEN(used), &in, err) < 0)
+    if (!text || call_instance(c, text, NULL, used, VR_ARRAY_LEN(used), &in, err) < 0)
         return text ? vr_err_wrap(err, "ResourceSettings")
                     : vr_fail(err, VR_E_INVAL, 0, "ResourceSettings has an empty element");
     if (in->cls != want)

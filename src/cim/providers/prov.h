@@ -226,6 +226,11 @@ int call_admit_exports(struct call *c, const struct vm *vm, enum rel_event_type 
 int call_vm(struct call *c, struct vm *ret, struct vr_err *err);
 int call_rel1(const struct vm *vm, struct vr_err *err);
 int call_rel1_begin(const struct vm *vm, struct vr_err *err);
+/* call_instance() - the embedded instance that @text (not NULL) is, as cim_xml_parse_used(). An
+ * object path with an InstanceID stands for that instance as it is now: all its properties are
+ * seen. */
+int call_instance(struct call *c, const char *text, const struct cim_class *want, const int used[],
+                  size_t n, struct cim_inst **ret, struct vr_err *err);
 /* call_relationship() - which relationship of @vm a parameter with an embedded instance means:
  * *ret_n 0 or 1; NULL means 0. */
 int call_relationship(struct call *c, const struct vm *vm, int *ret_n, struct vr_err *err);

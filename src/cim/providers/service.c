@@ -164,7 +164,7 @@ static int modify_settings(struct call *c, struct vr_err *err)
 
     if (!text || !*text)
         return vr_fail(err, VR_E_INVAL, 0, "SettingData must be given");
-    if (cim_xml_parse_used(text, now->cls, settable, VR_ARRAY_LEN(settable), &in, err) < 0)
+    if (call_instance(c, text, now->cls, settable, VR_ARRAY_LEN(settable), &in, err) < 0)
         return vr_err_wrap(err, "SettingData");
     for (size_t i = 0; i < VR_ARRAY_LEN(settable); i++)
         if (cim_inst_is_seen(in, settable[i]))

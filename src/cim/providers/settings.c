@@ -133,8 +133,8 @@ int settings_parse(struct call *c, const struct vm *vm, struct cim_inst **ret, i
 
     if (!text || !*text)
         return vr_fail(err, VR_E_INVAL, 0, "ReplicationSettingData must be given");
-    if (cim_xml_parse_used(text, cim_class_get(CIM_C_MSVM_REPLICATIONSETTINGDATA), used,
-                           VR_ARRAY_LEN(used), &in, err) < 0)
+    if (call_instance(c, text, cim_class_get(CIM_C_MSVM_REPLICATIONSETTINGDATA), used,
+                      VR_ARRAY_LEN(used), &in, err) < 0)
         return vr_err_wrap(err, "ReplicationSettingData");
     const char *id = or_null(cim_inst_str(in, P(INSTANCEID)));
     if (id && (!id_hvr_parse(id, &uuid, &n) || !vr_uuid_eq(&uuid, &vm->uuid)))
