@@ -7,7 +7,10 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/base64.h"
@@ -168,6 +171,43 @@ static void test_executor_and_mailbox(void **s)
     vr_mailbox_free(m);
 }
 
+/* What serves an open point goes on when the daemon ends, also when it is stopped at that moment.
+ */
+static void test_proc_outlives_who_started_it(void **s)
+{
+    (void)s;
+    int told[2], status;
+    pid_t pid = 0;
+    assert_int_equal(pipe(told), 0);
+    pid_t starter = fork();
+    if (starter == 0) {
+        static const char *const argv[] = { "sleep", "600", NULL };
+        struct vr_err e = VR_ERR_INIT;
+        setpgid(0, 0);
+        if (vr_proc_spawn(argv, -1, &pid, &e) < 0 || kill(pid, SIGSTOP) < 0 ||
+            waitpid(pid, &status, WUNTRACED) != pid ||
+            write(told[1], &pid, sizeof pid) != (ssize_t)sizeof pid)
+            _exit(1);
+        _exit(0);
+    }
+    assert_true(starter > 0);
+    assert_int_equal(waitpid(starter, &status, 0), starter);
+    assert_int_equal(status, 0);
+    assert_int_equal(read(told[0], &pid, sizeof pid), sizeof pid);
+    /* Whoever hangs up does that before the starter is reaped; one that is still stopped got
+     * nothing. */
+    char path[64], line[256] = "";
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    assert_non_null(fgets(line, sizeof line, f));
+    fclose(f);
+    kill(pid, SIGKILL);
+    assert_non_null(strstr(line, "(sleep) T "));
+    close(told[0]);
+    close(told[1]);
+}
+
 static void test_proc_reports_last_words(void **s)
 {
     (void)s;
@@ -200,6 +240,7 @@ int main(void)
         cmocka_unit_test(test_uuid_text),
         cmocka_unit_test(test_executor_and_mailbox),
         cmocka_unit_test(test_proc_reports_last_words),
+        cmocka_unit_test(test_proc_outlives_who_started_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

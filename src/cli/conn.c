@@ -16,6 +16,8 @@
 #include "base/clock.h"
 
 #define POLL_MS 300
+#define FIND_TRIES 5
+#define FIND_MS 200
 
 static char *read_file(const char *dir, const char *name, struct vr_err *err)
 {
@@ -114,15 +116,14 @@ static void copy(char *to, size_t size, const char *from)
     snprintf(to, size, "%s", from ? from : "");
 }
 
-int cli_find_vm(struct wsmc *w, const char *name, struct cli_vm *ret, struct vr_err *err)
+/* The machine of a list that NAME means; NULL when there is none. */
+static int vm_named(const struct wsmc_list *l, const char *name, const struct wsmc_inst **ret,
+                    struct vr_err *err)
 {
-    wsmc_autolist struct wsmc_list l = { 0 };
-    if (wsmc_enumerate(w, NULL, "Msvm_ComputerSystem", &l, err) < 0)
-        return -1;
     const struct wsmc_inst *found = NULL;
-    for (size_t i = 0; i < l.n; i++) {
-        const char *guid = wsmc_str(l.v[i], "Name"), *shown = wsmc_str(l.v[i], "ElementName");
-        const char *caption = wsmc_str(l.v[i], "Caption");
+    for (size_t i = 0; i < l->n; i++) {
+        const char *guid = wsmc_str(l->v[i], "Name"), *shown = wsmc_str(l->v[i], "ElementName");
+        const char *caption = wsmc_str(l->v[i], "Caption");
         if (!guid || !caption || strcmp(caption, "Virtual Machine") != 0)
             continue;
         if (strcasecmp(guid, name) != 0 && (!shown || strcmp(shown, name) != 0))
@@ -130,7 +131,25 @@ int cli_find_vm(struct wsmc *w, const char *name, struct cli_vm *ret, struct vr_
         if (found)
             return vr_fail(err, VR_E_INVAL, 0, "there are several machines '%s'; use the UUID",
                            name);
-        found = l.v[i];
+        found = l->v[i];
+    }
+    *ret = found;
+    return 0;
+}
+
+int cli_find_vm(struct wsmc *w, const char *name, struct cli_vm *ret, struct vr_err *err)
+{
+    wsmc_autolist struct wsmc_list l = { 0 };
+    const struct wsmc_inst *found = NULL;
+    /* Of a machine that was defined this moment libvirt tells the daemon a little later. */
+    for (int tries = 0; !found && tries < FIND_TRIES; tries++) {
+        if (tries) {
+            cli_sleep_ms(FIND_MS);
+            wsmc_list_done(&l);
+        }
+        if (wsmc_enumerate(w, NULL, "Msvm_ComputerSystem", &l, err) < 0 ||
+            vm_named(&l, name, &found, err) < 0)
+            return -1;
     }
     if (!found)
         return vr_fail(err, VR_E_NOTFOUND, 0,

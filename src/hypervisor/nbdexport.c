@@ -23,7 +23,7 @@
 #include "base/proc.h"
 #include "imginfo.h"
 
-enum { IMG_SECONDS = 120, START_SECONDS = 30 };
+enum { IMG_SECONDS = 120, START_SECONDS = 30, TRY_MS = 1000, LATE_MS = 30000 };
 
 int hv_bitmap_add(const char *path, const char *name, struct vr_err *err)
 {
@@ -59,15 +59,16 @@ static char *escape(const char *s)
     return out;
 }
 
-/* Does a server of NBD answer on the socket? 1 yes, 0 not yet. Leaves no half-made handshake. */
-static int answers(const struct sockaddr_un *sa)
+/* Does a server of NBD answer on the socket within @ms? 1 yes, 0 not yet. Leaves no half-made
+ * handshake. */
+static int answers(const struct sockaddr_un *sa, int ms)
 {
     vr_autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || connect(fd, (const struct sockaddr *)sa, sizeof *sa) < 0)
         return 0;
     char magic[8];
     struct pollfd p = { .fd = fd, .events = POLLIN };
-    return poll(&p, 1, 1000) == 1 && read(fd, magic, sizeof magic) == (ssize_t)sizeof magic &&
+    return poll(&p, 1, ms) == 1 && read(fd, magic, sizeof magic) == (ssize_t)sizeof magic &&
            memcmp(magic, "NBDMAGIC", 8) == 0;
 }
 
@@ -85,7 +86,7 @@ static int wait_ready(struct nbdexport *x, int words_fd, struct vr_err *err)
     snprintf(sa.sun_path, sizeof sa.sun_path, "%s", x->socket);
     int64_t end = vr_mono_now().ms + START_SECONDS * 1000;
     char words[256];
-    while (!answers(&sa)) {
+    while (!answers(&sa, TRY_MS)) {
         int status;
         if (waitpid(x->pid, &status, WNOHANG) == x->pid) {
             x->pid = 0;
@@ -169,7 +170,8 @@ bool nbdexport_answers(const char *socket)
     if (strlen(socket) >= sizeof sa.sun_path)
         return false;
     strcpy(sa.sun_path, socket);
-    return answers(&sa) > 0;
+    /* Where nothing listens that is known at once; what listens and is slow may have readers. */
+    return answers(&sa, LATE_MS) > 0;
 }
 
 void nbdexport_leave(struct nbdexport *x)

@@ -47,7 +47,8 @@ void nbdexport_stop(struct nbdexport *x);
 /* nbdexport_leave() - free what is inside; the program goes on and is ended by a nbdexport_sweep()
  * of its folder, whoever does that. */
 void nbdexport_leave(struct nbdexport *x);
-/* nbdexport_answers() - does a server of NBD answer on @socket? Waits for a second at most. */
+/* nbdexport_answers() - does a server of NBD answer on @socket? False at once when nothing listens;
+ * waits half a minute for one that listens and is slow. */
 bool nbdexport_answers(const char *socket);
 
 /* nbdexport_sweep() - end every qemu-nbd that an earlier daemon left in folder @dir and remove all

@@ -292,6 +292,18 @@ create() {
     domain_xml "$name" "$disks" "$raw_disk" "$agent" "console=ttyS0 quiet panic=-1 $bare vmr.disks=$disks \
 vmr.tick_ms=$tick_ms vmr.kib=$kib vmr.slots=$slots vmr.agent=${agent:-0}" >"$dir/$host/run/$name.xml"
     virsh_on "$dir" "$host" define "/run/$name.xml" >/dev/null
+    wait_known "$dir" "$host" "$name"
+}
+
+# wait_known DIR HOST NAME: libvirt tells the daemon, if one is up, of a new machine a moment later.
+wait_known() {
+    local end=$((SECONDS + 60 * patience))
+    while "$here/daemon.sh" pid "$1" "$2" >/dev/null 2>&1; do
+        ! "$here/daemon.sh" cli "$1" "$2" --json machines 2>/dev/null |
+            jq -e --arg n "$3" 'any(.ElementName == $n)' >/dev/null || break
+        [ $SECONDS -lt $end ] || die "vmreplicad of $2 does not know $3"
+        sleep 0.1
+    done
 }
 
 log_of() {

@@ -72,7 +72,7 @@ exchange() {
     local was=$from
     from=$to
     to=$was
-    sent=$(sent_by $from)
+    sent=$(sent_by $from) began_at=$(log_pos $from)
 }
 step_turn() { # when it is asked for
     killed "$2" "$(pid_of "$2" "$1")"
