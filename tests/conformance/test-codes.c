@@ -42,6 +42,24 @@ static void three_tests(struct world *w)
         engine_job_new(w->engine, JOB_TEST_CONNECTION, NULL, "root");
 }
 
+/* So many that a further one is told by its code only. */
+static void failed_tests(struct world *w)
+{
+    struct vr_err why = VR_ERR_INIT;
+
+    vr_fail(&why, VR_E_PEER, 0, "it does not answer");
+    for (int i = 0; i < 32; i++) {
+        struct vr_uuid job = engine_job_new(w->engine, JOB_TEST_CONNECTION, NULL, "root");
+        engine_job_end(w->engine, &job, &why);
+    }
+}
+
+static void no_kerberos_failed_tests(struct world *w)
+{
+    failed_tests(w);
+    no_kerberos(w);
+}
+
 static void power_unknown(struct world *w)
 {
     make_replica(w);

@@ -13,7 +13,10 @@
 #include "cim/cimxml.h"
 
 #define JOB_STARTED 4096
-enum { REFUSAL_LOG_MS = 1000 };
+enum {
+    REFUSAL_LOG_MS = 1000,
+    FAILED_JOBS_EACH = 32 /* of one type, see call_failed_job() */
+};
 
 struct host_providers *host_providers_register(struct cim_server *s, const struct host *h)
 {
@@ -334,12 +337,25 @@ void call_job(struct call *c, const struct vr_uuid *job)
     c->code = JOB_STARTED;
 }
 
+static bool too_many_failed(const struct engine *e, enum job_type type, const char *owner)
+{
+    const struct job *j;
+    size_t n = 0;
+
+    for (size_t i = 0; (j = engine_job_at(e, i)); i++)
+        n += j->type == type && j->state == JOB_EXCEPTION &&
+             !strncmp(j->owner, owner, sizeof j->owner - 1);
+    return n >= FAILED_JOBS_EACH;
+}
+
 int call_failed_job(struct call *c, enum job_type type, const struct vr_uuid *machine,
                     struct vr_err *io_why)
 {
     struct engine *e = c->p->h->engine;
-    struct vr_uuid job = engine_job_new(e, type, machine, c->who->name);
 
+    if (too_many_failed(e, type, c->who->name))
+        return -1;
+    struct vr_uuid job = engine_job_new(e, type, machine, c->who->name);
     engine_job_end(e, &job, io_why);
     call_job(c, &job);
     vr_err_clear(io_why);

@@ -200,7 +200,9 @@ int paired_may_use(const struct cim_caller *who, const char *peer, const char *w
 void call_job(struct call *c, const struct vr_uuid *job);
 /* call_failed_job() - what is wrong lies with the hosts, not with the call: it is answered by 4096
  * and a job of this type that has failed with *@io_why, because a return code alone would not say
- * what to do. @machine: that it is about, or NULL. *@io_why is empty then. Returns 0. */
+ * what to do. @machine: that it is about, or NULL. Returns 0, and *@io_why is empty; or -1 and
+ * leaves it when so many of this caller's are kept already that they would be in the way of others.
+ */
 int call_failed_job(struct call *c, enum job_type type, const struct vr_uuid *machine,
                     struct vr_err *io_why);
 /* call_admit() - may @ev happen to the machine now? Fills in vm_off where it counts. Errors:

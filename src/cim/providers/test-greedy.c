@@ -32,6 +32,25 @@ static void few_connection_tests_at_a_time(void **st)
     assert_int_equal(TEST_HOSTB(w), 4096);
 }
 
+#define TEST_STRANGER(w)                                                                  \
+    CALL(w, "Msvm_ReplicationService=@", "TestReplicationConnection",                     \
+         { "RecoveryConnectionPoint", "stranger" }, { "RecoveryServerPortNumber", "80" }, \
+         { "AuthenticationType", "2" })
+
+/* What can be refused at once leaves only so many jobs behind. */
+static void few_jobs_that_fail_at_once(void **st)
+{
+    struct world *w = *st;
+
+    for (int i = 0; i < 32; i++)
+        assert_int_equal(job_error(w, TEST_STRANGER(w)), 32773);
+    assert_int_equal(TEST_STRANGER(w), 32773);
+    assert_non_null(strstr(refusal(w), "host stranger is not paired"));
+    assert_int_equal(TEST_HOSTB(w), 4096);
+    w->who.name = "somebody else";
+    assert_int_equal(job_error(w, TEST_STRANGER(w)), 32773);
+}
+
 static void who_has_too_many_jobs_waits(void **st)
 {
     struct world *w = *st;
@@ -124,6 +143,7 @@ int main(void)
 {
     const struct CMUnitTest all[] = {
         cmocka_unit_test_setup_teardown(few_connection_tests_at_a_time, world_new, world_free),
+        cmocka_unit_test_setup_teardown(few_jobs_that_fail_at_once, world_new, world_free),
         cmocka_unit_test_setup_teardown(refusals_are_logged_once_a_second, world_new, world_free),
         cmocka_unit_test_setup_teardown(repeated_machines, world_new, world_free),
         cmocka_unit_test_setup_teardown(more_than_the_reply_holds, world_new, world_free),
