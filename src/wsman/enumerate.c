@@ -26,6 +26,8 @@ struct wsm_ctx {
     struct cim_list items;
     bool is_schema;
     struct wsm_schema schema; /* instead of items */
+    bool is_spaces;
+    struct wsm_spaces spaces; /* likewise */
     size_t pos;
     enum mode mode;
     enum wsm_style style;
@@ -142,7 +144,7 @@ static struct wsm_ctx **find(struct wsm_call *c, const char *id)
 
 static size_t n_all(const struct wsm_ctx *x)
 {
-    return x->is_schema ? x->schema.n : x->items.n;
+    return x->is_schema ? x->schema.n : x->is_spaces ? x->spaces.n : x->items.n;
 }
 
 static size_t n_items(const struct wsm_ctx *x)
@@ -196,6 +198,8 @@ static void put_item(struct vr_xmlw *w, const struct wsm_enc *enc, const struct 
 {
     if (x->is_schema)
         wsm_schema_put(w, &x->schema, i, x->mode != MODE_EPR, x->mode != MODE_OBJECT, enc->addr10);
+    else if (x->is_spaces)
+        wsm_spaces_put(w, &x->spaces, i, x->mode != MODE_EPR, x->mode != MODE_OBJECT, enc->addr10);
     else
         put_instance(w, enc, x, x->items.v[i]);
 }
@@ -203,7 +207,7 @@ static void put_item(struct vr_xmlw *w, const struct wsm_enc *enc, const struct 
 /* Never needed again. */
 static void drop_item(struct wsm_ctx *x, size_t i)
 {
-    if (x->is_schema)
+    if (x->is_schema || x->is_spaces)
         return;
     x->items.weight -= cim_inst_count(x->items.v[i]);
     cim_inst_free(x->items.v[i]);
@@ -327,6 +331,8 @@ static int choose(struct wsm_call *c, const struct vr_xml *el, const struct wsm_
     x->is_schema = r->schema;
     if (r->schema)
         return wsm_schema_list(c, r, filter_of(el), &x->schema);
+    if ((x->is_spaces = wsm_is_spaces(r)))
+        return wsm_spaces_list(c, r, filter_of(el), &x->spaces);
     if (read_polymorphism(c, el, r, &deep, x) || wsm_filter(c, r, filter_of(el), deep, &a))
         return -1;
     x->scan = a.scan;

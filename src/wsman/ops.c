@@ -150,6 +150,8 @@ int wsm_op_get(struct wsm_call *c)
         return -1;
     if (r.schema)
         return wsm_schema_get(c, &r);
+    if (wsm_is_spaces(&r))
+        return wsm_spaces_get(c, &r);
     vr_auto(invocation_free) struct wsm_invocation *v = of_target(c, &r);
     if (!v || look(c, v, &in))
         return -1;

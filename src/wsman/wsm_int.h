@@ -114,6 +114,29 @@ void wsm_schema_done(struct wsm_schema *s);
 void wsm_schema_put(struct vr_xmlw *w, const struct wsm_schema *s, size_t i, bool object, bool epr,
                     bool addr10);
 
+enum { WSM_SPACES_MAX = 3 };
+/* Namespaces below another. */
+struct wsm_spaces {
+    enum wsm_style style;
+    const char *of; /* the other one is the beginning of this, static */
+    size_t of_len;
+    struct {
+        const char *name; /* static */
+        size_t len;
+    } v[WSM_SPACES_MAX];
+    size_t n;
+};
+/* wsm_is_spaces() - is the resource the class __NAMESPACE of a namespace? */
+bool wsm_is_spaces(const struct wsm_resource *r);
+/* wsm_spaces_list() - which namespaces an Enumerate over that resource is about.
+ * wsm_spaces_put() - namespace @i as instance (@object), endpoint reference (@epr) or both.
+ * wsm_spaces_get() - the operation Get. */
+int wsm_spaces_list(struct wsm_call *c, const struct wsm_resource *r, const struct vr_xml *filter,
+                    struct wsm_spaces *ret);
+void wsm_spaces_put(struct vr_xmlw *w, const struct wsm_spaces *s, size_t i, bool object, bool epr,
+                    bool addr10);
+int wsm_spaces_get(struct wsm_call *c, const struct wsm_resource *r);
+
 /* wsm_call_resource() - the resource of the request; free with wsm_resource_done(). */
 int wsm_call_resource(struct wsm_call *c, struct wsm_resource *ret);
 /* wsm_call_option() - an option of the OptionSet that is true or false; @dflt if it is not there.

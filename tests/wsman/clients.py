@@ -50,6 +50,8 @@ def dracclient(url, user, password, machine):
     client = wsman.Client(where.hostname, user, password, port=where.port)
     tree = client.enumerate(VIRT + 'Msvm_ComputerSystem', max_elems=1)
     must('dracclient: all machines, one on a page', machine in values(tree, 'ElementName'))
+    tree = client.enumerate('http://schemas.microsoft.com/wbem/wsman/1/wmi/root/__NAMESPACE', max_elems=1)
+    must('dracclient: namespaces', values(tree, 'Name') == ['cimv2', 'virtualization', 'vmreplica'])
     tree = client.enumerate(VIRT + 'Msvm_ComputerSystem', optimization=False, auto_pull=False)
     context = values(tree, 'EnumerationContext')[0]
     tree = client.pull(VIRT + 'Msvm_ComputerSystem', context, max_elems=100)
