@@ -43,15 +43,25 @@ static void three_tests(struct world *w)
 }
 
 /* So many that a further one is told by its code only. */
-static void failed_tests(struct world *w)
+static void failed_jobs(struct world *w, enum job_type type)
 {
     struct vr_err why = VR_ERR_INIT;
 
     vr_fail(&why, VR_E_PEER, 0, "it does not answer");
     for (int i = 0; i < 32; i++) {
-        struct vr_uuid job = engine_job_new(w->engine, JOB_TEST_CONNECTION, NULL, "root");
+        struct vr_uuid job = engine_job_new(w->engine, type, NULL, "root");
         engine_job_end(w->engine, &job, &why);
     }
+}
+
+static void failed_tests(struct world *w)
+{
+    failed_jobs(w, JOB_TEST_CONNECTION);
+}
+
+static void failed_creations(struct world *w)
+{
+    failed_jobs(w, JOB_CREATE);
 }
 
 static void no_kerberos_failed_tests(struct world *w)

@@ -29,6 +29,9 @@ int svc_create(struct call *c, struct vr_err *err)
         return vr_fail(err, VR_E_UNAVAIL, 0, "the hypervisor does not know machine %s", vm.name);
     if (call_admit(c, &vm, &ev, err) < 0)
         return -1;
+    if (cim_inst_uint(in, CIM_P_MSVM_REPLICATIONSETTINGDATA_AUTHENTICATIONTYPE, 0) == 1 &&
+        !kerberos_name(c->p->h, err))
+        return call_failed_job(c, JOB_CREATE, &vm.uuid, err);
     if (settings_of(c, &vm, in, SETTINGS_CREATE, &ev.set, &peer, err) < 0)
         return err->kind == VR_E_NOTFOUND ? call_failed_job(c, JOB_CREATE, &vm.uuid, err) : -1;
     if (settings_disks(&vm, in, &ev, err) < 0)

@@ -180,8 +180,12 @@ static void create_refuses_settings(void **st)
             fail_msg("%s=%s: %u", bad[i][0], bad[i][1] ? bad[i][1] : "NULL", code);
         assert_true(*refusal(w));
     }
-    assert_int_equal(
-        CREATE(w, WEB, "RecoveryConnectionPoint", "hostb", "AuthenticationType", "1", NULL), 32779);
+    assert_int_equal(job_error(w, CREATE(w, WEB, "RecoveryConnectionPoint", "hostb",
+                                         "AuthenticationType", "1", NULL)),
+                     32779);
+    assert_true(job_says(w, "keytab"));
+    assert_int_equal(state(w, WEB), 0);
+    make_kerberos(w);
     assert_int_equal(CREATE(w, WEB, "RecoveryConnectionPoint", "hostb", "AuthenticationType", "1",
                             "CertificateThumbPrint", OUR_THUMB, NULL),
                      32773);
