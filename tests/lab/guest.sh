@@ -292,16 +292,17 @@ create() {
     domain_xml "$name" "$disks" "$raw_disk" "$agent" "console=ttyS0 quiet panic=-1 $bare vmr.disks=$disks \
 vmr.tick_ms=$tick_ms vmr.kib=$kib vmr.slots=$slots vmr.agent=${agent:-0}" >"$dir/$host/run/$name.xml"
     virsh_on "$dir" "$host" define "/run/$name.xml" >/dev/null
-    wait_known "$dir" "$host" "$name"
+    told "$dir" "$host" "$name" '. != null'
 }
 
-# wait_known DIR HOST NAME: libvirt tells the daemon, if one is up, of a new machine a moment later.
-wait_known() {
-    local end=$((SECONDS + 60 * patience))
-    while "$here/daemon.sh" pid "$1" "$2" >/dev/null 2>&1; do
-        ! "$here/daemon.sh" cli "$1" "$2" --json machines 2>/dev/null |
-            jq -e --arg n "$3" 'any(.ElementName == $n)' >/dev/null || break
-        [ $SECONDS -lt $end ] || die "vmreplicad of $2 does not know $3"
+# told DIR HOST NAME JQ: libvirt tells the daemon, if one is up and answers, of what somebody did to a machine a
+# moment later: until it knows. JQ: of the machine's EnabledState, null for a machine it does not know.
+told() {
+    local end=$((SECONDS + 60 * patience)) known
+    while "$here/daemon.sh" pid "$1" "$2" >/dev/null 2>&1 && [ $SECONDS -lt $end ]; do
+        known=$(timeout 15 "$here/daemon.sh" cli "$1" "$2" --json machines 2>/dev/null |
+            jq --arg n "$3" "[.[] | select(.ElementName == \$n) | .EnabledState][0] | $4") || break
+        [ "$known" != true ] || break
         sleep 0.1
     done
 }
@@ -337,6 +338,7 @@ start() {
     virsh_on "$1" "$2" start "$3" >/dev/null
     await "$log" "$offset" 60 '^VMR (boot|verify BAD|halted|cannot)' | grep '^VMR boot' ||
         die "$3 did not come up well: $(tail -n 5 "$log" | tr -d '\r')"
+    told "$1" "$2" "$3" '. != 3'
 }
 
 state() {
@@ -356,6 +358,7 @@ shut_down() {
         [ $SECONDS -lt $end ] || die "$3 does not shut down"
         sleep 0.2
     done
+    told "$1" "$2" "$3" '. == 3 or . == null'
 }
 
 last_tick() {
@@ -442,10 +445,14 @@ build) build ;;
 create) create "$@" ;;
 start) start "$@" ;;
 shutdown) shut_down "$@" ;;
-destroy) virsh_on "$1" "$2" destroy "$3" ;;
+destroy)
+    virsh_on "$1" "$2" destroy "$3"
+    told "$1" "$2" "$3" '. == 3 or . == null'
+    ;;
 undefine)
     virsh_on "$1" "$2" undefine --checkpoints-metadata --snapshots-metadata --nvram "$3" >/dev/null
     rm -f "$1/$2/var/lib/libvirt/images/$3"-[0-9].qcow2 "$(log_of "$@")"
+    told "$1" "$2" "$3" '. == null'
     ;;
 wait-line) await "$(log_of "$1" "$2" "$3")" "${6:-0}" "$4" "$5" ;;
 wait-tick) wait_tick "$@" ;;
