@@ -48,6 +48,8 @@ struct begin {
     const bool *whole;  /* by target: the parent does not have it; NULL: it has all */
     const char *name;
     unsigned limit_s; /* freeze the guest's file systems for so long at most; 0: do not */
+    uid_t uid;        /* whom the machine's QEMU runs as */
+    gid_t gid;
     struct hv_capture *cap;
     struct lv_capture *p;
 };
@@ -94,15 +96,13 @@ static int private_dir(const char *dir, uid_t uid, gid_t gid, struct vr_err *err
 static int make_dirs(struct begin *b, bool live, struct vr_err *err)
 {
     char uuid[VR_UUID_STR];
-    uid_t uid = 0;
-    gid_t gid = 0;
     vr_uuid_fmt(&b->m.uuid, uuid);
     if (live) {
         vr_autofree char *xml = virDomainGetXMLDesc(b->dom, 0);
         if (!xml)
             return lv_fail(err, "definition");
-        if (domxml_owner(xml, &uid, &gid, NULL) < 0)
-            uid = 0, gid = 0; /* no DAC driver: QEMU runs as libvirtd does */
+        if (domxml_owner(xml, &b->uid, &b->gid, NULL) < 0)
+            b->uid = 0, b->gid = 0; /* no DAC driver: QEMU runs as libvirtd does */
     }
     pthread_mutex_lock(&b->hv->mu);
     vr_autofree char *base = b->hv->scratch_dir ? vr_strdup(b->hv->scratch_dir)
@@ -112,9 +112,21 @@ static int make_dirs(struct begin *b, bool live, struct vr_err *err)
     b->p->scratch = vr_printf("%s/%s", base, uuid);
     if (mkdir(base, 0711) < 0 && errno != EEXIST)
         return vr_fail(err, vr_kind_from_errno(errno), errno, "cannot make %s", base);
-    if (private_dir(b->p->dir, uid, gid, err) < 0)
+    if (private_dir(b->p->dir, b->uid, b->gid, err) < 0)
         return -1;
-    return private_dir(b->p->scratch, uid, gid, err);
+    return private_dir(b->p->scratch, b->uid, b->gid, err);
+}
+
+/* QEMU that is told to make an image has its node half open for a moment, and ends with a failed
+ * assertion when somebody, a monitoring system say, asks for statistics just then (seen with QEMU
+ * 7.2). So it gets one that is there. */
+static int make_scratch(const struct begin *b, const char *path, uint64_t size, struct vr_err *err)
+{
+    if (hv_image_make(path, size, err) < 0)
+        return -1;
+    if (chown(path, b->uid, b->gid) < 0)
+        return vr_fail(err, VR_E_IO, errno, "cannot give %s to the machine", path);
+    return 0;
 }
 
 static char *socket_path(struct begin *b, const char *what, struct vr_err *err)
@@ -217,7 +229,8 @@ static int live_job(struct begin *b, const struct domxml_capture_disk *d, bool t
     char *why = b->cap->why_not;
     bool frozen = b->limit_s && lv_freeze(b->hv, b->dom, &b->m.uuid, b->limit_s, b->cap->why_not);
     b->cap->instant = vr_wall_now();
-    int rc = virDomainBackupBegin(b->dom, backup, checkpoint, 0);
+    int rc =
+        virDomainBackupBegin(b->dom, backup, checkpoint, VIR_DOMAIN_BACKUP_BEGIN_REUSE_EXTERNAL);
     if (rc < 0) /* before another call makes libvirt forget the reason */
         lv_fail(err, "%s: cannot begin the backup job", b->m.name);
     if (frozen)
@@ -234,7 +247,7 @@ static int begin_live(struct begin *b, struct vr_err *err)
         return -1;
     for (size_t i = 0; i < b->n; i++) {
         struct hv_capture_disk *c = &b->cap->disks[i];
-        /* Never the name of an earlier one: libvirt may still be about to remove that. */
+        /* Never the name of an earlier one: libvirt may still be about to let go of that. */
         scratch[i] = vr_printf("%s/%s%s", b->p->scratch, b->targets[i], strrchr(b->p->socket, '-'));
         d[i].target = b->targets[i];
         d[i].scratch = scratch[i];
@@ -248,7 +261,13 @@ static int begin_live(struct begin *b, struct vr_err *err)
             c->dirty_context = vr_strdup("qemu:dirty-bitmap:" DOMXML_DIRTY);
     }
     b->p->id = virDomainGetID(b->dom);
-    int rc = live_job(b, d, tracked, err);
+    int rc = 0;
+    for (size_t i = 0; i < b->n && rc == 0; i++)
+        rc = make_scratch(b, scratch[i], b->cap->disks[i].size, err);
+    if (rc == 0)
+        rc = live_job(b, d, tracked, err);
+    if (rc < 0)
+        nbdexport_sweep(b->p->scratch);
     for (size_t i = 0; i < b->n; i++)
         free(scratch[i]);
     return rc;
@@ -630,8 +649,10 @@ int hv_capture_end(struct hv *hv, struct hv_capture *cap, bool keep, struct vr_e
         unlink(p->socket);
     if (p->dir)
         rmdir(p->dir); /* when nothing is left in it */
-    if (p->scratch)
+    if (p->scratch) {
+        nbdexport_sweep(p->scratch);
         rmdir(p->scratch);
+    }
     capture_free(cap);
     return rc < 0 ? vr_err_wrap(err, "end of capture") : 0;
 }

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -44,6 +45,16 @@ int hv_bitmap_remove(const char *path, const char *name, struct vr_err *err)
     const char *argv[] = { "qemu-img", "bitmap", "--remove", "-f", "qcow2", path, name, NULL };
     if (vr_proc_run(argv, IMG_SECONDS, NULL, err) < 0)
         return vr_err_wrap(err, "cannot remove bitmap %s from %s", name, path);
+    return 0;
+}
+
+int hv_image_make(const char *path, uint64_t size, struct vr_err *err)
+{
+    char bytes[24];
+    snprintf(bytes, sizeof bytes, "%" PRIu64, size);
+    const char *argv[] = { "qemu-img", "create", "-q", "-f", "qcow2", path, bytes, NULL };
+    if (vr_proc_run(argv, IMG_SECONDS, NULL, err) < 0)
+        return vr_err_wrap(err, "cannot make %s", path);
     return 0;
 }
 

@@ -19,6 +19,10 @@
 int hv_bitmap_add(const char *path, const char *name, struct vr_err *err);
 int hv_bitmap_remove(const char *path, const char *name, struct vr_err *err);
 
+/* hv_image_make() - an empty qcow2 file @path of @size bytes, of which nothing was there.
+ * Errors: VR_E_IO with qemu-img's words, VR_E_NOSPACE, VR_E_TIMEOUT. Blocks. */
+int hv_image_make(const char *path, uint64_t size, struct vr_err *err);
+
 /* One read-only export of a closed image by a qemu-nbd of our own. */
 struct nbdexport {
     pid_t pid;     /* 0 when not running */

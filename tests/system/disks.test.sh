@@ -23,6 +23,22 @@ while read -r id; do
     out=$("$guest" check "$dir" B "${images[@]}") || fail "point $id: $out"
     ok "point ${id##*-}: $out"
 done < <(point_files B "$uuid" | awk '{ print $1 }' | uniq)
+
+# A monitoring system asks QEMU about its disks without end, also while a cycle begins.
+pid=$(cat "$dir/A/run/libvirt/qemu/g1.pid")
+: >"$dir/A/run/monitored"
+for _ in 1 2 3; do
+    on A sh -c 'while [ -e /run/monitored ]; do virsh -q -c qemu:///system domstats --block g1 >>/run/stats 2>&1; done' &
+done
+for _ in $(seq 6); do
+    vr A --quiet sync g1
+    on A kill -0 "$pid" || fail "QEMU ended: $(grep -h Assertion "$dir"/A/var/log/libvirt/qemu/g1.log)"
+done
+grep -q 'block.count=' "$dir/A/run/stats" || fail "nobody was told anything: $(tail -n 3 "$dir/A/run/stats")"
+rm "$dir/A/run/monitored"
+check_points B g1
+ok "cycles begin while others ask QEMU about its disks"
+
 vr A --quiet failover g1 --planned
 "$guest" wait-line "$dir" B g1 60 "^VMR boot counter=$(guest_last_words A g1)\$" >/dev/null
 ok "it runs on hostb without the excluded disk"
