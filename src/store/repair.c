@@ -3,9 +3,10 @@
  *
  *     rotten <- above        becomes        rotten <- repair <- above
  *
- * The right bytes are those of any other layer of the chain whose table has the same digest at the
- * same block. docs/decisions/0007-proof.md has the steps and what a crash leaves. The hold is that
- * of a merge: both change layers, and whatever wants the chain at rest stops both. */
+ * The right bytes are those of any other layer of the disk, on whatever branch, whose table has the
+ * same digest at the same block. docs/decisions/0007-proof.md has the steps and what a crash
+ * leaves. The hold is that of a merge: both change layers, and whatever wants the chain at rest
+ * stops both. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -24,9 +25,10 @@ struct item {
 };
 
 struct source {
-    struct layer_row row;
+    struct layer_row row; /* may lack a table */
     struct digestlog *log;
     struct vnbd *nbd; /* opened when it is wanted */
+    bool broken;      /* cannot be read */
 };
 
 struct store_repair {
@@ -35,11 +37,11 @@ struct store_repair {
     int lock_fd;
     struct vr_uuid machine;
     struct layer_row rotten, fresh; /* fresh.id 0 until it is in the database */
-    int64_t above;
-    bool forked; /* a branch beside the newest point stands on it, too */
+    int64_t above; /* a layer that stands on it, 0: none, it is the last one of a branch */
+    bool forked;   /* two branches stand on it or on what stands on it */
     struct item *items;
     size_t n;
-    struct source *others; /* layers above, the newest first */
+    struct source *others; /* all other layers of the disk, the youngest first */
     size_t n_others;
     bool done;
 };
@@ -85,35 +87,52 @@ static int load_items(struct store *st, struct store_repair *r, struct vr_err *e
     return rc;
 }
 
-/* Layers above the rotten one, from the newest point down; the last of them is `above`. 0: it is
- * the newest point's own, or not in the chain. */
+/* A layer that stands on @layer, NULL: none. *ret_two: another one does, too. */
+static struct source *standing_on(const struct store_repair *r, int64_t layer, bool *ret_two)
+{
+    struct source *found = NULL;
+    for (size_t i = 0; i < r->n_others; i++) {
+        if (r->others[i].row.below != layer)
+            continue;
+        *ret_two |= found != NULL;
+        found = &r->others[i];
+    }
+    return found;
+}
+
+/* Is it the newest point's own layer, or does a point on its way stand on it? 1, 0, -1 error. */
+static int is_newest(struct store *st, const struct store_repair *r, struct vr_err *err)
+{
+    int64_t newest = 0, top = 0, other = 0;
+    int rc = point_newest(st->db, &r->machine, &newest, NULL, err);
+    if (rc <= 0)
+        return rc < 0 ? -1 : 1;
+    /* The newest point may lack a disk that older ones have. */
+    if (point_top_if(st->db, newest, r->rotten.target, &top, err) < 0 ||
+        db_one_int(st->db, &other, err, "SELECT count(*) FROM layer WHERE below = ? AND role <> ?",
+                   "ii", r->rotten.id, (int64_t)ROLE_CHAIN) < 0)
+        return -1;
+    return top == r->rotten.id || other > 0;
+}
+
+/* 1, 0: nothing may be put over it, -1 error. */
 static int load_others(struct store *st, struct store_repair *r, struct vr_err *err)
 {
-    int64_t newest = 0, top = 0;
     vr_autolayers struct layers l = { 0 };
-    int rc = point_newest(st->db, &r->machine, &newest, NULL, err);
-    if (rc > 0) /* 0: the disk was taken out of replication meanwhile */
-        rc = point_top_if(st->db, newest, r->rotten.target, &top, err);
-    if (rc <= 0 || layers_below(st->db, top, &l, err) < 0)
-        return rc <= 0 ? rc : -1;
-    size_t n = 0;
-    while (n < l.n && l.v[n].id != r->rotten.id)
-        n++;
-    if (n == 0 || n == l.n)
-        return 0;
-    int64_t stand = 0;
-    if (db_one_int(st->db, &stand, err, "SELECT count(*) FROM layer WHERE below = ?", "i",
-                   r->rotten.id) < 0)
-        return -1;
-    r->forked = stand > 1;
-    r->above = l.v[n - 1].id;
-    r->others = vr_new0(n, sizeof *r->others);
-    for (size_t i = 0; i < n; i++) {
-        if (l.v[i].known == KNOWN_NONE || !l.v[i].digests)
+    int rc = is_newest(st, r, err);
+    if (rc != 0 || layers_role(st->db, &r->machine, ROLE_CHAIN, &l, err) < 0)
+        return rc > 0 ? 0 : -1;
+    r->others = vr_new0(l.n ? l.n : 1, sizeof *r->others);
+    for (size_t i = l.n; i-- > 0;) {
+        if (l.v[i].id == r->rotten.id || strcmp(l.v[i].target, r->rotten.target) != 0)
             continue;
         r->others[r->n_others++].row = l.v[i];
         l.v[i] = (struct layer_row){ 0 }; /* taken over */
     }
+    const struct source *s = standing_on(r, r->rotten.id, &r->forked);
+    r->above = s ? s->row.id : 0;
+    while (s)
+        s = standing_on(r, s->row.id, &r->forked);
     return 1;
 }
 
@@ -254,36 +273,68 @@ static bool is(const uint8_t *data, uint64_t n, const struct vr_digest *want)
     return memcmp(&d, want, sizeof d) == 0;
 }
 
-/* The right bytes of a block, in @to: 1, 0 nobody has them, -1 error. */
+static bool has_table(const struct source *s)
+{
+    return s->row.known != KNOWN_NONE && s->row.digests;
+}
+
+/* What the table of a layer that has one says of a block: 1, 0 nothing, -1 error. */
+static int table_says(struct source *s, uint64_t block, struct vr_digest *ret, struct vr_err *err)
+{
+    if (!s->log && digestlog_open(s->row.digests, 0, false, &s->log, err) < 0)
+        return -1;
+    return digestlog_get(s->log, block, ret, err);
+}
+
+/* The bytes that @s has of a block, if they are the right ones: 1, 0, -1 error. */
+static int take_from(struct store_repair *r, struct source *s, uint64_t block,
+                     const struct vr_digest *want, uint8_t *to, struct vr_err *err)
+{
+    struct vr_digest has;
+    int rc = table_says(s, block, &has, err);
+    if (rc > 0 && memcmp(&has, want, sizeof has) != 0)
+        return 0;
+    if (rc > 0)
+        rc = read_one(r, s, block, to, err);
+    return rc > 0 ? is(to, tables_block_bytes(block, r->rotten.size), want) : rc;
+}
+
+/* The right bytes of a block, in @to: 1, 0 nobody has them, -1 error. A layer that cannot be read
+ * keeps the others from nothing. */
 static int find_bytes(struct store_repair *r, uint64_t block, const struct vr_digest *want,
                       uint8_t *to, struct vr_err *err)
 {
-    uint64_t bytes = tables_block_bytes(block, r->rotten.size);
     for (size_t i = 0; i < r->n_others; i++) {
         struct source *s = &r->others[i];
-        struct vr_digest has;
-        if (!s->log && digestlog_open(s->row.digests, 0, false, &s->log, err) < 0)
-            return -1;
-        int rc = digestlog_get(s->log, block, &has, err);
-        if (rc > 0 && memcmp(&has, want, sizeof has) == 0 &&
-            (rc = read_one(r, s, block, to, err)) > 0 && is(to, bytes, want))
+        struct vr_err e = VR_ERR_INIT;
+        if (!has_table(s) || s->broken)
+            continue;
+        int rc = take_from(r, s, block, want, to, &e);
+        if (rc > 0)
             return 1;
-        if (rc < 0)
-            return -1;
+        if (rc == 0)
+            continue;
+        if (atomic_load(&r->hold->cancel))
+            return vr_fail(err, VR_E_CANCELLED, 0, "the repair was called off");
+        s->broken = true;
+        vr_err_wrap(&e, "looking for the right bytes in %s", s->row.path);
+        vr_log_err(VR_LOG_WARN, "repair", &e);
     }
     return 0;
 }
 
-/* The highest layer through which the rotten one's block is seen, NULL: itself. */
+/* The highest layer through which the rotten one's block is seen, NULL: itself. For layers that
+ * do not fork. */
 static int last_uncovered(struct store_repair *r, uint64_t block, struct source **ret,
                           struct vr_err *err)
 {
-    for (size_t i = r->n_others; i-- > 0;) {
-        struct source *s = &r->others[i];
+    bool two = false;
+    struct source *s = standing_on(r, r->rotten.id, &two);
+    for (; s; s = standing_on(r, s->row.id, &two)) {
         struct vr_digest d;
-        if (!s->log && digestlog_open(s->row.digests, 0, false, &s->log, err) < 0)
-            return -1;
-        int rc = digestlog_get(s->log, block, &d, err);
+        if (!has_table(s))
+            continue;
+        int rc = table_says(s, block, &d, err);
         if (rc != 0)
             return rc < 0 ? -1 : 0;
         *ret = s;
@@ -328,11 +379,15 @@ static int repair_block(struct store_repair *r, struct source *self, struct writ
          * does not hold the block: that cannot be repaired below. Which branch showed it is not
          * known, so of two none is released. */
         struct source *shown = NULL;
+        it->fate = FATE_LOST;
+        if (r->forked)
+            return 0;
         if (last_uncovered(r, it->block, &shown, err) < 0)
             return -1;
         if (shown && (rc = read_one(r, shown, it->block, data, err)) < 0)
             return -1;
-        it->fate = !r->forked && rc > 0 && is(data, bytes, &want) ? FATE_SOUND : FATE_LOST;
+        if (rc > 0 && is(data, bytes, &want))
+            it->fate = FATE_SOUND;
         return 0;
     }
     if (rc >= 0)
@@ -452,7 +507,7 @@ static int drop_fresh(struct store *st, const struct store_repair *r, struct vr_
 static int put_layer(struct store *st, struct store_repair *r, struct vr_err *err)
 {
     if (layer_add(st, &r->machine, &r->fresh, err) < 0 ||
-        db_run(st->db, err, /* also a branch that stands on it beside the newest point */
+        db_run(st->db, err, /* all branches that stand on it */
                "UPDATE layer SET below = ? WHERE below = ? AND role = ? AND id <> ?", "iiii",
                r->fresh.id, r->rotten.id, (int64_t)ROLE_CHAIN, r->fresh.id) < 0 ||
         db_run(st->db, err, "UPDATE point_disk SET layer = ? WHERE layer = ?", "ii", r->fresh.id,
@@ -484,9 +539,14 @@ static int settle_rows(struct store *st, struct store_repair *r, bool put, struc
 static int unchanged(struct store *st, const struct store_repair *r, struct vr_err *err)
 {
     int64_t n = 0;
+    if (r->above)
+        return db_one_int(st->db, &n, err,
+                          "SELECT 1 FROM layer WHERE id = ? AND below = ? AND role = ?", "iii",
+                          r->above, r->rotten.id, (int64_t)ROLE_CHAIN);
     return db_one_int(st->db, &n, err,
-                      "SELECT 1 FROM layer WHERE id = ? AND below = ? AND role = ?", "iii",
-                      r->above, r->rotten.id, (int64_t)ROLE_CHAIN);
+                      "SELECT 1 FROM layer AS l WHERE id = ? AND role = ?"
+                      " AND NOT EXISTS(SELECT 1 FROM layer WHERE below = l.id)",
+                      "ii", r->rotten.id, (int64_t)ROLE_CHAIN);
 }
 
 static int put_in(struct store *st, struct store_repair *r, size_t *ret_points, struct vr_err *err)

@@ -3,7 +3,7 @@
 #define VR_STORE_TEST_PROOF_KIT_H
 
 /* A chain of real images whose contents are known, and what is done to them: cycles, rot, readings,
- * repairs. For test-proof.c. */
+ * repairs. For test-proof.c and test-proof-branch.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -132,7 +132,9 @@ static bool same(struct fixture *f, unsigned epoch)
     return td_point_same(f->st, &f->m, &p, &f->at[epoch], 1);
 }
 
-/* Scrub everything once, in pieces of one block; what was found that was not known. */
+static uint64_t piece = 1; /* bytes that are scrubbed at a time, at least: a block */
+
+/* Scrub everything once; what was found that was not known. */
 static struct store_noted scrub(struct fixture *f)
 {
     struct store_scrub_at at = { 0 };
@@ -142,7 +144,7 @@ static struct store_noted scrub(struct fixture *f)
         struct store_scrub *s = NULL;
         struct store_noted n;
         uint64_t bytes = 0;
-        ok(store_scrub_prepare(f->st, &f->m, &at, 1, &s, err));
+        ok(store_scrub_prepare(f->st, &f->m, &at, piece, &s, err));
         assert_non_null(s);
         ok(store_scrub_run(s, err));
         ok(store_scrub_finish(f->st, s, now, &at, &pass, &bytes, &n, err));

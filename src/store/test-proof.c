@@ -279,127 +279,6 @@ static void test_interrupted(void **state)
     assert_true(same(f, 4));
 }
 
-/* ---- a life of cycles, rot on either side, merges, restarts ---- */
-
-struct life {
-    struct fixture *f;
-    unsigned seed;
-    size_t held[EPOCHS]; /* a block that the point's own layer holds */
-    size_t rotten, repaired, differed;
-};
-
-static unsigned dice(struct life *l, unsigned n)
-{
-    return (unsigned)rand_r(&l->seed) % n;
-}
-
-/* Few values, so that the same bytes come again. */
-static void live_cycle(struct life *l)
-{
-    size_t b = dice(l, 8);
-    cycle(l->f, b, (uint8_t)(l->f->now.byte[b] % 4 + 1));
-    l->held[l->f->newest.epoch] = b;
-}
-
-static void live_rot(struct life *l)
-{
-    vr_autofree struct store_point *p = NULL;
-    size_t n = 0;
-    ok(store_points(l->f->st, &l->f->m, &p, &n, err));
-    unsigned e = (unsigned)p[dice(l, (unsigned)n)].id.epoch;
-    rot(l->f, e, l->held[e], (uint8_t)(100 + dice(l, 100)));
-    l->rotten++;
-}
-
-/* What the sender is asked for comes with the next point. */
-static void live_heal(struct life *l)
-{
-    struct fixture *f = l->f;
-    struct store_stage *sg = stage_open(f);
-    struct td_disk to = f->now;
-    to.byte[15] = (uint8_t)(200 + f->newest.epoch);
-    for (size_t b = 0; b < BLOCKS; b++)
-        if (extents_contains(&sg->disks[0].wanted, b * VR_BLOCK_SIZE, 1))
-            f->now.byte[b] = (uint8_t)(to.byte[b] + 1); /* so that td_write() writes it */
-    commit(f, sg, &to);
-    l->held[f->newest.epoch] = 15;
-    l->repaired += repair(f);
-}
-
-/* The primary's disk changes behind its bitmap; the next point lacks it, and is found out. */
-static void live_flip(struct life *l)
-{
-    struct fixture *f = l->f;
-    struct td_disk primary = f->now;
-    size_t b = dice(l, 8);
-    primary.byte[b] = (uint8_t)(100 + dice(l, 100));
-    cycle(f, 15, 0);
-    l->held[f->newest.epoch] = 15;
-    primary.byte[15] = f->now.byte[15];
-    f->at[f->newest.epoch] = primary;
-    assert_true(compare(f, &primary).blocks >= 1);
-    f->now = primary;
-    l->differed++;
-    live_heal(l);
-}
-
-/* Whoever looks at everything finds all that is wrong: a point is what it was, or it is
- * quarantined. */
-static void live_check(struct life *l)
-{
-    struct fixture *f = l->f;
-    vr_autofree struct store_point *p = NULL;
-    size_t n = 0;
-    scrub(f);
-    compare(f, &f->now);
-    live_heal(l);
-    assert_int_equal(compare(f, &f->now).blocks, 0);
-    ok(store_points(f->st, &f->m, &p, &n, err));
-    for (size_t i = 0; i < n; i++) {
-        unsigned e = (unsigned)p[i].id.epoch;
-        if (p[i].proof.quarantine != STORE_QUARANTINED)
-            assert_true(same(f, e));
-    }
-    assert_true(same(f, (unsigned)f->newest.epoch));
-}
-
-static void test_random_lives(void **state)
-{
-    struct life l = { .f = *state };
-    const char *seed = getenv("VMR_PROOF_SEED");
-    l.seed = seed ? (unsigned)strtoul(seed, NULL, 10) : 1;
-    live_cycle(&l);
-    while (l.f->newest.epoch < EPOCHS - 8) {
-        switch (dice(&l, 8)) {
-        case 0:
-        case 1:
-            live_rot(&l);
-            break;
-        case 2:
-            live_flip(&l);
-            break;
-        case 3:
-            if (dice(&l, 2))
-                ok(store_proof_acknowledge(l.f->st, &l.f->m, err));
-            merge_all(l.f, 3 + dice(&l, 3));
-            break;
-        case 4:
-            live_check(&l);
-            break;
-        case 5:
-            td_reopen(l.f->dir, &l.f->st);
-            break;
-        default:
-            live_cycle(&l);
-        }
-    }
-    live_check(&l);
-    print_message(
-        "seed %u: %zu times rotten, %zu blocks repaired, %zu times the primary differed\n",
-        seed ? (unsigned)strtoul(seed, NULL, 10) : 1, l.rotten, l.repaired, l.differed);
-    assert_true(l.rotten > 3 && l.differed > 0);
-}
-
 static void test_booted(void **state)
 {
     struct fixture *f = *state;
@@ -413,78 +292,6 @@ static void test_booted(void **state)
 }
 
 #define T(n) cmocka_unit_test_setup_teardown(n, setup, teardown)
-/* The machine was failed over to point @to and is a replica again; what came after it and is pinned
- * stays beside as a branch. */
-static void branch(struct fixture *f, unsigned to)
-{
-    struct vr_point_id p = id_of(to), back = id_of(9);
-    ok(store_failover_prepare(f->st, &f->m, &p, "vmr.x", err));
-    ok(store_failover_become_base(f->st, &f->m, err));
-    ok(store_failover_return(f->st, &f->m, &back, now, VR_POINT_STANDARD, err));
-    f->newest = back;
-    f->now = f->at[9] = f->at[to];
-}
-
-static void pin(struct fixture *f, unsigned epoch)
-{
-    struct vr_point_id p = id_of(epoch);
-    ok(store_point_pin(f->st, &f->m, &p, STORE_PIN_USER, true, err));
-}
-
-/* A pinned point on a branch beside the newest one: what rots there, and below the fork, is found.
- */
-static void test_branch_beside(void **state)
-{
-    struct fixture *f = *state;
-    for (uint8_t i = 1; i <= 4; i++)
-        cycle(f, i, i);
-    pin(f, 1);
-    pin(f, 3);
-    pin(f, 4);
-    branch(f, 2);
-    cycle(f, 6, 6);
-    assert_int_equal(scrub(f).blocks, 0);
-    rot(f, 4, 4, 99);
-    struct store_noted n = scrub(f);
-    assert_int_equal(n.points, 1);
-    assert_int_equal(n.wanted, 0); /* the newest point does not show it */
-    assert_int_equal(state_of(f, 4), STORE_QUARANTINED);
-    assert_int_equal(state_of(f, 3), STORE_SOUND);
-    assert_int_equal(state_of(f, 10), STORE_SOUND);
-    rot(f, 1, 1, 98); /* all stand on it */
-    n = scrub(f);
-    assert_int_equal(n.wanted, 1);
-    assert_int_equal(state_of(f, 1), STORE_QUARANTINED);
-    assert_int_equal(state_of(f, 10), STORE_QUARANTINED);
-    assert_int_equal(state_of(f, 3), STORE_QUARANTINED); /* on its branch, too */
-}
-
-/* What rots lies under both branches: both are led around it. */
-static void test_two_branches_stand_on_rot(void **state)
-{
-    struct fixture *f = *state;
-    cycle(f, 1, 10);
-    cycle(f, 3, 33); /* 2: the layer that rots */
-    cycle(f, 4, 44); /* 3: a branch of its own later */
-    pin(f, 2);
-    pin(f, 3);
-    branch(f, 2);
-    cycle(f, 3, 9);  /* 10 covers it */
-    cycle(f, 3, 33); /* 11: the same bytes again */
-    rot(f, 2, 3, 34);
-    assert_int_equal(scrub(f).points, 3);
-    assert_int_equal(repair(f), 1);
-    for (int i = 0; i < 2; i++) {
-        for (unsigned e = 2; e <= 11; e = e == 3 ? 9 : e + 1)
-            assert_true(same(f, e));
-        for (unsigned e = 2; e <= 9; e = e == 3 ? 9 : e + 1)
-            assert_int_equal(state_of(f, e), STORE_REPAIRED);
-        assert_int_equal(scrub(f).blocks, 0);
-        td_reopen(f->dir, &f->st);
-        merge_all(f, 5);
-    }
-}
-
 /* The machine ran here: its overlay @path holds block @b, and no table tells of it yet. */
 static void runs_and_returns(struct fixture *f, size_t b, uint8_t v)
 {
@@ -743,10 +550,7 @@ int main(void)
         T(test_the_primary_differs),
         T(test_rot_moves_with_a_merge),
         T(test_booted),
-        T(test_random_lives),
         T(test_the_last_sound_point_stays),
-        T(test_branch_beside),
-        T(test_two_branches_stand_on_rot),
         T(test_interrupted),
         T(test_no_table_no_repair),
         T(test_what_a_merge_covers_is_put_right),
