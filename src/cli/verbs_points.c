@@ -74,15 +74,23 @@ static void fill_row(const struct wsmc_inst *in, struct point_text *t, const cha
     char text[32];
     bool kept = wsmc_prop(in, "KeptBecause") && wsmc_prop(in, "KeptBecause")->n;
     r[2] = cli_text_or(in, "Kind", "-");
-    /* The time of an orphan is that of the last point that the other host received; what makes it
-     * an orphan was written after that. */
-    bool after = !strcmp(r[2], "orphan");
-    snprintf(t->time, sizeof t->time, "%s%s", after ? "after " : "",
-             cli_local_time(wsmc_str(in, "Time"), text));
+    /* The instant of an orphan is that of the last point that the other host received; what makes
+     * it an orphan was written after that. */
+    bool orphan = !strcmp(r[2], "orphan");
+    const char *written = orphan ? wsmc_str(in, "LastWritten") : NULL;
+    const char *at = written ? written : wsmc_str(in, "Time");
+    snprintf(t->time, sizeof t->time, "%s%s",
+             written  ? "last written about "
+             : orphan ? "after "
+                      : "",
+             cli_local_time(at, text));
     r[0] = t->time;
     r[1] = "-";
-    if (cli_seconds_of(wsmc_str(in, "Time"), &when)) {
-        snprintf(t->age, sizeof t->age, "%s%s", after ? "below " : "",
+    if (cli_seconds_of(at, &when)) {
+        snprintf(t->age, sizeof t->age, "%s%s",
+                 written  ? "about "
+                 : orphan ? "below "
+                          : "",
                  cli_age(now > when ? (uint64_t)(now - when) : 0, text));
         r[1] = t->age;
     }

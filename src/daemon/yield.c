@@ -12,6 +12,7 @@
 #include "daemon/diverge.h"
 #include "daemon/fault.h"
 #include "daemon/storage.h"
+#include "daemon/written.h"
 
 /* ---- YIELD: the old primary becomes the replica ---- */
 static bool is_yielded(struct swap_task *s, const struct vr_point_id *first)
@@ -56,21 +57,17 @@ static int refuse_kept(struct swap_task *s)
                    s->t.r.name, n, s->t.r.name, s->t.d->cfg.host_name);
 }
 
-static void st_yield(void *arg)
+static void make_chain(struct swap_task *s, const struct vr_point_id *first)
 {
-    struct swap_task *s = arg;
     const struct rel *r = &s->t.r;
     struct store *st = s->t.d->store;
-    struct vr_point_id first = rel_seed_point(r);
-    if (is_yielded(s, &first))
-        return; /* done before a crash */
     /* What this host wrote and nobody received is not merged away by retention, and is no point of
      * a primary that a failover might take. */
     enum vr_point_kind kind = rel_yield_kind(r);
     struct wall_us when = r->newest_instant.us ? r->newest_instant : vr_wall_now();
     bool chain = store_chain_exists(st, &r->machine);
     if (chain && on_overlays(s)) {
-        store_failover_return(st, &r->machine, &first, when, kind, &s->t.err);
+        store_failover_return(st, &r->machine, first, when, kind, &s->t.err);
         return;
     }
     /* Disks that the chain does not know: it begins anew, but not at the cost of what lies in it.
@@ -78,8 +75,20 @@ static void st_yield(void *arg)
     if (!storage_answers(s->t.d, s->t.d->cfg.storage, &s->t.err) ||
         (chain && (refuse_kept(s) < 0 || store_chain_drop(st, &r->machine, false, &s->t.err) < 0)))
         return;
-    store_chain_create(st, &r->machine, s->t.d->cfg.storage, s->disks, s->n, &first, when, kind,
+    store_chain_create(st, &r->machine, s->t.d->cfg.storage, s->disks, s->n, first, when, kind,
                        &s->t.err);
+}
+
+static void st_yield(void *arg)
+{
+    struct swap_task *s = arg;
+    struct vr_point_id first = rel_seed_point(&s->t.r);
+    struct vr_err err = VR_ERR_INIT;
+    if (!is_yielded(s, &first)) /* before a crash */
+        make_chain(s, &first);
+    if (s->t.err.kind == VR_OK && s->written.us &&
+        store_point_written(s->t.d->store, &s->t.r.machine, &first, s->written, &err) < 0)
+        vr_log_err(VR_LOG_WARN, "when an orphan point was last written is not noted", &err);
 }
 
 /* The machine's own disks, in the order of the relationship. */
@@ -206,6 +215,7 @@ static int yield_look(struct swap_task *s, const struct hv_machine *m)
                        t->d->cfg.host_name);
     if (yield_bases(s, m, &t->err) < 0)
         return -1;
+    s->written = disks_written(s->base, t->r.n_disks, s->stopped, vr_wall_now());
     if (t->r.diverged && !s->was_yielded) {
         struct divergence v = { .known = false };
         int rc = divergence_of_old_primary(t->d, &t->r, &v, &t->err);
@@ -254,6 +264,9 @@ static void yield_work(struct task *t)
 void fx_yield(struct daemon *d, const struct rel *r)
 {
     struct swap_task *s = swap_new(r, yield_work, EV_YIELDED, EV_YIELD_FAILED);
+    const struct hv_machine *m = host_machine(d, &r->machine);
+    if (m && m->power == HV_POWER_OFF)
+        s->stopped = m->changed;
     /* Raw disks are read as a whole: nobody else is to wait for that. */
     run_without_merge(d, d->yield_exec, &s->t);
 }

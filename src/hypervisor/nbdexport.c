@@ -21,16 +21,26 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/lastwrite.h"
 #include "base/proc.h"
 #include "imginfo.h"
 
 enum { IMG_SECONDS = 120, START_SECONDS = 30, TRY_MS = 1000, LATE_MS = 30000 };
 
+/* What is done to bitmaps is no write of the machine. */
+static int change_bitmap(const char *const argv[], const char *path, struct vr_err *err)
+{
+    int64_t was = lastwrite_get(path);
+    int rc = vr_proc_run(argv, IMG_SECONDS, NULL, err);
+    lastwrite_keep(path, was);
+    return rc;
+}
+
 int hv_bitmap_add(const char *path, const char *name, struct vr_err *err)
 {
     const char *argv[] = { "qemu-img", "bitmap", "--add", "-g", "65536",
                            "-f",       "qcow2",  path,    name, NULL };
-    if (vr_proc_run(argv, IMG_SECONDS, NULL, err) < 0)
+    if (change_bitmap(argv, path, err) < 0)
         return vr_err_wrap(err, "cannot add bitmap %s to %s", name, path);
     return 0;
 }
@@ -43,7 +53,7 @@ int hv_bitmap_remove(const char *path, const char *name, struct vr_err *err)
     if (!imginfo_bitmap(&i, name))
         return 0;
     const char *argv[] = { "qemu-img", "bitmap", "--remove", "-f", "qcow2", path, name, NULL };
-    if (vr_proc_run(argv, IMG_SECONDS, NULL, err) < 0)
+    if (change_bitmap(argv, path, err) < 0)
         return vr_err_wrap(err, "cannot remove bitmap %s from %s", name, path);
     return 0;
 }

@@ -14,9 +14,11 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/lastwrite.h"
 #include "base/proc.h"
 #include "base/testing.h"
 #include "guard.h"
@@ -75,6 +77,7 @@ static void test_info(void **state)
     assert_int_equal(i.size, 4 << 20);
     assert_int_equal(i.n_bitmaps, 0);
     assert_null(i.backing);
+    int64_t written = lastwrite_get(path);
     ok(hv_bitmap_add(path, "vmr.one", err));
     ok(hv_bitmap_add(path, "vmr.two", err));
     fails(VR_E_IO, hv_bitmap_add(path, "vmr.two", err));
@@ -88,6 +91,8 @@ static void test_info(void **state)
     assert_null(imginfo_bitmap(&i, "vmr.three"));
     ok(hv_bitmap_remove(path, "vmr.one", err));
     ok(hv_bitmap_remove(path, "vmr.one", err));
+    if (getxattr(path, "user.vmreplica.written", NULL, 0) > 0) /* else the storage has none */
+        assert_true(lastwrite_get(path) == written);
     imginfo_done(&i);
     ok(imginfo_read(path, "qcow2", &i, err));
     assert_int_equal(i.n_bitmaps, 1);

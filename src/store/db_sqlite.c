@@ -13,7 +13,7 @@
 
 #include "base/alloc.h"
 
-#define SCHEMA_VERSION 3
+#define SCHEMA_VERSION 4
 enum { BUSY_MS = 10000 };
 
 struct db {

@@ -89,7 +89,7 @@ static int points(struct store *st, const struct vr_uuid *machine, bool listed,
                   "SELECT lineage, epoch, instant, received, kind, bytes, digest, pinned,"
                   " coalesce(moment, instant), q.verified, q.how, q.quarantine, q.since, q.bad,"
                   " q.acknowledged, q.booted, coalesce(ours, instant),"
-                  " (SELECT group_concat(target, ' ') FROM point_disk WHERE point = seq)"
+                  " (SELECT group_concat(target, ' ') FROM point_disk WHERE point = seq), written"
                   " FROM point LEFT JOIN proof q ON q.point = seq"
                   " WHERE machine = ? AND listed = ? AND (listed = 1 OR kind = ? OR pinned != 0)"
                   " ORDER BY seq",
@@ -104,6 +104,7 @@ static int points(struct store *st, const struct vr_uuid *machine, bool listed,
             .id = { db_uuid(r, 0), (uint64_t)db_int(r, 1) },
             .instant = { db_int(r, 2) },
             .received = { db_int(r, 3) },
+            .written = { db_int(r, 18) },
             .kind = (enum vr_point_kind)db_int(r, 4),
             .bytes = (uint64_t)db_int(r, 5),
             .pins = (unsigned)db_int(r, 7),
@@ -262,6 +263,19 @@ int store_point_pin(struct store *st, const struct vr_uuid *machine, const struc
     int rc = db_run(st->db, err, "UPDATE point SET pinned = (pinned & ~?) | ? WHERE seq = ?", "iii",
                     (int64_t)pin, on ? (int64_t)pin : (int64_t)0, seq);
     return store_end(st, "pin", rc, err);
+}
+
+int store_point_written(struct store *st, const struct vr_uuid *machine,
+                        const struct vr_point_id *p, struct wall_us when, struct vr_err *err)
+{
+    if (store_begin(st, "written", err) < 0)
+        return -1;
+    int rc =
+        db_run(st->db, err,
+               "UPDATE point SET written = ? WHERE machine = ? AND lineage = ? AND epoch = ?"
+               " AND kind = ? AND written IS NULL",
+               "iuuii", when.us, machine, &p->lineage, (int64_t)p->epoch, (int64_t)VR_POINT_ORPHAN);
+    return store_end(st, "written", rc, err);
 }
 
 int store_point_discard(struct store *st, const struct vr_uuid *machine,

@@ -107,6 +107,7 @@ struct store_point {
     struct wall_us moment;   /* by which its age is told: the instant, unless a clock jumped */
     int64_t ours;            /* microseconds of this host's clock without its jumps; only the
                                 difference of two of them means anything */
+    struct wall_us written;  /* of an orphan: when its disks were last written, about; 0 unknown */
     enum vr_point_kind kind;
     uint64_t bytes;  /* data held by its own layers */
     char digest[65]; /* SHA-256 hex over (target, block, digest)* of the whole point; "" while
@@ -158,6 +159,11 @@ enum { STORE_USER_PINS_MAX = 16 }; /* of one machine: each costs a layer of the 
  * merge was left unfinished. */
 int store_point_pin(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
                     enum store_pin pin, bool on, struct vr_err *err);
+/* store_point_written() - an orphan point's disks were last written at about @when; what is known
+ * already stays, and of other points nothing is noted: they show an instant. Durable. Errors: of
+ * the database. */
+int store_point_written(struct store *st, const struct vr_uuid *machine,
+                        const struct vr_point_id *p, struct wall_us when, struct vr_err *err);
 /* store_point_discard() - give an orphan point up, listed or not; its layers go with the next
  * merges, those on which nothing stands at once. No layer that a machine or another point reads is
  * touched. Durable.

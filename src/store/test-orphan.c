@@ -19,7 +19,6 @@
 #include "transfer/digestlog.h"
 
 #define MIB ((uint64_t)1 << 20)
-#define DAY ((int64_t)86400 * 1000000)
 
 struct fixture {
     char dir[TD_DIR];
@@ -122,6 +121,39 @@ static void is_whole(struct fixture *f)
     assert_true(td_point_same(f->st, &f->m, &f->orphan, &f->first, 1));
     assert_true(td_point_same(f->st, &f->m, &f->newest, &f->now, 1));
     assert_true(td_same(f->base, "raw", &f->first)); /* the old primary's own file */
+}
+
+static struct wall_us written(struct fixture *f, const struct vr_point_id *id)
+{
+    vr_autofree struct store_point *p = NULL;
+    size_t n = 0;
+    struct wall_us t = { -1 };
+    ok(store_points(f->st, &f->m, &p, &n, err));
+    for (size_t i = 0; i < n; i++)
+        if (vr_point_eq(&p[i].id, id))
+            t = p[i].written;
+    return t;
+}
+
+/* It has a time of its own, over changes of role, too; what was noted first stays. */
+static void test_when_it_was_written(void **state)
+{
+    struct fixture *f = *state;
+    struct vr_point_id back = { vr_uuid_new(), 3 };
+    assert_int_equal(written(f, &f->orphan).us, 0);
+    for (int i = 1; i <= 2; i++)
+        ok(store_point_written(f->st, &f->m, &f->orphan, (struct wall_us){ i * 1000 }, err));
+    assert_int_equal(written(f, &f->orphan).us, 1000);
+    cycle(f);
+    ok(store_point_written(f->st, &f->m, &f->newest, (struct wall_us){ 5 }, err));
+    assert_int_equal(written(f, &f->newest).us, 0); /* it shows an instant */
+    td_reopen(f->dir, &f->st);
+    ok(store_failover_prepare(f->st, &f->m, &f->newest, "vmr.x.0", err));
+    ok(store_failover_become_base(f->st, &f->m, err));
+    ok(store_failover_return(f->st, &f->m, &back, (struct wall_us){ 5 }, VR_POINT_ORPHAN, err));
+    ok(store_point_written(f->st, &f->m, &back, (struct wall_us){ 3000 }, err));
+    assert_int_equal(written(f, &f->orphan).us, 1000);
+    assert_int_equal(written(f, &back).us, 3000);
 }
 
 static void test_kept_and_discarded(void **state)
@@ -695,87 +727,12 @@ static void test_first_return_is_undone(void **state)
     ok(store_failover_unreturn(f->st, &f->m, &f->orphan, err));
 }
 
-static void test_time_is_up(void **state)
-{
-    (void)state;
-    struct store_point p[3] = {
-        { .kind = VR_POINT_ORPHAN, .moment = { 0 }, .ours = 0 },
-        { .kind = VR_POINT_STANDARD, .moment = { DAY }, .ours = DAY },
-        { .kind = VR_POINT_STANDARD, .moment = { 9 * DAY }, .ours = 9 * DAY },
-    };
-    struct store_retention keep = { .least = 1, .orphan_s = 10 * 86400 };
-    store_retention_apply(p, 3, &keep);
-    assert_int_equal(p[0].why, STORE_WHY_ORPHAN);
-    assert_true(p[0].goes.us == 10 * DAY);
-    assert_int_equal(p[1].why, 0);
-    keep.orphan_s = 8 * 86400;
-    store_retention_apply(p, 3, &keep);
-    assert_int_equal(p[0].why, 0);
-    keep.orphan_s = 0;
-    store_retention_apply(p, 3, &keep);
-    assert_int_equal(p[0].why, STORE_WHY_ORPHAN);
-}
-
-/* A host comes back with a clock of the year 2000 and its daemon is started anew when the clock is
- * right: the orphan is no day older by that. The points of the other host tell the time. */
-static void test_clock_jumps_do_not_age(void **state)
-{
-    (void)state;
-    enum { SECONDS = 1000000 };
-    const int64_t now = 20000 * DAY, year_2000 = 10957 * DAY;
-    struct store_retention keep = { .least = 1, .orphan_s = 30 * 86400 };
-    for (int jump = 0; jump < 2;
-         jump++) { /* our clock is put right; or the other host's runs off */
-        struct retain_time orphan = { .instant = now - DAY, .received = year_2000 };
-        retain_place(NULL, &orphan);
-        struct retain_time last = orphan;
-        for (int day = 0; day <= 40; day++) {
-            struct retain_time t = {
-                .instant = now + day * DAY + (jump ? 3000 * DAY : 0),
-                .received = (jump ? year_2000 : now) + day * DAY + 60ll * SECONDS,
-            };
-            retain_place(&last, &t);
-            last = t;
-            struct store_point p[2] = {
-                { .kind = VR_POINT_ORPHAN,
-                  .received = { orphan.received },
-                  .moment = { orphan.moment },
-                  .ours = orphan.ours },
-                { .received = { t.received }, .moment = { t.moment }, .ours = t.ours },
-            };
-            store_retention_apply(p, 2, &keep);
-            if (day < 29)
-                assert_int_equal(p[0].why, STORE_WHY_ORPHAN);
-            if (day > 31)
-                assert_int_equal(p[0].why, 0);
-        }
-    }
-}
-
-/* Two orphans: the second one was written long before this host came back with it. Its time begins
- * here, not when it was written. */
-static void test_time_begins_with_the_return(void **state)
-{
-    (void)state;
-    struct retain_time first = { .instant = 0, .received = 0 };
-    retain_place(NULL, &first);
-    struct retain_time second = { .instant = 60 * DAY, .received = 100 * DAY };
-    retain_place(&first, &second);
-    struct retain_time t = { .instant = 100 * DAY, .received = 100 * DAY + 60000000 };
-    retain_place(&second, &t);
-    struct store_point p[2] = {
-        { .kind = VR_POINT_ORPHAN, .moment = { second.moment }, .ours = second.ours },
-        { .moment = { t.moment }, .ours = t.ours },
-    };
-    store_retention_apply(p, 2, &(struct store_retention){ .least = 1, .orphan_s = 30 * 86400 });
-    assert_int_equal(p[0].why, STORE_WHY_ORPHAN);
-}
-
 int main(void)
 {
 #define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(test_kept_and_discarded),
+        T(test_when_it_was_written),
         T(test_survives_failover_and_return),
         T(test_given_up_below_a_machine),
         T(test_not_what_the_machine_stands_on),
@@ -788,9 +745,6 @@ int main(void)
         T(test_layers_get_their_tables),
         T(test_tables_below_a_machine),
         T(test_no_merge_is_left_by_a_return_that_is_undone),
-        cmocka_unit_test(test_time_is_up),
-        cmocka_unit_test(test_clock_jumps_do_not_age),
-        cmocka_unit_test(test_time_begins_with_the_return),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

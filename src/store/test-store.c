@@ -237,7 +237,8 @@ static void test_older_is_brought_up(void **state)
     store_close(f->st);
     f->st = NULL;
     assert_int_equal(db_open(path, false, &db, &e), 0);
-    static const char *const back[] = { "ALTER TABLE point DROP COLUMN steady",
+    static const char *const back[] = { "ALTER TABLE point DROP COLUMN written",
+                                        "ALTER TABLE point DROP COLUMN steady",
                                         "ALTER TABLE point DROP COLUMN moment",
                                         "ALTER TABLE point DROP COLUMN ours",
                                         "DROP TABLE proof",
@@ -250,8 +251,8 @@ static void test_older_is_brought_up(void **state)
         assert_int_equal(db_run(db, &e, back[i], ""), 0);
     assert_int_equal(db_run(db, &e,
                             "INSERT INTO point(machine, lineage, epoch, instant, received, kind,"
-                            " bytes, digest, pinned, listed) VALUES(?,?,1,77,88,1,0,'',0,1)",
-                            "uu", &m, &m),
+                            " bytes, digest, pinned, listed) VALUES(?,?,1,77,88,?,0,'',0,1)",
+                            "uui", &m, &m, (int64_t)VR_POINT_ORPHAN),
                      0);
     db_close(db);
     if (store_open(f->dir, &f->st, &e) < 0)
@@ -261,6 +262,7 @@ static void test_older_is_brought_up(void **state)
     assert_int_equal(store_points(f->st, &m, &p, &n, &e), 0);
     assert_int_equal(n, 1);
     assert_int_equal(p[0].moment.us, 77);
+    assert_int_equal(p[0].written.us, 0); /* nobody knew */
 }
 
 static void test_damage_is_refused(void **state)

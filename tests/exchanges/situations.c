@@ -48,6 +48,7 @@ void make_replica_with_orphan(struct world *w)
 {
     make_replica(w);
     w->points[0].kind = VR_POINT_ORPHAN;
+    w->points[0].written.us = w->points[0].instant.us + 90 * INT64_C(1000000);
 }
 
 void make_waiting_to_reverse(struct world *w)

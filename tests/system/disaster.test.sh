@@ -37,6 +37,7 @@ vr B --quiet cancel g1 # it would begin by itself; here hosta is looked at first
 # What hosta's disk holds now, nobody else has.
 mkdir -p "$dir/A/var/log/oracle/orphan"
 on A qemu-img convert -O raw /var/lib/libvirt/images/g1-0.qcow2 /var/log/oracle/orphan/vda.raw
+written=$(on A date -u -r /var/lib/libvirt/images/g1-0.qcow2 +%Y%m%d%H%M%S)
 "$daemon" start "$dir" A
 wait_for 60 "hosta learns that it is superseded" eval '[ -n "$(status A g1 LastError)" ]'
 ok "hosta says: $(status A g1 LastError)"
@@ -49,7 +50,14 @@ sent=$(($(sent_by B) - sent))
 first=$(vr A --json points g1 | jq -r '[.[] | select(.Kind == "orphan")] | last | .InstanceID')
 mv "$dir/A/var/log/oracle/orphan" "$dir/A/var/log/oracle/$uuid/${first/:/-}"
 check_points A g1
-ok "reversed with $(human $sent); what hosta had written alone is the point $first"
+said=$(vr A --json points g1 | jq -r ".[] | select(.InstanceID == \"$first\") | .LastWritten")
+if on A python3 -c 'import os; os.setxattr("/var/lib/libvirt/images", "user.vmreplica.probe", b"1")' 2>/dev/null; then
+    [ "${said%%.*}" = "$written" ] || fail "the disk of the orphan point was last written at $written; said is $said"
+else # the storage does not keep it: bitmaps were changed since
+    [[ ! ${said%%.*} < $written ]] || fail "the disk of the orphan point was last written at $written; said is $said"
+fi
+vr A points g1 | seen 'last written about 20' || fail "points tells no time of the orphan: $(vr A points g1)"
+ok "reversed with $(human $sent); what hosta had written alone until $written is the point $first"
 
 vr B --quiet failover g1 --planned
 "$guest" wait-line "$dir" A g1 60 "^VMR boot counter=$(guest_last_words B g1)\$" >/dev/null
@@ -86,7 +94,9 @@ image=$(point_files B "$uuid" | awk -v id="${older/:/-}" '$1 == id { print $4 }'
 held=$("$guest" counter "$dir" B "$image")
 "$guest" destroy "$dir" A g1 >/dev/null
 mkdir -p "$dir/A/var/log/oracle/orphan"
-on A qemu-img convert -O raw "$(virsh_on A domblklist g1 | awk '$1 == "vda" { print $2 }')" /var/log/oracle/orphan/vda.raw
+# A cycle may be changing its bitmaps just now.
+wait_for 60 "the disk of hosta can be read" \
+    on A qemu-img convert -O raw "$(virsh_on A domblklist g1 | awk '$1 == "vda" { print $2 }')" /var/log/oracle/orphan/vda.raw
 size=$(stat -c %s "$("$guest" log "$dir" B g1)")
 vr B --quiet failover g1 --point "$older"
 "$guest" wait-line "$dir" B g1 60 "^VMR boot counter=$held\$" "$size" >/dev/null

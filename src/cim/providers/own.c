@@ -165,6 +165,7 @@ static bool emit_points(const struct host_providers *p, const struct vm *vm, str
         cim_inst_set_str(in, POINT(MACHINENAME), vm->name);
         cim_inst_set_str(in, POINT(MACHINEIDENTIFIER), vm->guid);
         cim_inst_set_time(in, POINT(TIME), v[i].instant);
+        cim_inst_set_time(in, POINT(LASTWRITTEN), v[i].written);
         cim_inst_set_str(in, POINT(KIND), point_kinds[kind]);
         cim_inst_set_bool(in, POINT(TAKENBYFAILOVER), &v[i] == taken);
         cim_inst_set_uint(in, POINT(BYTES), v[i].bytes);

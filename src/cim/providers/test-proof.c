@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "cim/providers/prov.h"
 #include "cim/providers/testways.h"
 
 static char *point_path(struct world *w, size_t i)
@@ -144,6 +145,26 @@ static void what_a_failover_takes(void **st)
     assert_string_equal(txt(w, point_path(w, last), "TakenByFailover"), "false");
 }
 
+/* An orphan has a time of its own, if it was known when it was made. */
+static void when_an_orphan_was_written(void **st)
+{
+    struct world *w = *st;
+    char id[PROV_ID_MAX], settings[PROV_ID_MAX + 64];
+
+    make_replica(w);
+    w->points[0].kind = VR_POINT_ORPHAN;
+    w->points[0].instant.us = 1700000000000000;
+    snprintf(settings, sizeof settings, "Msvm_VirtualSystemSettingData.InstanceID=\"%s\"",
+             id_point(id, &w->points[0].id));
+    assert_string_equal(txt(w, point_path(w, 0), "LastWritten"), "(null)");
+    assert_non_null(strstr(txt(w, settings, "CreationTime"), "20231114"));
+    w->points[0].written.us = 1700000000000000 + 86400 * INT64_C(1000000);
+    assert_non_null(strstr(txt(w, point_path(w, 0), "Time"), "20231114"));
+    assert_non_null(strstr(txt(w, point_path(w, 0), "LastWritten"), "20231115"));
+    assert_non_null(strstr(txt(w, settings, "CreationTime"), "20231115"));
+    assert_non_null(strstr(txt(w, settings, "ElementName"), "2023-11-15"));
+}
+
 static void what_is_proven(void **st)
 {
     struct world *w = *st;
@@ -162,6 +183,7 @@ int main(void)
 {
     const struct CMUnitTest all[] = { T(what_differs_is_told),
                                       T(how_far_it_is),
+                                      T(when_an_orphan_was_written),
                                       T(a_pass_can_be_cancelled),
                                       T(quarantine),
                                       T(a_failover_that_is_refused_releases_nothing),

@@ -103,9 +103,15 @@ static bool emit_realized(const struct vm *vm, struct cim_sink *sink)
     return cim_emit(sink, in);
 }
 
+/* What an orphan shows is younger than the last point that the other host received. */
+static struct wall_us made_at(const struct store_point *pt)
+{
+    return pt->written.us ? pt->written : pt->instant;
+}
+
 static void point_name(const struct vm *vm, const struct store_point *pt, char *out, size_t size)
 {
-    time_t t = (time_t)(pt->instant.us / 1000000);
+    time_t t = (time_t)(made_at(pt).us / 1000000);
     char when[64] = "";
     struct tm tm;
 
@@ -122,7 +128,7 @@ struct cim_inst *point_inst(const struct host_providers *p, const struct vm *vm,
     point_name(vm, pt, name, sizeof name);
     struct cim_inst *in = make(vm, id_point(id, &pt->id), name,
                                point_types[pt->kind < VR_ARRAY_LEN(point_types) ? pt->kind : 0]);
-    cim_inst_set_time(in, P(CREATIONTIME), pt->instant);
+    cim_inst_set_time(in, P(CREATIONTIME), made_at(pt));
     cim_inst_add_str(in, P(NOTES), id_point_text(text, &pt->id));
     if (parent) {
         vr_autofree char *path = path_text(p, path_point(&parent->id));
