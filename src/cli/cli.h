@@ -98,7 +98,11 @@ int cli_wait_job(struct cli *c, struct wsmc *w, const char *id, const char *what
                  struct vr_err *err);
 int cli_see_job(struct cli *c, struct wsmc *w, const char *id, const char *what,
                 struct vr_err *err);
-/* cli_interrupted() - Ctrl-C was pressed. cli_sleep_ms() - less when it is. */
+/* cli_follow() - asking for what is being done already is following it: if @vm is a primary in @state
+ * now and a job of @type runs for it, cli_see_job() of that; else 1. */
+int cli_follow(struct cli *c, struct wsmc *w, const struct cli_vm *vm, unsigned state,
+               unsigned type, const char *what, struct vr_err *err);
+/* cli_interrupted() - Ctrl-C was pressed; from the first call on it ends nothing by itself. cli_sleep_ms() - less when it is. */
 bool cli_interrupted(void);
 void cli_sleep_ms(unsigned ms);
 /* cli_answers_yes() - ask whoever sits at the terminal; only "yes" is yes, Ctrl-C is not. */

@@ -184,11 +184,6 @@ static void on_interrupt(int sig)
     interrupted = 1;
 }
 
-bool cli_interrupted(void)
-{
-    return interrupted;
-}
-
 static void arm(void)
 {
     static bool armed;
@@ -196,6 +191,12 @@ static void arm(void)
     if (!armed)
         sigaction(SIGINT, &sa, NULL);
     armed = true;
+}
+
+bool cli_interrupted(void)
+{
+    arm();
+    return interrupted;
 }
 
 void cli_sleep_ms(unsigned ms)
@@ -289,10 +290,9 @@ int cli_wait_job(struct cli *c, struct wsmc *w, const char *id, const char *what
         if (c->patience_ms && vr_mono_now().ms > end)
             return vr_fail(err, VR_E_TIMEOUT, 0, "job %s is not over yet (it goes on)", id);
         if (cli_interrupted()) {
-            cli_print(stderr,
-                      "\nThe job goes on. To follow it: vmreplica jobs %s\n"
-                      "To cancel it: vmreplica jobs %s --cancel\n",
-                      id, id);
+            cli_print(stderr, "\nThe job goes on. To follow it: vmreplica jobs %s\n", id);
+            if (wsmc_bool(j, "Cancellable"))
+                cli_print(stderr, "To cancel it: vmreplica jobs %s --cancel\n", id);
             return vr_fail(err, VR_E_CANCELLED, 0, "interrupted");
         }
         cli_sleep_ms(wait);

@@ -37,6 +37,8 @@ int cli_find_vm(struct wsmc *w, const char *name, struct cli_vm *ret, struct vr_
     ret->state = seen == ST_R_COMMITTED || (d.committed && seen != ST_R_REPL) ? 6
                  : seen == ST_R_REPL                                          ? 3
                                                                               : 5;
+    if (seen == ST_P_PREPARING)
+        ret->mode = 1, ret->state = 3;
     snprintf(ret->name, sizeof ret->name, "%s", name);
     snprintf(ret->phase, sizeof ret->phase, "%s", rel_state_text(seen));
     return 0;
@@ -68,6 +70,10 @@ int cli_service(struct cli *c, struct wsmc *w, const struct cli_vm *vm, const ch
 {
     if (ask(method, err) < 0)
         return -1;
+    if (d.st == ST_P_PREPARING) {
+        d.st = ST_P_REPL;
+        return 0;
+    }
     if (d.st != ST_R_RECOVERED || d.runs)
         return vr_fail(err, VR_E_STATE, 0, "cancel of the failover is not possible");
     d.st = ST_R_REPL;
@@ -215,6 +221,17 @@ static void committed_and_waiting(void **st)
     assert_true(d.runs);
 }
 
+/* The last changes were on their way: the machine was shut down for that. */
+static void while_it_is_prepared(void **st)
+{
+    for (int runs = 0; runs < 2; runs++) {
+        failed_over(ST_P_PREPARING, runs);
+        assert_int_equal(run(NULL, false), EXIT_OK);
+        assert_string_equal(d.asked, "RevertFailover");
+        assert_int_equal(told("is OFF here; start it: vmreplica boot g1"), !runs);
+    }
+}
+
 static void words_it_does_not_know(void **st)
 {
     failed_over(ST_R_RECOVERED, true);
@@ -233,6 +250,7 @@ int main(void)
         cmocka_unit_test(off_already),
         cmocka_unit_test(committed_stays),
         cmocka_unit_test(committed_and_waiting),
+        cmocka_unit_test(while_it_is_prepared),
         cmocka_unit_test(words_it_does_not_know),
     };
     return cmocka_run_group_tests(all, NULL, NULL);

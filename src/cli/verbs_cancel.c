@@ -8,6 +8,7 @@
 
 /* ReplicationState 5 has three phases (docs/states.md). One that is not known is none of them. */
 static const char failed_over[] = "failed over, waiting for completion";
+static const char preparing[] = "preparing planned failover"; /* shows 3 */
 static const char waits_to_reverse[] = "failed over, waiting to reverse";
 
 /* Nothing else is touched: the machine runs on, the failover stays. */
@@ -99,7 +100,7 @@ static int cancel(struct cli *c, const struct cli_vm *vm, bool discard, struct v
     if (rc < 0)
         return -1;
     /* It was shut down for the failover: nobody starts it by itself. */
-    if (vm->mode == 1 && vm->state == 4 && vm->power == 3)
+    if (vm->mode == 1 && (vm->state == 4 || !strcmp(vm->phase, preparing)) && vm->power == 3)
         cli_say(c, "Cancelled for %s. The machine is OFF here; start it: vmreplica boot %s",
                 vm->name, vm->name);
     else

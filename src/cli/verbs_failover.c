@@ -59,6 +59,27 @@ static int find_ends(struct cli *c, const struct cli_vm *vm, struct ends *e, str
 /* How often a guest is asked again: while it boots nobody listens to the power button. */
 enum { ASK_AGAIN_MS = 15000 };
 
+/* The option by which a command asks the primary's host; the caller frees. */
+static char *primary_option(const struct cli *c, const struct ends *e)
+{
+    return c->local == e->p ? vr_strdup("") : vr_printf("--host %s ", e->p_host);
+}
+
+/* Ctrl-C: the guest has heard it, or will, and whoever left must know that the machine goes off. */
+static int goes_off(const struct cli *c, const struct ends *e, struct vr_err *err)
+{
+    vr_autofree char *where = primary_option(c, e);
+    vr_autofree char *back =
+        !e->r ? vr_strdup("") /* the machine runs elsewhere: reverse --stop-old */
+              : vr_printf(". To have it run there as before, once it is off: vmreplica %sboot %s",
+                          where, e->pvm.name);
+    cli_print(stderr,
+              "\nvmreplica: machine %s was asked to shut down on %s and goes off by itself. To go "
+              "on: the same command again%s\n",
+              e->pvm.name, e->p_host, back);
+    return err->kind == VR_E_CANCELLED ? -1 : vr_fail(err, VR_E_CANCELLED, 0, "interrupted");
+}
+
 /* Orderly shutdown: ask the guest, wait, say what to do when it does not listen. */
 static int shut_down(struct cli *c, struct ends *e, unsigned seconds, struct vr_err *err)
 {
@@ -66,7 +87,7 @@ static int shut_down(struct cli *c, struct ends *e, unsigned seconds, struct vr_
         return 0;
     cli_say(c, "Shutting down %s on %s ...", e->pvm.name, e->p_host);
     if (cli_power(c, e->p, &e->pvm, 4, NULL, err) < 0)
-        return -1;
+        return err->kind == VR_E_CANCELLED ? goes_off(c, e, err) : -1;
     int64_t end = vr_mono_now().ms + (int64_t)seconds * 1000;
     int64_t again = vr_mono_now().ms + ASK_AGAIN_MS;
     while (vr_mono_now().ms < end) {
@@ -83,7 +104,7 @@ static int shut_down(struct cli *c, struct ends *e, unsigned seconds, struct vr_
             return 0;
         }
         if (cli_interrupted())
-            return vr_fail(err, VR_E_CANCELLED, 0, "interrupted");
+            return goes_off(c, e, err);
         cli_sleep_ms(200);
     }
     return vr_fail(err, VR_E_BUSY, 0,
@@ -115,35 +136,61 @@ static int settled(struct ends *e, struct vr_err *err)
 static int up_again(struct cli *c, struct ends *e, struct vr_err *err)
 {
     struct vr_err why = VR_ERR_INIT;
-    vr_autofree char *where = c->local == e->p ? vr_strdup("") : vr_printf("--host %s ", e->p_host);
-    bool stopped = cli_interrupted();
-    if (!stopped) {
-        cli_say(c, "Starting %s on %s again ...", e->pvm.name, e->p_host);
-        if (cli_power(c, e->p, &e->pvm, 2, NULL, &why) == 0)
-            return vr_err_wrap(err,
-                               "the failover failed, nothing was changed; machine %s had been shut "
-                               "down for it and is started again on %s",
-                               e->pvm.name, e->p_host);
+    vr_autofree char *where = primary_option(c, e);
+    if (cli_interrupted()) { /* until it is called off, nobody starts it */
+        cli_print(
+            stderr,
+            "vmreplica: machine %s is OFF on %s, and its failover is still being prepared. To go "
+            "on: the "
+            "same command again. To go back: vmreplica %scancel %s, then vmreplica %sboot %s\n",
+            e->pvm.name, e->p_host, where, e->pvm.name, where, e->pvm.name);
+        return -1;
     }
-    cli_print(
-        stderr,
-        "vmreplica: machine %s was shut down for the failover and is OFF on %s%s%s. Repeat the "
-        "failover, or start it: vmreplica %sboot %s\n",
-        e->pvm.name, e->p_host, stopped ? "" : ": it cannot be started: ", why.msg, where,
-        e->pvm.name);
+    cli_say(c, "Starting %s on %s again ...", e->pvm.name, e->p_host);
+    if (cli_power(c, e->p, &e->pvm, 2, NULL, &why) == 0)
+        return vr_err_wrap(err,
+                           "the failover failed, nothing was changed; machine %s had been shut "
+                           "down for it and is started again on %s",
+                           e->pvm.name, e->p_host);
+    cli_print(stderr,
+              "vmreplica: machine %s was shut down for the failover and is OFF on %s: it cannot be "
+              "started: %s. Repeat the failover, or start it: vmreplica %sboot %s\n",
+              e->pvm.name, e->p_host, why.msg, where, e->pvm.name);
     return -1;
+}
+
+/* Another command has begun it, was interrupted perhaps, and it goes on: then this one sees it
+ * through. 1: it is not so. */
+static int is_prepared(struct cli *c, struct ends *e, struct vr_err *err)
+{
+    struct cli_vm now;
+    struct vr_err none = VR_ERR_INIT;
+    int rc = cli_follow(c, e->p, &e->pvm, 3, 100, "Last changes", err);
+    if (rc < 1)
+        return rc;
+    return cli_find_vm(e->p, e->pvm.guid, &now, &none) == 0 && now.state == 4 ? 0 : 1;
 }
 
 /* Shut down, ship what came last: the primary is prepared. */
 static int prepare(struct cli *c, struct ends *e, unsigned wait_s, struct vr_err *err)
 {
+    struct vr_err why = VR_ERR_INIT;
     bool was_off = e->pvm.power == 3;
+    if (cli_interrupted()) {
+        fputs("\nvmreplica: nothing was changed\n", stderr);
+        return vr_fail(err, VR_E_CANCELLED, 0, "interrupted");
+    }
     if (shut_down(c, e, wait_s, err) < 0)
         return -1;
     cli_say(c, "Shipping the last changes to %s ...", e->r_host);
-    if (cli_rq(c, e->p, &e->pvm, 4, "Last changes", err) < 0)
-        return was_off ? -1 : up_again(c, e, err);
-    return 0;
+    if (cli_rq(c, e->p, &e->pvm, 4, "Last changes", &why) == 0)
+        return 0;
+    int rc = why.kind == VR_E_BUSY || why.kind == VR_E_STATE ? is_prepared(c, e, err) : 1;
+    if (rc == 0)
+        return 0;
+    if (rc == 1)
+        vr_err_move(err, &why);
+    return was_off && !cli_interrupted() ? -1 : up_again(c, e, err);
 }
 
 /* A host that is gone is told at once, and what there is for that. */
@@ -167,11 +214,34 @@ static int both_are_there(struct cli *c, const struct cli_vm *vm, struct vr_err 
                    vm->peer);
 }
 
+/* The primary is prepared: the replica has everything. */
+static int take_over(struct cli *c, const struct cli_vm *vm, struct ends *e, bool start,
+                     struct vr_err *err)
+{
+    cli_say(c, "Failing over to %s ...", e->r_host);
+    if (settled(e, err) < 0)
+        return -1;
+    bool over = e->rvm.state == 5 || e->rvm.state == 6; /* by an earlier call */
+    if (!over && cli_service(c, e->r, &e->rvm, "InitiateFailover", NULL, 0, NULL, err) < 0)
+        return vr_err_wrap(err,
+                           "the last changes are at %s, but it did not take over; the machine is "
+                           "OFF on %s. Repeat the failover; or go back there: 'vmreplica cancel "
+                           "%s', then 'vmreplica boot %s'",
+                           e->r_host, e->p_host, vm->name, vm->name);
+    if (start && cli_power(c, e->r, &e->rvm, 2, NULL, err) < 0)
+        return vr_err_wrap(err, "machine %s was failed over to %s, but did not start", vm->name,
+                           e->r_host);
+    cli_say(c, "Machine %s %s on %s. Replicate back with: vmreplica reverse %s", vm->name,
+            start ? "is started" : "is ready", e->r_host, vm->name);
+    return 0;
+}
+
 static int planned(struct cli *c, const struct cli_vm *vm, unsigned wait_s, bool start,
                    struct vr_err *err)
 {
     __attribute__((cleanup(ends_done))) struct ends e = { 0 };
-    c->no_wait = false; /* each step needs the one before */
+    c->no_wait = false;      /* each step needs the one before */
+    (void)cli_interrupted(); /* what is so when it comes has to be told */
     if (both_are_there(c, vm, err) < 0 || find_ends(c, vm, &e, err) < 0)
         return -1;
     if (e.pvm.state != 3 && e.pvm.state != 4)
@@ -185,22 +255,15 @@ static int planned(struct cli *c, const struct cli_vm *vm, unsigned wait_s, bool
                 vm->name, e.p_host, e.r_host);
     if (e.pvm.state == 3 && prepare(c, &e, wait_s, err) < 0)
         return -1;
-    cli_say(c, "Failing over to %s ...", e.r_host);
-    if (settled(&e, err) < 0)
-        return -1;
-    bool over = e.rvm.state == 5 || e.rvm.state == 6; /* by an earlier call */
-    if (!over && cli_service(c, e.r, &e.rvm, "InitiateFailover", NULL, 0, NULL, err) < 0)
-        return vr_err_wrap(err,
-                           "the last changes are at %s, but it did not take over; the machine is "
-                           "OFF on %s. Repeat the failover; or go back there: 'vmreplica cancel "
-                           "%s', then 'vmreplica boot %s'",
-                           e.r_host, e.p_host, vm->name, vm->name);
-    if (start && cli_power(c, e.r, &e.rvm, 2, NULL, err) < 0)
-        return vr_err_wrap(err, "machine %s was failed over to %s, but did not start", vm->name,
-                           e.r_host);
-    cli_say(c, "Machine %s %s on %s. Replicate back with: vmreplica reverse %s", vm->name,
-            start ? "is started" : "is ready", e.r_host, vm->name);
-    return 0;
+    if (take_over(c, vm, &e, start, err) == 0)
+        return 0;
+    if (cli_interrupted())
+        cli_print(
+            stderr,
+            "vmreplica: machine %s is OFF on %s, and perhaps not started on %s yet. To go on: "
+            "the same command again\n",
+            vm->name, e.p_host, e.r_host);
+    return -1;
 }
 
 static bool not_replicated(const struct cli_vm *vm, struct vr_err *err)

@@ -153,11 +153,9 @@ int verb_enable(struct cli *c)
     return EXIT_OK;
 }
 
-/* Asking for what is being done already is following it. Is @vm now in @state, and has a job of
- * @type that runs? Then until that is over; otherwise 1. src:[contract.md A.12 JobType, JobState]
- */
-static int follow(struct cli *c, const struct cli_vm *vm, unsigned state, unsigned type,
-                  const char *what, struct vr_err *err)
+/* src:[contract.md A.12 JobType, JobState] */
+int cli_follow(struct cli *c, struct wsmc *w, const struct cli_vm *vm, unsigned state,
+               unsigned type, const char *what, struct vr_err *err)
 {
     wsmc_autolist struct wsmc_list l = { 0 };
     struct vr_err none = VR_ERR_INIT;
@@ -166,14 +164,14 @@ static int follow(struct cli *c, const struct cli_vm *vm, unsigned state, unsign
         vr_printf("ASSOCIATORS OF {Msvm_ComputerSystem.CreationClassName=\"Msvm_ComputerSystem\","
                   "Name=\"%s\"} WHERE AssocClass = Msvm_AffectedJobElement",
                   vm->guid);
-    if (cli_find_vm(c->local, vm->guid, &now, &none) < 0 || now.mode != 1 || now.state != state ||
-        wsmc_query(c->local, NULL, wql, &l, &none) < 0)
+    if (cli_find_vm(w, vm->guid, &now, &none) < 0 || now.mode != 1 || now.state != state ||
+        wsmc_query(w, NULL, wql, &l, &none) < 0)
         return 1;
     for (size_t i = 0; i < l.n; i++) {
         if (wsmc_uint(l.v[i], "JobType", 0) != type || wsmc_uint(l.v[i], "JobState", 0) != 4)
             continue;
         cli_say(c, "%s of %s is running already.", what, vm->name);
-        return cli_see_job(c, c->local, cli_text_or(l.v[i], "InstanceID", ""), what, err);
+        return cli_see_job(c, w, cli_text_or(l.v[i], "InstanceID", ""), what, err);
     }
     return 1;
 }
@@ -184,13 +182,14 @@ static int begin_or_follow(struct cli *c, const struct cli_vm *vm, const char *m
                            const char *what, struct vr_err *err)
 {
     struct vr_err why = VR_ERR_INIT;
-    int rc = vm->state == state ? follow(c, vm, state, type, what, err) : 1;
+    int rc = vm->state == state ? cli_follow(c, c->local, vm, state, type, what, err) : 1;
     if (rc < 1)
         return rc;
     if (cli_service(c, c->local, vm, method, a, n, what, &why) == 0)
         return 0;
-    rc =
-        why.kind == VR_E_STATE || why.kind == VR_E_BUSY ? follow(c, vm, state, type, what, err) : 1;
+    rc = why.kind == VR_E_STATE || why.kind == VR_E_BUSY
+             ? cli_follow(c, c->local, vm, state, type, what, err)
+             : 1;
     if (rc == 1)
         vr_err_move(err, &why);
     return rc == 0 ? 0 : -1;

@@ -63,6 +63,35 @@ for how in cancel jobs; do
     ok "preparing a planned failover was called off ($how): $(tail -n 1 "$dir/said")"
 done
 
+# Ctrl-C leaves a planned failover as it is, and says so; the same command again sees it through.
+"$guest" shutdown "$dir" A g1
+: >"$hold"
+on A sh -c "echo \$\$ >/run/asker; exec '$build/src/cli/vmreplica' failover g1 --planned --no-start" >"$dir/said" 2>&1 &
+asked=$!
+wait_for 60 "the last changes are being sent" preparing
+on A sh -c 'kill -INT $(cat /run/asker)'
+got=0
+wait $asked || got=$?
+[ $got = 130 ] || fail "exit status $got after Ctrl-C: $(cat "$dir/said")"
+grep -q 'is OFF on hosta.*the same command again.*vmreplica cancel g1, then vmreplica boot g1' "$dir/said" ||
+    fail "after Ctrl-C it said: $(cat "$dir/said")"
+refused A 1 'first: vmreplica cancel g1' boot g1
+preparing || fail "hosta is $(status A g1 State)"
+timeout 600 "$lab" exec "$dir" A "$build/src/cli/vmreplica" failover g1 --planned --no-start >"$dir/said" 2>&1 &
+asked=$!
+wait_for 60 "the same command follows what is going on" grep -q 'running already' "$dir/said"
+rm "$hold"
+wait $asked || fail "the failover failed: $(cat "$dir/said")"
+is_state B g1 "failed over, waiting for completion" || fail "hostb is $(status B g1 State)"
+vr B --quiet cancel g1
+wait_state B g1 replicating
+vr A --quiet cancel g1
+wait_state A g1 replicating
+"$guest" start "$dir" A g1 >/dev/null
+wait_points B g1 1
+check_points B g1
+ok "interrupted, and given again: $(tail -n 1 "$dir/said")"
+
 : >"$hold"
 vr A --quiet --no-wait resync g1 >/dev/null
 wait_for 60 "hostb prepares for the comparison" held
