@@ -22,6 +22,7 @@ static struct {
     bool interrupted;
     unsigned power, p_state, r_state; /* EnabledState at the primary; ReplicationStates */
     bool started;                     /* at the replica */
+    unsigned deaf;                    /* so many times it does not answer */
     char asked[256], told[2048];
 } d;
 
@@ -96,7 +97,10 @@ int cli_ask_peer(struct cli *c, const struct cli_vm *vm, struct wsmc_inst **ret,
 
 const char *cli_peer_machine(const struct wsmc_inst *st, bool told)
 {
-    return "off";
+    if (!d.deaf)
+        return "off";
+    d.deaf--;
+    return "unreachable";
 }
 
 int cli_power(struct cli *c, struct wsmc *w, const struct cli_vm *vm, unsigned requested,
@@ -119,6 +123,8 @@ int cli_power(struct cli *c, struct wsmc *w, const struct cli_vm *vm, unsigned r
 
 void cli_sleep_ms(unsigned ms)
 {
+    if (!d.asked[0])
+        return; /* for an answer */
     if (d.stop == SHUTTING_DOWN)
         d.interrupted = true;
     else
@@ -234,6 +240,21 @@ static void nobody_interrupts(void **st)
     assert_string_equal(d.told, "");
 }
 
+/* Who is busy answers later; who is gone does not. */
+static void a_host_that_does_not_answer(void **st)
+{
+    for (unsigned deaf = 1; deaf <= 2; deaf++) {
+        begin(NEVER);
+        d.deaf = deaf;
+        assert_int_equal(run(), EXIT_OK);
+    }
+    begin(NEVER);
+    d.deaf = 100;
+    assert_int_equal(run(), EXIT_FAILED);
+    assert_string_equal(d.asked, "");
+    assert_true(d.deaf > 90);
+}
+
 static void before_it_begins(void **st)
 {
     begin(BEFORE);
@@ -290,9 +311,13 @@ static void the_same_command_again(void **st)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nobody_interrupts),   cmocka_unit_test(before_it_begins),
-        cmocka_unit_test(while_it_shuts_down), cmocka_unit_test(while_the_last_changes_are_shipped),
-        cmocka_unit_test(while_it_fails_over), cmocka_unit_test(the_same_command_again),
+        cmocka_unit_test(nobody_interrupts),
+        cmocka_unit_test(a_host_that_does_not_answer),
+        cmocka_unit_test(before_it_begins),
+        cmocka_unit_test(while_it_shuts_down),
+        cmocka_unit_test(while_the_last_changes_are_shipped),
+        cmocka_unit_test(while_it_fails_over),
+        cmocka_unit_test(the_same_command_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -193,15 +193,34 @@ static int prepare(struct cli *c, struct ends *e, unsigned wait_s, struct vr_err
     return was_off && !cli_interrupted() ? -1 : up_again(c, e, err);
 }
 
-/* A host that is gone is told at once, and what there is for that. */
+/* A planned failover is in no hurry: a host that is busy, or behind a line that is full, answers
+ * later than a failover of a lost one would wait for it. The daemon asks nobody again within 2.5 s.
+ */
+enum { ASK_TIMES = 3, ASK_PAUSE_MS = 3000 };
+
+static int peer_answers(struct cli *c, const struct cli_vm *vm, struct vr_err *err)
+{
+    for (int i = 0; i < ASK_TIMES && !cli_interrupted(); i++) {
+        vr_auto(wsmc_inst_free) struct wsmc_inst *st = NULL;
+        bool told = false;
+        if (cli_ask_peer(c, vm, &st, &told, err) < 0)
+            return -1;
+        if (strcmp(cli_peer_machine(st, told), "unreachable") != 0)
+            return 1;
+        if (!i)
+            cli_say(c, "Host %s does not answer yet ...", vm->peer);
+        if (i + 1 < ASK_TIMES)
+            cli_sleep_ms(ASK_PAUSE_MS);
+    }
+    return cli_interrupted() ? 1 : 0; /* that is looked at before anything is done */
+}
+
+/* A host that is gone is told soon, and what there is for that. */
 static int both_are_there(struct cli *c, const struct cli_vm *vm, struct vr_err *err)
 {
-    vr_auto(wsmc_inst_free) struct wsmc_inst *st = NULL;
-    bool told = false;
-    if (!vm->rel_id[0] || cli_ask_peer(c, vm, &st, &told, err) < 0)
-        return err->kind == VR_OK ? 0 : -1;
-    if (strcmp(cli_peer_machine(st, told), "unreachable") != 0)
-        return 0;
+    int rc = vm->rel_id[0] ? peer_answers(c, vm, err) : 1;
+    if (rc)
+        return rc < 0 ? -1 : 0;
     if (vm->mode == 2)
         return vr_fail(err, VR_E_STATE, 0,
                        "host %s does not answer, and a planned failover needs both hosts; nothing "
