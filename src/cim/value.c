@@ -146,6 +146,10 @@ void cim_value_put_inst(struct cim_value *v, struct cim_inst *take_inst)
 
 static int bad_text(const struct cim_value *v, const char *text, struct vr_err *err)
 {
+    unsigned bits = cim_type_bits(v->type);
+    if (cim_type_is_unsigned(v->type) && v->type != CIM_CHAR16 && bits < 64)
+        return vr_fail(err, VR_E_INVAL, 0, "\"%.60s\" is no %s (0 to %" PRIu64 ")", text,
+                       cim_type_name(v->type), (UINT64_C(1) << bits) - 1);
     return vr_fail(err, VR_E_INVAL, 0, "\"%.60s\" is no %s", text, cim_type_name(v->type));
 }
 

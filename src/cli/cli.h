@@ -98,11 +98,12 @@ int cli_wait_job(struct cli *c, struct wsmc *w, const char *id, const char *what
                  struct vr_err *err);
 int cli_see_job(struct cli *c, struct wsmc *w, const char *id, const char *what,
                 struct vr_err *err);
-/* cli_follow() - asking for what is being done already is following it: if @vm is a primary in @state
- * now and a job of @type runs for it, cli_see_job() of that; else 1. */
+/* cli_follow() - asking for what is being done already is following it: if @vm is a primary in
+ * @state now and a job of @type runs for it, cli_see_job() of that; else 1. */
 int cli_follow(struct cli *c, struct wsmc *w, const struct cli_vm *vm, unsigned state,
                unsigned type, const char *what, struct vr_err *err);
-/* cli_interrupted() - Ctrl-C was pressed; from the first call on it ends nothing by itself. cli_sleep_ms() - less when it is. */
+/* cli_interrupted() - Ctrl-C was pressed; from the first call on it ends nothing by itself.
+ * cli_sleep_ms() - less when it is. */
 bool cli_interrupted(void);
 void cli_sleep_ms(unsigned ms);
 /* cli_answers_yes() - ask whoever sits at the terminal; only "yes" is yes, Ctrl-C is not. */
@@ -169,7 +170,7 @@ void cli_json_object(const struct cli_field *f, size_t n);
 
 /* ---- verbs; each returns an exit status ---- */
 #define CLI_VERBS(V)                                                                              \
-    V(pair, "pair [--code CODE] [HOST[:PORT]]",                                                   \
+    V(pair, "pair [HOST[:PORT] --code CODE]",                                                   \
       "trust another host; without arguments: show a one-time code")                              \
     V(unpair, "unpair HOST", "forget a paired host")                                              \
     V(peers, "peers", "list paired hosts")                                                        \
@@ -239,5 +240,7 @@ struct cli_option {
  * @max, NULL-terminated, at least @least). */
 int cli_parse(struct cli *c, const char *verb, const struct cli_option *o, size_t n,
               const char **args, unsigned least, unsigned max);
+/* cli_port() - 1 to 65535; 0 after telling that it is none. */
+uint16_t cli_port(const char *text);
 
 #endif

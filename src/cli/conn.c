@@ -373,6 +373,11 @@ int cli_invoke(struct cli *c, struct wsmc *w, const struct wsmc_ref *ref, const 
         if (!why[0])
             return vr_fail(err, kind, 0, "%s (%s returned %u)", code_text(rv), method, rv);
         vr_autofree char *words = cli_words(why);
+        if (c->host && w == c->local && !c->user && strstr(why, "needs the role"))
+            return vr_fail(err, kind, 0,
+                           "%s. Give the command on host %s itself, or log in there as somebody "
+                           "who has it (--user NAME, or --kerberos)",
+                           words, c->host);
         return vr_fail(err, kind, 0, "%s", words);
     }
     if (ret_out)

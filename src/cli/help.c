@@ -17,7 +17,7 @@ static const struct {
     const char *verb, *options;
 } all[] = {
     { "pair",
-      "  --code CODE   the code that the other host shows; without HOST this host shows one\n"
+      "  --code CODE   the code that HOST shows, where 'vmreplica pair' was given before\n"
       "Example: 'vmreplica pair' on second, then 'vmreplica pair second --code CODE' on first.\n" },
     { "check",
       "  --port N   the port of the other host, when it is not the one it was paired by\n"

@@ -95,8 +95,11 @@ static int globals(struct cli *c, int argc, char **argv)
         while (k < VR_ARRAY_LEN(all) &&
                (strlen(all[k].name) != len || strncmp(all[k].name, argv[i], len) != 0))
             k++;
-        if (literal || k == VR_ARRAY_LEN(all) || (all[k].flag && argv[i][len])) {
+        if (literal || k == VR_ARRAY_LEN(all)) {
             argv[kept++] = argv[i];
+        } else if (all[k].flag && argv[i][len]) {
+            fprintf(stderr, "vmreplica: option '%s' takes no value\n", all[k].name);
+            return -1;
         } else if (all[k].flag) {
             *all[k].flag = true;
         } else if (argv[i][len]) {
@@ -115,13 +118,14 @@ static int globals(struct cli *c, int argc, char **argv)
         return 0;
     char *colon = strrchr(host, ':');
     if (colon && strchr(host, ':') == colon) {
-        long p = strtol(colon + 1, NULL, 10);
-        if (p < 1 || p > 65535) {
-            fprintf(stderr, "vmreplica: '%s' is not a port\n", colon + 1);
+        c->port = cli_port(colon + 1);
+        if (!c->port)
             return -1;
-        }
-        c->port = (uint16_t)p;
         *colon = 0;
+    }
+    if (!*host) {
+        fputs("vmreplica: option '--host' needs a value\n", stderr);
+        return -1;
     }
     c->host = host;
     return 0;
@@ -131,8 +135,8 @@ static int globals(struct cli *c, int argc, char **argv)
 static int check_globals(const struct cli *c)
 {
     const char *other = c->user ? "--user" : c->pin ? "--pin" : c->ca_file ? "--ca" : NULL;
-    if (c->kerberos && !c->host) {
-        fprintf(stderr, "vmreplica: --kerberos needs --host\n");
+    if ((c->kerberos || other) && !c->host) {
+        fprintf(stderr, "vmreplica: %s needs --host\n", c->kerberos ? "--kerberos" : other);
         return -1;
     }
     if (c->kerberos && other) {
@@ -140,6 +144,15 @@ static int check_globals(const struct cli *c)
         return -1;
     }
     return 0;
+}
+
+/* What could not be written (a full disk, say) must not look like a good answer. */
+static int written(int rc)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return rc;
+    fputs("vmreplica: the output could not be written\n", stderr);
+    return rc == EXIT_OK ? EXIT_FAILED : rc;
 }
 
 int main(int argc, char **argv)
@@ -177,7 +190,7 @@ int main(int argc, char **argv)
         cli_asked(&c); /* what was said so far was of this host */
         int rc = verbs[i].run(&c);
         wsmc_free(c.local);
-        return rc;
+        return written(rc);
     }
     fprintf(stderr, "vmreplica: unknown command '%s'; vmreplica --help lists them\n", name);
     return EXIT_USAGE;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Options and arguments of a verb. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -65,5 +66,15 @@ int cli_parse(struct cli *c, const char *verb, const struct cli_option *o, size_
         fprintf(stderr, "vmreplica: %s needs more arguments\n", verb);
         return -1;
     }
+    return 0;
+}
+
+uint16_t cli_port(const char *text)
+{
+    char *end;
+    unsigned long p = strspn(text, "0123456789") ? strtoul(text, &end, 10) : 0;
+    if (p >= 1 && p <= 65535 && !*end)
+        return (uint16_t)p;
+    fprintf(stderr, "vmreplica: '%s' is not a port (1 to 65535)\n", text);
     return 0;
 }

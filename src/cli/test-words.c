@@ -17,6 +17,10 @@ static void properties_become_options(void **st)
           "the interval (--interval) must be 5 to 3600 seconds, not 2" },
         { "X needs RecoveryHistory above 0",
           "X needs the number of hourly points (--points) above 0" },
+        { "ReplicationSettingData: instance of Msvm_ReplicationSettingData: property "
+          "ReplicationInterval: \"99999\" is no uint16",
+          "the interval (--interval): \"99999\" is no uint16" },
+        { "a: instance of b c: property d", "a: instance of b c: property d" },
         { "ReplicationIntervals, MyRecoveryHistory", "ReplicationIntervals, MyRecoveryHistory" },
         { "g\xc3\xbcltig: 3 %s", "g\xc3\xbcltig: 3 %s" },
         { "", "" },
@@ -26,6 +30,18 @@ static void properties_become_options(void **st)
         assert_string_equal(words, rows[i][1]);
         free(words);
     }
+}
+
+static void ports(void **st)
+{
+    static const struct {
+        const char *text;
+        uint16_t port;
+    } rows[] = { { "1", 1 },  { "8443", 8443 }, { "65535", 65535 }, { "65536", 0 },
+                 { "0", 0 },  { "80x", 0 },     { "x", 0 },         { "", 0 },
+                 { "-1", 0 }, { " 1", 0 },      { "+1", 0 },        { "99999999999999999999", 0 } };
+    for (size_t i = 0; i < VR_ARRAY_LEN(rows); i++)
+        assert_int_equal(cli_port(rows[i].text), rows[i].port);
 }
 
 static void commands_ask_the_same_host(void **st)
@@ -87,6 +103,7 @@ static void numbers_are_numbers(void **st)
 int main(void)
 {
     const struct CMUnitTest all[] = { cmocka_unit_test(properties_become_options),
+                                      cmocka_unit_test(ports),
                                       cmocka_unit_test(commands_ask_the_same_host),
                                       cmocka_unit_test(numbers_are_numbers) };
     return cmocka_run_group_tests(all, NULL, NULL);

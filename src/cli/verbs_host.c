@@ -17,6 +17,11 @@ int verb_pair(struct cli *c)
         return cli_usage("pair");
     struct wsmc_ref ref = { .ns = WSMC_NS_OURS, .cls = "Vmr_Host" };
     struct vr_err err = VR_ERR_INIT;
+    if (!args[0] && code) {
+        fputs("vmreplica: name the host that showed this code: vmreplica pair HOST --code CODE\n",
+              stderr);
+        return cli_usage("pair");
+    }
     if (!args[0]) {
         vr_auto(wsmc_inst_free) struct wsmc_inst *out = NULL;
         vr_auto(wsmc_inst_free) struct wsmc_inst *me = NULL;
@@ -46,6 +51,8 @@ int verb_pair(struct cli *c)
     snprintf(host, sizeof host, "%s", args[0]);
     char *colon = strrchr(host, ':');
     if (colon && strchr(host, ':') == colon) {
+        if (!cli_port(colon + 1))
+            return cli_usage("pair");
         *colon = 0;
         snprintf(port, sizeof port, "%s", colon + 1);
     }
@@ -241,8 +248,12 @@ int verb_jobs(struct cli *c)
     const char *args[2];
     bool cancel = false;
     const struct cli_option o[] = { { .name = "cancel", .flag = &cancel } };
-    if (cli_parse(c, "jobs", o, 1, args, 0, 1) < 0 || (cancel && !args[0]))
+    if (cli_parse(c, "jobs", o, 1, args, 0, 1) < 0)
         return cli_usage("jobs");
+    if (cancel && !args[0]) {
+        fputs("vmreplica: --cancel needs the ID of a job; vmreplica jobs lists them\n", stderr);
+        return cli_usage("jobs");
+    }
     if (args[0])
         return one_job(c, args[0], cancel);
     wsmc_autolist struct wsmc_list l = { 0 };
@@ -280,7 +291,7 @@ int verb_boot(struct cli *c)
         (anyway && vm.mode == 1 && vm.state == 8 && cli_own(c, &vm, "AllowStart", &err) < 0) ||
         cli_power(c, c->local, &vm, 2, NULL, &err) < 0)
         return cli_fail(&err);
-    cli_say(c, "Machine %s is started.", vm.name);
+    cli_say(c, vm.power == 2 ? "Machine %s runs already." : "Machine %s is started.", vm.name);
     return EXIT_OK;
 }
 
@@ -296,6 +307,10 @@ int verb_shutdown(struct cli *c)
     if (cli_find_vm(c->local, args[0], &vm, &err) < 0 ||
         cli_power(c, c->local, &vm, force ? 3 : 4, NULL, &err) < 0)
         return cli_fail(&err);
-    cli_say(c, force ? "Machine %s is off." : "Machine %s was asked to shut down.", vm.name);
+    cli_say(c,
+            vm.power == 3 ? "Machine %s is off already."
+            : force       ? "Machine %s is off."
+                          : "Machine %s was asked to shut down.",
+            vm.name);
     return EXIT_OK;
 }

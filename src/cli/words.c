@@ -31,7 +31,13 @@ static const struct {
 
 char *cli_words(const char *text)
 {
+    static const char of[] = ": instance of ", prop[] = ": property ";
     struct vr_buf b = VR_BUF_INIT;
+    /* "ARGUMENT: instance of CLASS: property NAME: ..." */
+    const char *in = strstr(text, of), *name = in ? strstr(in, prop) : NULL;
+    if (name && strcspn(text, ": ") == (size_t)(in - text) &&
+        strcspn(in + strlen(of), ": ") == (size_t)(name - in) - strlen(of))
+        text = name + strlen(prop);
     vr_buf_printf(&b, NULL, "%s", "");
     while (*text) {
         size_t n = 1;

@@ -19,11 +19,20 @@ for verb in enable set retention failover test reverse verify; do
     vr A "$verb" --help | seen '^  --' || fail "$verb --help does not tell its options"
 done
 refused A 2 'unknown option' status --colour
+refused A 2 '.80x. is not a port' --host hostb:80x status
+refused A 2 '.80x. is not a port' pair hostb:80x --code AAAA-AAAA-AAAA-AAAA-AAAA
+refused A 2 'name the host that showed this code' pair --code AAAA-AAAA-AAAA-AAAA-AAAA
+refused A 2 '--user needs --host' --user somebody status
+refused A 2 '.--json. takes no value' --json=yes status
+refused A 2 '--cancel needs the ID' jobs --cancel
 refused A 2 'needs a value' enable g1 --to
 refused A 3 'connect to /run/nothing.sock .is vmreplicad running' --socket /run/nothing.sock status
 
 # ---- machines and peers ----
 "$guest" create "$dir" A g1 --fill 4
+vr A shutdown g1 | seen 'is off already' || fail "shutdown of a machine that is off: $(vr A shutdown g1)"
+out=$(on A sh -c "'$build/src/cli/vmreplica' --json machines >/dev/full" 2>&1) && fail "nothing could be written, and that was success"
+grep -q 'output could not be written' <<<"$out" || fail "nothing could be written: $out"
 refused A 1 "no machine 'nobody'" status nobody
 refused A 1 "no job 'nothing'" jobs nothing
 refused A 1 "no job 'nothing'" --json jobs nothing --cancel
@@ -52,6 +61,7 @@ ok "a code serves once"
 # ---- settings ----
 refused A 1 'interval' enable g1 --to hostb --interval 3
 refused A 1 'interval' enable g1 --to hostb --interval 7200
+refused A 1 '^vmreplica: the interval .--interval.: "99999"' enable g1 --to hostb --interval 99999
 refused A 1 'history|points' enable g1 --to hostb --points 99
 refused A 1 "no disk 'vdq'" enable g1 --to hostb --exclude vdq
 refused A 1 'no disk left' enable g1 --to hostb --exclude vda

@@ -133,7 +133,7 @@ refused A 1 'see vmreplica --host hostb points g1' --host hostb failover g1 --po
 ok "commands that are told of hostb ask hostb: $command"
 
 # An operator is no administrator.
-refused B 1 'administrator|denied' --host hosta disable g1
+refused B 1 'needs the role administrator.*on host hosta itself.*--user' --host hosta disable g1
 vr A --quiet failover g1 --planned
 vr A --quiet --host hostb reverse g1
 wait_state B g1 replicating
