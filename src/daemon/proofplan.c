@@ -26,6 +26,12 @@ struct wall_us proof_since(struct wall_us since, struct wall_us now, uint64_t gi
     return (struct wall_us){ .us = now.us - (int64_t)unread };
 }
 
+struct wall_us scrub_since(struct wall_us since, struct wall_us now, uint64_t due, uint64_t read,
+                           bool whole)
+{
+    return proof_since(since, now, due, whole || read >= due ? 0 : due - read);
+}
+
 char *proof_encode(const struct proof_state *s)
 {
     return vr_printf("1 %u %" PRIu64 " %" PRId64 " %" PRIu64 " %" PRId64 " %" PRId64 " %" PRIu64

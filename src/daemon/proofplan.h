@@ -29,6 +29,11 @@ uint64_t proof_budget(uint64_t total, uint32_t days, int64_t elapsed_s, uint64_t
  * read in its time stays due. */
 struct wall_us proof_since(struct wall_us since, struct wall_us now, uint64_t given, uint64_t left);
 
+/* scrub_since() - likewise of a round of the scrub, in bytes: of @due that were due since @since it
+ * has @read. @whole: it read all there is, so nothing is left to read, whatever was expected. */
+struct wall_us scrub_since(struct wall_us since, struct wall_us now, uint64_t due, uint64_t read,
+                           bool whole);
+
 /* What is kept of the proof of a machine: document "proof". */
 struct proof_state {
     /* End to end; the primary's. */
@@ -43,7 +48,7 @@ struct proof_state {
     /* The scrub; the replica's. */
     int64_t layer;
     uint64_t layer_block;
-    struct wall_us scrub_piece; /* the last piece */
+    struct wall_us scrub_piece; /* what has become due since then is to be read: scrub_since() */
     struct wall_us scrub_last;  /* end of the last pass; 0: there was none */
 };
 /* proof_encode() - caller frees. proof_decode() - VR_E_CORRUPT. */

@@ -25,7 +25,7 @@ struct scrub {
     struct proof_state at;
     struct store_scrub_at where;
     struct store_scrub *s;
-    uint64_t due, bytes;
+    uint64_t due, piece, bytes; /* all that is due, what of it is read now, what was read */
     bool any, pass;
     struct store_noted noted;
 };
@@ -38,14 +38,13 @@ static void st_due(void *arg)
     int64_t elapsed = (vr_wall_now().us - x->at.scrub_piece.us) / 1000000;
     if (store_scrub_bytes(d->store, &x->t.r.machine, &total, &x->t.err) == 0)
         x->due = proof_budget(total, d->cfg.verify_days, elapsed, PIECE_LEAST);
-    if (x->due > PIECE_MOST)
-        x->due = PIECE_MOST;
+    x->piece = x->due < PIECE_MOST ? x->due : PIECE_MOST;
 }
 
 static void st_prepare(void *arg)
 {
     struct scrub *x = arg;
-    store_scrub_prepare(x->t.d->store, &x->t.r.machine, &x->where, x->due - x->bytes, &x->s,
+    store_scrub_prepare(x->t.d->store, &x->t.r.machine, &x->where, x->piece - x->bytes, &x->s,
                         &x->t.err);
 }
 
@@ -68,7 +67,7 @@ static void scrub_work(struct task *t)
 {
     struct scrub *x = (struct scrub *)t;
     storage_call(t->d, &t->r.machine, st_due, x, &t->err);
-    while (t->err.kind == VR_OK && x->bytes < x->due && !x->pass && !t->d->stopping) {
+    while (t->err.kind == VR_OK && x->bytes < x->piece && !x->pass && !t->d->stopping) {
         x->s = NULL;
         storage_call(t->d, &t->r.machine, st_prepare, x, &t->err);
         if (t->err.kind != VR_OK || !x->s)
@@ -100,11 +99,16 @@ static void scrub_done(struct task *t)
                    "reading recovery points in the background", &t->err);
     if (!x->any)
         return;
+    struct wall_us now = vr_wall_now();
+    bool whole = x->pass && !at->layer && !at->layer_block;
     at->layer = x->where.layer;
     at->layer_block = x->where.block;
-    at->scrub_piece = vr_wall_now();
+    /* After an error the next round comes when more is due, not at once. */
+    at->scrub_piece = t->err.kind == VR_OK || t->err.kind == VR_E_CANCELLED
+                          ? scrub_since(at->scrub_piece, now, x->due, x->bytes, whole)
+                          : now;
     if (x->pass)
-        at->scrub_last = at->scrub_piece;
+        at->scrub_last = now;
     if (x->noted.blocks)
         tell(x);
     proof_save(t->d, &t->r.machine);

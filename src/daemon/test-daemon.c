@@ -347,6 +347,31 @@ static void test_proof_that_was_due_stays_due(void **state)
                      5); /* set back */
 }
 
+/* Rounds of the scrub that read less than is due: that is read later, and all in the week. */
+static void test_scrub_that_was_due_stays_due(void **state)
+{
+    (void)state;
+    const uint64_t week = 7 * 86400, total = (uint64_t)100 << 30, most = 256 << 20;
+    struct wall_us since = { .us = 1 };
+    uint64_t read = 0;
+    for (uint64_t s = 60; s <= week; s += 60) {
+        struct wall_us now = { .us = 1 + (int64_t)s * 1000000 };
+        if (s < week / 2 && s % (4 * 3600))
+            continue; /* merges at first: ten times as much is due as a round reads */
+        uint64_t due = proof_budget(total, 7, (now.us - since.us) / 1000000, 8 << 20);
+        uint64_t piece = due < most ? due : most;
+        read += piece;
+        if (due)
+            since = scrub_since(since, now, due, piece, false);
+    }
+    assert_in_range(read, total - most, total);
+    struct wall_us a = { 5 }, b = { 9 };
+    assert_int_equal(scrub_since(a, b, 8, 8, false).us, 9);
+    assert_int_equal(scrub_since(a, b, 8, 9, false).us, 9); /* a run is read to its end */
+    assert_int_equal(scrub_since(a, b, 8, 4, false).us, 7);
+    assert_int_equal(scrub_since(a, b, 8, 4, true).us, 9); /* there was no more */
+}
+
 static void test_proof_is_written_down(void **state)
 {
     (void)state;
@@ -595,6 +620,7 @@ int main(void)
         cmocka_unit_test(test_failover_takes_no_other_point_unasked),
         cmocka_unit_test(test_proof_is_due_in_time),
         cmocka_unit_test(test_proof_that_was_due_stays_due),
+        cmocka_unit_test(test_scrub_that_was_due_stays_due),
         cmocka_unit_test(test_proof_is_written_down),
         cmocka_unit_test(test_proof_says_who_is_wrong),
         cmocka_unit_test(test_damage_that_was_noted_is_told_after_a_start),

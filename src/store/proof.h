@@ -46,8 +46,8 @@ int store_slice_prepare(struct store *st, const struct vr_uuid *machine,
 int store_verify_slice(struct store_verify_input *v, const char *target, uint64_t first,
                        const struct vr_digest *theirs, size_t n, struct vr_err *err);
 
-/* store_proof_booted() - a test machine of the point, listed or not, has run. VR_E_NOTFOUND when the
- * point is gone. */
+/* store_proof_booted() - a test machine of the point, listed or not, has run. VR_E_NOTFOUND when
+ * the point is gone. */
 int store_proof_booted(struct store *st, const struct vr_uuid *machine, const struct vr_point_id *p,
                        struct wall_us now, struct vr_err *err);
 /* store_proof_release() - offer a quarantined point for failover all the same. Idempotent. Errors:
@@ -63,13 +63,13 @@ struct store_scrub_at {
     int64_t layer; /* the layer being read, 0: begin with the lowest */
     uint64_t block;
 };
-/* store_scrub_prepare() - the next piece of about @max_bytes after @at, *ret NULL: nothing to do now
- *   (no chain at rest, a merge under way, no layer with a table).
- * store_scrub_pace() - read at most so many bytes in a second, 0: as fast as possible.
- * store_scrub_run() - read and compare; any worker. Errors: VR_E_IO, VR_E_CORRUPT, VR_E_CANCELLED.
- * store_scrub_finish() - always called after prepare() gave one; notes damage and quarantine, frees.
- *   *at becomes the place to go on from, *ret_pass: everything was read, it begins anew. *ret_bytes:
- *   that were read; @ret: what was found. */
+/* store_scrub_prepare() - the next piece of about @max_bytes after @at, *ret NULL: nothing to do
+ * now (no chain at rest, a merge under way, no layer with a table). store_scrub_pace() - read at
+ * most so many bytes in a second, 0: as fast as possible. store_scrub_run() - read and compare; any
+ * worker. Errors: VR_E_IO, VR_E_CORRUPT, VR_E_CANCELLED. store_scrub_finish() - always called after
+ * prepare() gave one; notes damage and quarantine, frees. *at becomes the place to go on from,
+ * *ret_pass: everything was read, it begins anew. *ret_bytes: that were read, without holes; @ret:
+ * what was found. */
 struct store_scrub;
 int store_scrub_prepare(struct store *st, const struct vr_uuid *machine,
                         const struct store_scrub_at *at, uint64_t max_bytes,
@@ -79,7 +79,8 @@ int store_scrub_run(struct store_scrub *s, struct vr_err *err);
 int store_scrub_finish(struct store *st, struct store_scrub *s, struct wall_us now,
                        struct store_scrub_at *at, bool *ret_pass, uint64_t *ret_bytes,
                        struct store_noted *ret, struct vr_err *err);
-/* store_scrub_bytes() - what a whole pass has to read. */
+/* store_scrub_bytes() - about what a whole pass has to read: what the files take up, not what thin
+ * disks could hold. */
 int store_scrub_bytes(struct store *st, const struct vr_uuid *machine, uint64_t *ret,
                       struct vr_err *err);
 

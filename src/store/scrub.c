@@ -3,12 +3,15 @@
  * and compared with their own tables. So everything on disk is read once, however many points there
  * are. A piece is only begun while no merge runs: it may be changing the layer that is read. */
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/alloc.h"
 #include "store/proof_int.h"
 #include "store/scan.h"
 #include "store/tables.h"
 #include "transfer/blockread.h"
+
+enum { LOOK_MOST = 1 << 20 }; /* blocks of a piece, also if they are holes */
 
 struct store_scrub {
     struct hold *hold;
@@ -20,7 +23,7 @@ struct store_scrub {
     struct digestlog *log;
     uint64_t next; /* block to go on from */
     bool through;  /* the layer's end was reached */
-    uint64_t bytes;
+    uint64_t bytes, looked;
     struct store_bad_list bad;
 };
 
@@ -115,6 +118,7 @@ static int on_block(void *ctx, uint64_t block, const uint8_t *data, size_t n, st
     if (zeros_to(p, block, err) < 0)
         return -1;
     p->next = block + 1;
+    p->s->bytes += n;
     if (data)
         have = vr_digest_block(data, n);
     return compare(p, block, data ? &have : NULL, err);
@@ -137,7 +141,7 @@ static int next_run(struct store_scrub *s, uint64_t *from, uint64_t *end, struct
 static int read_piece(struct store_scrub *s, struct vnbd *nbd, struct vr_err *err)
 {
     uint64_t from = 0, end = 0;
-    while (s->bytes < s->max_bytes) {
+    while (s->bytes < s->max_bytes && s->looked < LOOK_MOST) {
         int rc = next_run(s, &from, &end, err);
         if (rc < 0)
             return -1;
@@ -154,7 +158,7 @@ static int read_piece(struct store_scrub *s, struct vnbd *nbd, struct vr_err *er
                                .ctx = &p };
         if (blockread_run(&r, from, end, err) < 0 || zeros_to(&p, end, err) < 0)
             return -1;
-        s->bytes += (end - from) * VR_BLOCK_SIZE;
+        s->looked += end - from;
         s->next = end;
     }
     return 0;
@@ -202,20 +206,34 @@ int store_scrub_finish(struct store *st, struct store_scrub *take, struct wall_u
     return 0;
 }
 
+/* Bytes that a file takes up; -1: nobody can tell. */
+static int64_t room(const char *path)
+{
+    struct stat sb;
+    return stat(path, &sb) < 0 || !S_ISREG(sb.st_mode) ? -1 : (int64_t)sb.st_blocks * 512;
+}
+
+/* Bytes of a layer that a pass reads, about. */
+static uint64_t to_read(const struct layer_row *l)
+{
+    TOUCHES_FILES;
+    int64_t has = room(l->path);
+    /* A table has something in it: a file system that says it had not does not tell. */
+    if (has < 0 || (has == 0 && room(l->digests) <= 0))
+        return l->size;
+    return (uint64_t)has < l->size ? (uint64_t)has : l->size;
+}
+
 int store_scrub_bytes(struct store *st, const struct vr_uuid *machine, uint64_t *ret,
                       struct vr_err *err)
 {
-    int64_t n = 0;
-    /* A layer takes up about what it holds; what an adopted image holds, at most its size. */
-    int rc = db_one_int(st->db, &n, err,
-                        "SELECT ifnull(sum(size), 0) FROM layer WHERE machine = ? AND role = ?"
-                        " AND known <> ? AND digests IS NOT NULL AND below IS NULL",
-                        "uii", machine, (int64_t)ROLE_CHAIN, (int64_t)KNOWN_NONE);
-    int64_t points = 0;
-    if (rc < 0 ||
-        db_one_int(st->db, &points, err,
-                   "SELECT ifnull(sum(bytes), 0) FROM point WHERE machine = ?", "u", machine) < 0)
+    vr_autolayers struct layers l = { 0 };
+    uint64_t n = 0;
+    if (layers_role(st->db, machine, ROLE_CHAIN, &l, err) < 0)
         return -1;
-    *ret = (uint64_t)n + (uint64_t)points;
+    for (size_t i = 0; i < l.n; i++)
+        if (l.v[i].known != KNOWN_NONE && l.v[i].digests)
+            n += to_read(&l.v[i]);
+    *ret = n;
     return 0;
 }

@@ -23,6 +23,31 @@ static void test_whole_is_proven(void **state)
     assert_int_equal(point(f, 1).proof.how, STORE_PROOF_NONE);
 }
 
+/* What a whole pass reads is about what it was said to read, also of a thin disk. */
+static void test_a_pass_reads_what_was_said(void **state)
+{
+    struct fixture *f = *state;
+    struct store_scrub_at at = { 0 };
+    enum { METADATA = 8 * VR_BLOCK_SIZE };
+    cycle(f, 1, 11);
+    for (uint8_t layers = 1; layers <= 3; layers++) {
+        uint64_t said = 0, read = 0, bytes = 0;
+        bool pass = false;
+        ok(store_scrub_bytes(f->st, &f->m, &said, err));
+        while (!pass) {
+            struct store_scrub *s = NULL;
+            struct store_noted n;
+            ok(store_scrub_prepare(f->st, &f->m, &at, MIB, &s, err));
+            ok(store_scrub_run(s, err));
+            ok(store_scrub_finish(f->st, s, now, &at, &pass, &bytes, &n, err));
+            read += bytes;
+        }
+        assert_int_equal(read, layers * 2 * VR_BLOCK_SIZE); /* two blocks of each layer */
+        assert_in_range(said, read, read + layers * METADATA);
+        cycle(f, 2, (uint8_t)(20 + layers));
+    }
+}
+
 /* A block of an old layer: the points that show it, and no other. Its right bytes are in a newer
  * layer, so it is repaired, also after the daemon was gone in between. */
 static void test_rot_is_repaired(void **state)
@@ -541,6 +566,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(test_whole_is_proven),
+        T(test_a_pass_reads_what_was_said),
         T(test_rot_is_repaired),
         T(test_rot_that_is_lost),
         T(test_rot_of_the_newest),
