@@ -272,7 +272,8 @@ int hv_checkpoint_list(struct hv *hv, const struct vr_uuid *uuid, const char *co
                        size_t n_targets, struct hv_checkpoint **ret, size_t *ret_n,
                        struct vr_err *err);
 /* hv_checkpoint_dirty() - bytes written since checkpoint @name, from the bitmaps of a running
- * machine. Errors: VR_E_NOTFOUND, VR_E_TRACKING (a bitmap that cannot be asked), VR_E_HV. */
+ * machine. Errors: VR_E_NOTFOUND, VR_E_TRACKING (a bitmap that cannot be asked), VR_E_BUSY (one is
+ * being deleted), VR_E_HV. */
 int hv_checkpoint_dirty(struct hv *hv, const struct vr_uuid *uuid, const char *name,
                         uint64_t *ret_bytes, struct vr_err *err);
 /* hv_checkpoint_delete() - delete it from libvirt and images, running or off; a later bitmap is

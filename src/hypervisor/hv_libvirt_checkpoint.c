@@ -128,6 +128,60 @@ static int delete_off(virDomainPtr dom, const struct hv_machine *m, const char *
     return forget(dom, name, err);
 }
 
+/* ---- one of both at a time: forgetting a checkpoint, and asking for the size of one ----
+ * libvirtd looks a checkpoint up, then waits until the machine is free, and then reads what
+ * somebody who deleted it meanwhile has freed (seen with libvirt 9.0: it ends with a segmentation
+ * fault). A machine that hangs holds up nobody but itself. */
+enum { TURNS_MAX = 256 };
+static struct {
+    pthread_mutex_t mu;
+    pthread_cond_t cond;
+    unsigned char taken[TURNS_MAX][VIR_UUID_BUFLEN];
+    size_t n;
+} turns = { .mu = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER };
+
+static size_t turn_of(const unsigned char *uuid)
+{
+    size_t i = 0;
+    while (i < turns.n && memcmp(turns.taken[i], uuid, VIR_UUID_BUFLEN) != 0)
+        i++;
+    return i;
+}
+
+/* @wait: for whoever has it; else false when somebody has. */
+static bool turn_take(virDomainPtr dom, bool wait)
+{
+    unsigned char uuid[VIR_UUID_BUFLEN] = { 0 };
+    virDomainGetUUID(dom, uuid);
+    pthread_mutex_lock(&turns.mu);
+    bool busy;
+    while ((busy = turn_of(uuid) < turns.n || turns.n == TURNS_MAX) && wait)
+        pthread_cond_wait(&turns.cond, &turns.mu);
+    if (!busy)
+        memcpy(turns.taken[turns.n++], uuid, VIR_UUID_BUFLEN);
+    pthread_mutex_unlock(&turns.mu);
+    return !busy;
+}
+
+static void turn_leave(virDomainPtr dom)
+{
+    unsigned char uuid[VIR_UUID_BUFLEN] = { 0 };
+    virDomainGetUUID(dom, uuid);
+    pthread_mutex_lock(&turns.mu);
+    memmove(turns.taken[turn_of(uuid)], turns.taken[--turns.n], VIR_UUID_BUFLEN);
+    pthread_cond_broadcast(&turns.cond);
+    pthread_mutex_unlock(&turns.mu);
+}
+
+static int delete_in_turn(virDomainPtr dom, const struct hv_machine *m, const char *name,
+                          struct vr_err *err)
+{
+    turn_take(dom, true);
+    int rc = delete_running(dom, m, name, err);
+    turn_leave(dom);
+    return rc;
+}
+
 int lv_checkpoint_delete(virDomainPtr dom, const char *name, struct vr_err *err)
 {
     /* The machine may be started or stopped under our hands: then the other way is the right one.
@@ -138,7 +192,7 @@ int lv_checkpoint_delete(virDomainPtr dom, const char *name, struct vr_err *err)
         int active = lv_active(dom, err);
         if (active < 0 || lv_machine(NULL, dom, &m, err) < 0)
             return -1;
-        int rc = active ? delete_running(dom, &m, name, &e) : delete_off(dom, &m, name, &e);
+        int rc = active ? delete_in_turn(dom, &m, name, &e) : delete_off(dom, &m, name, &e);
         hv_machine_done(&m);
         if (rc == 0)
             return 0;
@@ -360,17 +414,15 @@ int hv_checkpoint_adopt(struct hv *hv, const struct vr_uuid *uuid, const char *n
     struct hv_machine m = { .power = HV_POWER_OTHER };
     if (!dom || lv_machine(hv, dom, &m, err) < 0)
         return -1;
+    turn_take(dom, true);
     int rc = adopt(dom, &m, name, targets, n_targets, err);
+    turn_leave(dom);
     hv_machine_done(&m);
     return rc;
 }
 
-int hv_checkpoint_dirty(struct hv *hv, const struct vr_uuid *uuid, const char *name,
-                        uint64_t *ret_bytes, struct vr_err *err)
+static int dirty(virDomainPtr dom, const char *name, uint64_t *ret_bytes, struct vr_err *err)
 {
-    lv_dom_auto dom = lv_dom(hv, uuid, 0, err);
-    if (!dom)
-        return -1;
     lv_cp_auto cp = lookup(dom, name);
     if (!cp)
         return lv_fail(err, "checkpoint %s", name);
@@ -381,4 +433,18 @@ int hv_checkpoint_dirty(struct hv *hv, const struct vr_uuid *uuid, const char *n
     if (!domxml_checkpoint_size(xml, ret_bytes))
         return vr_fail(err, VR_E_TRACKING, 0, "checkpoint %s shows no size", name);
     return 0;
+}
+
+int hv_checkpoint_dirty(struct hv *hv, const struct vr_uuid *uuid, const char *name,
+                        uint64_t *ret_bytes, struct vr_err *err)
+{
+    lv_dom_auto dom = lv_dom(hv, uuid, 0, err);
+    if (!dom)
+        return -1;
+    if (!turn_take(dom, false))
+        return vr_fail(err, VR_E_BUSY, 0, "checkpoints of machine %s are being deleted",
+                       virDomainGetName(dom));
+    int rc = dirty(dom, name, ret_bytes, err);
+    turn_leave(dom);
+    return rc;
 }
