@@ -247,8 +247,12 @@ class Page:
         return '', escape(plain), plain
 
     @staticmethod
-    def one(found, prop, pattern):
-        found = [x for x in found if not prop or fnmatch.fnmatchcase(x.values[prop] or '', pattern)]
+    def like(found, prop, pattern):
+        return [x for x in found if not prop or fnmatch.fnmatchcase(x.values[prop] or '', pattern)]
+
+    @classmethod
+    def one(cls, found, prop, pattern):
+        found = cls.like(found, prop, pattern)
         if len(found) != 1:
             fail('%d instances instead of one:' % len(found), [x.keys for x in found])
         return found[0]
@@ -265,7 +269,7 @@ class Page:
         of = of.values[m[3]] if m[3] else of
         found = session.associated(namespace, of, m[5], m[6])
         if m[9]:                                   # texts of instants sort as these do
-            found = sorted(found, key=lambda x: x.values[m[9]] or '')[-1:]
+            found = sorted(self.like(found, m[7], m[8]), key=lambda x: x.values[m[9]] or '')[-1:]
         self.names[m[1]] = self.one(found, m[7], m[8])
 
     def set(self, m):

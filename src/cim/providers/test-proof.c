@@ -156,6 +156,9 @@ static void when_an_orphan_was_written(void **st)
     w->points[0].instant.us = 1700000000000000;
     snprintf(settings, sizeof settings, "Msvm_VirtualSystemSettingData.InstanceID=\"%s\"",
              id_point(id, &w->points[0].id));
+    /* Not one of the types that scripts look for recovery points by */
+    assert_string_equal(txt(w, settings, "VirtualSystemType"),
+                        "Microsoft:Hyper-V:Snapshot:Realized");
     assert_string_equal(txt(w, point_path(w, 0), "LastWritten"), "(null)");
     assert_non_null(strstr(txt(w, settings, "CreationTime"), "20231114"));
     w->points[0].written.us = 1700000000000000 + 86400 * INT64_C(1000000);

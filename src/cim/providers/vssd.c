@@ -23,7 +23,9 @@ static const char *const point_types[] = {
     [VR_POINT_STANDARD] = "Microsoft:Hyper-V:Snapshot:Replica:Standard",
     [VR_POINT_APPLICATION] = "Microsoft:Hyper-V:Snapshot:Replica:ApplicationConsistent",
     [VR_POINT_PLANNED] = "Microsoft:Hyper-V:Snapshot:Replica:PlannedFailover",
-    [VR_POINT_ORPHAN] = "Microsoft:Hyper-V:Snapshot:Replica:Standard",
+    /* An ordinary snapshot of what this host had: scripts that take the newest replica point must
+     * not find it. design: */
+    [VR_POINT_ORPHAN] = "Microsoft:Hyper-V:Snapshot:Realized",
 };
 
 static struct cim_inst *make(const struct vm *vm, const char *id, const char *name,
