@@ -150,20 +150,20 @@ go_on
 ok "QEMU refuses to set a disk back to an internal snapshot while changes are tracked"
 
 step disk-grows-off
-on A qemu-img resize -q "$(disk_path vdb)" +32M
+when_free A qemu-img resize -q "$(disk_path vdb)" +32M
 go_on
 ok "a disk that grew while the machine was off"
 
 step disk-shrinks
 size=$(on A qemu-img info --output json "$(disk_path vdb)" | jq '."virtual-size"')
-on A qemu-img resize -q --shrink "$(disk_path vdb)" $((size - (16 << 20)))
+when_free A qemu-img resize -q --shrink "$(disk_path vdb)" $((size - (16 << 20)))
 wait_state A g1 error 120
 told error ReasonTexts 'vdb.*shrunk' || fail "explain: $(vr A explain g1)"
 vr A explain g1
 [ "$(vr A --json explain g1 | jq -r '.[0].ReasonCommands[0]')" = "vmreplica resume g1" ] || fail "no command"
 have=$(n_points B g1)
 check_points B g1
-on A qemu-img resize -q "$(disk_path vdb)" "$size"
+when_free A qemu-img resize -q "$(disk_path vdb)" "$size"
 vr A --quiet resume g1
 vr A --quiet sync g1
 ok "a disk that shrank: an error in words, the $have points stay; large enough again, it goes on"

@@ -24,8 +24,7 @@ at=32
 wrote() {
     at=$((at + 1))
     head -c 65536 /dev/urandom >"$dir/$1/var/log/random"
-    wait_for 60 "the last cycle has let go of the disk" \
-        on "$1" qemu-io -f qcow2 -c "write -q -s /var/log/random ${at}M 64k" "$2"
+    when_free "$1" qemu-io -f qcow2 -c "write -q -s /var/log/random ${at}M 64k" "$2"
 }
 
 # set_clock HOST SECONDS: so much more than is true, from now on

@@ -100,7 +100,7 @@ round=0
 # What the machine would write while it runs where it was failed over to.
 scribble() {
     round=$((round + 1))
-    wait_for 60 "nobody else has the disk" on $to qemu-io -c "write -P $((round % 255 + 1)) $((round % 100 * 65536 + 8388608)) 64k" "$(disk_of $to)"
+    when_free $to qemu-io -c "write -P $((round % 255 + 1)) $((round % 100 * 65536 + 8388608)) 64k" "$(disk_of $to)"
 }
 turn() { # after a failover: there, and the other way round
     scribble

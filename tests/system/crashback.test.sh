@@ -95,7 +95,7 @@ scribble() { # HOST: a block that nobody has written, and one that both may have
     local i
     block=$((block % 700 + 1))
     for i in $((block + 128)) $((block % 3 + 64)); do
-        wait_for 60 "nobody else has the disk" on "$1" qemu-io -c "write -q -P $((block % 254 + 1)) $((i * 65536)) 64k" "$(disk_of "$1")"
+        when_free "$1" qemu-io -c "write -q -P $((block % 254 + 1)) $((i * 65536)) 64k" "$(disk_of "$1")"
     done
 }
 # failed_over [ROW]: $from has written alone

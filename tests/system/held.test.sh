@@ -38,8 +38,7 @@ step() {
 # wrote OFFSET MIB: other bytes there
 wrote() {
     head -c $(($2 << 20)) /dev/urandom >"$dir/A/var/log/random"
-    wait_for 60 "the last cycle has let go of the disk" \
-        on A qemu-io -f qcow2 -c "write -q -s /var/log/random ${1}M ${2}M" "$disk"
+    when_free A qemu-io -f qcow2 -c "write -q -s /var/log/random ${1}M ${2}M" "$disk"
 }
 cycle() {
     wrote "$1" 1
@@ -130,8 +129,7 @@ rm -f "$dir/B$slow/merging"
 for i in 274 276 278 280; do cycle $i; done
 wait_for 60 "a merge is held" [ -e "$dir/B$slow/merging" ]
 vr A --quiet failover g1 --planned --no-start
-wait_for 60 "nobody else has the disk" \
-    on B qemu-io -f qcow2 -c "write -q -P 77 282M 1M" "$(virsh_on B domblklist g1 | awk '$1 == "vda" { print $2 }')"
+when_free B qemu-io -f qcow2 -c "write -q -P 77 282M 1M" "$(virsh_on B domblklist g1 | awk '$1 == "vda" { print $2 }')"
 vr B --quiet reverse g1
 wait_state B g1 replicating 120
 vr B --quiet sync g1 # by itself the next cycle is in an hour

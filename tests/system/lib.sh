@@ -472,6 +472,11 @@ log_has() {
     tail -c "+$(($2 + 1))" "$dir/$1/var/log/vmreplicad.log" | seen -E -- "$3"
 }
 
+# when_free HOST CMD...: something that needs an image for itself, once no cycle reads it just then
+when_free() {
+    wait_for 60 "nobody else has the image: ${*:2}" on "$@"
+}
+
 # human BYTES
 human() {
     awk -v n="$1" 'BEGIN { split("B KiB MiB GiB", u, " "); i = 1; while (n >= 1024 && i < 4) { n /= 1024; i++ }

@@ -23,9 +23,10 @@ step() {
 lose() {
     local name
     head -c $(($2 << 20)) /dev/urandom >"$dir/A/var/log/random"
-    on A qemu-io -f qcow2 -c "write -s /var/log/random ${1}M ${2}M" $data >/dev/null
+    when_free A qemu-io -f qcow2 -c "write -s /var/log/random ${1}M ${2}M" $data
     for name in $(virsh_on A checkpoint-list g1 --name | grep '^vmr\.'); do
-        on A qemu-img bitmap --remove $data "$name"
+        # the daemon, which tries again, may just have deleted it itself
+        when_free A sh -c "qemu-img bitmap --remove $data $name || ! qemu-img info -U $data | grep -q 'name: $name\$'"
     done
     vr A --quiet sync g1 >/dev/null 2>&1 || :
     wait_state A g1 "waiting to resynchronise"
@@ -161,7 +162,7 @@ step reverse-during-resync
 # write HOST OFFSET MIB: other bytes there
 write() {
     head -c $(($3 << 20)) /dev/urandom >"$dir/$1/var/log/random"
-    wait_for 60 "nobody else has the disk" on "$1" qemu-io -f qcow2 -c "write -q -s /var/log/random ${2}M ${3}M" \
+    when_free "$1" qemu-io -f qcow2 -c "write -q -s /var/log/random ${2}M ${3}M" \
         "$(virsh_on "$1" domblklist g1 | awk '$1 == "vdb" { print $2 }')"
 }
 # orphan_of HOST: the copies of its disks in oracle/orphan are those of its newest orphan point

@@ -39,7 +39,7 @@ step prepared-disk-written-to
 vr $from --quiet failover g1 --planned
 "$guest" wait-line "$dir" $to g1 60 "^VMR boot counter=$(guest_last_words $from g1)\$" >/dev/null
 disk=$(virsh_on $from domblklist g1 | awk '$1 == "vda" { print $2 }')
-on $from qemu-io -f qcow2 -c 'write -P 77 4M 192k' "$disk" >/dev/null
+when_free $from qemu-io -f qcow2 -c 'write -P 77 4M 192k' "$disk"
 on $from qemu-img convert -O raw "$disk" /var/log/altered.raw
 sent=$(sent_by $to)
 vr $to --quiet reverse g1

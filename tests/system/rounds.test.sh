@@ -25,7 +25,7 @@ scribble() {
     local block path
     path=$(disk_of "$1")
     for block in $next $((RANDOM % 60 + 64)); do
-        on "$1" qemu-io -c "write -q -P $((RANDOM % 254 + 1)) $((block * 65536)) 64k" "$path" >/dev/null
+        when_free "$1" qemu-io -c "write -q -P $((RANDOM % 254 + 1)) $((block * 65536)) 64k" "$path"
         set[$block]=1
     done
     next=$((next < 900 ? next + 1 : 64))
