@@ -260,6 +260,11 @@ static void before_it_begins(void **st)
     begin(BEFORE);
     assert_int_equal(run(), EXIT_INTERRUPTED);
     assert_string_equal(d.asked, "");
+    begin(BEFORE);
+    d.power = 3;
+    d.p_state = 4; /* prepared by an earlier command */
+    assert_int_equal(run(), EXIT_INTERRUPTED);
+    assert_string_equal(d.asked, "");
 }
 
 /* The guest has heard the power button: it goes off, whoever waits for it or not. */

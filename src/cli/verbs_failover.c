@@ -176,10 +176,6 @@ static int prepare(struct cli *c, struct ends *e, unsigned wait_s, struct vr_err
 {
     struct vr_err why = VR_ERR_INIT;
     bool was_off = e->pvm.power == 3;
-    if (cli_interrupted()) {
-        fputs("\nvmreplica: nothing was changed\n", stderr);
-        return vr_fail(err, VR_E_CANCELLED, 0, "interrupted");
-    }
     if (shut_down(c, e, wait_s, err) < 0)
         return -1;
     cli_say(c, "Shipping the last changes to %s ...", e->r_host);
@@ -272,6 +268,10 @@ static int planned(struct cli *c, const struct cli_vm *vm, unsigned wait_s, bool
     if (start && e.pvm.state == 3 && e.pvm.power == 3)
         cli_say(c, "Machine %s is off on %s; it will be started on %s (--no-start leaves it off).",
                 vm->name, e.p_host, e.r_host);
+    if (cli_interrupted()) {
+        fputs("\nvmreplica: nothing was changed\n", stderr);
+        return vr_fail(err, VR_E_CANCELLED, 0, "interrupted");
+    }
     if (e.pvm.state == 3 && prepare(c, &e, wait_s, err) < 0)
         return -1;
     if (take_over(c, vm, &e, start, err) == 0)
