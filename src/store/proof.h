@@ -88,7 +88,8 @@ int store_scrub_bytes(struct store *st, const struct vr_uuid *machine, uint64_t 
 /* store_repair_prepare() - one rotten layer whose right bytes may be known; *ret NULL: none.
  * store_repair_run() - find the bytes and write them into a new layer; any worker.
  * store_repair_finish() - always called after prepare() gave one: puts the layer in, frees.
- *   *ret_blocks: repaired, *ret_points: points whose quarantine ended. */
+ *   *ret_blocks: repaired, *ret_points: points whose quarantine ended. VR_E_IO also when all that
+ * was put in and something is left to be tried again, because a layer could not be read. */
 struct store_repair;
 int store_repair_prepare(struct store *st, const struct vr_uuid *machine, struct store_repair **ret,
                          struct vr_err *err);

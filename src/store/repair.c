@@ -17,7 +17,7 @@
 #include "store/tables.h"
 #include "transfer/blockread.h"
 
-enum fate { FATE_LOST, FATE_SOUND, FATE_REPAIRED };
+enum fate { FATE_LOST, FATE_LATER, FATE_SOUND, FATE_REPAIRED };
 
 struct item {
     uint64_t block;
@@ -323,6 +323,15 @@ static int find_bytes(struct store_repair *r, uint64_t block, const struct vr_di
     return 0;
 }
 
+/* Who could not be read may have them, and may be read another time. */
+static bool any_broken(const struct store_repair *r)
+{
+    for (size_t i = 0; i < r->n_others; i++)
+        if (r->others[i].broken)
+            return true;
+    return false;
+}
+
 /* The highest layer through which the rotten one's block is seen, NULL: itself. For layers that
  * do not fork. */
 static int last_uncovered(struct store_repair *r, uint64_t block, struct source **ret,
@@ -392,6 +401,8 @@ static int repair_block(struct store_repair *r, struct source *self, struct writ
     }
     if (rc >= 0)
         rc = find_bytes(r, it->block, &want, data, err);
+    if (rc == 0 && any_broken(r))
+        it->fate = FATE_LATER;
     if (rc <= 0)
         return rc;
     struct digest_record rec = { .block = it->block, .digest = want };
@@ -523,6 +534,8 @@ static int put_layer(struct store *st, struct store_repair *r, struct vr_err *er
 static int settle_rows(struct store *st, struct store_repair *r, bool put, struct vr_err *err)
 {
     for (size_t i = 0; i < r->n; i++) {
+        if (r->items[i].fate == FATE_LATER)
+            continue;
         bool gone = r->items[i].fate != FATE_LOST;
         const char *sql = gone ? "DELETE FROM damage WHERE machine = ? AND target = ? AND layer = ?"
                                  " AND block = ?"
@@ -569,12 +582,18 @@ int store_repair_finish(struct store *st, struct store_repair *take, size_t *ret
 {
     vr_auto(repair_free) struct store_repair *r = take;
     *ret_blocks = *ret_points = 0;
-    note_end(st, r->rotten.id, !r->done && !atomic_load(&r->hold->cancel));
+    size_t later = count(r, FATE_LATER);
+    note_end(st, r->rotten.id, (!r->done || later) && !atomic_load(&r->hold->cancel));
     int rc = r->done && !atomic_load(&r->hold->cancel) ? unchanged(st, r, err) : 0;
     if (rc > 0) {
         rc = put_in(st, r, ret_points, err);
         if (rc == 0)
             *ret_blocks = count(r, FATE_REPAIRED);
+        if (rc == 0 && later)
+            rc = vr_fail(err, VR_E_IO, 0,
+                         "%zu blocks of %s are not repaired yet: a layer that may have the right "
+                         "bytes cannot be read",
+                         later, r->rotten.path);
     } else if (rc == 0) {
         if (store_begin(st, "repair-dropped", err) < 0)
             return -1;

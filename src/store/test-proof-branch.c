@@ -199,6 +199,31 @@ static void test_below_the_fork_a_branch_has_the_bytes(void **state)
     stays_sound(f);
 }
 
+/* Whoever has the right bytes cannot be read just now: that is no reason to give them up. */
+static void test_who_cannot_be_read_is_asked_again(void **state)
+{
+    struct fixture *f = *state;
+    struct store_repair *r = NULL;
+    size_t blocks = 0, points = 0;
+    two_branches(f, 34);
+    cycle(f, 3, 33);
+    rot(f, 3, 3, 99);
+    assert_int_equal(scrub(f).points, 1);
+    vr_autofree char *path = image(f, (unsigned)f->newest.epoch);
+    vr_autofree char *away = vr_printf("%s.away", path);
+    assert_int_equal(rename(path, away), 0);
+    ok(store_repair_prepare(f->st, &f->m, &r, err));
+    assert_non_null(r);
+    ok(store_repair_run(r, err));
+    fails(VR_E_IO, store_repair_finish(f->st, r, &blocks, &points, err));
+    assert_int_equal(blocks, 0);
+    assert_int_equal(state_of(f, 3), STORE_QUARANTINED);
+    assert_int_equal(rename(away, path), 0);
+    assert_int_equal(repair(f), 1);
+    assert_int_equal(state_of(f, 3), STORE_REPAIRED);
+    stays_sound(f);
+}
+
 /* What a machine wrote here and nobody received, below a branch of its own. */
 static void test_an_orphan_is_repaired(void **state)
 {
@@ -434,6 +459,7 @@ int main(void)
         T(test_two_branches_stand_on_rot),
         T(test_a_branch_is_repaired_from_the_newest),
         T(test_a_branch_is_repaired_from_itself),
+        T(test_who_cannot_be_read_is_asked_again),
         T(test_the_tip_of_a_branch_is_repaired),
         T(test_below_the_fork_a_branch_has_the_bytes),
         T(test_an_orphan_is_repaired),
