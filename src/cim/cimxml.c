@@ -131,6 +131,32 @@ int cim_xml_parse_path(const struct vr_xml *el, struct cim_path **ret, struct vr
 
 /* ---- values ---- */
 
+/* What no value of that type is: where less may be set than the type holds, that is told. */
+static int put_text(struct cim_value *v, const struct cim_prop *pr, const char *text,
+                    struct vr_err *err)
+{
+    static const struct {
+        const char *name;
+        unsigned least, most;
+        const char *unit;
+    } limits[] = {
+#define LIMIT(name, least, most, unit) { #name, least, most, unit },
+#include "model/limits.def"
+#undef LIMIT
+    };
+    struct vr_err bad = VR_ERR_INIT;
+
+    if (cim_value_put_text(v, text, &bad) == 0)
+        return 0;
+    for (size_t i = 0; i < VR_ARRAY_LEN(limits); i++)
+        if (!strcmp(limits[i].name, pr->name))
+            return vr_fail(err, VR_E_INVAL, 0, "must be %u to %u%s, not \"%.60s\"", limits[i].least,
+                           limits[i].most, limits[i].unit, text);
+    if (err)
+        *err = bad;
+    return -1;
+}
+
 /* One VALUE, VALUE.REFERENCE, VALUE.OBJECT, VALUE.NULL or INSTANCE into @v. */
 static int put_el(struct cim_value *v, const struct cim_prop *pr, const struct vr_xml *el,
                   int depth, struct vr_err *err)
@@ -168,7 +194,7 @@ static int put_el(struct cim_value *v, const struct cim_prop *pr, const struct v
     default:
         if (!*el->trim && !v->is_array)
             return 0; /* an empty VALUE of anything but a string says nothing */
-        return cim_value_put_text(v, el->trim, err);
+        return put_text(v, pr, el->trim, err);
     }
 }
 

@@ -221,6 +221,33 @@ static void test_unread(void **st)
     assert_non_null(strstr(err.msg, "ReplicationInterval"));
 }
 
+/* What the type holds is not what may be set: the limits are told, whatever does not fit. */
+static void test_limits(void **st)
+{
+    static const struct {
+        const char *xml, *says;
+    } rows[] = {
+        { I("<PROPERTY NAME=\"replicationinterval\" TYPE=\"uint16\"><VALUE>99999</VALUE>"
+            "</PROPERTY>"),
+          "property ReplicationInterval: must be 5 to 3600 seconds, not \"99999\"" },
+        { I("<PROPERTY NAME=\"RecoveryHistory\" TYPE=\"uint16\"><VALUE>-1</VALUE></PROPERTY>"),
+          "property RecoveryHistory: must be 0 to 24, not \"-1\"" },
+        { I("<PROPERTY NAME=\"ApplicationConsistentSnapshotInterval\" TYPE=\"uint16\"><VALUE>x"
+            "</VALUE></PROPERTY>"),
+          "must be 0 to 12 hours, not \"x\"" },
+        { I("<PROPERTY NAME=\"AuthenticationType\" TYPE=\"uint16\"><VALUE>70000</VALUE>"
+            "</PROPERTY>"),
+          "\"70000\" is no uint16 (0 to 65535)" },
+    };
+    for (size_t i = 0; i < VR_ARRAY_LEN(rows); i++) {
+        struct cim_inst *in = NULL;
+        struct vr_err err = VR_ERR_INIT;
+        assert_int_equal(cim_xml_parse(rows[i].xml, cim_class_find(FRSD), &in, &err), -1);
+        if (!strstr(err.msg, rows[i].says))
+            fail_msg("%s", err.msg);
+    }
+}
+
 static void test_written(void **st)
 {
     struct vr_err err = VR_ERR_INIT;
@@ -324,6 +351,7 @@ int main(void)
         cmocka_unit_test(test_refused),        cmocka_unit_test(test_written),
         cmocka_unit_test(test_round_trip_all), cmocka_unit_test(test_class_document),
         cmocka_unit_test(test_null_array),     cmocka_unit_test(test_unread),
+        cmocka_unit_test(test_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

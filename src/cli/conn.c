@@ -227,6 +227,8 @@ bool cli_answers_yes(const char *question)
 }
 
 /* ---- jobs ---- */
+#define WAITING "Waiting for host" /* src:[docs/architecture.md: JobStatus] */
+
 static void show_progress(const struct cli *c, const char *what, unsigned pct, bool over,
                           unsigned *shown)
 {
@@ -257,12 +259,28 @@ static int job_result(const struct wsmc_inst *j, struct vr_err *err)
     return vr_fail(err, VR_E_HV, 0, "%s", text && *text ? text : "the job failed without a reason");
 }
 
+/* What a job waits for, once: it may take any time. */
+static void show_waiting(const struct cli *c, const char *what, const char *status, bool *told)
+{
+    if (*told || !what || c->quiet || c->json || !status ||
+        strncmp(status, WAITING, strlen(WAITING)) != 0)
+        return;
+    *told = true;
+    cli_print(
+        stderr,
+        "%s%s, which cannot be reached: it goes on by itself when that host is back. See that "
+        "it is up and its port can be reached from here (vmreplica peers); Ctrl-C leaves the "
+        "job.\n",
+        c->tty ? "\n" : "", status);
+}
+
 int cli_wait_job(struct cli *c, struct wsmc *w, const char *id, const char *what,
                  struct vr_err *err)
 {
     struct wsmc_key key = { "InstanceID", id };
     struct wsmc_ref ref = { .cls = "Msvm_ConcreteJob", .keys = &key, .n_keys = 1 };
     unsigned shown = 0, wait = 20;
+    bool told = false;
     const int64_t end = vr_mono_now().ms + c->patience_ms;
     for (;;) {
         vr_auto(wsmc_inst_free) struct wsmc_inst *j = NULL;
@@ -283,10 +301,11 @@ int cli_wait_job(struct cli *c, struct wsmc *w, const char *id, const char *what
             return job_result(j, err);
         }
         const char *status = wsmc_str(j, "JobStatus");
-        if (c->queued_is_done && status && !strncmp(status, "Waiting for host", 16)) {
+        if (c->queued_is_done && status && !strncmp(status, WAITING, strlen(WAITING))) {
             c->queued = true;
             return 0;
         }
+        show_waiting(c, what, status, &told);
         if (c->patience_ms && vr_mono_now().ms > end)
             return vr_fail(err, VR_E_TIMEOUT, 0, "job %s is not over yet (it goes on)", id);
         if (cli_interrupted()) {

@@ -50,7 +50,9 @@ static const struct {
     { "start",
       "  --seeded   the replica has content already (vmreplica seed there, or the old disks after\n"
       "             a reversal to another host): compare, and send only what differs\n" },
-    { "status", "  --watch   again every second, until Ctrl-C\n" },
+    { "status",
+      "Below the table it says what is wrong, and which machines are off where they should run.\n"
+      "  --watch   again every second, until Ctrl-C\n" },
     { "stats", "  --reset   begin the window anew: all is counted from now on\n" },
     { "sync",
       "  --application   hold the guest's file systems for the instant (needs its guest agent);\n"
@@ -136,7 +138,9 @@ static const struct {
       "              from this host; the files stay where they are, as nobody's\n" },
     { "verify",
       "Reads every block of the disks on both hosts and compares them, while replication goes\n"
-      "on: a part of each cycle. On the replica the newest recovery point is read first.\n"
+      "on: a part of each cycle. On the replica the newest recovery point is read first. While "
+      "the\n"
+      "other host is away the primary waits for it, and says so.\n"
       "  --point POINT  read only this recovery point and compare it with what the primary\n"
       "                 sent for it\n"
       "  --acknowledge  you know about the differences that were found: the health is good\n"

@@ -18,8 +18,11 @@ static void properties_become_options(void **st)
         { "X needs RecoveryHistory above 0",
           "X needs the number of hourly points (--points) above 0" },
         { "ReplicationSettingData: instance of Msvm_ReplicationSettingData: property "
-          "ReplicationInterval: \"99999\" is no uint16",
-          "the interval (--interval): \"99999\" is no uint16" },
+          "ReplicationInterval: must be 5 to 3600 seconds, not \"99999\"",
+          "the interval (--interval) must be 5 to 3600 seconds, not \"99999\"" },
+        { "ReplicationSettingData: instance of Msvm_ReplicationSettingData: property "
+          "RecoveryServerPortNumber: \"99999\" is no uint16",
+          "the port (--port): \"99999\" is no uint16" },
         { "a: instance of b c: property d", "a: instance of b c: property d" },
         { "ReplicationIntervals, MyRecoveryHistory", "ReplicationIntervals, MyRecoveryHistory" },
         { "g\xc3\xbcltig: 3 %s", "g\xc3\xbcltig: 3 %s" },

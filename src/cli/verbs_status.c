@@ -77,7 +77,7 @@ static void fill_row(const struct wsmc_inst *s, const struct wsmc_list *rels, st
 }
 
 /* One machine: the whole story, which names the reasons and the last error, too. Several: a line
- * for each trouble. */
+ * for each trouble, and for a machine that is off. */
 static void explain(const struct wsmc_list *l)
 {
     for (size_t i = 0; i < l->n; i++) {
@@ -88,6 +88,12 @@ static void explain(const struct wsmc_list *l)
             printf("%s\n", local);
             continue;
         }
+        const struct wsmc_prop *names = wsmc_prop(l->v[i], "Reasons");
+        const struct wsmc_prop *texts = wsmc_prop(l->v[i], "ReasonTexts");
+        for (size_t k = 0; names && texts && k < names->n && k < texts->n; k++)
+            if (!strcmp(names->v[k], "off")) /* no trouble, but nobody would look for it */
+                cli_print(stdout, "%s: %s\n", cli_text_or(l->v[i], "MachineName", "?"),
+                          texts->v[k]);
         for (size_t k = 0; why && k < why->n; k++)
             cli_print(stdout, "%s: %s\n", cli_text_or(l->v[i], "MachineName", "?"), why->v[k]);
         if (err && *err)

@@ -47,10 +47,12 @@ char *cli_words(const char *text)
         for (size_t i = 0; i < VR_ARRAY_LEN(all) && !words; i++)
             if (strlen(all[i].property) == n && !strncmp(all[i].property, text, n))
                 words = all[i].words;
-        if (words)
+        if (words) {
             vr_buf_printf(&b, NULL, "%s", words);
-        else
+            n += !strncmp(text + n, ": must ", 7); /* one sentence */
+        } else {
             vr_buf_printf(&b, NULL, "%.*s", (int)n, text);
+        }
         text += n;
     }
     return (char *)b.data;

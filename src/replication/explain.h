@@ -23,6 +23,7 @@ struct rel_facts {
     const char *name;  /* of the machine, for one that has never been replicated */
     bool machine_gone; /* the hypervisor does not know it, and it can be asked */
     bool machine_away; /* it was migrated to another host, and is off here since then */
+    bool off;          /* it is known to be off, and was not migrated away */
     bool running;
     bool peer_away;           /* at the last contact */
     struct wall_us peer_seen; /* last contact */

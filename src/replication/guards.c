@@ -197,13 +197,21 @@ GUARD(has_peer)
     return r->peer[0] != 0;
 }
 
+int rel_must_be_off(const char *name, enum rel_state st, enum rel_event_type ev, struct vr_err *err)
+{
+    if (ev == EV_U_BECOME_REPLICA && st == ST_P_REPL) /* the shutdown makes a cycle begin */
+        return vr_fail(err, VR_E_STATE, 0,
+                       "machine %s must be off for this, and no cycle of it may run; first: "
+                       "vmreplica suspend %s, then: vmreplica shutdown %s",
+                       name, name, name);
+    return vr_fail(err, VR_E_STATE, 0,
+                   "machine %s must be off for this; shut it down first (virsh shutdown %s)", name,
+                   name);
+}
+
 GUARD(vm_off)
 {
-    if (ev->vm_off)
-        return 1;
-    return vr_fail(err, VR_E_STATE, 0,
-                   "machine %s must be off for this; shut it down first (virsh shutdown %s)",
-                   r->name, r->name);
+    return ev->vm_off ? 1 : rel_must_be_off(r->name, r->st, ev->type, err);
 }
 
 GUARD(vm_off_idle)
@@ -211,9 +219,11 @@ GUARD(vm_off_idle)
     if (r->flow.phase == FLOW_IDLE)
         return rel_g_vm_off(r, ev, err);
     if (r->st == ST_P_REPL)
-        return vr_fail(err, VR_E_BUSY, 0,
-                       "a cycle of machine %s is running; first: vmreplica suspend %s", r->name,
-                       r->name);
+        return vr_fail(
+            err, VR_E_BUSY, 0,
+            "a cycle of machine %s is running; first: vmreplica suspend %s, then, unless "
+            "it is off: vmreplica shutdown %s",
+            r->name, r->name, r->name);
     return vr_fail(err, VR_E_BUSY, 0,
                    "a cycle of machine %s is just ending; wait a moment, then ask again", r->name);
 }

@@ -217,6 +217,22 @@ WHY(machine_away)
     return is_primary(f) && f->machine_away;
 }
 
+/* Where it is to run: not while it moves to another host, or lives there. */
+WHY(off)
+{
+    switch (f->r->st) {
+    case ST_P_PREPARING:
+    case ST_P_PREPARED:
+    case ST_P_SUPERSEDED:
+    case ST_P_YIELDING:
+    case ST_P_REMOVING:
+    case ST_P_REMOVE_CRIT:
+        return false;
+    default:
+        return f->off && (is_primary(f) || in(f, 5) || in(f, 6));
+    }
+}
+
 WHY(disks_gone)
 {
     return is_primary(f) && f->gone_disks;

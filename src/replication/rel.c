@@ -107,6 +107,27 @@ void rel_settings_default(struct rel_settings *s)
                                 .resync_end_s = 6 * 3600 };
 }
 
+static const struct limit {
+    const char *name;
+    unsigned least, most;
+    const char *unit;
+} limits[] = {
+#define LIMIT(name, least, most, unit) { #name, least, most, unit },
+#include "model/limits.def"
+#undef LIMIT
+};
+
+static int check_limit(const char *name, uint64_t n, struct vr_err *err)
+{
+    const struct limit *l = limits;
+    while (strcmp(l->name, name) != 0)
+        l++;
+    if (n >= l->least && n <= l->most)
+        return 0;
+    return vr_fail(err, VR_E_INVAL, 0, "%s must be %u to %u%s, not %" PRIu64, name, l->least,
+                   l->most, l->unit, n);
+}
+
 int rel_settings_check(const struct rel_settings *s, struct vr_err *err)
 {
     if (s->auth_type != 1 && s->auth_type != 2)
@@ -117,16 +138,11 @@ int rel_settings_check(const struct rel_settings *s, struct vr_err *err)
         return vr_fail(err, VR_E_INVAL, 0, "RecoveryConnectionPoint must name the replica host");
     if (!s->recovery_port)
         return vr_fail(err, VR_E_INVAL, 0, "RecoveryServerPortNumber must not be 0");
-    if (s->interval_s < 5 || s->interval_s > 3600)
-        return vr_fail(err, VR_E_INVAL, 0, "ReplicationInterval must be 5 to 3600 seconds, not %u",
-                       s->interval_s);
-    if (s->recovery_history > 24)
-        return vr_fail(err, VR_E_INVAL, 0, "RecoveryHistory must be 0 to 24, not %u",
-                       s->recovery_history);
-    if (s->app_interval_s > 12 * 3600)
-        return vr_fail(err, VR_E_INVAL, 0,
-                       "ApplicationConsistentSnapshotInterval must be 0 to 12 hours, not %u",
-                       rel_app_hours(s));
+    uint64_t app_hours = ((uint64_t)s->app_interval_s + 3599) / 3600;
+    if (check_limit("ReplicationInterval", s->interval_s, err) < 0 ||
+        check_limit("RecoveryHistory", s->recovery_history, err) < 0 ||
+        check_limit("ApplicationConsistentSnapshotInterval", app_hours, err) < 0)
+        return -1;
     if (s->app_interval_s && !s->recovery_history)
         return vr_fail(err, VR_E_INVAL, 0,
                        "ApplicationConsistentSnapshotInterval needs RecoveryHistory above 0");

@@ -114,6 +114,11 @@ struct rel_event {
     bool unasked;            /* PEER_TOLD: not an answer; it may have been on its way for long */
 };
 
+/* rel_must_be_off() - refuses @ev in state @st because machine @name runs, with all that has to be
+ * done first. Returns -1 with VR_E_STATE. Pure. */
+int rel_must_be_off(const char *name, enum rel_state st, enum rel_event_type ev,
+                    struct vr_err *err);
+
 /* step() - what @ev does to @r: *ret_next and the effects (rel_fx bits) in *ret_fx.
  * Errors: VR_E_STATE when the event is not legal in this state; VR_E_SUPERSEDED, VR_E_INVAL,
  * VR_E_BUSY from guards. On failure nothing changes. Pure. Source: contract.md C.1, C.2, C.4. */

@@ -116,6 +116,32 @@ static void refused_reversal_is_told(void **state)
     }
 }
 
+/* A machine that nobody runs is told of where it should run, not where it must not. */
+static void off_is_told_where_it_lives(void **state)
+{
+    (void)state;
+    static const struct {
+        enum rel_state st;
+        bool told;
+    } rows[] = { { ST_P_READY, true },       { ST_P_IR, true },         { ST_P_REPL, true },
+                 { ST_P_SUSP, true },        { ST_P_CRIT, true },       { ST_P_RESYNC_WAIT, true },
+                 { ST_P_UPDATE, true },      { ST_P_PREPARING, false }, { ST_P_PREPARED, false },
+                 { ST_P_SUPERSEDED, false }, { ST_P_YIELDING, false },  { ST_P_REMOVING, false },
+                 { ST_R_REPL, false },       { ST_R_WAIT, false },      { ST_R_FAILING, false },
+                 { ST_R_RECOVERED, true },   { ST_R_COMMITTED, true },  { ST_NONE, false } };
+    for (size_t i = 0; i < VR_ARRAY_LEN(rows); i++) {
+        struct rel r = in_state(rows[i].st);
+        struct rel_facts f = { .r = &r, .now = now };
+        assert_null(has(&f, "off"));
+        f.off = true;
+        const struct rel_reason *why = has(&f, "off");
+        if (!why != !rows[i].told)
+            fail_msg("%s: %s", rel_state_name(r.st), why ? why->why : "not told");
+        if (why && (why->level != 1 || !strstr(why->why, "vmreplica boot web")))
+            fail_msg("%s: %s", rel_state_name(r.st), why->why);
+    }
+}
+
 /* Each reason of a loss of tracking is told with what was found and when. */
 static void tracking_lost_says_why(void **state)
 {
@@ -273,11 +299,13 @@ static void facts_of_the_host(void **state)
     f.plain_disks = "vda";
     f.machine_gone = f.machine_away = f.peer_away = f.stuck = true;
     f.peer_seen.us = now.us - 60 * 1000000;
+    f.off = true;
     f.tests = "web - Test";
     assert_non_null(strstr(has(&f, "new_disks")->why, "vdc"));
     assert_non_null(strstr(has(&f, "disks_gone")->why, "vdb"));
     assert_non_null(strstr(has(&f, "plain_disks")->why, "vda"));
     assert_non_null(has(&f, "machine_gone"));
+    assert_non_null(strstr(has(&f, "off")->why, "is off on this host"));
     assert_string_equal(has(&f, "machine_away")->command, "vmreplica disable web");
     assert_string_equal(has(&f, "still_frozen")->command, "virsh reset web");
     assert_non_null(strstr(has(&f, "peer_away")->why, "60 s ago"));
@@ -460,6 +488,7 @@ int main(void)
         cmocka_unit_test(no_state_without_words),
         cmocka_unit_test(trouble_comes_with_advice),
         cmocka_unit_test(refused_reversal_is_told),
+        cmocka_unit_test(off_is_told_where_it_lives),
         cmocka_unit_test(tracking_lost_says_why),
         cmocka_unit_test(first_reason_of_a_loss_stays),
         cmocka_unit_test(loss),

@@ -518,6 +518,29 @@ static void test_seed_while_a_cycle_runs(void **state)
         bool may_pause = feed(&paused, event(EV_U_PAUSE), &fx, &no) == 0;
         if (!strstr(err.msg, may_pause ? "vmreplica suspend web01" : "wait a moment"))
             fail_msg("%s: %s", rel_state_name((enum rel_state)st), err.msg);
+        if (may_pause && !strstr(err.msg, "vmreplica shutdown web01")) /* both steps at once */
+            fail_msg("%s: %s", rel_state_name((enum rel_state)st), err.msg);
+    }
+}
+
+/* A primary that runs has to be suspended, too, as soon as a cycle begins: both steps at once. */
+static void test_seed_of_a_machine_that_runs(void **state)
+{
+    (void)state;
+    static const enum rel_state states[] = { ST_P_REPL, ST_P_SUSP, ST_NONE };
+    for (size_t i = 0; i < VR_ARRAY_LEN(states); i++) {
+        struct rel r = in_state(states[i]);
+        struct rel_event ev = event(EV_U_BECOME_REPLICA);
+        struct vr_err err = VR_ERR_INIT;
+        uint32_t fx;
+        ev.vm_off = false;
+        assert_int_equal(feed(&r, ev, &fx, &err), -1);
+        assert_non_null(strstr(err.msg, "must be off"));
+        const char *suspend = strstr(err.msg, "vmreplica suspend web01");
+        if (states[i] == ST_P_REPL)
+            assert_true(suspend && strstr(suspend, "vmreplica shutdown web01"));
+        else
+            assert_null(suspend);
     }
 }
 
@@ -725,6 +748,7 @@ int main(void)
         cmocka_unit_test(test_prepared_disks_were_altered),
         cmocka_unit_test(test_seed_for_a_peer_that_lost_a_point),
         cmocka_unit_test(test_seed_while_a_cycle_runs),
+        cmocka_unit_test(test_seed_of_a_machine_that_runs),
         cmocka_unit_test(test_reverse_from_a_point_of_their_own),
         cmocka_unit_test(test_seed_is_an_orphan),
         cmocka_unit_test(test_own_points_are_failed_over_to),

@@ -14,10 +14,17 @@ wait_state A g1 replicating
 domain_off A g1 || fail "the machine was started"
 vr A --quiet sync g1
 check_points B g1
+vr A status g1 | seen 'is off on this host .*vmreplica boot g1' || fail "status does not tell that it is off: $(vr A status g1)"
+vr A explain g1 | seen 'is off on this host' || fail "explain does not tell that it is off: $(vr A explain g1)"
 ok "initial copy and a cycle of a machine that is off"
 
 "$guest" start "$dir" A g1 >/dev/null
 "$guest" wait-tick "$dir" A g1 10 >/dev/null
+known_on() {
+    vr A --json explain g1 | jq -e '.[0].Reasons | index("off") | not'
+}
+wait_for 60 "explain tells no longer that it is off" known_on
+refused A 1 'must be off.*vmreplica suspend g1.*vmreplica shutdown g1|running.*vmreplica suspend g1.*vmreplica shutdown g1' seed g1
 wait_points B g1 2
 sent=$(sent_by A)
 "$guest" shutdown "$dir" A g1

@@ -61,7 +61,7 @@ ok "a code serves once"
 # ---- settings ----
 refused A 1 'interval' enable g1 --to hostb --interval 3
 refused A 1 'interval' enable g1 --to hostb --interval 7200
-refused A 1 '^vmreplica: the interval .--interval.: "99999"' enable g1 --to hostb --interval 99999
+refused A 1 '^vmreplica: the interval .--interval. must be 5 to 3600 seconds, not "99999"' enable g1 --to hostb --interval 99999
 refused A 1 'history|points' enable g1 --to hostb --points 99
 refused A 1 "no disk 'vdq'" enable g1 --to hostb --exclude vdq
 refused A 1 'no disk left' enable g1 --to hostb --exclude vda

@@ -47,6 +47,7 @@ most_is_sent() { [ $(($(sent_by A) - sent)) -gt $((18 << 20)) ]; }
 wait_for 60 "more than half is sent" most_is_sent
 vr A set g2 --remove-disk vdb | seen "initial copy of g2 goes on" || fail "state: $(status A g2 State)"
 wait_state A g2 replicating
+vr A status | seen '^g2: The machine is off on this host' || fail "status does not tell that g2 is off: $(vr A status)"
 sent=$(($(sent_by A) - sent))
 [ "$(vr B --json points g2 | jq -r '.[-1] | [.Disks] | flatten | join(" ")')" = vda ] || fail "points have: $(vr B --json points g2)"
 [ $sent -lt $((32 << 20)) ] || fail "$(human $sent) were sent: all of vda again"

@@ -180,6 +180,17 @@ oracle_release A
 [ "$(vr A --json jobs | jq -r ".[] | select(.InstanceID == \"$job\") | .JobState")" = 8 ] || fail "the job is not cancelled"
 ok "cancelled"
 
+# ---- the other host is away ----
+"$daemon" stop "$dir" B
+vr A verify g1 >"$dir/verified" 2>&1 &
+asked=$!
+wait_for 60 "verify says what it waits for" grep -q 'Waiting for host hostb.*vmreplica peers' "$dir/verified"
+vr A jobs | seen -E 'running .*Waiting for host hostb$' || fail "jobs does not say what it waits for: $(vr A jobs)"
+"$daemon" start "$dir" B
+wait $asked || fail "verify did not go on: $(cat "$dir/verified")"
+grep -q 'is the same' "$dir/verified" || fail "verify says: $(cat "$dir/verified")"
+ok "it waits for the other host, says so, and goes on by itself"
+
 # ---- by itself: everything once a week, at a bounded rate ----
 # Nothing is set but the rate; the clocks of both hosts go on by half a week, and then by a week. (The replica
 # reckons with the size of the disk, and is through sooner when it is mostly empty.)

@@ -430,9 +430,7 @@ int call_admit(struct call *c, const struct vm *vm, struct rel_event *ev, struct
             vm->name, vm->name);
     if (ev->vm_off)
         return 0;
-    return vr_fail(err, VR_E_STATE, 0,
-                   "machine %s must be off for this; shut it down first (virsh shutdown %s)",
-                   vm->name, vm->name);
+    return rel_must_be_off(vm->name, vm->rel->st, ev->type, err);
 }
 
 int call_request(struct call *c, const struct vm *vm, struct rel_event *ev, enum job_type type,

@@ -123,6 +123,7 @@ static void gather(const struct host_providers *p, const struct vm *vm, struct l
     gather_exports(p, vm, l);
     f->machine_gone = !vm->hv && p->h->hypervisor_answers && p->h->hypervisor_answers(p->h->ctx);
     f->machine_away = vm->hv && vm->hv->power == HV_POWER_AWAY;
+    f->off = vm->hv && vm->hv->power == HV_POWER_OFF;
     f->running = vm->hv && vm->hv->power != HV_POWER_OFF && !f->machine_away;
     f->new_disks = or_null(l->added);
     f->gone_disks = or_null(l->gone);

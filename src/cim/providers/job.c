@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "cim/cimxml.h"
+#include "replication/explain.h"
 
 #define P(n) CIM_P_MSVM_CONCRETEJOB_##n
 
@@ -83,6 +84,21 @@ static const struct rel *waiting_reversal(const struct host_providers *p, const 
     return r && r->st == ST_R_REVERSE_WAIT && !job_over(j) ? r : NULL;
 }
 
+/* The host that a job waits for while it cannot be reached; NULL: none. */
+static const char *awaited(const struct host_providers *p, const struct job *j)
+{
+    const struct rel *r = waiting_reversal(p, j);
+
+    if (r)
+        return r->queued ? r->peer : NULL;
+    r = j->type == JOB_VERIFY && !job_over(j) ? engine_find(p->h->engine, &j->machine) : NULL;
+    if (!r || rel_mode(r) != REL_MODE_PRIMARY) /* a replica reads its points alone */
+        return NULL;
+    struct rel_facts f = { .r = r };
+    explain_peer(p, &f);
+    return f.peer_away ? r->peer : NULL;
+}
+
 static bool cancellable(const struct host_providers *p, const struct job *j)
 {
     if (j->type == JOB_REVERSE)
@@ -140,10 +156,10 @@ struct cim_inst *job_inst(const struct host_providers *p, const struct job *j)
     cim_inst_set_str(in, P(CAPTION), caption);
     cim_inst_set_str(in, P(ELEMENTNAME), caption);
     cim_inst_set_str(in, P(DESCRIPTION), caption);
-    const struct rel *waits = waiting_reversal(p, j);
+    const char *host = awaited(p, j);
     vr_autofree char *moved = job_moved(j);
-    if (waits && waits->queued)
-        cim_inst_set_strf(in, P(JOBSTATUS), "Waiting for host %s", waits->peer);
+    if (host)
+        cim_inst_set_strf(in, P(JOBSTATUS), "Waiting for host %s", host);
     else if (moved)
         cim_inst_set_strf(in, P(JOBSTATUS), "%s: %s", status_text(j), moved);
     else

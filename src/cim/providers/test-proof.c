@@ -83,6 +83,30 @@ static void a_pass_can_be_cancelled(void **st)
     assert_string_equal(txt(w, path, "Cancellable"), "false");
 }
 
+/* A pass for which the other host is needed says that it waits for it, while it is away. */
+static void a_pass_waits_for_the_other_host(void **st)
+{
+    struct world *w = *st;
+
+    make_replicating(w);
+    assert_int_equal(CALL(w, STATUS_PATH(WEB), "VerifyPoint"), 4096);
+    vr_auto(cim_inst_free) struct cim_inst *job = last_job(w);
+    char path[128];
+    snprintf(path, sizeof path, "Msvm_ConcreteJob.InstanceID=\"%s\"",
+             cim_inst_str(job, CIM_P_MSVM_CONCRETEJOB_INSTANCEID));
+    w->peer.seen.us = 1;
+    w->peer.reachable = true;
+    assert_null(strstr(txt(w, path, "JobStatus"), "Waiting"));
+    w->peer.reachable = false;
+    assert_string_equal(txt(w, path, "JobStatus"), "Waiting for host hostb");
+    assert_string_equal(txt(w, path, "Cancellable"), "true");
+    w->peer.reachable = true;
+    assert_null(strstr(txt(w, path, "JobStatus"), "Waiting"));
+    w->peer.reachable = false;
+    assert_int_equal(CALL(w, path, "RequestStateChange", { "RequestedState", "4" }), 0);
+    assert_null(strstr(txt(w, path, "JobStatus"), "Waiting"));
+}
+
 static void quarantine(void **st)
 {
     struct world *w = *st;
@@ -188,6 +212,7 @@ int main(void)
                                       T(how_far_it_is),
                                       T(when_an_orphan_was_written),
                                       T(a_pass_can_be_cancelled),
+                                      T(a_pass_waits_for_the_other_host),
                                       T(quarantine),
                                       T(a_failover_that_is_refused_releases_nothing),
                                       T(what_a_failover_takes),
