@@ -109,7 +109,8 @@ struct hv *hv_libvirt_new(const char *uri, const char *run_dir, const char *guar
 void hv_free(struct hv *hv);
 /* hv_set_scratch_dir() - the folder (made when missing) for what a guest overwrites during a
  * capture: as large as its busiest disk in the worst case and as fast as possible. NULL, the
- * default: below @run_dir, which is wrong where that is in memory. Holds for later captures. */
+ * default: below @run_dir, which is wrong where that is in memory. Holds for later captures. What
+ * an earlier process left in it is removed. */
 int hv_set_scratch_dir(struct hv *hv, const char *dir, struct vr_err *err);
 
 /* hv_list() - all machines; one with a definition beyond our limits is there without its disks and

@@ -431,15 +431,16 @@ static int make_dir(const char *dir, mode_t mode, struct vr_err *err)
     return 0;
 }
 
-/* The exports that an earlier daemon left when it was killed. */
-static void sweep_exports(const char *run_dir)
+/* What an earlier daemon left in the folders of machines when it was killed: exports, scratch
+ * files. QEMU keeps what it has open. */
+static void sweep_machines(const char *all)
 {
-    vr_autoclosedir DIR *d = opendir(run_dir);
+    vr_autoclosedir DIR *d = opendir(all);
     if (!d)
         return;
     for (struct dirent *e; (e = readdir(d));) {
         struct vr_uuid uuid;
-        vr_autofree char *dir = vr_printf("%s/%s", run_dir, e->d_name);
+        vr_autofree char *dir = vr_printf("%s/%s", all, e->d_name);
         if (vr_uuid_parse(e->d_name, &uuid, NULL) == 0) {
             nbdexport_sweep(dir);
             rmdir(dir);
@@ -466,7 +467,7 @@ struct hv *hv_libvirt_new(const char *uri, const char *run_dir, const char *guar
     pthread_once(&once, start_events);
     if (make_dir(run_dir, 0711, err) < 0)
         return NULL;
-    sweep_exports(run_dir);
+    sweep_machines(run_dir);
     struct hv *hv = vr_new(struct hv);
     hv->uri = vr_strdup(uri);
     hv->run_dir = vr_strdup(run_dir);
@@ -509,6 +510,8 @@ int hv_set_scratch_dir(struct hv *hv, const char *dir, struct vr_err *err)
 {
     if (dir && make_dir(dir, 0711, err) < 0)
         return -1;
+    if (dir)
+        sweep_machines(dir);
     pthread_mutex_lock(&hv->mu);
     vr_set_str(&hv->scratch_dir, dir);
     pthread_mutex_unlock(&hv->mu);

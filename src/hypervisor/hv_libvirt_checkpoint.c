@@ -9,6 +9,7 @@
  * Thread: hypervisor workers. */
 #include "hv_libvirt_priv.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -131,14 +132,25 @@ static int delete_off(virDomainPtr dom, const struct hv_machine *m, const char *
 /* ---- one of both at a time: forgetting a checkpoint, and asking for the size of one ----
  * libvirtd looks a checkpoint up, then waits until the machine is free, and then reads what
  * somebody who deleted it meanwhile has freed (seen with libvirt 9.0: it ends with a segmentation
- * fault). A machine that hangs holds up nobody but itself. */
-enum { TURNS_MAX = 256 };
+ * fault). A machine that hangs holds up nobody but itself, and a worker for no longer than libvirtd
+ * waits for a machine that is busy. */
+enum { TURNS_MAX = 256, TURN_S = 30 };
 static struct {
+    pthread_once_t once;
     pthread_mutex_t mu;
     pthread_cond_t cond;
     unsigned char taken[TURNS_MAX][VIR_UUID_BUFLEN];
     size_t n;
-} turns = { .mu = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER };
+} turns = { .once = PTHREAD_ONCE_INIT, .mu = PTHREAD_MUTEX_INITIALIZER };
+
+static void turns_init(void)
+{
+    pthread_condattr_t ca;
+    pthread_condattr_init(&ca);
+    pthread_condattr_setclock(&ca, CLOCK_MONOTONIC);
+    pthread_cond_init(&turns.cond, &ca);
+    pthread_condattr_destroy(&ca);
+}
 
 static size_t turn_of(const unsigned char *uuid)
 {
@@ -148,19 +160,26 @@ static size_t turn_of(const unsigned char *uuid)
     return i;
 }
 
-/* @wait: for whoever has it; else false when somebody has. */
-static bool turn_take(virDomainPtr dom, bool wait)
+/* @seconds: to wait for whoever has it. VR_E_BUSY when somebody still has it then. */
+static int turn_take(virDomainPtr dom, int seconds, struct vr_err *err)
 {
     unsigned char uuid[VIR_UUID_BUFLEN] = { 0 };
-    virDomainGetUUID(dom, uuid);
-    pthread_mutex_lock(&turns.mu);
+    struct timespec end;
     bool busy;
-    while ((busy = turn_of(uuid) < turns.n || turns.n == TURNS_MAX) && wait)
-        pthread_cond_wait(&turns.cond, &turns.mu);
+    pthread_once(&turns.once, turns_init);
+    virDomainGetUUID(dom, uuid);
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    end.tv_sec += seconds;
+    pthread_mutex_lock(&turns.mu);
+    while ((busy = turn_of(uuid) < turns.n || turns.n == TURNS_MAX) && seconds &&
+           pthread_cond_timedwait(&turns.cond, &turns.mu, &end) != ETIMEDOUT)
+        ;
     if (!busy)
         memcpy(turns.taken[turns.n++], uuid, VIR_UUID_BUFLEN);
     pthread_mutex_unlock(&turns.mu);
-    return !busy;
+    return busy ? vr_fail(err, VR_E_BUSY, 0, "%s: its checkpoints are being asked for or deleted",
+                          virDomainGetName(dom))
+                : 0;
 }
 
 static void turn_leave(virDomainPtr dom)
@@ -176,7 +195,8 @@ static void turn_leave(virDomainPtr dom)
 static int delete_in_turn(virDomainPtr dom, const struct hv_machine *m, const char *name,
                           struct vr_err *err)
 {
-    turn_take(dom, true);
+    if (turn_take(dom, TURN_S, err) < 0)
+        return -1;
     int rc = delete_running(dom, m, name, err);
     turn_leave(dom);
     return rc;
@@ -414,9 +434,11 @@ int hv_checkpoint_adopt(struct hv *hv, const struct vr_uuid *uuid, const char *n
     struct hv_machine m = { .power = HV_POWER_OTHER };
     if (!dom || lv_machine(hv, dom, &m, err) < 0)
         return -1;
-    turn_take(dom, true);
-    int rc = adopt(dom, &m, name, targets, n_targets, err);
-    turn_leave(dom);
+    int rc = turn_take(dom, TURN_S, err);
+    if (rc == 0) {
+        rc = adopt(dom, &m, name, targets, n_targets, err);
+        turn_leave(dom);
+    }
     hv_machine_done(&m);
     return rc;
 }
@@ -441,9 +463,8 @@ int hv_checkpoint_dirty(struct hv *hv, const struct vr_uuid *uuid, const char *n
     lv_dom_auto dom = lv_dom(hv, uuid, 0, err);
     if (!dom)
         return -1;
-    if (!turn_take(dom, false))
-        return vr_fail(err, VR_E_BUSY, 0, "checkpoints of machine %s are being deleted",
-                       virDomainGetName(dom));
+    if (turn_take(dom, 0, err) < 0)
+        return -1;
     int rc = dirty(dom, name, ret_bytes, err);
     turn_leave(dom);
     return rc;

@@ -22,6 +22,7 @@
 #include "base/proc.h"
 #include "base/testing.h"
 #include "guard.h"
+#include "hv.h"
 #include "imginfo.h"
 #include "nbdexport.h"
 
@@ -325,14 +326,45 @@ static void test_guard(void **state)
     sh("test -z \"$(ls -A guard)\"");
 }
 
+static void on_event(void *ctx, enum hv_event_type type, const struct vr_uuid *uuid)
+{
+    (void)ctx;
+    (void)type;
+    (void)uuid;
+}
+
+/* QEMU is given scratch images that are ours: a daemon that was killed leaves them. */
+static void test_scratch_of_an_earlier_daemon(void **state)
+{
+    (void)state;
+    vr_autofree char *run = at("run"), *guards = at("guards"), *scratch = at("scratch");
+    vr_autofree char *kept = at("scratch/mine/vda");
+    vr_autofree char *left = at("scratch/7d4a1f0e-1c2b-4b3a-9c55-2f1f3f0e9a11");
+    sh("mkdir -p guards scratch/mine %s; : >%s; : >%s/vda-0a1b2c", left, kept, left);
+    struct hv *hv = NULL;
+    struct vr_err e = VR_ERR_INIT;
+    hv = hv_libvirt_new("test:///default", run, guards, on_event, NULL, &e);
+    assert_non_null(hv);
+    ok(hv_set_scratch_dir(hv, scratch, err));
+    assert_int_equal(access(left, F_OK), -1);
+    assert_int_equal(access(kept, F_OK), 0);
+    hv_free(hv);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_info),           cmocka_unit_test(test_info_damaged),
-        cmocka_unit_test(test_raw_below),      cmocka_unit_test(test_tracks),
-        cmocka_unit_test(test_inconsistent),   cmocka_unit_test(test_export),
-        cmocka_unit_test(test_export_refuses), cmocka_unit_test(test_sweep),
-        cmocka_unit_test(test_guard),          cmocka_unit_test(test_written_meanwhile),
+        cmocka_unit_test(test_info),
+        cmocka_unit_test(test_info_damaged),
+        cmocka_unit_test(test_raw_below),
+        cmocka_unit_test(test_tracks),
+        cmocka_unit_test(test_inconsistent),
+        cmocka_unit_test(test_export),
+        cmocka_unit_test(test_export_refuses),
+        cmocka_unit_test(test_sweep),
+        cmocka_unit_test(test_guard),
+        cmocka_unit_test(test_written_meanwhile),
+        cmocka_unit_test(test_scratch_of_an_earlier_daemon),
     };
     if (!mkdtemp(dir))
         return 1;
