@@ -399,7 +399,7 @@ stall() {
 
 # The images are copied before anything looks at them: checking replays the journal.
 check() {
-    local dir=$1 host=$2 work journal=clean image n=0 result out
+    local dir=$1 host=$2 work journal=clean image n=0 tries result out
     shift 2
     build
     work=$dir/$host/run/check.$$
@@ -408,7 +408,12 @@ check() {
     trap "rm -rf '$work'" EXIT
     local -a roots=()
     for image in "$@"; do
-        on "$dir" "$host" qemu-img convert -U -O raw "$image" "/run/check.$$/$n.raw"
+        # While a daemon changes bitmaps in the disk it may not be readable for a moment.
+        tries=0
+        until on "$dir" "$host" qemu-img convert -U -O raw "$image" "/run/check.$$/$n.raw"; do
+            { [ $((tries += 1)) -lt 20 ] && on "$dir" "$host" test -f "$image"; } || die "$image cannot be read"
+            sleep 0.1
+        done
         if dumpe2fs -h "$work/$n.raw" 2>/dev/null | grep '^Filesystem features:.*needs_recovery' >/dev/null; then
             journal=used
             result=0

@@ -21,7 +21,7 @@ wait_for 60 "the first point" more_points B g1 0
 
 copy_disk() { # HOST
     mkdir -p "$dir/$1/var/log/oracle/apart"
-    on "$1" qemu-img convert -U -O raw "$(disk_of "$1")" /var/log/oracle/apart/vda.raw
+    when_free "$1" qemu-img convert -U -O raw "$(disk_of "$1")" /var/log/oracle/apart/vda.raw
 }
 # way_back FROM TO [written]: FROM is the new primary, which is reversed to TO; what it reads and ships is
 # bounded, and the bytes are right. What may differ is counted from copies; "written": all that was written

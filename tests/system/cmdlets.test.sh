@@ -33,7 +33,7 @@ walk unplanned
 uuid=$(uuid_of B g1)
 mkdir "$dir/was" # what hostb wrote last: its seed keeps that as a point
 while read -r target path; do
-    on B qemu-img convert -O raw "$path" "$dir/was/$target.raw"
+    when_free B qemu-img convert -O raw "$path" "$dir/was/$target.raw"
 done < <(virsh_on B domblklist g1 | awk '$2 ~ /^\// { print $1, $2 }')
 walk back
 orphan=$(vr B --json points g1 | jq -r '.[] | select(.Kind == "orphan") | .InstanceID' | tr ':A-F' '-a-f')

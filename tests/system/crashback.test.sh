@@ -105,9 +105,9 @@ failed_over() {
     copy_orphan
     newest=$(newest_point $to g1)
     at failover is_failed_over "${1:-}"
-    on $to qemu-img compare -U -q -f raw -F qcow2 "$(oracle_of "$uuid" "$(tr ':A-F' '-a-f' <<<"$newest")")/vda.raw" \
+    when_free $to qemu-img compare -U -q -f raw -F qcow2 "$(oracle_of "$uuid" "$(tr ':A-F' '-a-f' <<<"$newest")")/vda.raw" \
         "$(disk_of $to)" || fail "failed over to something else than the newest point"
-    on $from qemu-img compare -U -q "$(disk_of $from)" /var/log/oracle/orphan/vda.raw ||
+    when_free $from qemu-img compare -U -q "$(disk_of $from)" /var/log/oracle/orphan/vda.raw ||
         fail "the failover has changed the disk of $(host_name $from)"
     scribble $to
 }

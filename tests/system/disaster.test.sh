@@ -36,7 +36,7 @@ vr B --quiet cancel g1 # it would begin by itself; here hosta is looked at first
 "$lab" start-libvirtd "$dir" A
 # What hosta's disk holds now, nobody else has.
 mkdir -p "$dir/A/var/log/oracle/orphan"
-on A qemu-img convert -O raw /var/lib/libvirt/images/g1-0.qcow2 /var/log/oracle/orphan/vda.raw
+when_free A qemu-img convert -O raw /var/lib/libvirt/images/g1-0.qcow2 /var/log/oracle/orphan/vda.raw
 written=$(on A date -u -r /var/lib/libvirt/images/g1-0.qcow2 +%Y%m%d%H%M%S)
 "$daemon" start "$dir" A
 wait_for 60 "hosta learns that it is superseded" eval '[ -n "$(status A g1 LastError)" ]'
@@ -94,9 +94,7 @@ image=$(point_files B "$uuid" | awk -v id="${older/:/-}" '$1 == id { print $4 }'
 held=$("$guest" counter "$dir" B "$image")
 "$guest" destroy "$dir" A g1 >/dev/null
 mkdir -p "$dir/A/var/log/oracle/orphan"
-# A cycle may be changing its bitmaps just now.
-wait_for 60 "the disk of hosta can be read" \
-    on A qemu-img convert -O raw "$(virsh_on A domblklist g1 | awk '$1 == "vda" { print $2 }')" /var/log/oracle/orphan/vda.raw
+when_free A qemu-img convert -O raw "$(virsh_on A domblklist g1 | awk '$1 == "vda" { print $2 }')" /var/log/oracle/orphan/vda.raw
 size=$(stat -c %s "$("$guest" log "$dir" B g1)")
 vr B --quiet failover g1 --point "$older"
 "$guest" wait-line "$dir" B g1 60 "^VMR boot counter=$held\$" "$size" >/dev/null

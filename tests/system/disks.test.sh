@@ -73,8 +73,8 @@ uuid=$(uuid_of A g3)
 mkdir -p "$dir/A/var/log/oracle/altered"
 for target in vda vdb; do
     path=$(virsh_on A domblklist g3 | awk -v t="$target" '$1 == t { print $2 }')
-    [ $target = vda ] || on A qemu-io -f raw -c 'write -q -P 78 5M 64k' "$path"
-    on A qemu-img convert -O raw "$path" "/var/log/oracle/altered/$target.raw"
+    [ $target = vda ] || when_free A qemu-io -f raw -c 'write -q -P 78 5M 64k' "$path"
+    when_free A qemu-img convert -O raw "$path" "/var/log/oracle/altered/$target.raw"
 done
 vr B --quiet reverse g3
 wait_points A g3 1

@@ -40,7 +40,7 @@ same_as_point() {
     [ "$(disks_of "$host" "$name")" = "$*" ] || fail "$name on $host has the disks $(disks_of "$host" "$name"), not $*"
     for target; do
         path=$(virsh_on "$host" domblklist --inactive "$name" | awk -v t="$target" '$1 == t { print $2 }')
-        on "$host" qemu-img compare -U -q -f raw -F qcow2 "$copy/$target.raw" "$path" || fail "$target on $host is not that of point $point"
+        when_free "$host" qemu-img compare -U -q -f raw -F qcow2 "$copy/$target.raw" "$path" || fail "$target on $host is not that of point $point"
     done
     ok "failed over to $point: exactly $*, byte for byte"
 }

@@ -109,7 +109,7 @@ disk_of() {
 # copy_orphan: the disk of the primary as it is now; keep_copy names it when it has become an orphan point
 copy_orphan() {
     mkdir -p "$dir/$from/var/log/oracle/orphan"
-    on $from qemu-img convert -U -O raw "$(disk_of $from)" /var/log/oracle/orphan/vda.raw
+    when_free $from qemu-img convert -U -O raw "$(disk_of $from)" /var/log/oracle/orphan/vda.raw
 }
 
 orphans() {

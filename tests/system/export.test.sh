@@ -193,7 +193,7 @@ step orphan
 copy=$dir/A/var/log/oracle/orphan
 mkdir -p "$copy"
 while read -r target file; do
-    on A qemu-img convert -U -O raw "$file" "/var/log/oracle/orphan/$target.raw"
+    when_free A qemu-img convert -U -O raw "$file" "/var/log/oracle/orphan/$target.raw"
 done < <(virsh_on A domblklist g1 | awk '$2 ~ /^\// { print $1, $2 }')
 vr B --quiet failover g1
 vr B --quiet reverse g1

@@ -50,7 +50,7 @@ fails_over() {
     newest=$(newest_point B g1)
     in_time "failover" 5000 vr B --quiet failover g1 --no-start
     is_state B g1 "failed over, waiting for completion" || fail "state on B: $(status B g1 State)"
-    on B qemu-img compare -U -q -f raw -F qcow2 "$(oracle_of "$(uuid_of B g1)" "${newest/:/-}")/vda.raw" \
+    when_free B qemu-img compare -U -q -f raw -F qcow2 "$(oracle_of "$(uuid_of B g1)" "${newest/:/-}")/vda.raw" \
         "$(virsh_on B domblklist g1 | awk '$1 == "vda" { print $2 }')" || fail "failed over to something else than the newest point"
 }
 cancelled() {
@@ -153,6 +153,6 @@ wait_for 60 "a merge is held" [ -e "$dir/B$slow/merging" ]
 newest=$(newest_point B g1)
 vr B --quiet disable g1
 [ "$(machine B g1 ReplicationState)" = 0 ] || fail "hostb still replicates"
-on B qemu-img compare -U -q -f raw -F qcow2 "$(oracle_of "$(uuid_of A g1)" "${newest/:/-}")/vda.raw" \
+when_free B qemu-img compare -U -q -f raw -F qcow2 "$(oracle_of "$(uuid_of A g1)" "${newest/:/-}")/vda.raw" \
     "$(virsh_on B domblklist g1 | awk '$1 == "vda" { print $2 }')" || fail "the machine on hostb has something else than the newest point"
 ok "ended while a merge was held"

@@ -97,7 +97,7 @@ ok "libvirtd is killed before a commit: it is for good, the machine ran on"
 "$lab" start-libvirtd "$dir" A
 # What hosta's disk holds now, nobody else has.
 mkdir -p "$dir/A/var/log/oracle/orphan"
-on A qemu-img convert -O raw /var/lib/libvirt/images/g1-0.qcow2 /var/log/oracle/orphan/vda.raw
+when_free A qemu-img convert -O raw /var/lib/libvirt/images/g1-0.qcow2 /var/log/oracle/orphan/vda.raw
 "$daemon" start "$dir" A
 sent=$(sent_by B)
 from=B to=A

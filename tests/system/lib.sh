@@ -253,6 +253,23 @@ sent_by() {
         on switch ip -s -j link show "port$1" | jq '.[0].stats64.rx.bytes'
 }
 
+# when_free HOST PROGRAM ARGS...: a program that opens the disk of a machine that is off, of which a daemon may be
+# changing the bitmaps just then: the locks are taken, or what is in the image does not fit together for a
+# moment. It is begun again until nobody interferes; what it said last is told when somebody always does. A
+# difference that qemu-img compare finds is final.
+when_free() {
+    local host=$1 said got end=$((SECONDS + 60 * VMR_PATIENCE))
+    shift
+    while :; do
+        got=0
+        said=$(on "$host" "$@" 2>&1) || got=$?
+        [ $got != 0 ] || return 0
+        case "$1 $2 $got" in "qemu-img compare 1") return 1 ;; esac
+        [ $SECONDS -lt $end ] || fail "$* on $(host_name "$host"): $said"
+        sleep 0.1
+    done
+}
+
 # ---- the oracle ----
 
 # database HOST SQL
@@ -470,11 +487,6 @@ log_pos() {
 
 log_has() {
     tail -c "+$(($2 + 1))" "$dir/$1/var/log/vmreplicad.log" | seen -E -- "$3"
-}
-
-# when_free HOST CMD...: something that needs an image for itself, once no cycle reads it just then
-when_free() {
-    wait_for 60 "nobody else has the image: ${*:2}" on "$@"
 }
 
 # human BYTES

@@ -46,7 +46,7 @@ released() {
     is_state B g1 "failed over, waiting for completion" || fail "hostb is $(status B g1 State)"
     wait_state A g1 "superseded by a failover" 180
     [ "$(points B g1)" = "$before" ] || fail "a point came in from a primary that was failed over: $(points B g1)"
-    on B qemu-img compare -U -q -f raw -F qcow2 "$(oracle_of "$uuid" "${newest/:/-}")/vda.raw" \
+    when_free B qemu-img compare -U -q -f raw -F qcow2 "$(oracle_of "$uuid" "${newest/:/-}")/vda.raw" \
         "$(virsh_on B domblklist g1 | awk '$1 == "vda" { print $2 }')" || fail "hostb was failed over to something else than its newest point"
     refused A 1 'failed over to host hostb' resume g1
 }
@@ -79,11 +79,11 @@ fails_over_held
 "$lab" boot "$dir" A
 "$lab" start-libvirtd "$dir" A
 mkdir -p "$dir/A/var/log/oracle/orphan"
-on A qemu-img convert -U -O raw "$disk" /var/log/oracle/orphan/vda.raw
+when_free A qemu-img convert -U -O raw "$disk" /var/log/oracle/orphan/vda.raw
 "$daemon" start "$dir" A
 wait_for 60 "hosta reaches hostb" vr A --quiet check hostb
 released
-on A qemu-img compare -U -q -f raw -F qcow2 /var/log/oracle/orphan/vda.raw "$disk" || fail "the disk on hosta was written to"
+when_free A qemu-img compare -U -q -f raw -F qcow2 /var/log/oracle/orphan/vda.raw "$disk" || fail "the disk on hosta was written to"
 ok "booted in the middle: superseded, its disk is as the crash left it"
 sent=$(sent_by B)
 vr B --quiet reverse g1
@@ -108,7 +108,7 @@ vr A --quiet failover g1
 "$lab" boot "$dir" B
 "$lab" start-libvirtd "$dir" B
 own=$(virsh_on B domblklist g1 | awk '$1 == "vda" { print $2 }')
-on B qemu-img convert -O raw "$own" /var/log/own.raw
+when_free B qemu-img convert -O raw "$own" /var/log/own.raw
 "$daemon" start "$dir" B
 wait_state B g1 "superseded by a failover" 60
 oracle_hold A
@@ -124,7 +124,7 @@ refused B 1 'failover g1 --point POINT' failover g1 --force
 orphan=$(vr B --json points g1 | jq -r '[.[] | select(.Kind == "orphan")] | last | .InstanceID')
 vr B --quiet failover g1 --point "$orphan" --no-start
 own=$(virsh_on B domblklist g1 | awk '$1 == "vda" { print $2 }')
-on B qemu-img compare -U -q -f raw -F qcow2 /var/log/own.raw "$own" || fail "hostb was not set to what it had written"
+when_free B qemu-img compare -U -q -f raw -F qcow2 /var/log/own.raw "$own" || fail "hostb was not set to what it had written"
 vr B --quiet cancel g1
 is_state B g1 "waiting for initial copy" || fail "after cancelling hostb is $(status B g1 State)"
 size=$(stat -c %s "$("$guest" log "$dir" B g1)")

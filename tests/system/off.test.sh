@@ -62,10 +62,10 @@ ok "a guest that boots is asked again until it hears"
 vr A --quiet disable g1
 vr B --quiet disable g1
 mapfile -t images < <(virsh_on B domblklist g1 | awk '/vd/ { print $2 }')
-on B qemu-io -f qcow2 -c 'write -q -P 0xee 1M 1M' "${images[0]}"
+when_free B qemu-io -f qcow2 -c 'write -q -P 0xee 1M 1M' "${images[0]}"
 mkdir -p "$dir/B/var/log/oracle/$uuid/seed"
 for i in 0 1; do
-    on B qemu-img convert -O raw "${images[i]}" "/var/log/oracle/$uuid/seed/vd$([ $i = 0 ] && echo a || echo b).raw"
+    when_free B qemu-img convert -O raw "${images[i]}" "/var/log/oracle/$uuid/seed/vd$([ $i = 0 ] && echo a || echo b).raw"
 done
 vr B --quiet seed g1
 seed=$(vr B --json points g1 | jq -r '.[] | select(.Kind == "orphan") | .InstanceID')

@@ -59,12 +59,14 @@ allocated() {
 # equal REPLICA: the newest point holds what its instant's copy holds, and so does every other point that has
 # a copy.
 equal() {
-    local id target format path copy last=''
+    local id target format path copy got last=''
     while read -r id target format path; do
         copy=$(oracle_of "$uuid" "$id")
         last=$copy
         [ -n "$copy" ] || continue
-        on "$1" qemu-img compare -U -q -f raw -F "$format" "$copy/$target.raw" "$path" ||
+        got=0
+        compare_point "$1" "$uuid" "$id" "$target" "$format" "$path" "$copy" || got=$?
+        [ $got != 1 ] ||
             fail "point $id: $path differs from the primary's bytes of that instant"
     done < <(point_files "$1" "$uuid")
     [ -n "$last" ] || fail "the newest point has no copy"

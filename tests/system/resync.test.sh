@@ -177,7 +177,7 @@ copy_disks() {
     local target path
     mkdir -p "$dir/$1/var/log/oracle/orphan"
     virsh_on "$1" domblklist g1 | while read -r target path; do
-        [ ! -e "$dir/$1$path" ] || on "$1" qemu-img convert -U -O raw "$path" "/var/log/oracle/orphan/$target.raw"
+        [ ! -e "$dir/$1$path" ] || when_free "$1" qemu-img convert -U -O raw "$path" "/var/log/oracle/orphan/$target.raw"
     done
 }
 vr A --quiet set g1 --resync-window never

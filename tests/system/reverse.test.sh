@@ -40,7 +40,7 @@ vr $from --quiet failover g1 --planned
 "$guest" wait-line "$dir" $to g1 60 "^VMR boot counter=$(guest_last_words $from g1)\$" >/dev/null
 disk=$(virsh_on $from domblklist g1 | awk '$1 == "vda" { print $2 }')
 when_free $from qemu-io -f qcow2 -c 'write -P 77 4M 192k' "$disk"
-on $from qemu-img convert -O raw "$disk" /var/log/altered.raw
+when_free $from qemu-img convert -O raw "$disk" /var/log/altered.raw
 sent=$(sent_by $to)
 vr $to --quiet reverse g1
 wait_state $to g1 replicating

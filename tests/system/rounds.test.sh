@@ -35,6 +35,8 @@ crash_write() {
     local -n set2=$2
     local path log=$dir/qemu-io.log
     path=$(disk_of "$1")
+    # Cycles are ordered here: when the last one has let go of the disk, nobody takes it before qemu-io does.
+    when_free "$1" qemu-io -c 'read -q 0 512' "$path"
     : >"$log"
     on "$1" sh -c "stdbuf -oL qemu-io -c 'write -P 77 $((next * 65536)) 64k' -c 'flush' -c 'sleep 600000' '$path' & echo \$! >/run/qemu-io.pid; wait" >"$log" 2>&1 &
     wait_for 60 "qemu-io has written" grep -q wrote "$log"

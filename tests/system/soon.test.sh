@@ -19,9 +19,8 @@ vr A --quiet start g1
 # 48 copies of the disks would say no more than the last one
 : >"$dir/A/var/log/oracle/off"
 for ((i = 1; i <= 48; i++)); do
-    wait_for 60 "the last cycle has let go of the disk" \
-        on A qemu-io -f qcow2 -c "write -q -P $i $((256 + i))M 64k" "$disk"
-    on A qemu-io -f qcow2 -c "write -q -P $i ${i}G 64k" "$large"
+    when_free A qemu-io -f qcow2 -c "write -q -P $i $((256 + i))M 64k" "$disk"
+    when_free A qemu-io -f qcow2 -c "write -q -P $i ${i}G 64k" "$large"
     [ $i != 48 ] || rm "$dir/A/var/log/oracle/off"
     vr A --quiet sync g1
     [ $i -gt 16 ] || vr B --quiet pin g1 "$(newest_point B g1)" # of the older ones most are thinned out
@@ -50,6 +49,6 @@ once "1 TiB and $(n_points B g1) points"
 once "asking nobody" --force
 vr B --quiet failover g1 --no-start
 for target in vda vdb; do
-    on B qemu-img compare -U -q -f raw -F qcow2 "$(oracle_of "$(uuid_of B g1)" "${newest/:/-}")/$target.raw" \
+    when_free B qemu-img compare -U -q -f raw -F qcow2 "$(oracle_of "$(uuid_of B g1)" "${newest/:/-}")/$target.raw" \
         "$(virsh_on B domblklist g1 | awk -v t=$target '$1 == t { print $2 }')" || fail "$target is not the newest point's"
 done

@@ -142,7 +142,7 @@ step reverse-during-a-test
 orphan=$dir/A/var/log/oracle/orphan
 mkdir -p "$orphan"
 disk=$(virsh_on A domblklist g1 | awk '$1 == "vda" { print $2 }')
-on A qemu-img convert -U -O raw "$disk" /var/log/oracle/orphan/vda.raw
+when_free A qemu-img convert -U -O raw "$disk" /var/log/oracle/orphan/vda.raw
 vr B --quiet reverse g1
 wait_state B g1 replicating 180
 [ "$(status B g1 Role)" = primary ] || fail "B is $(status B g1 Role)"

@@ -157,7 +157,7 @@ uuid=$(uuid_of B g1)
 last=$(newest_point B g1)
 while read -r id target format path; do
     [ "$id" = "${last/:/-}" ] || continue
-    on B qemu-img compare -U -q -f raw -F "$format" "$(oracle_of "$uuid" "$id")/$target.raw" "$path" ||
+    compare_point B "$uuid" "$id" "$target" "$format" "$path" "$(oracle_of "$uuid" "$id")" ||
         fail "the newest point is not what the primary holds"
 done < <(point_files B "$uuid")
 out=$(vr A verify g1) || fail "verify after the repair: $out"

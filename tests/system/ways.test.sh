@@ -42,7 +42,7 @@ nic() {
 # old_disk: what A's disk holds now is the orphan point to come
 old_disk() {
     mkdir -p "$dir/A/var/log/oracle/orphan"
-    on A qemu-img convert -U -O raw "$(virsh_on A domblklist g1 | awk '$1 == "vda" { print $2 }')" /var/log/oracle/orphan/vda.raw
+    when_free A qemu-img convert -U -O raw "$(virsh_on A domblklist g1 | awk '$1 == "vda" { print $2 }')" /var/log/oracle/orphan/vda.raw
 }
 # orphan_of: the orphan point that A has now is what old_disk found
 is_orphan() {
@@ -148,7 +148,7 @@ vr A --json jobs | jq -r '.[] | select(.JobType == 104) | .ErrorDescription' | s
     fail "no job of hosta says why: $(vr A --json jobs)"
 # the way out that it names: the snapshot is merged into the disk that was there before
 snapshot=$(virsh_on B domblklist g1 | awk '$1 == "vda" { print $2 }')
-on B qemu-img commit -q -f qcow2 "$snapshot"
+when_free B qemu-img commit -q -f qcow2 "$snapshot"
 virsh_on B dumpxml --inactive g1 | sed "s|$snapshot|$overlay|" >"$dir/B/run/g1.xml"
 virsh_on B define /run/g1.xml >/dev/null
 virsh_on B snapshot-delete g1 s1 --metadata >/dev/null
@@ -158,7 +158,7 @@ wait_points B g1 1
 points B g1 | seen -x "$kept" || fail "the pinned point is gone: $(points B g1)"
 while read -r id target format path; do # what the snapshot's end left is an orphan point of the same bytes
     [ "$id" = "${kept/:/-}" ] || [ "$id" = "$(newest_point B g1 | tr : -)" ] || continue
-    on B qemu-img compare -U -q -f raw -F "$format" "$(oracle_of "$uuid" "$id")/$target.raw" "$path" || fail "point $id differs"
+    compare_point B "$uuid" "$id" "$target" "$format" "$path" "$(oracle_of "$uuid" "$id")" || fail "point $id differs"
 done < <(point_files B "$uuid")
 ok "refused because of the snapshot; merged, it is reversed and the pinned point is what it was"
 
@@ -179,7 +179,7 @@ newest=$(newest_point A g1)
 compared=0
 while read -r id target format path; do
     compared=$((compared + 1))
-    on A qemu-img compare -U -q -f raw -F "$format" "$(oracle_of "$uuid" "$id")/$target.raw" "$path" || fail "point $id differs"
+    compare_point A "$uuid" "$id" "$target" "$format" "$path" "$(oracle_of "$uuid" "$id")" || fail "point $id differs"
 done < <(point_files A "$uuid" | grep -E "^(${newest/:/-}|$(vr A --json points g1 | jq -r '[.[] | select(.Kind == "orphan")] | last | .InstanceID' | tr : -)) ")
 [ $compared -ge 2 ] || fail "$compared points were compared"
 ok "turned off hard there, reversed; what it had written is the orphan point"
