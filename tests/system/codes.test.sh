@@ -76,6 +76,7 @@ vr B --quiet failover g1 --force --no-start
 fails_with 32775 B 104 'still running' reverse g1
 is_state B g1 "failed over, waiting for completion" || fail "after a reversal that failed: $(status B g1 State)"
 "$guest" destroy "$dir" A g1 >/dev/null
+known_off A g1
 
 disk=$(virsh_on A domblklist g1 | awk '$1 == "vda" { print $2 }')
 on A mv "$disk" "$disk.away"

@@ -72,6 +72,7 @@ older=$(points B g1 | tail -n 2 | head -n 1)
 image=$(point_files B "$uuid" | awk -v id="${older/:/-}" '$1 == id { print $4 }')
 held=$("$guest" counter "$dir" B "$image")
 "$guest" destroy "$dir" A g1 >/dev/null
+known_off A g1
 size=$(stat -c %s "$("$guest" log "$dir" B g1)")
 vr B --quiet failover g1 --point "$older"
 "$guest" wait-line "$dir" B g1 60 "^VMR boot counter=$held\$" "$size" >/dev/null
@@ -93,6 +94,7 @@ older=$(points B g1 | tail -n 2 | head -n 1)
 image=$(point_files B "$uuid" | awk -v id="${older/:/-}" '$1 == id { print $4 }')
 held=$("$guest" counter "$dir" B "$image")
 "$guest" destroy "$dir" A g1 >/dev/null
+known_off A g1
 mkdir -p "$dir/A/var/log/oracle/orphan"
 when_free A qemu-img convert -O raw "$(virsh_on A domblklist g1 | awk '$1 == "vda" { print $2 }')" /var/log/oracle/orphan/vda.raw
 size=$(stat -c %s "$("$guest" log "$dir" B g1)")

@@ -190,6 +190,7 @@ ok "a quarantined point is opened with a warning, and only by its name"
 step orphan
 "$guest" wait-tick "$dir" A g1 2 >/dev/null
 "$guest" destroy "$dir" A g1 >/dev/null
+known_off A g1
 copy=$dir/A/var/log/oracle/orphan
 mkdir -p "$copy"
 while read -r target file; do

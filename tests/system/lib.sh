@@ -247,6 +247,16 @@ domain_off() {
     [ "$(virsh_on "$1" domstate "$2")" = "shut off" ]
 }
 
+# known_off HOST MACHINE: returns when its daemon, if one runs, has heard that the machine is off. A failover and a
+# reversal ask that daemon, and are refused while it believes that the machine runs.
+known_off() {
+    "$daemon" pid "$dir" "$1" >/dev/null 2>&1 || return 0
+    wait_for 60 "vmreplicad of $(host_name "$1") knows that $2 is off" believed_off "$1" "$2"
+}
+believed_off() {
+    [ "$(machine "$1" "$2" EnabledState)" = 3 ]
+}
+
 # What HOST has put on the network since it was switched on, in bytes: counted by the switch.
 sent_by() {
     on switch cat "/sys/class/net/port$1/statistics/rx_bytes" 2>/dev/null ||

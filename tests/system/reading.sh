@@ -25,6 +25,7 @@ read_by_daemon() {
 kill_qemu() {
     on "$1" kill -9 "$(qemu_pid "$1")"
     wait_for 60 "libvirt sees that QEMU is gone" domain_off "$1" g1
+    known_off "$1" g1
 }
 
 # boot HOST: start the machine there again

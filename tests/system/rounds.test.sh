@@ -120,6 +120,7 @@ live_round() {
         crash | both) kill_qemu $from ;;
         *) "$guest" destroy "$dir" $from g1 >/dev/null ;;
         esac
+        known_off $from g1
         copy_orphan
         vr $to --quiet failover g1 --point "$point"
     fi

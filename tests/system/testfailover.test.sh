@@ -126,6 +126,7 @@ point=$(points B g1 | tail -n 2 | head -n 1)
 boots B "g1 - Test" vr B --quiet test g1 --point "$point"
 vr B --quiet test g1 --another --no-start
 "$guest" destroy "$dir" A g1 >/dev/null
+known_off A g1
 vr B --quiet failover g1 --no-start
 lives
 check_points B g1
