@@ -32,7 +32,7 @@ static void note(const char *method)
     snprintf(d.asked + n, sizeof d.asked - n, "%s%s", n ? " " : "", method);
 }
 
-static void tell(const char *fmt, va_list ap)
+static void __attribute__((format(printf, 1, 0))) tell(const char *fmt, va_list ap)
 {
     size_t n = strlen(d.told);
     vsnprintf(d.told + n, sizeof d.told - n, fmt, ap);
