@@ -30,12 +30,16 @@ run_demo() {
     BUILD_DIR=$build VMR_DEMO_DIR=$dir VMR_NO_INSTALL=1 VMR_NO_BUILD=1 "$tree/demo.sh" "$@" </dev/null
 }
 
-# ours: process ids of everything that lives in the lab's namespaces or was told its folder.
+# ours: process ids of everything that lives in the lab's namespaces or was told its folder. The namespaces are
+# held open: the number of one that is gone is given to the next one, which may be another script's.
 spaces=
+held=()
 note_spaces() {
-    local host
+    local host fd
     for host in A B switch; do
-        spaces+=" $(readlink "/proc/$("$lab" pid "$dir" $host)/ns/net")"
+        exec {fd}<"/proc/$("$lab" pid "$dir" $host)/ns/net"
+        held+=("$fd")
+        spaces+=" $(readlink "/proc/$BASHPID/fd/$fd")"
     done
 }
 ours() {
@@ -52,6 +56,9 @@ nothing_left() {
     [ ! -e "$dir" ] || fail "the folder is left: $(ls "$dir")"
     [ -z "$(ours)" ] || fail "processes are left: $(ours)"
     ! grep -qF "$dir" /proc/self/mountinfo || fail "mounts are left: $(grep -F "$dir" /proc/self/mountinfo)"
+    local fd
+    for fd in "${held[@]}"; do exec {fd}<&-; done
+    held=() spaces=
 }
 
 # ---- a byte of a point is not what the primary's was ----
