@@ -211,8 +211,10 @@ void host_peer_contact(struct daemon *d, const char *name, bool reached)
     for (size_t i = 0; i < d->n_peers; i++)
         if (!strcasecmp(d->peers[i].name, name)) {
             d->peers[i].reachable = reached;
-            if (reached)
-                d->peers[i].seen = vr_wall_now();
+            if (!reached)
+                continue;
+            d->peers[i].seen = vr_wall_now();
+            d->peers[i].failed = (struct mono_ms){ 0 }; /* it is there again: it may be asked */
         }
 }
 

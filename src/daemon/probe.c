@@ -21,6 +21,7 @@
 enum {
     PROBE_TIMEOUT_MS = 8000,
     NOT_AGAIN_MS = 2500,
+    SOON_MS = 500,
     ASKED_TIMEOUT_MS = 1500,
     AHEAD_TIMEOUT_MS = 4000
 };
@@ -70,7 +71,7 @@ struct probe_task {
     struct xport_peer peer;
     struct rel_story mine, theirs;
     bool asked;         /* by a user, who waits */
-    bool tried;         /* it was really asked */
+    bool held;          /* for so long that others must not wait for it, too */
     struct vr_uuid job; /* that ends with it; zero: the engine asked */
 };
 
@@ -101,9 +102,11 @@ static void ask(struct probe_task *p, bool want_ahead, uint32_t timeout_ms, stru
 static void probe_work(struct task *t)
 {
     struct probe_task *p = (struct probe_task *)t;
-    p->tried = t->err.kind == VR_OK;
-    if (p->tried)
+    struct mono_ms began = vr_mono_now();
+    if (t->err.kind == VR_OK) {
         ask(p, false, p->asked ? ASKED_TIMEOUT_MS : PROBE_TIMEOUT_MS, &t->err);
+        p->held = vr_mono_now().ms - began.ms >= SOON_MS;
+    }
     if (t->err.kind != VR_OK)
         vr_err_wrap(&t->err, "host %s", p->peer.name[0] ? p->peer.name : t->r.peer);
 }
@@ -191,7 +194,7 @@ static void probe_done(struct task *t)
     turns_end(queue_of(d, p), &p->turn);
     host_peer_contact(d, t->r.peer, !away);
     struct host_peer *e = peer_entry(d, t->r.peer);
-    if (e && away && p->tried)
+    if (e && away && p->held)
         e->failed = vr_mono_now();
     next_turn(d, &d->asks, t->r.peer, away);
     next_turn(d, &d->probes, t->r.peer, away);
@@ -219,7 +222,8 @@ static bool failed_now(const struct host_peer *e)
 }
 
 /* A thousand machines may wait for one host: those that ask right after it did not answer are told
- * so without another attempt, and the network workers stay free for others. */
+ * so without another attempt, and the network workers stay free for others. A refusal that comes at
+ * once holds nobody up: that host may be on its way back, and is asked again. */
 static void probe(struct daemon *d, const struct rel *r, const struct vr_uuid *job)
 {
     struct probe_task *p = vr_new(struct probe_task);

@@ -72,6 +72,15 @@ fails_with 32773 A 91 'already has a machine with the UUID' enable g1 --to hostb
 virsh_on B undefine other
 protect g1
 wait_points B g1 1
+
+# ---- a host that is back is asked again at once ----
+peer_machine() { vr B --json failover g1 --dry-run | jq -r .PeerMachine; }
+"$daemon" stop "$dir" A
+[ "$(peer_machine)" = unreachable ] || fail "while its daemon is stopped host A is $(peer_machine)"
+mortal_start A
+[ "$(peer_machine)" = running ] || fail "right after the start of its daemon host A is $(peer_machine)"
+ok "a host that refused is asked again as soon as it is back"
+
 vr B --quiet failover g1 --force --no-start
 fails_with 32775 B 104 'still running' reverse g1
 is_state B g1 "failed over, waiting for completion" || fail "after a reversal that failed: $(status B g1 State)"

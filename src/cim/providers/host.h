@@ -28,7 +28,7 @@ struct host_peer {
     uint16_t told_port;    /* that it knows us to listen on, 0: unknown */
     uint16_t told_krb;     /* likewise for Kerberos */
     struct wall_us seen;   /* last contact, 0 never */
-    struct mono_ms failed; /* when it last did not answer, 0 never */
+    struct mono_ms failed; /* when it did not answer; 0: never, or reached since */
     int64_t clock_s;       /* its clock is so many seconds ahead of ours; 0: about the same */
 };
 
