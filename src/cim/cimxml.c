@@ -469,15 +469,14 @@ static void write_datum(struct vr_xmlw *w, const struct cim_value *v, size_t i, 
     vr_xmlw_elem(w, NULL, text ? "VALUE" : "VALUE.NULL", text);
 }
 
-static void write_prop(struct vr_xmlw *w, const struct cim_prop *p, const struct cim_value *v,
-                       const char *host)
+void cim_xml_start_prop(struct vr_xmlw *w, const struct cim_prop *p, bool is_array)
 {
     bool is_ref = p->type == CIM_REFERENCE;
 
     vr_xmlw_start(w, NULL,
-                  v->is_array ? "PROPERTY.ARRAY"
-                  : is_ref    ? "PROPERTY.REFERENCE"
-                              : "PROPERTY");
+                  is_array ? "PROPERTY.ARRAY"
+                  : is_ref ? "PROPERTY.REFERENCE"
+                           : "PROPERTY");
     vr_xmlw_attr(w, "NAME", p->name);
     if (is_ref)
         vr_xmlw_attr(w, "REFERENCECLASS", p->ref_class);
@@ -485,6 +484,12 @@ static void write_prop(struct vr_xmlw *w, const struct cim_prop *p, const struct
         vr_xmlw_attr(w, "TYPE", p->type == CIM_INSTANCE ? "string" : cim_type_name(p->type));
     if (p->type == CIM_INSTANCE)
         vr_xmlw_attr(w, "EmbeddedObject", "instance");
+}
+
+static void write_prop(struct vr_xmlw *w, const struct cim_prop *p, const struct cim_value *v,
+                       const char *host)
+{
+    cim_xml_start_prop(w, p, v->is_array);
     if (!v->is_null) {
         if (v->is_array)
             vr_xmlw_start(w, NULL, "VALUE.ARRAY");

@@ -44,6 +44,10 @@ int cim_xml_parse_path(const struct vr_xml *el, struct cim_path **ret, struct vr
 void cim_xml_write(struct vr_xmlw *w, const struct cim_inst *in, const char *host);
 int cim_xml_text(const struct cim_inst *in, const char *host, char **ret, struct vr_err *err);
 
+/* cim_xml_start_prop() - begin the element of property @p with the attributes that it has in
+ * instances and in class documents; the caller ends it. */
+void cim_xml_start_prop(struct vr_xmlw *w, const struct cim_prop *p, bool is_array);
+
 /* What a class document shows. */
 struct cim_xml_class_opts {
     bool inherited;  /* also what superclasses declare */

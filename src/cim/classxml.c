@@ -99,19 +99,7 @@ static void origin_attrs(struct vr_xmlw *w, const struct cim_xml_class_opts *o,
 static void write_prop(struct vr_xmlw *w, const struct cim_class *c, const struct cim_prop *p,
                        const struct cim_xml_class_opts *o)
 {
-    bool is_ref = p->type == CIM_REFERENCE;
-
-    vr_xmlw_start(w, NULL,
-                  p->flags & CIM_F_ARRAY ? "PROPERTY.ARRAY"
-                  : is_ref               ? "PROPERTY.REFERENCE"
-                                         : "PROPERTY");
-    vr_xmlw_attr(w, "NAME", p->name);
-    if (is_ref)
-        vr_xmlw_attr(w, "REFERENCECLASS", p->ref_class);
-    else
-        vr_xmlw_attr(w, "TYPE", p->type == CIM_INSTANCE ? "string" : cim_type_name(p->type));
-    if (p->type == CIM_INSTANCE)
-        vr_xmlw_attr(w, "EmbeddedObject", "instance");
+    cim_xml_start_prop(w, p, p->flags & CIM_F_ARRAY);
     origin_attrs(w, o, p->origin, p->flags);
     if (o->qualifiers) {
         qual_flag(w, "Key", p->flags & CIM_F_KEY);

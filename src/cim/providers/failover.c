@@ -59,12 +59,9 @@ int svc_reverse(struct call *c, struct vr_err *err)
     vr_auto(cim_inst_free) struct cim_inst *in = NULL;
     const struct host_peer *peer;
     struct vm vm;
-    int n;
 
-    if (call_vm(c, &vm, err) < 0 || settings_parse(c, &vm, &in, &n, err) < 0)
+    if (settings_of_call(c, &vm, &in, err) < 0)
         return -1;
-    if (n)
-        return call_rel1(&vm, err);
     if (call_admit(c, &vm, &ev, err) < 0 ||
         settings_of(c, &vm, in, SETTINGS_REVERSE, &ev.set, &peer, err) < 0 ||
         paired_may_use(c->who, peer->name, peer->name, err) < 0)

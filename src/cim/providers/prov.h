@@ -258,6 +258,9 @@ enum settings_use { SETTINGS_CREATE, SETTINGS_MODIFY, SETTINGS_REVERSE };
  * has an InstanceID, of this machine. *ret_n: which relationship. */
 int settings_parse(struct call *c, const struct vm *vm, struct cim_inst **ret, int *ret_n,
                    struct vr_err *err);
+/* settings_of_call() - call_vm() and settings_parse() of a method that concerns a machine's first
+ * relationship only: another one is refused. */
+int settings_of_call(struct call *c, struct vm *vm, struct cim_inst **ret, struct vr_err *err);
 /* settings_of() - the settings that @in asks for, checked. *ret_peer: the paired host meant. */
 int settings_of(struct call *c, const struct vm *vm, const struct cim_inst *in,
                 enum settings_use use, struct rel_settings *ret, const struct host_peer **ret_peer,

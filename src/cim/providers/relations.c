@@ -58,12 +58,9 @@ int svc_modify(struct call *c, struct vr_err *err)
     vr_auto(cim_inst_free) struct cim_inst *in = NULL;
     const struct host_peer *peer;
     struct vm vm;
-    int n;
 
-    if (call_vm(c, &vm, err) < 0 || settings_parse(c, &vm, &in, &n, err) < 0)
+    if (settings_of_call(c, &vm, &in, err) < 0)
         return -1;
-    if (n)
-        return call_rel1(&vm, err);
     if (rel_mode(vm.rel) == REL_MODE_REPLICA)
         return vr_fail(err, VR_E_STATE, 0,
                        "machine %s is a replica here (\"%s\"); its settings are changed where it "

@@ -145,6 +145,15 @@ int settings_parse(struct call *c, const struct vm *vm, struct cim_inst **ret, i
     return 0;
 }
 
+int settings_of_call(struct call *c, struct vm *vm, struct cim_inst **ret, struct vr_err *err)
+{
+    int n;
+
+    if (call_vm(c, vm, err) < 0 || settings_parse(c, vm, ret, &n, err) < 0)
+        return -1;
+    return n ? call_rel1(vm, err) : 0;
+}
+
 /* Thumbprints come with spaces, colons and, when copied from a dialog, with invisible marks. */
 bool same_thumb(const char *a, const char *b)
 {
