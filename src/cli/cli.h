@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "wsman/client.h"
@@ -79,10 +80,14 @@ int cli_own(struct cli *c, const struct cli_vm *vm, const char *method, struct v
 /* cli_ask_peer() - have the daemon ask the other host and get Vmr_ReplicationStatus after it,
  * within 3 s also when nobody answers; @ret_told: the host has answered, or is known not to (else
  * what the status says of it is old). The caller frees @ret. cli_peer_machine() - PeerMachine then.
- */
+ * cli_peer_silent() - it means that the host did not say how the machine is. */
 int cli_ask_peer(struct cli *c, const struct cli_vm *vm, struct wsmc_inst **ret, bool *ret_told,
                  struct vr_err *err);
 const char *cli_peer_machine(const struct wsmc_inst *st, bool told);
+static inline bool cli_peer_silent(const char *how)
+{
+    return !strcmp(how, "unreachable") || !strcmp(how, "sending");
+}
 /* cli_dry_run() - tell what a failover to @point (NULL: the newest) would mean now; changes
  * nothing. */
 int cli_dry_run(struct cli *c, const struct cli_vm *vm, const char *point, struct vr_err *err);

@@ -67,6 +67,7 @@ static void an_answer_counts(void **st)
     assert_string_equal(asked(VR_OK, true, "running", &err), "running");
     assert_in_range(d.patience, 1, 3000);
     assert_string_equal(asked(VR_OK, false, "unreachable", &err), "unreachable");
+    assert_string_equal(asked(VR_OK, false, "sending", &err), "sending");
 }
 
 /* "running" was said before the host went. */

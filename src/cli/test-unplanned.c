@@ -152,6 +152,19 @@ static void a_running_primary_needs_a_word(void **st)
     assert_string_equal(asked, "InitiateFailover on"); /* who is sure waits for nobody */
 }
 
+/* A host whose data comes in just now is not lost, though it is too slow to say how the machine is.
+ */
+static void a_primary_that_sends_needs_a_word(void **st)
+{
+    struct vr_err err = VR_ERR_INIT;
+    assert_int_equal(fail_over("sending", NULL, false, &err), -1);
+    assert_string_equal(asked, "AskPeer");
+    assert_non_null(strstr(err.msg, "may run there"));
+    assert_non_null(strstr(err.msg, "--force"));
+    assert_int_equal(fail_over("sending", NULL, true, &err), 0);
+    assert_string_equal(asked, "InitiateFailover on");
+}
+
 /* What is not known stands in nobody's way on such a day. */
 static void a_lost_primary_needs_none(void **st)
 {
@@ -206,6 +219,7 @@ int main(void)
     const struct CMUnitTest all[] = { cmocka_unit_test(a_running_primary_needs_a_word),
                                       cmocka_unit_test(
                                           a_running_primary_needs_a_word_in_every_state),
+                                      cmocka_unit_test(a_primary_that_sends_needs_a_word),
                                       cmocka_unit_test(a_lost_primary_needs_none),
                                       cmocka_unit_test(a_commit_in_a_split_brain_needs_a_word),
                                       cmocka_unit_test(a_quarantine_is_lifted_with_force) };

@@ -61,7 +61,7 @@ static enum other ask_other(struct cli *c, const struct cli_vm *vm)
     vr_auto(wsmc_inst_free) struct wsmc_inst *st = NULL;
     struct vr_err unknown = VR_ERR_INIT;
     if (cli_own(c, vm, "AskPeer", &unknown) < 0 || wsmc_get(c->local, &ref, &st, &unknown) < 0 ||
-        !strcmp(cli_text_or(st, "PeerMachine", ""), "unreachable"))
+        cli_peer_silent(cli_text_or(st, "PeerMachine", "")))
         return OTHER_AWAY;
     const struct wsmc_prop *why = wsmc_prop(st, "Reasons");
     static const char *const ended[] = { "replica_ended", "primary_ended", "old_primary_ended",

@@ -208,6 +208,11 @@ static void print_primary(const struct facts *f)
     if (!strcmp(how, "unreachable"))
         printf("%-14s host %s does not answer (last heard of: %s): it is dead, or the network is\n",
                "primary:", host, cli_local_time(heard_of(f), when));
+    else if (!strcmp(how, "sending"))
+        printf(
+            "%-14s host %s sends data just now, but did not answer in time: it is not lost, the\n"
+            "%-14s machine may run there, and a failover make two\n",
+            "primary:", host, "");
     else if (!strcmp(how, "running"))
         printf("%-14s host %s answers, and the machine RUNS there: a failover would make two\n",
                "primary:", host);
@@ -221,7 +226,7 @@ static void print_loss(const struct facts *f)
     uint64_t per_second = 0, age = 0;
     char a[32];
     bool known = wsmc_str(f->status, "BytesAhead") != NULL;
-    bool now = known && strcmp(cli_peer_machine(f->status, f->told), "unreachable") != 0;
+    bool now = known && !cli_peer_silent(cli_peer_machine(f->status, f->told));
     if (known)
         printf("%-14s %s%s that the primary has written since the newest point%s\n",
                "would be lost:", now ? "about " : "at least ",

@@ -201,7 +201,7 @@ static int peer_answers(struct cli *c, const struct cli_vm *vm, struct vr_err *e
         bool told = false;
         if (cli_ask_peer(c, vm, &st, &told, err) < 0)
             return -1;
-        if (strcmp(cli_peer_machine(st, told), "unreachable") != 0)
+        if (!cli_peer_silent(cli_peer_machine(st, told)))
             return 1;
         if (!i)
             cli_say(c, "Host %s does not answer yet ...", vm->peer);

@@ -21,25 +21,35 @@ static int left_alone(struct vr_err *err)
     return vr_fail(err, VR_E_CANCELLED, 0, "interrupted");
 }
 
-/* Whoever sits at a terminal is asked; a program gets an error that says what to give. */
-static int confirm(struct cli *c, const struct cli_vm *vm, struct vr_err *err)
+/* Whoever sits at a terminal is asked; a program gets an error that says what to give. @sends: the
+ * host did not answer in time, as behind a line that is full, but is there. */
+static int confirm(struct cli *c, const struct cli_vm *vm, bool sends, struct vr_err *err)
 {
     const char *host = vm->peer[0] ? vm->peer : "the primary";
+    vr_autofree char *why =
+        vr_printf(sends ? "Host %s sends data of replication just now, but did not answer in time: "
+                          "it is not lost,\nand machine %s may RUN there. A failover now could make"
+                        : "Host %s answers, and machine %s RUNS there. A failover now makes",
+                  host, vm->name);
     if (c->asks && !c->json && !c->quiet) {
-        cli_print(
-            stderr,
-            "Host %s answers, and machine %s RUNS there. A failover now makes two copies that "
-            "write\napart from each other, and one of them has to be given up later. To move "
-            "it without loss:\nvmreplica failover %s --planned\n",
-            host, vm->name, vm->name);
+        cli_print(stderr,
+                  "%s two copies that write\napart from each other, and one of them has to be "
+                  "given up later. To move it without loss:\nvmreplica failover %s --planned\n",
+                  why, vm->name);
         vr_autofree char *question =
             vr_printf("Fail over all the same? Type \"yes\" to make two copies of %s: ", vm->name);
         return cli_answers_yes(question) ? 0 : left_alone(err);
     }
     return vr_fail(err, VR_E_STATE, 0,
-                   "host %s answers, and machine %s runs there: a failover would make two copies "
-                   "that write apart from each other. Nothing was changed. To move it without "
-                   "loss: vmreplica failover %s --planned. To fail over all the same, add --force",
+                   sends ? "host %s sends data of replication just now, but did not answer in "
+                           "time: it is not lost, and machine %s may run there: a failover could "
+                           "make two copies that write apart from each other. Nothing was changed. "
+                           "To move it without loss: vmreplica failover %s --planned. To fail over "
+                           "all the same, add --force"
+                         : "host %s answers, and machine %s runs there: a failover would make two "
+                           "copies that write apart from each other. Nothing was changed. To move "
+                           "it without loss: vmreplica failover %s --planned. To fail over all the "
+                           "same, add --force",
                    host, vm->name, vm->name);
 }
 
@@ -56,9 +66,11 @@ static int only_one_runs(struct cli *c, const struct cli_vm *vm, struct vr_err *
                 unknown.msg);
         return 0;
     }
-    if (!strcmp(cli_peer_machine(st, told), "unreachable"))
+    const char *how = cli_peer_machine(st, told);
+    bool sends = !strcmp(how, "sending");
+    if (!strcmp(how, "unreachable"))
         cli_say(c, "Host %s does not answer.", vm->peer[0] ? vm->peer : "of the primary");
-    return strcmp(cli_peer_machine(st, told), "running") != 0 ? 0 : confirm(c, vm, err);
+    return !sends && strcmp(how, "running") != 0 ? 0 : confirm(c, vm, sends, err);
 }
 
 /* ---- the point ---- */

@@ -58,7 +58,8 @@ struct machine_rt {
     struct vr_point_id ahead_of;
     struct rel_story story;  /* what the peer told last of this machine */
     struct wall_us story_at; /* 0: nothing since the start */
-    bool peer_away;          /* it did not answer since */
+    bool peer_away;          /* it did not answer since, */
+    bool peer_sends;         /* although a transfer with it went on */
     struct rel_story left;   /* failed_over: what is told when there is no relationship; left.h */
     struct vr_uuid asked;    /* the job that asked it last at a user's wish */
     bool asks_ahead;         /* and what would be lost is being asked */

@@ -464,12 +464,12 @@ static const char *cert_base64(const struct daemon *d)
 }
 
 static bool h_peer_story(void *ctx, const struct vr_uuid *machine, struct rel_story *ret,
-                         struct wall_us *ret_when, bool *ret_away)
+                         struct wall_us *ret_when, enum host_answer *ret_answer)
 {
     const struct machine_rt *rt = rt_get(ctx, machine);
     *ret = rt->story;
     *ret_when = rt->story_at;
-    *ret_away = rt->peer_away;
+    *ret_answer = !rt->peer_away ? HOST_ANSWERS : rt->peer_sends ? HOST_SENDS : HOST_SILENT;
     return rt->story_at.us != 0;
 }
 

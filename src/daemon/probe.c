@@ -22,6 +22,7 @@ enum {
     PROBE_TIMEOUT_MS = 8000,
     NOT_AGAIN_MS = 2500,
     SOON_MS = 500,
+    LIVELY_MS = 1000,
     ASKED_TIMEOUT_MS = 1500,
     AHEAD_TIMEOUT_MS = 4000
 };
@@ -72,6 +73,7 @@ struct probe_task {
     struct rel_story mine, theirs;
     bool asked;         /* by a user, who waits */
     bool held;          /* for so long that others must not wait for it, too */
+    bool sends;         /* it did not answer in time, but a transfer with it goes on */
     struct vr_uuid job; /* that ends with it; zero: the engine asked */
 };
 
@@ -105,7 +107,10 @@ static void probe_work(struct task *t)
     struct mono_ms began = vr_mono_now();
     if (t->err.kind == VR_OK) {
         ask(p, false, p->asked ? ASKED_TIMEOUT_MS : PROBE_TIMEOUT_MS, &t->err);
-        p->held = vr_mono_now().ms - began.ms >= SOON_MS;
+        struct mono_ms now = vr_mono_now();
+        p->held = now.ms - began.ms >= SOON_MS;
+        p->sends = t->err.kind == VR_E_TIMEOUT &&
+                   now.ms - xport_transfer_heard(t->d->xport, &p->peer).ms < LIVELY_MS;
     }
     if (t->err.kind != VR_OK)
         vr_err_wrap(&t->err, "host %s", p->peer.name[0] ? p->peer.name : t->r.peer);
@@ -202,6 +207,7 @@ static void probe_done(struct task *t)
         ev.type = EV_PEER_AWAY;
         ev.err = t->err;
         rt->peer_away = true;
+        rt->peer_sends = p->sends;
     } else {
         rt->peer_away = false;
         take_story(rt, &ev.story);

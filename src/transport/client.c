@@ -309,7 +309,7 @@ static int ask_transfer(struct xport *x, const struct xport_peer *peer, struct v
     /* from here on only silence ends it: preparing may take the peer as long as it likes */
     tls_set_deadline(tls_of(s), (struct mono_ms){ 0 });
     int sent = tframe_send(s, FRAME_TRANSFER, NULL, 0, body, n, &send_err);
-    session_keepalive(x, tls_of(s));
+    session_transfer(x, tls_of(s), peer);
     if (answer(s, sent, &send_err, FRAME_ST_OPENING, &type, &b, err) < 0)
         return at_peer(peer, err);
     return type == FRAME_REFUSED ? take_refused(&b, err) : 0;

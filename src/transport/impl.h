@@ -35,8 +35,9 @@ struct session {
     struct sessions *all;
     struct session *prev, *next;
     struct tls *tls;
-    int way; /* it came in by, or SESSION_OURS */
-    bool keepalive;
+    int way;       /* it came in by, or SESSION_OURS */
+    bool transfer; /* it carries one, */
+    char with[VR_NAME_MAX];
 };
 
 enum { SESSION_OURS = -1, SESSION_ALL = -2 };
@@ -110,8 +111,9 @@ struct xport {
 /* session_new() - a TLS session on @take_fd that xport_free() will break; before its handshake.
  * Errors: VR_E_CANCELLED the transport is being stopped, those of tls_new(). */
 int session_new(struct xport *x, int take_fd, int way, struct tls **ret, struct vr_err *err);
-/* session_keepalive() - from now on the ticker sends empty records on @t. */
-void session_keepalive(struct xport *x, struct tls *t);
+/* session_transfer() - @t carries a transfer with @peer: from now on the ticker sends empty records
+ * on it, and what is heard there tells that the peer lives. */
+void session_transfer(struct xport *x, struct tls *t, const struct xport_peer *peer);
 /* sessions_break() - shut sessions down and refuse new ones: those that come in by @way, or
  * SESSION_ALL. sessions_admit() - let them come in again. */
 void sessions_break(struct sessions *all, int way);

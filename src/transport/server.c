@@ -90,7 +90,7 @@ static int serve_transfer(struct conn *c, struct tls *t, struct vr_err *err)
     struct vr_err failed = VR_ERR_INIT;
     struct xport *x = c->x;
     tls_set_deadline(t, (struct mono_ms){ 0 });
-    session_keepalive(x, t);
+    session_transfer(x, t, &c->peer);
     int rc = x->h.transfer(x->h.ctx, &c->peer, c->body.data, c->body.len, tls_stream(t), &failed);
     if (!tls_is_marked(t)) { /* never accepted */
         if (!failed.kind)

@@ -170,6 +170,21 @@ static void test_both_directions(void **state)
     assert_int_equal(B.transfer_rc, 0);
 }
 
+/* What comes in on a transfer tells that its other end lives, whoever opened it. */
+static void test_heard_on_a_transfer(void **state)
+{
+    const struct xport_peer other = { .name = "other" };
+    struct mono_ms before = vr_mono_now();
+    assert_int_equal(xport_transfer_heard(A.x, &at_b).ms, 0);
+    struct vr_stream *s = open_to_b("mute");
+    assert_true(xport_transfer_heard(A.x, &at_b).ms >= before.ms);
+    assert_true(xport_transfer_heard(B.x, &B.peers[0]).ms >= before.ms);
+    assert_int_equal(xport_transfer_heard(A.x, &other).ms, 0);
+    vr_stream_free(s);
+    assert_int_equal(xport_transfer_heard(A.x, &at_b).ms, 0);
+    assert_true(host_wait(&B, &B.transfers_done, 1));
+}
+
 static void test_many_at_once(void **state)
 {
     struct vr_stream *s[6];
@@ -405,6 +420,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(test_both_directions),
+        T(test_heard_on_a_transfer),
         T(test_many_at_once),
         T(test_refused),
         T(test_stopped_while_the_peer_prepares),

@@ -554,6 +554,11 @@ void tls_keepalive(struct tls *t)
     pthread_mutex_unlock(&t->wlock);
 }
 
+struct mono_ms tls_heard(const struct tls *t)
+{
+    return (struct mono_ms){ atomic_load(&t->heard_ms) };
+}
+
 void tls_on_free(struct tls *t, void (*fn)(void *arg), void *arg)
 {
     t->on_free = fn;

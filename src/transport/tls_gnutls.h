@@ -77,6 +77,8 @@ bool tls_is_fresh(struct tls *t);
 /* tls_keepalive() - send an empty record unless a write is going on or the socket is full. Never
  * blocks. Thread: any, while the stream lives. */
 void tls_keepalive(struct tls *t);
+/* tls_heard() - when something arrived last. Thread: any, while the stream lives. */
+struct mono_ms tls_heard(const struct tls *t);
 /* tls_linger() - say that no more will be sent and wait until the peer closed, at most @ms, so that
  * our last words are not lost to a reset. Thread: the user of the stream. */
 void tls_linger(struct tls *t, int ms);

@@ -8,8 +8,10 @@
 #include "transport/xport.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/eventfd.h>
 
 #include "base/alloc.h"
@@ -71,13 +73,28 @@ int session_new(struct xport *x, int take_fd, int way, struct tls **ret, struct 
     return 0;
 }
 
-void session_keepalive(struct xport *x, struct tls *t)
+void session_transfer(struct xport *x, struct tls *t, const struct xport_peer *peer)
 {
     pthread_mutex_lock(&x->sessions->lock);
     for (struct session *e = x->sessions->first; e; e = e->next)
-        if (e->tls == t)
-            e->keepalive = true;
+        if (e->tls == t) {
+            e->transfer = true;
+            snprintf(e->with, sizeof e->with, "%s", peer->name);
+        }
     pthread_mutex_unlock(&x->sessions->lock);
+}
+
+struct mono_ms xport_transfer_heard(struct xport *x, const struct xport_peer *peer)
+{
+    struct mono_ms last = { 0 };
+    pthread_mutex_lock(&x->sessions->lock); /* keeps the streams from being freed */
+    for (struct session *e = x->sessions->first; e; e = e->next) {
+        struct mono_ms heard = tls_heard(e->tls);
+        if (e->transfer && !strcasecmp(e->with, peer->name) && heard.ms > last.ms)
+            last = heard;
+    }
+    pthread_mutex_unlock(&x->sessions->lock);
+    return last;
 }
 
 void sessions_break(struct sessions *all, int way)
@@ -104,7 +121,7 @@ static void sessions_keepalive(struct sessions *all)
 {
     pthread_mutex_lock(&all->lock); /* keeps the streams from being freed; nothing here blocks */
     for (struct session *e = all->first; e; e = e->next)
-        if (e->keepalive)
+        if (e->transfer)
             tls_keepalive(e->tls);
     pthread_mutex_unlock(&all->lock);
 }

@@ -149,6 +149,9 @@ typedef bool (*xport_watch_fn)(void *ctx, struct vr_stream *s);
 int xport_transfer_open_watched(struct xport *x, const struct xport_peer *peer, const void *body,
                                 size_t n, xport_watch_fn watch, void *ctx, struct vr_stream **ret,
                                 struct vr_err *err);
+/* xport_transfer_heard() - when something arrived last from @peer on a transfer that goes on, in
+ * either direction; zero when there is none. Thread: any. */
+struct mono_ms xport_transfer_heard(struct xport *x, const struct xport_peer *peer);
 /* xport_transfer_accept() - receiver's side: say yes; from then on the stream belongs to transfer/.
  * xport_send_result() / xport_recv_result() - a final word on a transfer stream, after the
  * pipelines are done: success, or an error object that travels whole. */

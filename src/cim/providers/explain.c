@@ -90,12 +90,12 @@ static void gather_ahead(const struct host_providers *p, const struct vm *vm, st
 {
     struct rel_story story = { .mode = REL_MODE_NONE };
     struct wall_us when = { 0 };
-    bool away = false;
+    enum host_answer answer = HOST_ANSWERS;
 
     if (rel_mode(vm->rel) == REL_MODE_PRIMARY && p->h->ahead)
         f->has_ahead = p->h->ahead(p->h->ctx, &vm->uuid, &f->ahead);
     else if (rel_mode(vm->rel) == REL_MODE_REPLICA && p->h->peer_story &&
-             p->h->peer_story(p->h->ctx, &vm->uuid, &story, &when, &away)) {
+             p->h->peer_story(p->h->ctx, &vm->uuid, &story, &when, &answer)) {
         f->has_ahead = story.ahead_known && when.us > vm->rel->newest_instant.us;
         f->ahead = story.ahead;
     }

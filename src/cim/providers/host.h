@@ -32,6 +32,9 @@ struct host_peer {
     int64_t clock_s;       /* its clock is so many seconds ahead of ours; 0: about the same */
 };
 
+/* HOST_SENDS: no answer came in time, but a transfer with it went on, so that it is not gone. */
+enum host_answer { HOST_ANSWERS, HOST_SENDS, HOST_SILENT };
+
 struct host_transfer {
     uint64_t total, done, payload, wire; /* bytes, see struct xfer_progress */
     bool sending;
@@ -119,10 +122,10 @@ struct host {
      * false when that is not known. May be NULL. */
     bool (*ahead)(void *ctx, const struct vr_uuid *machine, uint64_t *ret);
 
-    /* What the peer told last of a machine and when; *ret_away: it did not answer since. False when
-     * nothing is known. NULL function: never. */
+    /* What the peer told last of a machine and when; *ret_answer: how it took a question since.
+     * False when nothing is known. NULL function: never. */
     bool (*peer_story)(void *ctx, const struct vr_uuid *machine, struct rel_story *ret,
-                       struct wall_us *ret_when, bool *ret_away);
+                       struct wall_us *ret_when, enum host_answer *ret_answer);
     /* Ask it now; that it does not answer is an answer. */
     int (*ask_peer)(void *ctx, const struct vr_uuid *machine, const char *owner,
                     struct vr_uuid *ret_job, struct vr_err *err);

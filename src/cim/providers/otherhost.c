@@ -14,10 +14,10 @@ static const char *const policies[ON_SUPERSEDED_COUNT] = {
     [ON_SUPERSEDED_SHUTDOWN] = "shutdown",
 };
 
-static const char *power_text(enum rel_power power, bool away)
+static const char *power_text(enum rel_power power, enum host_answer answer)
 {
-    if (away)
-        return "unreachable";
+    if (answer != HOST_ANSWERS)
+        return answer == HOST_SENDS ? "sending" : "unreachable";
     return power == REL_POWER_ON ? "running" : power == REL_POWER_OFF ? "off" : "unknown";
 }
 
@@ -27,7 +27,7 @@ void otherhost_set(const struct host_providers *p, const struct vm *vm, struct c
     const struct rel *r = vm->rel;
     struct rel_story story = { .mode = REL_MODE_NONE };
     struct wall_us when = { 0 };
-    bool away = false;
+    enum host_answer answer = HOST_ANSWERS;
     char id[PROV_ID_MAX];
 
     cim_inst_set_str(
@@ -46,10 +46,10 @@ void otherhost_set(const struct host_providers *p, const struct vm *vm, struct c
         cim_inst_set_str(in, P(LASTREVERSEORPHAN), id_point_text(id, &r->last_back.kept));
     if (!h->peer_story || rel_mode(r) == REL_MODE_NONE)
         return;
-    bool known = h->peer_story(h->ctx, &vm->uuid, &story, &when, &away);
-    if (!known && !away)
+    bool known = h->peer_story(h->ctx, &vm->uuid, &story, &when, &answer);
+    if (!known && answer == HOST_ANSWERS)
         return;
-    cim_inst_set_str(in, P(PEERMACHINE), power_text(story.power, away));
+    cim_inst_set_str(in, P(PEERMACHINE), power_text(story.power, answer));
     cim_inst_set_time(in, P(PEERMACHINETIME), when);
 }
 
