@@ -83,13 +83,14 @@ static void capture_free(struct hv_capture *cap)
 
 /* ---- folders ---- */
 
-static int private_dir(const char *dir, uid_t uid, gid_t gid, struct vr_err *err)
+/* Taken from the machine's QEMU as long as we change anything in it. */
+static int private_dir(const char *dir, struct vr_err *err)
 {
     if (mkdir(dir, 0700) < 0 && errno != EEXIST)
         return vr_fail(err, vr_kind_from_errno(errno), errno, "cannot make %s", dir);
+    if (lchown(dir, 0, 0) < 0 || chmod(dir, 0700) < 0)
+        return vr_fail(err, VR_E_IO, errno, "cannot take %s", dir);
     nbdexport_sweep(dir);
-    if (chmod(dir, 0700) < 0 || chown(dir, uid, gid) < 0)
-        return vr_fail(err, VR_E_IO, errno, "cannot give %s to the machine", dir);
     return 0;
 }
 
@@ -112,20 +113,10 @@ static int make_dirs(struct begin *b, bool live, struct vr_err *err)
     b->p->scratch = vr_printf("%s/%s", base, uuid);
     if (mkdir(base, 0711) < 0 && errno != EEXIST)
         return vr_fail(err, vr_kind_from_errno(errno), errno, "cannot make %s", base);
-    if (private_dir(b->p->dir, b->uid, b->gid, err) < 0)
+    if (private_dir(b->p->dir, err) < 0 || private_dir(b->p->scratch, err) < 0)
         return -1;
-    return private_dir(b->p->scratch, b->uid, b->gid, err);
-}
-
-/* QEMU that is told to make an image has its node half open for a moment, and ends with a failed
- * assertion when somebody, a monitoring system say, asks for statistics just then (seen with QEMU
- * 7.2). So it gets one that is there. */
-static int make_scratch(const struct begin *b, const char *path, uint64_t size, struct vr_err *err)
-{
-    if (hv_image_make(path, size, err) < 0)
-        return -1;
-    if (chown(path, b->uid, b->gid) < 0)
-        return vr_fail(err, VR_E_IO, errno, "cannot give %s to the machine", path);
+    if (lchown(b->p->dir, b->uid, b->gid) < 0)
+        return vr_fail(err, VR_E_IO, errno, "cannot give %s to the machine", b->p->dir);
     return 0;
 }
 
@@ -242,6 +233,7 @@ static int begin_live(struct begin *b, struct vr_err *err)
 {
     struct domxml_capture_disk d[VR_DISKS_MAX] = { 0 };
     char *scratch[VR_DISKS_MAX] = { 0 };
+    uint64_t size[VR_DISKS_MAX] = { 0 };
     bool tracked = false;
     if (make_dirs(b, true, err) < 0 || !(b->p->socket = socket_path(b, "live", err)))
         return -1;
@@ -249,6 +241,7 @@ static int begin_live(struct begin *b, struct vr_err *err)
         struct hv_capture_disk *c = &b->cap->disks[i];
         /* Never the name of an earlier one: libvirt may still be about to let go of that. */
         scratch[i] = vr_printf("%s/%s%s", b->p->scratch, b->targets[i], strrchr(b->p->socket, '-'));
+        size[i] = c->size;
         d[i].target = b->targets[i];
         d[i].scratch = scratch[i];
         d[i].tracked = lv_disk(&b->m, b->targets[i])->trackable;
@@ -261,9 +254,10 @@ static int begin_live(struct begin *b, struct vr_err *err)
             c->dirty_context = vr_strdup("qemu:dirty-bitmap:" DOMXML_DIRTY);
     }
     b->p->id = virDomainGetID(b->dom);
-    int rc = 0;
-    for (size_t i = 0; i < b->n && rc == 0; i++)
-        rc = make_scratch(b, scratch[i], b->cap->disks[i].size, err);
+    /* QEMU that is told to make an image has its node half open for a moment, and ends with a
+     * failed assertion when somebody, a monitoring system say, asks for statistics just then (seen
+     * with QEMU 7.2). So it gets one that is there. */
+    int rc = hv_scratch_make(b->p->scratch, scratch, size, b->n, b->uid, b->gid, err);
     if (rc == 0)
         rc = live_job(b, d, tracked, err);
     if (rc < 0)

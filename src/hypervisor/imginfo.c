@@ -162,7 +162,7 @@ static int parse_qcow2(int fd, const uint8_t *h, size_t n, struct imginfo *i, st
             vr_get_u32(&x, &header_len, err) < 0)
             return -1;
     }
-    if (header_len > n || (backing_off && backing_off + backing_len > n))
+    if (header_len > n || (backing_off && (backing_off > n || backing_len > n - backing_off)))
         return vr_fail(err, VR_E_CORRUPT, 0, "qcow2 header out of bounds");
     i->qcow2 = true;
     i->version = version;

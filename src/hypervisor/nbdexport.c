@@ -58,13 +58,27 @@ int hv_bitmap_remove(const char *path, const char *name, struct vr_err *err)
     return 0;
 }
 
-int hv_image_make(const char *path, uint64_t size, struct vr_err *err)
+static int image_make(const char *path, uint64_t size, struct vr_err *err)
 {
     char bytes[24];
     snprintf(bytes, sizeof bytes, "%" PRIu64, size);
     const char *argv[] = { "qemu-img", "create", "-q", "-f", "qcow2", path, bytes, NULL };
     if (vr_proc_run(argv, IMG_SECONDS, NULL, err) < 0)
         return vr_err_wrap(err, "cannot make %s", path);
+    return 0;
+}
+
+int hv_scratch_make(const char *dir, char *const path[], const uint64_t size[], size_t n, uid_t uid,
+                    gid_t gid, struct vr_err *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (image_make(path[i], size[i], err) < 0)
+            return -1;
+        if (lchown(path[i], uid, gid) < 0)
+            return vr_fail(err, VR_E_IO, errno, "cannot give %s to the machine", path[i]);
+    }
+    if (lchown(dir, uid, gid) < 0)
+        return vr_fail(err, VR_E_IO, errno, "cannot give %s to the machine", dir);
     return 0;
 }
 
@@ -206,7 +220,7 @@ void nbdexport_leave(struct nbdexport *x)
 /* End the process of a pid file, if it still is a qemu-nbd that serves from @dir. */
 static void end_stale(int dirfd, const char *dir, const char *file)
 {
-    vr_autoclose int fd = openat(dirfd, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    vr_autoclose int fd = openat(dirfd, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     char text[32] = "", line[4096];
     if (fd < 0 || read(fd, text, sizeof text - 1) <= 0)
         return;

@@ -19,9 +19,13 @@
 int hv_bitmap_add(const char *path, const char *name, struct vr_err *err);
 int hv_bitmap_remove(const char *path, const char *name, struct vr_err *err);
 
-/* hv_image_make() - an empty qcow2 file @path of @size bytes, of which nothing was there.
- * Errors: VR_E_IO with qemu-img's words, VR_E_NOSPACE, VR_E_TIMEOUT. Blocks. */
-int hv_image_make(const char *path, uint64_t size, struct vr_err *err);
+/* hv_scratch_make() - empty qcow2 files @path of @size bytes, @n of them, of which nothing was
+ * there. They lie in folder @dir, which only root can enter until all are there; then the files and
+ * it belong to @uid and @gid. Only then: who may change the folder could put a link to any file of
+ * the host where root makes an image or gives one away. Errors: VR_E_IO with qemu-img's words,
+ * VR_E_NOSPACE, VR_E_TIMEOUT. Blocks. */
+int hv_scratch_make(const char *dir, char *const path[], const uint64_t size[], size_t n, uid_t uid,
+                    gid_t gid, struct vr_err *err);
 
 /* One read-only export of a closed image by a qemu-nbd of our own. */
 struct nbdexport {

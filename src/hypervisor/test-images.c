@@ -152,6 +152,15 @@ static void test_info_damaged(void **state)
         assert_int_equal(pwrite(fd, &header[k], 1, (off_t)k), 1);
     }
     tracks(path, "vmr.one", VR_LOST_NOT);
+    /* A name before the file's beginning: offset + length of it are 0. */
+    static const uint8_t backing[12] = {
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xf8, 0, 0, 0, 8
+    };
+    assert_int_equal(pwrite(fd, backing, sizeof backing, 8), sizeof backing);
+    struct imginfo i = { .qcow2 = false };
+    fails(VR_E_CORRUPT, imginfo_read(path, "qcow2", &i, err));
+    assert_int_equal(pwrite(fd, header, sizeof header, 0), sizeof header);
+    tracks(path, "vmr.one", VR_LOST_NOT);
     assert_int_equal(ftruncate(fd, 100), 0);
     tracks(path, "vmr.one", VR_LOST_UNKNOWN);
 }
@@ -269,10 +278,13 @@ static void test_sweep(void **state)
 {
     vr_autofree char *path = at("s.qcow2"), *sub = at("sub"), *sock = at("sub/s.sock");
     make("s.qcow2");
-    sh("mkdir sub; echo stale >sub/scratch; echo 1 >sub/x.pid; echo junk >sub/y.pid");
+    sh("mkdir sub; echo stale >sub/scratch; echo 1 >sub/x.pid; echo junk >sub/y.pid;"
+       "mkfifo sub/z.pid"); /* the machine's QEMU owns such folders: nobody waits for it */
     struct nbdexport x;
     ok(nbdexport_start(&x, path, "qcow2", "vda", NULL, sock, err));
+    alarm(60);
     nbdexport_sweep(sub);
+    alarm(0);
     assert_int_equal(kill(x.pid, 0), -1); /* it was ended, and is no zombie of ours */
     x.pid = 0;
     nbdexport_stop(&x);
@@ -326,6 +338,40 @@ static void test_guard(void **state)
     sh("test -z \"$(ls -A guard)\"");
 }
 
+/* A folder that QEMU's user owns while root makes files in it is a way to any file of the host. */
+static void test_scratch_is_given_away_last(void **state)
+{
+    (void)state;
+    enum { USER = 65534 };
+    struct stat st;
+    vr_autofree char *scratch = at("given"), *bin = at("bin"), *one = at("given/vda-0a1b2c");
+    vr_autofree char *two = at("given/vdb-0a1b2c");
+    vr_autofree char *before = vr_strdup(getenv("PATH"));
+    vr_autofree char *path = vr_printf("%s:%s", bin, before);
+    char *const paths[] = { one, two };
+    static const uint64_t sizes[] = { 1 << 20, 2 << 20 };
+    if (geteuid())
+        skip();
+    sh("mkdir -m 700 given; mkdir bin; >bin/qemu-img cat <<'E'\n"
+       "#!/bin/sh\nstat -c %%u given >>owners\nPATH=%s exec qemu-img \"$@\"\nE\n"
+       "chmod +x bin/qemu-img",
+       before);
+    assert_int_equal(chdir(dir), 0);
+    assert_int_equal(setenv("PATH", path, 1), 0);
+    ok(hv_scratch_make(scratch, paths, sizes, 2, USER, USER, err));
+    assert_int_equal(setenv("PATH", before, 1), 0);
+    sh("test \"$(cat owners)\" = \"0\n0\"");
+    for (size_t i = 0; i < VR_ARRAY_LEN(paths); i++) {
+        imginfo_auto struct imginfo info = { .qcow2 = false };
+        ok(imginfo_read(paths[i], "qcow2", &info, err));
+        assert_int_equal(info.size, sizes[i]);
+        assert_int_equal(stat(paths[i], &st), 0);
+        assert_int_equal(st.st_uid, USER);
+    }
+    assert_int_equal(stat(scratch, &st), 0);
+    assert_int_equal(st.st_uid, USER);
+}
+
 static void on_event(void *ctx, enum hv_event_type type, const struct vr_uuid *uuid)
 {
     (void)ctx;
@@ -364,6 +410,7 @@ int main(void)
         cmocka_unit_test(test_sweep),
         cmocka_unit_test(test_guard),
         cmocka_unit_test(test_written_meanwhile),
+        cmocka_unit_test(test_scratch_is_given_away_last),
         cmocka_unit_test(test_scratch_of_an_earlier_daemon),
     };
     if (!mkdtemp(dir))
