@@ -73,8 +73,11 @@ void host_boot(struct host *h)
             violated(h->s, "%s cannot read a job it wrote: %s", h->name, err.msg);
     }
     tell(h->s, "%s: daemon starts in state %s", h->name, rel_state_name(rel_of(h)->st));
-    if (rel_mode(rel_of(h)) == REL_MODE_PRIMARY && !rel_of(h)->tracked)
-        h->may_compare = true; /* written before a comparison was known to be over */
+    /* Written before a comparison, or the next point, was known to be over. */
+    const struct rel *r = rel_of(h);
+    if (rel_mode(r) == REL_MODE_PRIMARY &&
+        (!r->tracked || (r->has_acked && vr_point_eq(&r->acked, &h->untracked))))
+        h->may_compare = true;
     engine_restart(h->e);
     newest_from_store(h);
 }

@@ -144,6 +144,7 @@ struct host {
     bool edited;                    /* while prepared: its disk is not the last point any more */
     struct vr_point_id edited_of;   /* that point */
     bool may_compare;               /* something happened after which only a comparison helps */
+    struct vr_point_id untracked;   /* somebody deleted the checkpoint of this point */
     struct rel_story left;          /* what is told when there is no relationship; durable */
 };
 

@@ -335,6 +335,7 @@ static void checkpoint_deleted(struct host *h)
         return;
     cp_delete(h, name);
     h->may_compare = true;
+    h->untracked = r->acked;
     seen(h->s, FAULT_CHECKPOINT_DELETED);
 }
 
