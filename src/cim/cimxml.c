@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "base/alloc.h"
+#include "model/limits.h"
 
 static int parse_inst(const struct vr_xml *el, const struct cim_class *want, int depth,
                       struct cim_inst **ret, struct vr_err *err);
@@ -135,23 +136,14 @@ int cim_xml_parse_path(const struct vr_xml *el, struct cim_path **ret, struct vr
 static int put_text(struct cim_value *v, const struct cim_prop *pr, const char *text,
                     struct vr_err *err)
 {
-    static const struct {
-        const char *name;
-        unsigned least, most;
-        const char *unit;
-    } limits[] = {
-#define LIMIT(name, least, most, unit) { #name, least, most, unit },
-#include "model/limits.def"
-#undef LIMIT
-    };
     struct vr_err bad = VR_ERR_INIT;
 
     if (cim_value_put_text(v, text, &bad) == 0)
         return 0;
-    for (size_t i = 0; i < VR_ARRAY_LEN(limits); i++)
-        if (!strcmp(limits[i].name, pr->name))
-            return vr_fail(err, VR_E_INVAL, 0, "must be %u to %u%s, not \"%.60s\"", limits[i].least,
-                           limits[i].most, limits[i].unit, text);
+    const struct vr_limit *l = vr_limit(pr->name);
+    if (l)
+        return vr_fail(err, VR_E_INVAL, 0, "must be %u to %u%s, not \"%.60s\"", l->least, l->most,
+                       l->unit, text);
     if (err)
         *err = bad;
     return -1;

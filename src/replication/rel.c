@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/buf.h"
+#include "model/limits.h"
 
 static const struct {
     const char *name, *text;
@@ -107,21 +108,9 @@ void rel_settings_default(struct rel_settings *s)
                                 .resync_end_s = 6 * 3600 };
 }
 
-static const struct limit {
-    const char *name;
-    unsigned least, most;
-    const char *unit;
-} limits[] = {
-#define LIMIT(name, least, most, unit) { #name, least, most, unit },
-#include "model/limits.def"
-#undef LIMIT
-};
-
 static int check_limit(const char *name, uint64_t n, struct vr_err *err)
 {
-    const struct limit *l = limits;
-    while (strcmp(l->name, name) != 0)
-        l++;
+    const struct vr_limit *l = vr_limit(name);
     if (n >= l->least && n <= l->most)
         return 0;
     return vr_fail(err, VR_E_INVAL, 0, "%s must be %u to %u%s, not %" PRIu64, name, l->least,
