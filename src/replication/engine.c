@@ -531,9 +531,11 @@ int engine_load(struct engine *e, const char *text, struct vr_err *err)
     return 0;
 }
 
-/* Does a relationship in this state still do what a job of this type was made for? */
-static bool goes_on(enum rel_state st, enum job_type t, bool scheduled)
+/* Does a relationship still do what a job of this type was made for? */
+static bool goes_on(const struct rel *r, enum job_type t)
 {
+    enum rel_state st = r->st;
+    bool scheduled = r->start_at.us != 0;
     switch (t) {
     case JOB_START_IR:
     case JOB_START_SEEDED:
@@ -553,7 +555,7 @@ static bool goes_on(enum rel_state st, enum job_type t, bool scheduled)
     case JOB_REMOVE:
         return st == ST_P_REMOVING || st == ST_R_REMOVING;
     case JOB_STATE_CHANGE:
-        return st == ST_P_YIELDING;
+        return st == ST_P_YIELDING && !r->yield_for_peer; /* else it was cancelled by the peer */
     default:
         return false;
     }
@@ -566,7 +568,7 @@ void engine_restart(struct engine *e)
         struct item *it = find(e, &j->machine);
         if (job_over(j))
             continue;
-        if (it && goes_on(it->r.st, j->type, it->r.start_at.us != 0) && vr_uuid_is_zero(&it->job)) {
+        if (it && goes_on(&it->r, j->type) && vr_uuid_is_zero(&it->job)) {
             it->job = j->id;
             continue;
         }

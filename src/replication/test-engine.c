@@ -539,6 +539,40 @@ static void test_the_alarm_stays_at_the_primary_too(void **state)
     free(x.written);
 }
 
+/* The daemon died while the disks became a replica's. What a user had asked for, and was cancelled
+ * when the peer's reversal came, does not come to life again: it would never end, and a failover
+ * would wait for it. What a user had asked to become goes on. */
+static void test_jobs_of_what_was_cancelled_stay_dead(void **state)
+{
+    (void)state;
+    static const char id[] = "6f1c2a34-0001-4e55-9c00-aabbccddeeff";
+    for (int for_peer = 0; for_peer < 2; for_peer++) {
+        struct env x = { 0 };
+        struct vr_err err = VR_ERR_INIT;
+        struct rel r = in_state(ST_P_YIELDING);
+        r.yield_from = ST_P_SUPERSEDED;
+        r.seed = r.diverged = true;
+        r.yield_for_peer = for_peer;
+        const struct job j = {
+            .type = JOB_STATE_CHANGE, .state = JOB_RUNNING, .machine = machine, .owner = "user:x"
+        };
+        vr_autofree char *text = rel_encode(&r), *job = job_encode(&j);
+        struct engine *e = engine_with(&x, text);
+        assert_int_equal(engine_load_job(e, id, job, &err), 0);
+        engine_restart(e);
+        assert_int_equal(!job_over(engine_job_at(e, 0)), !for_peer);
+        settle(e);
+        struct rel_event yielded = event(EV_YIELDED);
+        engine_event(e, &machine, &yielded);
+        settle(e);
+        assert_int_equal(engine_find(e, &machine)->st, ST_R_WAIT);
+        assert_true(job_over(engine_job_at(e, 0)));
+        assert_null(engine_running_job(e, &machine));
+        engine_free(e);
+        free(x.written);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -552,6 +586,7 @@ int main(void)
         cmocka_unit_test(test_settings_of_an_older_version),
         cmocka_unit_test(test_older_settings_are_dropped),
         cmocka_unit_test(test_preparing_can_be_called_off),
+        cmocka_unit_test(test_jobs_of_what_was_cancelled_stay_dead),
         cmocka_unit_test(test_the_alarm_stays_until_the_newest_point_is_right),
         cmocka_unit_test(test_the_alarm_stays_at_the_primary_too),
     };
