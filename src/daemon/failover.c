@@ -99,21 +99,35 @@ void fx_failover(struct daemon *d, const struct rel *r)
 }
 
 /* ---- REVERT ---- */
+static void st_is_dropped(void *arg)
+{
+    struct swap_task *s = arg;
+    s->was_dropped = store_failover_is_dropped(s->t.d->store, &s->t.r.machine);
+}
+
+static int revert_may(struct swap_task *s)
+{
+    struct task *t = &s->t;
+    struct hv_machine m;
+    if (hv_get(t->d->hv, &t->r.machine, &m, &t->err) < 0)
+        return -1;
+    bool off = m.power == HV_POWER_OFF;
+    hv_machine_done(&m);
+    if (!off) /* started after the request, before the guard */
+        return vr_fail(&t->err, VR_E_STATE, 0, "machine %s is running; turn it off first",
+                       t->r.name);
+    return hv_checkpoint_delete(t->d->hv, &t->r.machine, s->checkpoint, &t->err);
+}
+
 static void revert_work(struct task *t)
 {
     struct swap_task *s = (struct swap_task *)t;
-    struct hv_machine m;
     rel_checkpoint(&t->r.next_lineage, 0, s->checkpoint);
     swap_wait_hv(t);
-    if (hv_get(t->d->hv, &t->r.machine, &m, &t->err) < 0)
-        return;
-    bool off = m.power == HV_POWER_OFF;
-    hv_machine_done(&m);
-    if (!off) { /* started after the request, before the guard */
-        vr_fail(&t->err, VR_E_STATE, 0, "machine %s is running; turn it off first", t->r.name);
-        return;
-    }
-    if (hv_checkpoint_delete(t->d->hv, &t->r.machine, s->checkpoint, &t->err) == 0)
+    store_call(t->d, st_is_dropped, s);
+    /* What a crash has interrupted behind this is over, whatever the hypervisor says now: there is
+     * no failover that the machine could go back to. */
+    if (!s->was_dropped && revert_may(s) == 0)
         storage_call(t->d, &t->r.machine, st_drop_failover, s, &t->err);
     if (t->err.kind == VR_OK)
         define_newest(s);

@@ -19,9 +19,9 @@ struct swap_task {
     struct hv_disk_path paths[2 * VR_DISKS_MAX];
     char kept[VR_DISKS_MAX][VR_TARGET_MAX]; /* disks outside replication, by target */
     size_t n_kept;
-    bool was_yielded;
-    struct wall_us stopped; /* YIELD: when the machine was seen to stop; 0: it was not */
-    struct wall_us written; /* and when its disks were last written, about; 0 unknown */
+    bool was_yielded, was_dropped; /* by an attempt that a crash interrupted */
+    struct wall_us stopped;        /* YIELD: when the machine was seen to stop; 0: it was not */
+    struct wall_us written;        /* and when its disks were last written, about; 0 unknown */
     char *path[VR_DISKS_MAX];
     size_t n;
     uint64_t seen; /* CREATE: sum of the disks that the request was checked against; PUSH_SETTINGS:

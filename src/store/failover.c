@@ -186,7 +186,16 @@ int store_failover_drop(struct store *st, const struct vr_uuid *machine, struct 
                        machine_name(machine, name));
     if (drop_overlays(st, machine, err) < 0)
         return -1;
-    return trash_empty(st, machine, false, false, err);
+    trash_sweep(st, machine); /* what is left is no failover any more */
+    return 0;
+}
+
+bool store_failover_is_dropped(struct store *st, const struct vr_uuid *machine)
+{
+    vr_autochain struct chain_row c = { 0 };
+    struct vr_err none = VR_ERR_INIT;
+    return store_chain_exists(st, machine) && chain_load(st, machine, &c, &none) == 0 &&
+           c.state == CHAIN_REPLICA;
 }
 
 int failover_recover(struct store *st, struct vr_err *err)

@@ -234,8 +234,10 @@ int store_failover_path(struct store *st, const struct vr_uuid *machine, const c
  * point with the same bitmap is success (idempotent). The overlays become part of the chain. */
 int store_failover_prepare(struct store *st, const struct vr_uuid *machine,
                            const struct vr_point_id *point, const char *bitmap, struct vr_err *err);
-/* store_failover_drop() - cancel: delete the overlays. Idempotent. */
+/* store_failover_drop() - cancel: delete the overlays. Idempotent.
+ * store_failover_is_dropped() - there is a replica's chain, and nothing of a failover. */
 int store_failover_drop(struct store *st, const struct vr_uuid *machine, struct vr_err *err);
+bool store_failover_is_dropped(struct store *st, const struct vr_uuid *machine);
 /* store_failover_become_base() - the failed-over machine becomes a primary: the chain stays on disk
  * as the machine's own (backing files of its running disks), points are no longer listed. */
 int store_failover_become_base(struct store *st, const struct vr_uuid *machine, struct vr_err *err);

@@ -273,7 +273,8 @@ static void fx_failover(struct sim *s, struct task *t)
 static void fx_revert(struct sim *s, struct task *t)
 {
     struct host *h = &s->h[t->host];
-    if (t->step == 0 && (h->hv.running || chance(s, s->faults ? 5 : 0))) {
+    /* What was dropped before a crash is not asked for again. */
+    if (t->step == 0 && h->d.failed_over && (h->hv.running || chance(s, s->faults ? 5 : 0))) {
         fail_with(h, EV_REVERT_FAILED, VR_E_STATE, "machine runs");
         return;
     }
