@@ -235,7 +235,9 @@ static void tx_end(struct sim *s, struct xfer *x, const struct vr_err *err)
     char name[64];
     rel_checkpoint(&x->r.lineage, x->r.flow.epoch, name);
     struct checkpoint *c = cp_find(h, name);
-    if (!err && c && !c->inconsistent) /* from here on there is something to go on from */
+    /* From here on there is something to go on from, if nobody asked for a comparison meanwhile. */
+    if (!err && c && !c->inconsistent &&
+        (x->r.flow.kind == FLOW_RESYNC || rel_of(h)->lost != VR_LOST_ASKED))
         h->may_compare = false;
     ev.moved.payload = (uint64_t)x->shipped * VR_BLOCK_SIZE;
     host_event(h, &ev);
