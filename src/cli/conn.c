@@ -259,19 +259,19 @@ static int job_result(const struct wsmc_inst *j, struct vr_err *err)
     return vr_fail(err, VR_E_HV, 0, "%s", text && *text ? text : "the job failed without a reason");
 }
 
-/* What a job waits for, once: it may take any time. */
+/* What a job waits for, once: it may take any time. A reversal also waits for a host that is there
+ * and whose machine runs. */
 static void show_waiting(const struct cli *c, const char *what, const char *status, bool *told)
 {
     if (*told || !what || c->quiet || c->json || !status ||
         strncmp(status, WAITING, strlen(WAITING)) != 0)
         return;
     *told = true;
-    cli_print(
-        stderr,
-        "%s%s, which cannot be reached: it goes on by itself when that host is back. See that "
-        "it is up and its port can be reached from here (vmreplica peers); Ctrl-C leaves the "
-        "job.\n",
-        c->tty ? "\n" : "", status);
+    cli_print(stderr,
+              "%s%s: it goes on by itself when that host can be reached, and a reversal when the "
+              "machine is off there. See vmreplica status, and that the host is up and its port "
+              "can be reached from here (vmreplica peers); Ctrl-C leaves the job.\n",
+              c->tty ? "\n" : "", status);
 }
 
 int cli_wait_job(struct cli *c, struct wsmc *w, const char *id, const char *what,
