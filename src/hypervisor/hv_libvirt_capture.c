@@ -174,6 +174,46 @@ static bool is_ours(const struct hv *hv, const char *socket)
     return socket && strncmp(socket, hv->run_dir, n) == 0 && socket[n] == '/';
 }
 
+/* A job that an earlier daemon left. Its machine may hang, and who ends the job hangs with it: on a
+ * thread and a connection of its own, that is nobody. */
+struct left_job {
+    char *uri, *socket;
+    struct vr_uuid uuid;
+};
+
+static void *end_left_job(void *arg)
+{
+    struct left_job *l = arg;
+    {
+        lv_conn_auto conn = virConnectOpen(l->uri);
+        lv_dom_auto dom = conn ? virDomainLookupByUUID(conn, l->uuid.b) : NULL;
+        vr_autofree char *now = NULL;
+        /* Not one that this daemon has begun since. */
+        if (dom && job_socket(dom, &now, NULL) > 0 && now && strcmp(now, l->socket) == 0)
+            virDomainAbortJob(dom);
+    }
+    free(l->uri);
+    free(l->socket);
+    free(l);
+    return NULL;
+}
+
+static void end_later(const struct hv *hv, virDomainPtr dom, const char *socket)
+{
+    struct left_job *l = vr_new(struct left_job);
+    pthread_t t;
+    *l = (struct left_job){ .uri = vr_strdup(hv->uri), .socket = vr_strdup(socket) };
+    virDomainGetUUID(dom, l->uuid.b);
+    if (pthread_create(&t, NULL, end_left_job, l) == 0) {
+        pthread_setname_np(t, "hv-left-job");
+        pthread_detach(t);
+        return;
+    }
+    free(l->uri); /* the next capture ends it */
+    free(l->socket);
+    free(l);
+}
+
 void lv_sweep_jobs(struct hv *hv, virConnectPtr conn)
 {
     virDomainPtr *doms = NULL;
@@ -181,7 +221,7 @@ void lv_sweep_jobs(struct hv *hv, virConnectPtr conn)
     for (int i = 0; i < n; i++) {
         vr_autofree char *socket = NULL;
         if (job_socket(doms[i], &socket, NULL) > 0 && is_ours(hv, socket))
-            virDomainAbortJob(doms[i]);
+            end_later(hv, doms[i], socket);
         virDomainFree(doms[i]);
     }
     free(doms);
