@@ -26,6 +26,8 @@ struct record {
     enum known known;
     uint64_t *covered; /* blocks that were wrong in lower, and are what upper held now */
     size_t n_covered;
+    int64_t owner; /* the point whose layer upper was, 0: none */
+    uint64_t room; /* what its layers take up now */
 };
 
 static void record_done(struct record *r)
@@ -120,6 +122,20 @@ static int forget_covered(struct store *st, const struct vr_uuid *machine, const
     return 0;
 }
 
+/* What a point takes up has grown by what it has taken over from those before it. A layer counts
+ * for the oldest point that shows it. */
+static int find_room(struct store *st, struct record *m, struct vr_err *err)
+{
+    vr_autolayers struct layers own = { 0 };
+    if (db_one_int(st->db, &m->owner, err, "SELECT min(point) FROM point_disk WHERE layer = ?", "i",
+                   m->upper.id) < 0 ||
+        layers_owned(st->db, m->owner, &own, err) < 0)
+        return -1;
+    for (size_t i = 0; i < own.n; i++)
+        m->room += image_room(own.v[i].id == m->upper.id ? m->lower.path : own.v[i].path);
+    return 0;
+}
+
 static int change_rows(struct store *st, const struct vr_uuid *machine, const struct record *m,
                        struct vr_err *err)
 {
@@ -131,6 +147,8 @@ static int change_rows(struct store *st, const struct vr_uuid *machine, const st
                m->upper.id) < 0 ||
         db_run(st->db, err, "UPDATE point_disk SET layer = ? WHERE layer = ?", "ii", m->lower.id,
                m->upper.id) < 0 ||
+        db_run(st->db, err, "UPDATE point SET bytes = ? WHERE seq = ?", "ii", (int64_t)m->room,
+               m->owner) < 0 ||
         db_run(st->db, err, "DELETE FROM merge WHERE machine = ?", "u", machine) < 0 ||
         /* What was wrong in upper is wrong in lower now. Of what it covers, repair looks again. */
         db_run(st->db, err, "UPDATE damage SET lost = 0 WHERE layer = ?", "i", m->lower.id) < 0 ||
@@ -158,7 +176,7 @@ int merge_complete(struct store *st, const struct vr_uuid *machine, struct vr_er
     if (rc <= 0)
         return rc;
     if (find_covered(st, machine, &m, err) < 0 ||
-        rebase_all(st, machine, m.upper.id, &m.lower, err) < 0 ||
+        rebase_all(st, machine, m.upper.id, &m.lower, err) < 0 || find_room(st, &m, err) < 0 ||
         store_begin(st, "merge-done", err) < 0 ||
         store_end(st, "merge-done", change_rows(st, machine, &m, err), err) < 0)
         return vr_err_wrap(err, "finishing the merge of %s", m.upper.path);

@@ -176,16 +176,9 @@ int layers_below(struct db *db, int64_t top, struct layers *ret, struct vr_err *
     return 0;
 }
 
-int layers_role(struct db *db, const struct vr_uuid *machine, enum layer_role role,
-                struct layers *ret, struct vr_err *err)
+static int layers_read(struct db_rows *r, struct layers *ret, struct vr_err *err)
 {
     struct layers l = { 0 };
-    vr_auto(db_rows_free) struct db_rows *r =
-        db_select(db, err,
-                  "SELECT " LAYER_COLUMNS " FROM layer WHERE machine = ? AND role = ? ORDER BY"
-                  " (SELECT ord FROM disk WHERE disk.machine = layer.machine"
-                  " AND disk.target = layer.target), id",
-                  "ui", machine, (int64_t)role);
     int rc = r ? 1 : -1;
     while (rc > 0 && (rc = db_step(r, err)) > 0)
         layer_read(r, layers_more(&l));
@@ -195,6 +188,29 @@ int layers_role(struct db *db, const struct vr_uuid *machine, enum layer_role ro
     }
     *ret = l;
     return 0;
+}
+
+int layers_role(struct db *db, const struct vr_uuid *machine, enum layer_role role,
+                struct layers *ret, struct vr_err *err)
+{
+    vr_auto(db_rows_free) struct db_rows *r =
+        db_select(db, err,
+                  "SELECT " LAYER_COLUMNS " FROM layer WHERE machine = ? AND role = ? ORDER BY"
+                  " (SELECT ord FROM disk WHERE disk.machine = layer.machine"
+                  " AND disk.target = layer.target), id",
+                  "ui", machine, (int64_t)role);
+    return layers_read(r, ret, err);
+}
+
+int layers_owned(struct db *db, int64_t point, struct layers *ret, struct vr_err *err)
+{
+    vr_auto(db_rows_free) struct db_rows *r =
+        db_select(db, err,
+                  "SELECT " LAYER_COLUMNS " FROM layer WHERE id IN"
+                  " (SELECT layer FROM point_disk WHERE point = ?) AND NOT EXISTS"
+                  " (SELECT 1 FROM point_disk o WHERE o.layer = layer.id AND o.point < ?)",
+                  "ii", point, point);
+    return layers_read(r, ret, err);
 }
 
 int layer_add(struct store *st, const struct vr_uuid *machine, struct layer_row *l,

@@ -132,11 +132,13 @@ void chain_row_done(struct chain_row *c);
 int chain_set_state(struct store *st, const struct vr_uuid *machine, enum chain_state state,
                     struct vr_err *err);
 /* layer_load() - one row. layers_below() - @top and all below it. layers_role() - all layers of a
- * machine with a role, in the order of the chain's disks. */
+ * machine with a role, in the order of the chain's disks. layers_owned() - those that this point
+ * shows and no older one. */
 int layer_load(struct db *db, int64_t id, struct layer_row *ret, struct vr_err *err);
 int layers_below(struct db *db, int64_t top, struct layers *ret, struct vr_err *err);
 int layers_role(struct db *db, const struct vr_uuid *machine, enum layer_role role,
                 struct layers *ret, struct vr_err *err);
+int layers_owned(struct db *db, int64_t point, struct layers *ret, struct vr_err *err);
 void layer_row_done(struct layer_row *l);
 void layers_done(struct layers *l);
 #define vr_autolayer __attribute__((cleanup(layer_row_done)))

@@ -156,6 +156,40 @@ static void test_merge_keeps_content(void **state)
     assert_true(blocks > 5);
 }
 
+/* What is told of a point's size is what its layers take up, with what they took over from those
+ * that went. */
+static void check_room(struct fixture *f)
+{
+    static const char *const targets[] = { "vda", "vdb" };
+    vr_autofree struct store_point *p = NULL;
+    char last[VR_ARRAY_LEN(targets)][512] = { "" };
+    size_t n = 0;
+    ok(store_points(f->st, &f->m, &p, &n, err));
+    for (size_t i = 0; i < n; i++) {
+        uint64_t room = 0;
+        for (size_t t = 0; t < VR_ARRAY_LEN(targets); t++) {
+            vr_autofree char *path = NULL;
+            ok(store_point_image(f->st, &f->m, &p[i].id, targets[t], &path, NULL, err));
+            if (strcmp(path, last[t]) != 0)
+                room += image_room(path);
+            snprintf(last[t], sizeof last[t], "%s", path);
+        }
+        assert_true(room > 0 || i > 0);
+        assert_int_equal(p[i].bytes, room);
+    }
+}
+
+static void test_merge_tells_the_room(void **state)
+{
+    struct fixture *f = *state;
+    chain_create(f);
+    for (int i = 0; i < 8; i++)
+        cycle(f);
+    check_room(f);
+    assert_true(merge_all(f, 3) > 0);
+    check_room(f);
+}
+
 static void test_merge_below_an_open_stage(void **state)
 {
     struct fixture *f = *state;
@@ -305,6 +339,7 @@ int main(void)
         T(test_disk_grows),
         T(test_parent_digests),
         T(test_merge_keeps_content),
+        T(test_merge_tells_the_room),
         T(test_merge_below_an_open_stage),
         T(test_pinned_stays),
         T(test_pinned_by_user),
