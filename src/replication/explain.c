@@ -178,6 +178,14 @@ static const char *known(const char *text)
     return text && *text ? text : "?";
 }
 
+/* The instant is one of the primary's clock: what that shows now counts, too. */
+static uint64_t age_of(const struct rel_facts *f, struct wall_us instant)
+{
+    int64_t ahead_us = rel_mode(f->r) == REL_MODE_REPLICA ? f->peer_clock_s * 1000000 : 0;
+    int64_t age_us = f->now.us + ahead_us - instant.us;
+    return age_us > 0 ? (uint64_t)age_us / 1000000 : 0;
+}
+
 static void put_value(struct out *o, const struct rel_facts *f, char which)
 {
     const struct rel *r = f->r;
@@ -202,6 +210,9 @@ static void put_value(struct out *o, const struct rel_facts *f, char which)
     case 'A':
         rel_age(f, &age);
         put_seconds(o, age);
+        break;
+    case 'a':
+        put_seconds(o, age_of(f, f->sound));
         break;
     case 'B':
         put_bytes(o, f->ahead);
@@ -273,7 +284,7 @@ char *rel_expand(const struct rel_facts *f, const char *text, char *to, size_t m
     struct out o = { .to = to, .max = max };
     to[0] = 0;
     for (const char *c = text ? text : ""; *c; c++) {
-        if (*c == '$' && isupper((unsigned char)c[1]))
+        if (*c == '$' && isalpha((unsigned char)c[1]))
             put_value(&o, f, *++c);
         else
             put(&o, "%c", *c);
@@ -288,12 +299,9 @@ bool rel_age(const struct rel_facts *f, uint64_t *ret_s)
     enum rel_mode mode = rel_mode(r);
     bool has =
         (mode == REL_MODE_PRIMARY && r->has_acked) || (mode == REL_MODE_REPLICA && r->has_newest);
-    if (!has || !r->newest_instant.us)
+    if (!has || !r->newest_instant.us || rel_loss_own_there(f))
         return false;
-    /* The instant is one of the primary's clock: what that shows now counts, too. */
-    int64_t ahead_us = mode == REL_MODE_REPLICA ? f->peer_clock_s * 1000000 : 0;
-    int64_t age_us = f->now.us + ahead_us - r->newest_instant.us;
-    *ret_s = age_us > 0 ? (uint64_t)age_us / 1000000 : 0;
+    *ret_s = age_of(f, r->newest_instant);
     return true;
 }
 

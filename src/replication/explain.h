@@ -40,6 +40,9 @@ struct rel_facts {
     const char *tests;        /* names of test machines */
     const char *exports;      /* points that are open for reading */
     bool kept_below;          /* primary: orphan or pinned points lie below its disks */
+    bool newest_bad;          /* replica: its newest point is quarantined */
+    bool has_sound;           /* then: a failover takes an older one */
+    struct wall_us sound;     /* that was captured at this instant */
 };
 
 enum { REL_REASONS_MAX = 12, REL_TEXT_MAX = 768 };

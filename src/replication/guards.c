@@ -524,12 +524,6 @@ GUARD(follows_again)
     return follows(r, ev);
 }
 
-/* The first copy, or the first comparison after a reversal, is not over. */
-static bool uncopied(const struct rel *r)
-{
-    return !r->has_acked || (!r->acked.epoch && (r->seeded_start || r->diverged));
-}
-
 GUARD(follows_again_ready)
 {
     (void)err;
@@ -539,7 +533,7 @@ GUARD(follows_again_ready)
 GUARD(follows_again_copy_paused)
 {
     (void)err;
-    return r->super_from == ST_P_IR_SUSP && uncopied(r) && follows(r, ev);
+    return r->super_from == ST_P_IR_SUSP && rel_uncopied(r) && follows(r, ev);
 }
 
 GUARD(follows_again_paused)
@@ -553,7 +547,7 @@ GUARD(follows_again_paused)
 GUARD(follows_again_uncopied)
 {
     (void)err;
-    return uncopied(r) && follows(r, ev);
+    return rel_uncopied(r) && follows(r, ev);
 }
 
 /* The disks are compared; whether at once, in the daily window or when somebody says so, as ever.
@@ -567,7 +561,7 @@ GUARD(follows_again_untracked)
 GUARD(may_resume_copy)
 {
     (void)err;
-    return r->resuming && uncopied(r) && follows(r, ev);
+    return r->resuming && rel_uncopied(r) && follows(r, ev);
 }
 
 GUARD(may_resume)

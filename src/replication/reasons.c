@@ -432,6 +432,14 @@ LOSS(own)
     return waits_with_own(f) && f->r->has_newest && f->r->peer[0];
 }
 
+/* What the peer holds when a reversal began with two hosts that had written apart is its own. */
+LOSS(own_there)
+{
+    enum rel_state st = f->r->st;
+    return f->r->has_acked && rel_uncopied(f->r) &&
+           (st == ST_P_READY || st == ST_P_IR || st == ST_P_IR_SUSP || st == ST_P_IR_CRIT);
+}
+
 LOSS(nothing_yet)
 {
     uint64_t age;
@@ -456,6 +464,16 @@ LOSS(ahead_known)
 LOSS(ahead_unknown)
 {
     return is_primary(f);
+}
+
+LOSS(all_bad)
+{
+    return is_replica(f) && f->newest_bad && !f->has_sound;
+}
+
+LOSS(newest_bad)
+{
+    return is_replica(f) && f->newest_bad;
 }
 
 LOSS(replica_ahead)

@@ -160,6 +160,11 @@ bool rel_since_failover(const struct rel *r)
            vr_uuid_eq(&r->acked.lineage, &r->lineage);
 }
 
+bool rel_uncopied(const struct rel *r)
+{
+    return !r->has_acked || (!r->acked.epoch && (r->seeded_start || r->diverged));
+}
+
 /* Who becomes the replica gets the settings with that; who was failed over to takes none. */
 bool rel_owes_settings(const struct rel *r)
 {

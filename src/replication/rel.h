@@ -223,9 +223,11 @@ struct rel {
 enum vr_point_kind rel_flow_kind(const struct rel *r);
 /* rel_ships_changes() - the cycle in progress ships what changed since the acknowledged point, and
  * what the hosts wrote apart; else disks are copied or compared. rel_since_failover() - what
- * changed since the acknowledged point is all that was written here since the failover. Pure. */
+ * changed since the acknowledged point is all that was written here since the failover.
+ * rel_uncopied() - the first copy, or the first comparison after a reversal, is not over. Pure. */
 bool rel_ships_changes(const struct rel *r);
 bool rel_since_failover(const struct rel *r);
+bool rel_uncopied(const struct rel *r);
 /* rel_owes_settings() - a primary whose replica has not acknowledged the settings and is to be told
  * them. Pure. */
 bool rel_owes_settings(const struct rel *r);

@@ -228,6 +228,42 @@ static void loss(void **state)
     assert_non_null(strstr(rel_loss(&(struct rel_facts){ .r = &r, .now = now }, text), "nothing"));
 }
 
+/* A failover takes no point that is quarantined; what it takes instead is older. */
+static void loss_when_the_newest_is_quarantined(void **state)
+{
+    (void)state;
+    struct rel r = in_state(ST_R_REPL);
+    struct rel_facts f = { .r = &r, .now = now, .newest_bad = true, .has_ahead = true, .ahead = 7 };
+    char text[REL_TEXT_MAX];
+    assert_non_null(strstr(rel_loss(&f, text), "has to name one"));
+    f.has_sound = true;
+    f.sound.us = now.us - 2 * HOUR;
+    assert_non_null(strstr(rel_loss(&f, text), "quarantined"));
+    assert_non_null(strstr(text, "back by 2 h"));
+    r = in_state(ST_R_RECOVERED); /* the failover is over */
+    assert_non_null(strstr(rel_loss(&f, text), "everything since the failover"));
+}
+
+/* After a reversal of two hosts that had written apart the other one holds only what it had itself,
+ * until the first transfer is over. */
+static void loss_before_the_first_way_back(void **state)
+{
+    static const enum rel_state first[] = { ST_P_READY, ST_P_IR, ST_P_IR_SUSP, ST_P_IR_CRIT };
+    (void)state;
+    for (size_t i = 0; i < VR_ARRAY_LEN(first); i++) {
+        struct rel r = in_state(first[i]);
+        struct rel_facts f = { .r = &r, .now = now, .has_ahead = true, .ahead = 7 };
+        char text[REL_TEXT_MAX];
+        uint64_t age;
+        r.seeded_start = true;
+        assert_non_null(strstr(rel_loss(&f, text), "vmreplica --host hostb points web"));
+        assert_false(rel_age(&f, &age));
+        r.acked.epoch = 1;
+        assert_non_null(strstr(rel_loss(&f, text), "as it was 30 min ago"));
+        assert_true(rel_age(&f, &age));
+    }
+}
+
 /* What was prepared has been done: nobody is told to fail over again, or to cancel here. */
 static void prepared_and_done(void **state)
 {
@@ -429,6 +465,7 @@ static void hints(void **state)
         { ST_P_REPL, EV_U_CREATE, "; it is replicated already" },
         { ST_P_REPL, EV_U_START_IR, "; the initial copy is done already" },
         { ST_P_SUPERSEDED, EV_U_SYNC, "; what can be done here: vmreplica explain web" },
+        { ST_P_SUPERSEDED, EV_U_REVERT, "; that was done on host hostb; there, unless it is comm" },
         { ST_NONE, EV_U_REVERT, "; there is nothing to take back" },
         { ST_R_COMMITTED, EV_U_COMMIT,
           "; it is committed already; it goes on with: vmreplica rev" },
@@ -492,6 +529,8 @@ int main(void)
         cmocka_unit_test(tracking_lost_says_why),
         cmocka_unit_test(first_reason_of_a_loss_stays),
         cmocka_unit_test(loss),
+        cmocka_unit_test(loss_when_the_newest_is_quarantined),
+        cmocka_unit_test(loss_before_the_first_way_back),
         cmocka_unit_test(facts_of_the_host),
         cmocka_unit_test(long_texts_are_cut),
         cmocka_unit_test(every_refusal_says_what_helps),

@@ -101,6 +101,21 @@ static void gather_ahead(const struct host_providers *p, const struct vm *vm, st
     }
 }
 
+/* What a failover takes when the newest point is not to be trusted. */
+static void gather_sound(const struct host_providers *p, const struct vm *vm, struct rel_facts *f)
+{
+    const struct store_point *v, *sound;
+    size_t n = rel_mode(vm->rel) == REL_MODE_REPLICA ? vm_points_held(p, vm, &v) : 0;
+
+    for (size_t i = 0; i < n; i++)
+        if (vr_point_eq(&v[i].id, &vm->rel->newest))
+            f->newest_bad = v[i].proof.quarantine == STORE_QUARANTINED;
+    if (!f->newest_bad || !(sound = store_newest_sound(v, n)))
+        return;
+    f->has_sound = true;
+    f->sound = sound->instant;
+}
+
 static const char *or_null(const char *list)
 {
     return *list ? list : NULL;
@@ -139,6 +154,7 @@ static void gather(const struct host_providers *p, const struct vm *vm, struct l
     f->stuck = p->h->stuck && p->h->stuck(p->h->ctx, &vm->uuid);
     f->queued = p->h->queued && p->h->queued(p->h->ctx, &vm->uuid);
     gather_ahead(p, vm, f);
+    gather_sound(p, vm, f);
 }
 
 size_t explain_reasons(const struct host_providers *p, const struct vm *vm, struct rel_reason out[])

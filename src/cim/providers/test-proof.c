@@ -169,6 +169,21 @@ static void what_a_failover_takes(void **st)
     assert_string_equal(txt(w, point_path(w, last), "TakenByFailover"), "false");
 }
 
+/* What would be lost counts from the point that a failover takes. */
+static void what_a_failover_loses(void **st)
+{
+    struct world *w = *st;
+
+    make_replica(w);
+    size_t last = w->n_points - 1;
+    assert_null(strstr(txt(w, STATUS_PATH(WEB), "LossNow"), "quarantined"));
+    w->points[last].proof.quarantine = STORE_QUARANTINED;
+    assert_non_null(
+        strstr(txt(w, STATUS_PATH(WEB), "LossNow"), last ? "an older one" : "has to name one"));
+    w->points[last].proof.quarantine = STORE_RELEASED;
+    assert_null(strstr(txt(w, STATUS_PATH(WEB), "LossNow"), "quarantined"));
+}
+
 /* An orphan has a time of its own, if it was known when it was made. */
 static void when_an_orphan_was_written(void **st)
 {
@@ -216,6 +231,7 @@ int main(void)
                                       T(quarantine),
                                       T(a_failover_that_is_refused_releases_nothing),
                                       T(what_a_failover_takes),
+                                      T(what_a_failover_loses),
                                       T(what_is_proven) };
     return cmocka_run_group_tests(all, NULL, NULL);
 }

@@ -149,8 +149,8 @@ static int may_test(struct call *c, const struct vm *vm, bool strict, bool anoth
     if (t && !another)
         return vr_fail(err, VR_E_STATE, 0,
                        "there is a test machine of %s already; end it first (vmreplica test %s "
-                       "--end)",
-                       vm->name, vm->name);
+                       "--end), or have one more (vmreplica test %s --another)",
+                       vm->name, vm->name, vm->name);
     return 0;
 }
 
