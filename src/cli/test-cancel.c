@@ -39,6 +39,8 @@ int cli_find_vm(struct wsmc *w, const char *name, struct cli_vm *ret, struct vr_
                                                                               : 5;
     if (seen == ST_P_PREPARING)
         ret->mode = 1, ret->state = 3;
+    if (seen == ST_P_SUPERSEDED)
+        ret->mode = 1, ret->state = 8;
     snprintf(ret->name, sizeof ret->name, "%s", name);
     snprintf(ret->phase, sizeof ret->phase, "%s", rel_state_text(seen));
     return 0;
@@ -232,6 +234,14 @@ static void while_it_is_prepared(void **st)
     }
 }
 
+/* It is a failover that somebody wants to take back there, not a copy. The daemon says how. */
+static void failed_over_elsewhere(void **st)
+{
+    failed_over(ST_P_SUPERSEDED, true);
+    assert_int_equal(run(NULL, false), EXIT_FAILED);
+    assert_string_equal(d.asked, "RevertFailover");
+}
+
 static void words_it_does_not_know(void **st)
 {
     failed_over(ST_R_RECOVERED, true);
@@ -243,6 +253,7 @@ int main(void)
 {
     const struct CMUnitTest all[] = {
         cmocka_unit_test(given_twice),
+        cmocka_unit_test(failed_over_elsewhere),
         cmocka_unit_test(withdrawal_that_fails),
         cmocka_unit_test(while_it_reverses),
         cmocka_unit_test(discarded_by_word),

@@ -17,7 +17,7 @@ static const struct point {
     const char *id, *kind, *quarantine, *taken;
 } * points;
 static size_t n_points;
-static char chosen[64]; /* what the dry run told */
+static char chosen[64], newer[24]; /* what the dry run told */
 
 int __wrap_wsmc_get(struct wsmc *c, const struct wsmc_ref *ref, struct wsmc_inst **ret,
                     struct vr_err *err);
@@ -65,6 +65,8 @@ void cli_json_object(const struct cli_field *f, size_t n)
     for (size_t i = 0; i < n; i++)
         if (!strcmp(f[i].name, "Point"))
             snprintf(chosen, sizeof chosen, "%s", f[i].value ? f[i].value : "-");
+        else if (!strcmp(f[i].name, "NewerPoints"))
+            snprintf(newer, sizeof newer, "%s", f[i].value ? f[i].value : "-");
 }
 
 bool cli_seconds_of(const char *cim, int64_t *ret)
@@ -93,7 +95,7 @@ static int dry_run(const struct point *p, size_t n, const char *point, struct vr
     const struct cli_vm vm = { .name = "web", .mode = 2 };
     points = p;
     n_points = n;
-    chosen[0] = 0;
+    chosen[0] = newer[0] = 0;
     return cli_dry_run(&c, &vm, point, err);
 }
 
@@ -112,6 +114,18 @@ static void names_what_a_failover_takes(void **st)
     assert_string_equal(chosen, "x:3");
 }
 
+/* Besides what the primary wrote since the newest point, what newer points hold would be lost. */
+static void counts_what_is_newer(void **st)
+{
+    struct vr_err err = VR_ERR_INIT;
+    assert_int_equal(dry_run(bad_at_the_end, 4, "x:1", &err), 0);
+    assert_string_equal(newer, "2"); /* an orphan is none of the primary's */
+    assert_int_equal(dry_run(bad_at_the_end, 4, NULL, &err), 0);
+    assert_string_equal(newer, "1");
+    assert_int_equal(dry_run(bad_at_the_end, 4, "x:3", &err), 0);
+    assert_string_equal(newer, "0");
+}
+
 static void says_that_it_would_be_refused(void **st)
 {
     struct vr_err err = VR_ERR_INIT;
@@ -126,6 +140,7 @@ static void says_that_it_would_be_refused(void **st)
 int main(void)
 {
     const struct CMUnitTest all[] = { cmocka_unit_test(names_what_a_failover_takes),
+                                      cmocka_unit_test(counts_what_is_newer),
                                       cmocka_unit_test(says_that_it_would_be_refused) };
     return cmocka_run_group_tests(all, NULL, NULL);
 }

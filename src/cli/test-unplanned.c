@@ -165,6 +165,22 @@ static void a_primary_that_sends_needs_a_word(void **st)
     assert_string_equal(asked, "InitiateFailover on");
 }
 
+/* Nobody is told to fail over again, planned or not, who did. */
+static void it_was_failed_over_already(void **st)
+{
+    struct vr_err err = VR_ERR_INIT;
+    struct cli c = { .quiet = true };
+    const struct cli_vm vm = {
+        .name = "web", .peer = "hostb", .mode = 1, .state = 8, .phase = "superseded by a failover"
+    };
+    asked[0] = 0;
+    assert_int_equal(cli_unplanned(&c, &vm, NULL, false, true, &err), -1);
+    assert_string_equal(asked, "");
+    assert_null(strstr(err.msg, "vmreplica failover"));
+    assert_null(strstr(err.msg, "--host hostb failover"));
+    assert_non_null(strstr(err.msg, "vmreplica explain web"));
+}
+
 /* What is not known stands in nobody's way on such a day. */
 static void a_lost_primary_needs_none(void **st)
 {
@@ -217,6 +233,7 @@ static void a_commit_in_a_split_brain_needs_a_word(void **st)
 int main(void)
 {
     const struct CMUnitTest all[] = { cmocka_unit_test(a_running_primary_needs_a_word),
+                                      cmocka_unit_test(it_was_failed_over_already),
                                       cmocka_unit_test(
                                           a_running_primary_needs_a_word_in_every_state),
                                       cmocka_unit_test(a_primary_that_sends_needs_a_word),

@@ -10,6 +10,7 @@
 static const char failed_over[] = "failed over, waiting for completion";
 static const char preparing[] = "preparing planned failover"; /* shows 3 */
 static const char waits_to_reverse[] = "failed over, waiting to reverse";
+static const char superseded[] = "superseded by a failover"; /* shows 8 */
 
 /* Nothing else is touched: the machine runs on, the failover stays. */
 static int withdraw(struct cli *c, const struct cli_vm *vm, struct vr_err *err)
@@ -89,7 +90,8 @@ static int cancel(struct cli *c, const struct cli_vm *vm, bool discard, struct v
     if (vm->mode == 2 && (vm->state == 5 || !strcmp(vm->phase, waits_to_reverse)))
         return failover_or_reversal(c, vm, discard, err);
     /* src:[contract.md B.5 Rq(1) and Rq(9)] */
-    if (vm->mode == 1 && (vm->state <= 2 || vm->state == 7 || vm->state == 8))
+    if (vm->mode == 1 && strcmp(vm->phase, superseded) != 0 &&
+        (vm->state <= 2 || vm->state == 7 || vm->state == 8))
         rc = cli_rq(c, c->local, vm, 1, NULL, err);
     else if (vm->mode == 1 && vm->state >= 9 && vm->state <= 11)
         rc = cli_rq(c, c->local, vm, 9, NULL, err);

@@ -101,14 +101,24 @@ static bool age_of(const struct wsmc_inst *p, const struct wsmc_inst *s, uint64_
     return true;
 }
 
+/* Points of the primary after the chosen one: what they hold would be lost with a commit. */
+static size_t newer(const struct facts *f)
+{
+    size_t n = 0;
+    for (size_t i = f->points.n; i-- && f->points.v[i] != f->chosen;)
+        n += strcmp(kind_of(f->points.v[i]), "orphan") != 0;
+    return n;
+}
+
 /* ---- for programs ---- */
 static void print_json(const struct cli_vm *vm, const struct facts *f)
 {
     const struct wsmc_inst *s = f->status, *p = f->chosen;
-    char age_text[24], guess_text[24];
+    char age_text[24], guess_text[24], newer_text[24];
     uint64_t per_second = 0, age = 0;
     bool aged = age_of(p, s, &age), guess = aged && rate(s, &per_second);
     snprintf(age_text, sizeof age_text, "%" PRIu64, age);
+    snprintf(newer_text, sizeof newer_text, "%zu", newer(f));
     snprintf(guess_text, sizeof guess_text, "%" PRIu64, per_second * age);
     const struct cli_field all[] = {
         { "Machine", vm->name, CLI_TEXT },
@@ -120,6 +130,7 @@ static void print_json(const struct cli_vm *vm, const struct facts *f)
         { "PointVerified", wsmc_str(p, "Verified"), CLI_TEXT },
         { "PointTestBooted", wsmc_str(p, "TestBooted"), CLI_TEXT },
         { "PointQuarantine", wsmc_str(p, "Quarantine"), CLI_TEXT },
+        { "NewerPoints", newer_text, CLI_NUMBER },
         { "BytesAhead", wsmc_str(s, "BytesAhead"), CLI_NUMBER },
         { "EstimatedBytesAhead", guess ? guess_text : NULL, CLI_NUMBER },
         { "PeerName", wsmc_str(s, "PeerName"), CLI_TEXT },
@@ -231,6 +242,9 @@ static void print_loss(const struct facts *f)
         printf("%-14s %s%s that the primary has written since the newest point%s\n",
                "would be lost:", now ? "about " : "at least ",
                cli_bytes(wsmc_uint(f->status, "BytesAhead", 0), a), now ? "" : ", as it told last");
+    if (known && newer(f))
+        printf("%-14s and what the %zu newer point%s of the primary %s\n", "", newer(f),
+               newer(f) == 1 ? "" : "s", newer(f) == 1 ? "holds" : "hold");
     if (!now && rate(f->status, &per_second) && age_of(f->chosen, f->status, &age))
         printf("%-14s about %s, going by what the last cycle had\n",
                known ? "" : "would be lost:", cli_bytes(per_second * age, a));

@@ -247,7 +247,7 @@ static int take_over(struct cli *c, const struct cli_vm *vm, struct ends *e, boo
         return vr_err_wrap(err, "machine %s was failed over to %s, but did not start", vm->name,
                            e->r_host);
     cli_say(c, "Machine %s %s on %s. Replicate back with: vmreplica reverse %s", vm->name,
-            start ? "is started" : "is ready", e->r_host, vm->name);
+            start ? "is started" : "is ready", e->r_host, e->rvm.name);
     return 0;
 }
 

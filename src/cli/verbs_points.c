@@ -282,7 +282,10 @@ static void print_retention(const struct cli_vm *vm, const struct wsmc_inst *in)
             r[k + 2] = text[i][k + 2];
         }
     }
-    cli_table(cells, COLUMNS, ROWS + 1);
+    /* A primary does not know the floor that the replica has. */
+    if (vm->mode == 1)
+        memmove(&cells[2 * COLUMNS], &cells[3 * COLUMNS], COLUMNS * sizeof *cells);
+    cli_table(cells, COLUMNS, vm->mode == 1 ? ROWS : ROWS + 1);
     printf(
         "Of many points of every cycle (keep_points in vmreplicad.conf of the replica, 64 unless "
         "set)\nthe newer half is kept whole, the older half spread evenly over that time.\n");
@@ -291,6 +294,10 @@ static void print_retention(const struct cli_vm *vm, const struct wsmc_inst *in)
         printf("An application-consistent point every %s.\n", span_text(s, app));
     else
         printf("No application-consistent points are made.\n");
+    if (vm->mode == 1)
+        cli_print(stdout,
+                  "The replica may keep more (its floor): vmreplica --host %s retention %s\n",
+                  vm->peer[0] ? vm->peer : "HOST", vm->name);
     if (vm->mode == 2)
         cli_print(stdout, "These are the points of machine %s on this host: vmreplica points %s\n",
                   vm->name, vm->name);

@@ -34,17 +34,33 @@ static void select_rows(struct wsmc_list *l, const char *name)
     l->n = kept;
 }
 
-static const char *health_of(const struct wsmc_list *rels, const char *id)
+/* ReplicationHealth: what Microsoft's tools know. */
+static unsigned health_of(const struct wsmc_list *rels, const char *id)
 {
-    static const char *const names[] = { "-", "ok", "warning", "critical" };
     for (size_t i = 0; i < rels->n; i++) {
         const char *rid = wsmc_str(rels->v[i], "InstanceID");
         if (rid && id && !strcasecmp(rid, id)) {
             uint64_t h = wsmc_uint(rels->v[i], "ReplicationHealth", 0);
-            return names[h < 4 ? h : 0];
+            return h < 4 ? (unsigned)h : 0;
         }
     }
-    return "-";
+    return 0;
+}
+
+static bool is_critical(const struct wsmc_prop *levels, size_t i)
+{
+    return levels && i < levels->n && !strcmp(levels->v[i], "3");
+}
+
+/* What those tools have no words for is critical all the same. */
+static const char *worst_of(const struct wsmc_list *rels, const struct wsmc_inst *s)
+{
+    static const char *const names[] = { "-", "ok", "warning", "critical" };
+    const struct wsmc_prop *levels = wsmc_prop(s, "ReasonLevels");
+    for (size_t i = 0; levels && i < levels->n; i++)
+        if (is_critical(levels, i))
+            return names[3];
+    return names[health_of(rels, wsmc_str(s, "InstanceID"))];
 }
 
 struct row_text {
@@ -59,7 +75,7 @@ static void fill_row(const struct wsmc_inst *s, const struct wsmc_list *rels, st
     cells[1] = cli_text_or(s, "Role", "-");
     cells[2] = cli_text_or(s, "PeerName", "-");
     cells[3] = cli_text_or(s, "State", "-");
-    cells[4] = health_of(rels, wsmc_str(s, "InstanceID"));
+    cells[4] = worst_of(rels, s);
     cells[5] =
         wsmc_str(s, "NewestPointTime") ? cli_age(wsmc_uint(s, "DataAgeSeconds", 0), t->age) : "-";
     uint64_t total = wsmc_uint(s, "BytesTotal", 0), done = wsmc_uint(s, "BytesDone", 0);
@@ -78,7 +94,7 @@ static void fill_row(const struct wsmc_inst *s, const struct wsmc_list *rels, st
 
 /* One machine: the whole story, which names the reasons and the last error, too. Several: a line
  * for each trouble, and for a machine that is off. */
-static void explain(const struct wsmc_list *l)
+static void explain(const struct wsmc_list *l, const struct wsmc_list *rels)
 {
     for (size_t i = 0; i < l->n; i++) {
         const struct wsmc_prop *why = wsmc_prop(l->v[i], "HealthReasons");
@@ -90,8 +106,11 @@ static void explain(const struct wsmc_list *l)
         }
         const struct wsmc_prop *names = wsmc_prop(l->v[i], "Reasons");
         const struct wsmc_prop *texts = wsmc_prop(l->v[i], "ReasonTexts");
+        const struct wsmc_prop *levels = wsmc_prop(l->v[i], "ReasonLevels");
+        bool unheard = health_of(rels, wsmc_str(l->v[i], "InstanceID")) < 3;
         for (size_t k = 0; names && texts && k < names->n && k < texts->n; k++)
-            if (!strcmp(names->v[k], "off")) /* no trouble, but nobody would look for it */
+            if ((unheard && is_critical(levels, k)) ||
+                !strcmp(names->v[k], "off")) /* no trouble, but nobody would look for it */
                 cli_print(stdout, "%s: %s\n", cli_text_or(l->v[i], "MachineName", "?"),
                           texts->v[k]);
         for (size_t k = 0; why && k < why->n; k++)
@@ -128,7 +147,7 @@ static int show_status(struct cli *c, const char *name, bool watch, struct vr_er
     for (size_t i = 0; i < l.n; i++)
         fill_row(l.v[i], &rels, &texts[i], &cells[(i + 1) * 7]);
     cli_table(cells, 7, (unsigned)l.n + 1);
-    explain(&l);
+    explain(&l, &rels);
     return 0;
 }
 

@@ -120,6 +120,11 @@ int cli_unplanned(struct cli *c, const struct cli_vm *vm, const char *point, boo
     const struct wsmc_ref taken = {
         .ns = WSMC_NS_OURS, .cls = "Vmr_RecoveryPoint", .keys = &id, .n_keys = 1
     };
+    if (vm->mode == 1 && !strcmp(vm->phase, "superseded by a failover"))
+        return vr_fail(err, VR_E_STATE, 0,
+                       "machine %s was failed over to host %s already; what is so and what can be "
+                       "done: vmreplica explain %s",
+                       vm->name, vm->peer[0] ? vm->peer : "?", vm->name);
     if (vm->mode != 2)
         return vr_fail(
             err, VR_E_STATE, 0,

@@ -237,6 +237,7 @@ gone() {
     vr A --json status | jq -e --arg u "${uuid^^}" '.[] | select(.InstanceID | contains($u)) | .Reasons | index("machine_gone")'
 }
 wait_for 120 "explain tells that the machine is gone" gone
+vr A status | seen ' critical ' || fail "status says of a machine that is gone: $(vr A status)"
 have=$(n_points B g1)
 define <"$dir/before.xml"
 go_on
